@@ -1,0 +1,34 @@
+"""What a binary neural network is, and what its numbers mean.
+
+This docstring is the contract of the whole project; every engine, code generator and test refers to it.
+
+**Bipolar values.** A bipolar value is +1 or -1. Its bit is 1 for +1 and 0 for -1. ``sign(0) = +1``.
+
+**Dot products.** For bipolar ``x`` and ``w`` of length ``n``::
+
+    dot(x, w) = 2 * popcount(xnor(x, w)) - n
+
+With ternary weights a mask bit ``m`` is 1 where the weight is not zero::
+
+    dot(x, w) = 2 * popcount(xnor(x, w) & m) - popcount(m)
+
+Zero padding is a masked position, not a -1.
+
+**Packing.** Bits are packed little-endian into uint64 words along the last (channel, or reduction) axis: element ``i``
+is bit ``i % 64`` of word ``i // 64``. The unused bits of the last word are 0.
+
+**Layout.** Channels last everywhere behind the front ends: ``(height, width, channels)`` or ``(channels,)``; batches
+add a leading axis. A dense weight is ``(outputs, inputs)``, a convolution's ``(outputs, kernel_h, kernel_w, inputs)``.
+
+**Thresholds.** Batch normalisation followed by sign is one integer threshold and one direction per channel, found by
+evaluating the framework's own formula over the accumulator's range, so that it holds for *every* integer that the
+accumulator can take. A direction of +1 means ``acc >= threshold``, -1 means ``acc <= threshold``. Thresholds are
+clamped to the range: "always" and "never" are thresholds at its ends.
+
+**Pooling** before and after the sign differ where the direction is -1; the model's own order is kept.
+
+**Integer inputs.** A first layer may take integers (8-bit pixels, signed fixed point); its sums are exact.
+
+**Outputs.** The last layer gives integer accumulators. A trailing affine (batch norm, bias, scale) is fixed point:
+``(acc * scale + offset) / 2**fraction``, and argmax breaks ties to the lowest index.
+"""

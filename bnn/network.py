@@ -1,0 +1,523 @@
+"""The Network IR: a binary network as a graph of small frozen records, in topological order.
+
+The single source of truth of a flow. Engines and code generators are folds over :attr:`Network.operations` that
+refuse a class they do not know. The meaning of the numbers is stated in :mod:`bnn`.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnn.errors import NetworkError
+
+IntArray = NDArray[np.int64]
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+
+
+@dataclass(frozen=True, eq=False)
+class Signal:
+    """What is known about a value that flows between operations.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape of one vector, channels last, without the batch axis.
+    low, high : int64 array, shape (channels,)
+        Smallest and largest value of each channel, inclusive. Every value lies inside; the ends need not be reached.
+    bipolar : bool
+        True where the only values are -1 and +1.
+    step : int
+        Reachable values of a channel lie on ``low + k * step``: 2 for sums of bipolar terms, else 1.
+    """
+
+    shape: tuple[int, ...]
+    low: IntArray
+    high: IntArray
+    bipolar: bool = False
+    step: int = 1
+
+    @property
+    def channels(self) -> int:
+        """Length of the last axis."""
+        return self.shape[-1]
+
+    @property
+    def size(self) -> int:
+        """Number of values of one vector."""
+        return int(np.prod(self.shape))
+
+    @property
+    def signed(self) -> bool:
+        """Whether the hardware needs a sign bit (never for a bipolar value, which is one bit)."""
+        return not self.bipolar and bool(self.low.min() < 0)
+
+    @property
+    def bits(self) -> int:
+        """Bits per value in hardware: 1 if bipolar, else two's complement or unsigned as `signed` says."""
+        if self.bipolar:
+            return 1
+        low, high = int(self.low.min()), int(self.high.max())
+        if low < 0:
+            return max(high.bit_length(), (-low - 1).bit_length()) + 1
+        return max(1, high.bit_length())
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Operation:
+    """One node of a Network.
+
+    Attributes
+    ----------
+    name : str
+        Unique in its Network; lower case letters, digits and underscores, so that it can name a module in every
+        generated language.
+    inputs : tuple of str
+        Names of the operations that produce the operands, in order.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not _NAME.match(self.name):
+            raise NetworkError(
+                f"layer name {self.name!r}: expected a lower case letter followed by lower case letters, digits and '_'"
+            )
+        object.__setattr__(self, "inputs", tuple(self.inputs))
+        for spec in fields(self):
+            value = getattr(self, spec.name)
+            if isinstance(value, np.ndarray):
+                value = np.array(value, order="C")  # a private copy, so that freezing it freezes nobody else's
+                value.flags.writeable = False
+                object.__setattr__(self, spec.name, value)
+        self._check()
+
+    def _check(self) -> None:
+        """Check what can be checked without knowing the operands."""
+
+    def infer(self, *operands: Signal) -> Signal:
+        """Return the signal this operation produces from `operands`.
+
+        Raises
+        ------
+        NetworkError
+            If the operands do not fit; the message names this layer, what was expected and what came.
+        """
+        raise NotImplementedError
+
+    def _fail(self, expected: str, came: object) -> NetworkError:
+        return NetworkError(f"layer {self.name!r} ({type(self).__name__}): expected {expected}, got {came}")
+
+    def _only(self, operands: tuple[Signal, ...]) -> Signal:
+        if len(operands) != 1:
+            raise self._fail("one operand", len(operands))
+        return operands[0]
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        return all(np.array_equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        shown = [repr(self.name), *(repr(source) for source in self.inputs)]
+        for spec in fields(self)[2:]:
+            value = getattr(self, spec.name)
+            text = f"{value.dtype}{list(value.shape)}" if isinstance(value, np.ndarray) else repr(value)
+            shown.append(f"{spec.name}={text}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Input(Operation):
+    """The network's input: bipolar values, or integers of a fixed width.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape of one vector, channels last.
+    kind : {"bipolar", "unsigned", "signed"}
+    bits : int
+        Width of an integer, 1 to 16; 1 for bipolar.
+    fraction : int
+        Binary places of a fixed-point input: the value is ``integer / 2**fraction``. The network computes on the
+        integers; the front end has taken the scale into the thresholds.
+    """
+
+    shape: tuple[int, ...] = ()
+    kind: Literal["bipolar", "unsigned", "signed"] = "bipolar"
+    bits: int = 1
+    fraction: int = 0
+
+    def _check(self) -> None:
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+        if self.inputs:
+            raise self._fail("no operands", self.inputs)
+        if not self.shape or min(self.shape) < 1:
+            raise self._fail("a shape of positive lengths", self.shape)
+        if self.kind not in ("bipolar", "unsigned", "signed"):
+            raise self._fail("kind 'bipolar', 'unsigned' or 'signed'", repr(self.kind))
+        smallest = {"bipolar": 1, "unsigned": 1, "signed": 2}[self.kind]
+        largest = 1 if self.kind == "bipolar" else 16
+        if not smallest <= self.bits <= largest:
+            raise self._fail(f"{smallest} to {largest} bits for {self.kind} values", self.bits)
+        if self.fraction < 0:
+            raise self._fail("fraction >= 0", self.fraction)
+
+    def infer(self, *operands: Signal) -> Signal:
+        low, high = {
+            "bipolar": (-1, 1),
+            "unsigned": (0, 2**self.bits - 1),
+            "signed": (-(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1),
+        }[self.kind]
+        channels = self.shape[-1]
+        return Signal(self.shape, np.full(channels, low), np.full(channels, high), self.kind == "bipolar")
+
+
+def _check_weight(operation: "Dense | Conv2d", axes: int, layout: str) -> None:
+    weight = operation.weight
+    if weight.ndim != axes or 0 in weight.shape:
+        raise operation._fail(f"weights of shape {layout}", weight.shape)
+    if not np.isin(weight, (-1, 0, 1)).all():
+        raise operation._fail("weights of -1, 0 and +1", f"{np.unique(weight)[:8]}")
+    object.__setattr__(operation, "weight", _frozen(weight.astype(np.int8)))
+
+
+def _frozen(array: NDArray[Any]) -> NDArray[Any]:
+    array.flags.writeable = False
+    return array
+
+
+def _accumulate(weight: NDArray[np.int8], low: IntArray, high: IntArray) -> tuple[IntArray, IntArray]:
+    """Range of ``weight @ x`` for ``low <= x <= high``; float64 products are exact here (sums stay below 2**53)."""
+    positive, negative = (weight > 0).astype(np.float64), (weight < 0).astype(np.float64)
+    return (positive @ low - negative @ high).astype(np.int64), (positive @ high - negative @ low).astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Dense(Operation):
+    """A fully connected binary (or ternary) layer: ``acc = weight @ x``.
+
+    Attributes
+    ----------
+    weight : int8 array, shape (outputs, inputs), values -1, 0, +1
+        A zero is a masked position.
+    """
+
+    weight: NDArray[np.int8] = field(default_factory=lambda: np.zeros((0, 0), np.int8))
+
+    def _check(self) -> None:
+        _check_weight(self, 2, "(outputs, inputs)")
+
+    def infer(self, *operands: Signal) -> Signal:
+        x = self._only(operands)
+        if x.shape != self.weight.shape[1:]:
+            raise self._fail(f"an operand of shape {self.weight.shape[1:]} (flatten first?)", x.shape)
+        low, high = _accumulate(self.weight, x.low, x.high)
+        return Signal((self.weight.shape[0],), low, high, step=2 if x.bipolar else 1)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Conv2d(Operation):
+    """A binary (or ternary) 2-D convolution (cross-correlation, as PyTorch and Keras have it).
+
+    Attributes
+    ----------
+    weight : int8 array, shape (outputs, kernel_h, kernel_w, inputs), values -1, 0, +1
+    stride : (int, int)
+        Vertical and horizontal.
+    padding : (top, bottom, left, right)
+        Rows and columns added around the operand.
+    pad_value : {0, -1, +1}
+        Value of the added positions; 0 adds nothing to the sum. -1 and +1 only for a bipolar operand.
+    """
+
+    weight: NDArray[np.int8] = field(default_factory=lambda: np.zeros((0, 0, 0, 0), np.int8))
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    pad_value: int = 0
+
+    def _check(self) -> None:
+        _check_weight(self, 4, "(outputs, kernel_h, kernel_w, inputs)")
+        object.__setattr__(self, "stride", tuple(int(n) for n in self.stride))
+        object.__setattr__(self, "padding", tuple(int(n) for n in self.padding))
+        if len(self.stride) != 2 or min(self.stride) < 1:
+            raise self._fail("two positive strides", self.stride)
+        if len(self.padding) != 4 or min(self.padding) < 0:
+            raise self._fail("padding (top, bottom, left, right) >= 0", self.padding)
+        if max(self.padding[:2]) >= self.weight.shape[1] or max(self.padding[2:]) >= self.weight.shape[2]:
+            raise self._fail("padding smaller than the kernel", self.padding)
+        if self.pad_value not in (0, -1, 1):
+            raise self._fail("pad_value 0, -1 or +1", self.pad_value)
+
+    def infer(self, *operands: Signal) -> Signal:
+        x = self._only(operands)
+        outputs, kernel_h, kernel_w, inputs = self.weight.shape
+        if len(x.shape) != 3 or x.channels != inputs:
+            raise self._fail(f"an operand of shape (height, width, {inputs})", x.shape)
+        if self.pad_value and not x.bipolar:
+            raise self._fail("pad_value 0 for an operand that is not bipolar", self.pad_value)
+        top, bottom, left, right = self.padding
+        height = (x.shape[0] + top + bottom - kernel_h) // self.stride[0] + 1
+        width = (x.shape[1] + left + right - kernel_w) // self.stride[1] + 1
+        if x.shape[0] + top + bottom < kernel_h or x.shape[1] + left + right < kernel_w:
+            raise self._fail(f"an operand of at least the kernel's {kernel_h}x{kernel_w} after padding", x.shape)
+        low, high = x.low, x.high
+        if any(self.padding):
+            low, high = np.minimum(low, self.pad_value), np.maximum(high, self.pad_value)
+        taps = kernel_h * kernel_w
+        low, high = _accumulate(self.weight.reshape(outputs, -1), np.tile(low, taps), np.tile(high, taps))
+        same_parity = x.bipolar and (self.pad_value != 0 or not any(self.padding))
+        return Signal((height, width, outputs), low, high, step=2 if same_parity else 1)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MaxPool2d(Operation):
+    """Maximum over windows that lie wholly inside the operand (no padding, the rest at the edge is dropped).
+
+    Attributes
+    ----------
+    size, stride : (int, int)
+        Vertical and horizontal.
+    """
+
+    size: tuple[int, int] = (2, 2)
+    stride: tuple[int, int] = (2, 2)
+
+    def _check(self) -> None:
+        for what in ("size", "stride"):
+            object.__setattr__(self, what, tuple(int(n) for n in getattr(self, what)))
+            if len(getattr(self, what)) != 2 or min(getattr(self, what)) < 1:
+                raise self._fail(f"two positive lengths as {what}", getattr(self, what))
+
+    def infer(self, *operands: Signal) -> Signal:
+        x = self._only(operands)
+        if len(x.shape) != 3 or x.shape[0] < self.size[0] or x.shape[1] < self.size[1]:
+            raise self._fail(f"an operand (height, width, channels) of at least {self.size}", x.shape)
+        height = (x.shape[0] - self.size[0]) // self.stride[0] + 1
+        width = (x.shape[1] - self.size[1]) // self.stride[1] + 1
+        return Signal((height, width, x.channels), x.low, x.high, x.bipolar, x.step)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Threshold(Operation):
+    """Integers to bipolar values, channel by channel.
+
+    Attributes
+    ----------
+    threshold : int64 array, shape (channels,)
+        Inside the operand's range: ``low <= threshold <= high + 1`` for direction +1 and
+        ``low - 1 <= threshold <= high`` for -1, where the ends mean "always" and "never".
+    direction : int8 array, shape (channels,), values -1 and +1
+        +1: the result is +1 where ``x >= threshold``. -1: where ``x <= threshold``.
+    """
+
+    threshold: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    direction: NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, np.int8))
+
+    def _check(self) -> None:
+        if self.threshold.ndim != 1 or not np.issubdtype(self.threshold.dtype, np.integer):
+            raise self._fail("integer thresholds of shape (channels,)", f"{self.threshold.dtype}{self.threshold.shape}")
+        if self.direction.shape != self.threshold.shape or not np.isin(self.direction, (-1, 1)).all():
+            raise self._fail(f"{self.threshold.size} directions of -1 or +1", f"shape {self.direction.shape}")
+        object.__setattr__(self, "threshold", _frozen(self.threshold.astype(np.int64)))
+        object.__setattr__(self, "direction", _frozen(self.direction.astype(np.int8)))
+
+    def infer(self, *operands: Signal) -> Signal:
+        x = self._only(operands)
+        if x.shape[-1:] != self.threshold.shape:
+            raise self._fail(f"an operand of {self.threshold.size} channels", x.shape)
+        up = self.direction > 0
+        outside = (self.threshold < x.low - ~up) | (self.threshold > x.high + up)
+        if outside.any():
+            channel = int(np.flatnonzero(outside)[0])
+            raise self._fail(
+                f"the threshold of channel {channel} clamped to the operand's range "
+                f"{x.low[channel]}..{x.high[channel]} (see bnn.folding.clamp)",
+                self.threshold[channel],
+            )
+        ones = np.ones(x.channels, np.int64)
+        return Signal(x.shape, -ones, ones, bipolar=True)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Flatten(Operation):
+    """All axes into one, channels fastest (row-major over (height, width, channels))."""
+
+    def infer(self, *operands: Signal) -> Signal:
+        x = self._only(operands)
+        copies = x.size // x.channels
+        return Signal((x.size,), np.tile(x.low, copies), np.tile(x.high, copies), x.bipolar, x.step)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Affine(Operation):
+    """Fixed-point scale and offset of the last accumulators: ``scale * acc + offset``, a score times 2**fraction.
+
+    Attributes
+    ----------
+    scale, offset : int64 array, shape (channels,)
+    fraction : int
+        Binary places of the scores.
+    undecided : int
+        Number of (class pair, accumulator pair) combinations in the accumulators' range for which the argmax of the
+        fixed-point scores differs from the framework's. 0 means that equality of the argmax is proved.
+    """
+
+    scale: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    offset: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    fraction: int = 0
+    undecided: int = 0
+
+    def _check(self) -> None:
+        for what in ("scale", "offset"):
+            value = getattr(self, what)
+            if value.ndim != 1 or not np.issubdtype(value.dtype, np.integer) or value.shape != self.scale.shape:
+                raise self._fail(f"integer {what} of shape (channels,)", f"{value.dtype}{value.shape}")
+            object.__setattr__(self, what, _frozen(value.astype(np.int64)))
+        if self.fraction < 0:
+            raise self._fail("fraction >= 0", self.fraction)
+
+    def infer(self, *operands: Signal) -> Signal:
+        x = self._only(operands)
+        if x.shape != self.scale.shape:
+            raise self._fail(f"an operand of shape {self.scale.shape}", x.shape)
+        ends = np.stack([self.scale * x.low, self.scale * x.high]) + self.offset
+        return Signal(x.shape, ends.min(axis=0), ends.max(axis=0))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Argmax(Operation):
+    """Index of the largest value of a vector; ties go to the lowest index."""
+
+    def infer(self, *operands: Signal) -> Signal:
+        x = self._only(operands)
+        if len(x.shape) != 1:
+            raise self._fail("an operand of shape (classes,)", x.shape)
+        return Signal((1,), np.zeros(1, np.int64), np.array([x.channels - 1]))
+
+
+#: Every operation by class name, as files and messages name them.
+OPERATIONS: Mapping[str, type[Operation]] = MappingProxyType(
+    {cls.__name__: cls for cls in (Input, Dense, Conv2d, MaxPool2d, Threshold, Flatten, Affine, Argmax)}
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A binary network: operations in topological order, the last of which is the output.
+
+    Checked at construction: names are unique; exactly one :class:`Input`, which comes first; every operand comes
+    from an earlier operation; every result but the last is used; every operation accepts its operands.
+
+    Attributes
+    ----------
+    name : str
+        Names the generated modules; same alphabet as an operation's name.
+    operations : tuple of Operation
+    """
+
+    name: str
+    operations: tuple[Operation, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "operations", tuple(self.operations))
+        if not _NAME.match(self.name):
+            raise NetworkError(f"network name {self.name!r}: expected lower case letters, digits and '_'")
+        if not self.operations or not isinstance(self.operations[0], Input):
+            raise NetworkError(f"network {self.name!r}: expected an Input as the first operation")
+        used: set[str] = set()
+        for operation in self.operations:
+            if operation is not self.operations[0] and isinstance(operation, Input):
+                raise NetworkError(f"layer {operation.name!r}: expected a single Input, got another one")
+            used.update(operation.inputs)
+        unused = [operation.name for operation in self.operations[:-1] if operation.name not in used]
+        if unused:
+            raise NetworkError(f"network {self.name!r}: nothing uses the result of {', '.join(unused)}")
+        _ = self.signals
+
+    @cached_property
+    def signals(self) -> Mapping[str, Signal]:
+        """The signal that each operation produces, by operation name."""
+        signals: dict[str, Signal] = {}
+        for operation in self.operations:
+            if operation.name in signals:
+                raise NetworkError(f"layer {operation.name!r}: expected unique names, got this one twice")
+            missing = [source for source in operation.inputs if source not in signals]
+            if missing:
+                raise NetworkError(
+                    f"layer {operation.name!r}: expected operands from earlier layers ({', '.join(signals) or 'none'}),"
+                    f" got {', '.join(missing)}"
+                )
+            signals[operation.name] = operation.infer(*(signals[source] for source in operation.inputs))
+        return MappingProxyType(signals)
+
+    @property
+    def input(self) -> Input:
+        """The input operation."""
+        first = self.operations[0]
+        assert isinstance(first, Input)
+        return first
+
+    @property
+    def output(self) -> Operation:
+        """The last operation, whose result is the network's."""
+        return self.operations[-1]
+
+    def __getitem__(self, name: str) -> Operation:
+        for operation in self.operations:
+            if operation.name == name:
+                return operation
+        raise KeyError(f"no layer {name!r} in {self.name}; there are {', '.join(self.signals)}")
+
+    def consumers(self, name: str) -> list[Operation]:
+        """Return the operations that use the result of `name`."""
+        return [operation for operation in self.operations if name in operation.inputs]
+
+    def describe(self) -> dict[str, Any]:
+        """Return everything but the arrays as JSON-ready data (see :mod:`bnn.io` for the whole)."""
+        return {
+            "name": self.name,
+            "operations": [
+                {"operation": type(operation).__name__}
+                | {f.name: v for f in fields(operation) if not isinstance(v := getattr(operation, f.name), np.ndarray)}
+                for operation in self.operations
+            ],
+        }
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the whole content, as hexadecimal text: equal for equal networks on every machine."""
+        sha = hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode())
+        for operation in self.operations:
+            for spec in fields(operation):
+                value = getattr(operation, spec.name)
+                if isinstance(value, np.ndarray):
+                    sha.update(f"{operation.name}.{spec.name}{value.shape}".encode())
+                    sha.update(value.astype(value.dtype.newbyteorder("<")).tobytes())
+        return sha.hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Network):
+            return NotImplemented
+        return self.name == other.name and self.operations == other.operations
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        lines = [f"{self.name} ({self.digest[:12]})"]
+        for operation in self.operations:
+            signal = self.signals[operation.name]
+            kind = "bipolar" if signal.bipolar else f"{signal.low.min()}..{signal.high.max()}"
+            lines.append(f"  {operation!r} -> {'x'.join(map(str, signal.shape))} {kind}")
+        return "\n".join(lines)
