@@ -1,0 +1,135 @@
+"""Trained models as safetensors files: binary weights as packed bits, batch-norm parameters as float32, facts as JSON.
+
+Loading runs nothing from the file: the module is built from the zoo's definition, and every tensor must have the name,
+type and shape which that definition expects.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bnn.errors import UserError
+from models import zoo
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SCHEMA_VERSION = 1
+FOLDER = Path(__file__).parent / "checkpoints"
+"""Where the checkpoints of the zoo lie, as ``<name>.safetensors``."""
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A trained model: the zoo name, the module in eval mode, and the facts of its training (JSON values)."""
+
+    name: str
+    module: "nn.Sequential"
+    metadata: dict[str, Any]
+
+
+def _binary_weights(module: "nn.Module") -> set[str]:
+    from models.layers import BinaryConv2d, BinaryLinear
+
+    return {f"{name}.weight" for name, layer in module.named_modules() if isinstance(layer, BinaryLinear | BinaryConv2d)}
+
+
+def save(path: Path, name: str, module: "nn.Module", metadata: dict[str, Any]) -> None:
+    """Write the module's inference state to ``path``, whole or not at all.
+
+    Parameters
+    ----------
+    name
+        Zoo name of the model that ``module`` is an instance of.
+    metadata
+        Facts of the training, JSON values.
+    """
+    from safetensors.numpy import save as serialise
+
+    binary = _binary_weights(module)
+    tensors = {}
+    for key, tensor in module.state_dict().items():
+        values = tensor.numpy()
+        if key in binary:
+            tensors[f"{key}.bits"] = np.packbits(values.ravel() >= 0, bitorder="little")
+        elif not key.endswith("num_batches_tracked"):  # a training counter
+            tensors[key] = values.astype("<f4")
+    header = {"schema_version": str(SCHEMA_VERSION), "model": name, "metadata": json.dumps(metadata, sort_keys=True)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(serialise(tensors, metadata=header))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return file.metadata() or {}, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no dict)
+    except (SafetensorError, OSError, TypeError) as error:  # TypeError: a type that NumPy lacks
+        raise UserError(f"{path} cannot be read as a checkpoint: {error}") from error
+
+
+def load(path: Path) -> Checkpoint:
+    """Read what :func:`save` wrote; the module's outputs equal those of the saved one bit for bit.
+
+    Raises
+    ------
+    UserError
+        The file is missing, damaged, of another schema version, of an unknown model, or does not fit its definition.
+    """
+    import torch
+
+    header, tensors = _read(path)
+    if header.get("schema_version") != str(SCHEMA_VERSION):
+        raise UserError(
+            f"{path} has checkpoint schema version {header.get('schema_version', 'none')}, this program reads version "
+            f"{SCHEMA_VERSION}; train the model again, or use the program that wrote the file"
+        )
+    try:
+        name, metadata = header["model"], json.loads(header["metadata"])
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{path} has a damaged header: {error!r}") from error
+    if not isinstance(metadata, dict):
+        raise UserError(f"{path} has a damaged header: the metadata is not a JSON object")
+    try:
+        module = zoo.get(name).build()
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+    binary = _binary_weights(module)
+    state = module.state_dict()
+    for key, parameter in state.items():
+        if key.endswith("num_batches_tracked"):
+            continue
+        stored = f"{key}.bits" if key in binary else key
+        if stored not in tensors:
+            raise UserError(f"{path} lacks the tensor {stored!r} of model {name}")
+        values = tensors.pop(stored)
+        shape, dtype = ((-(-parameter.numel() // 8),), "uint8") if key in binary else (tuple(parameter.shape), "float32")
+        if values.shape != shape or values.dtype != dtype:
+            raise UserError(
+                f"{path}: tensor {stored!r} is {values.dtype} of shape {values.shape}, model {name} needs {dtype} {shape}"
+            )
+        if key in binary:
+            bits = np.unpackbits(values, bitorder="little")
+            if bits[parameter.numel() :].any():
+                raise UserError(f"{path}: tensor {stored!r} has bits set beyond its {parameter.numel()} weights")
+            values = (bits[: parameter.numel()].astype(np.float32) * 2 - 1).reshape(parameter.shape)
+        elif not np.isfinite(values).all():
+            raise UserError(f"{path}: tensor {stored!r} has values that are not finite")
+        elif key.endswith("running_var") and (values < 0).any():
+            raise UserError(f"{path}: tensor {stored!r} has a negative variance")
+        state[key] = torch.from_numpy(values)
+    if tensors:
+        raise UserError(f"{path} has tensors that model {name} lacks: {', '.join(sorted(tensors))}")
+    module.load_state_dict(state)
+    return Checkpoint(name, module.eval(), metadata)

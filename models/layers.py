@@ -1,0 +1,107 @@
+"""Binary layers for PyTorch, trained through a straight-through estimator.
+
+The forward pass only ever sees +1 and -1, with ``sign(0) = +1``. Training keeps a float *latent* weight behind every binary
+one; its gradient is that of the sign's straight-through estimator (Courbariaux et al., "Binarized Neural Networks", 2016,
+eq. 4): the identity where the latent value lies in [-1, 1], zero outside.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class _StraightThroughSign(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        return gradient * (x.abs() <= 1)
+
+
+def binarize(x: Tensor) -> Tensor:
+    """Sign of ``x`` in {-1, +1}, same shape and dtype; 0 and -0 give +1, NaN gives -1.
+
+    The gradient passes unchanged where ``|x| <= 1`` and is zero elsewhere.
+    """
+    return _StraightThroughSign.apply(x)  # type: ignore[no-any-return]
+
+
+class Sign(nn.Module):
+    """Binary activation: :func:`binarize` as a module."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return binarize(x)
+
+
+class BinaryLinear(nn.Linear):
+    """Dense layer with binary weights and no bias; inputs (N, in), outputs (N, out).
+
+    ``weight`` holds the latent weights, shape (out, in), float in [-1, 1] as long as
+    :func:`clip_latent_weights` follows every optimiser step.
+    """
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features, bias=False)
+
+    def binary_weight(self) -> Tensor:
+        """Weights in {-1, +1}, shape (out, in)."""
+        return binarize(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.binary_weight())
+
+
+class BinaryConv2d(nn.Conv2d):
+    """2-D convolution with binary weights, no bias and zero padding; inputs and outputs are NCHW.
+
+    ``weight`` holds the latent weights, shape (out, in, kernel height, kernel width). A padded position is 0, not -1: it
+    adds nothing to the sum.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, bias=False)
+
+    def binary_weight(self) -> Tensor:
+        """Weights in {-1, +1}, shape (out, in, kernel height, kernel width)."""
+        return binarize(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.binary_weight(), stride=self.stride, padding=self.padding)
+
+
+class BNN(nn.Sequential):
+    """Binary multi-layer perceptron: [BinaryLinear, BatchNorm1d, Sign] per hidden layer, then BinaryLinear, BatchNorm1d.
+
+    Parameters
+    ----------
+    sizes
+        Features of the input, of each hidden layer and of the output, such as ``(784, 128, 10)``.
+    """
+
+    def __init__(self, sizes: tuple[int, ...]) -> None:
+        layers: list[nn.Module] = []
+        for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+            layers += [BinaryLinear(inputs, outputs), nn.BatchNorm1d(outputs), Sign()]
+        super().__init__(*layers[:-1])
+
+
+def clip_latent_weights(module: nn.Module) -> None:
+    """Clip the latent weights of every binary layer in ``module`` to [-1, 1], in place.
+
+    Beyond 1 the straight-through gradient is zero: an unclipped weight could leave and never come back.
+    """
+    with torch.no_grad():
+        for layer in module.modules():
+            if isinstance(layer, BinaryLinear | BinaryConv2d):
+                layer.weight.clamp_(-1, 1)

@@ -1,0 +1,306 @@
+"""Training of the zoo's models: ``python -m models.train MODEL``.
+
+Every random number is drawn from a generator seeded by the run's seed and the epoch, and the learning rate is a function of
+the step alone. So an interrupted run that resumes at an epoch's end gives the same bits as one that was never interrupted.
+"""
+
+import importlib.metadata
+import math
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bnn.errors import UserError
+from models import checkpoint, zoo
+from models.data import Dataset, digits, encode, mnist, to_torch
+from models.layers import BinaryConv2d, BinaryLinear, clip_latent_weights
+from models.zoo import Augmentation, InputFormat, ModelDefinition, Recipe
+
+RUNS = Path("runs")
+SELECTION = (
+    "the epoch with the best accuracy on a validation split, one twelfth of the training images, not trained on; "
+    "the latest of equals; test images play no part"
+)
+
+
+# --- images
+
+
+def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+    """Randomly distorted copies of uint8 images (N, H, W): same shape and type, black beyond the border."""
+    count, height, width = images.shape
+
+    def draw(largest: float, *shape: int) -> Tensor:
+        return (torch.rand(count, *shape, generator=generator) * 2 - 1) * largest
+
+    angle = draw(math.radians(augmentation.rotation))
+    x_scale, y_scale = 1 + draw(augmentation.scale), 1 + draw(augmentation.scale)
+    shear = draw(augmentation.shear)
+    x_shift, y_shift = draw(2 * augmentation.shift / width), draw(2 * augmentation.shift / height)
+    cos, sin = angle.cos(), angle.sin()
+    theta = torch.stack(
+        [cos * x_scale, (shear * cos - sin) * y_scale, x_shift, sin * x_scale, (shear * sin + cos) * y_scale, y_shift], dim=1
+    )
+    grid = F.affine_grid(theta.view(count, 2, 3), [count, 1, height, width], align_corners=False)
+    if augmentation.elastic:
+        coarse = draw(augmentation.elastic, 2, 5, 5)
+        field = F.interpolate(coarse, (height, width), mode="bicubic", align_corners=True)
+        grid = grid + field.permute(0, 2, 3, 1) * torch.tensor([2 / width, 2 / height])
+    moved = F.grid_sample(images[:, None].float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return moved[:, 0].round().clamp(0, 255).to(torch.uint8)
+
+
+def module_input(images: Tensor, input_format: InputFormat) -> Tensor:
+    """uint8 images (N, H, W) as the module's float32 input."""
+    return to_torch(encode(images.numpy(), input_format))
+
+
+@torch.no_grad()
+def count_correct(module: nn.Module, images: Tensor, labels: Tensor, input_format: InputFormat) -> int:
+    """How many of the uint8 images (N, H, W) the module, put in eval mode, classifies as labelled."""
+    module.eval()
+    batches = zip(images.split(1000), labels.split(1000), strict=True)
+    return sum(int((module(module_input(x, input_format)).argmax(1) == y).sum()) for x, y in batches)
+
+
+# --- one run
+
+
+@dataclass(frozen=True)
+class Run:
+    """What determines the result of a training, and where it keeps its state and logs."""
+
+    definition: ModelDefinition
+    recipe: Recipe
+    seed: int
+    dataset: Dataset
+    folder: Path
+
+    def identity(self) -> dict[str, Any]:
+        """What a saved state must share with this run to be resumed by it; also part of the checkpoint's metadata."""
+        return {
+            "model": self.definition.name,
+            "dataset": {"name": self.dataset.name, "digest": self.dataset.digest},
+            "recipe": asdict(self.recipe),
+            "seed": self.seed,
+            "versions": {
+                "python": platform.python_version(),
+                **{package: importlib.metadata.version(package) for package in ("torch", "numpy")},
+            },
+        }
+
+
+def _split(dataset: Dataset, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Training images and labels, then validation images and labels."""
+    order = np.random.default_rng(seed).permutation(len(dataset.train_labels))
+    held_out, rest = np.split(order, [len(order) // 12])
+    parts = (rest, held_out)
+    return tuple(torch.from_numpy(a[p]) for p in parts for a in (dataset.train_images, dataset.train_labels))  # type: ignore[return-value]
+
+
+def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    for batch in torch.randperm(count, generator=generator).split(size):
+        if len(batch) > 1:  # batch norm has no statistics of a single image
+            yield batch
+
+
+def _signs(module: nn.Module) -> dict[str, Tensor]:
+    layers = {name: layer for name, layer in module.named_modules() if isinstance(layer, BinaryLinear | BinaryConv2d)}
+    return {name: layer.weight.detach() >= 0 for name, layer in layers.items()}
+
+
+def _train_epoch(
+    run: Run, epoch: int, module: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor
+) -> tuple[float, float]:
+    """Train for one epoch; the mean loss and the accuracy over its (distorted) images."""
+    recipe = run.recipe
+    generator = torch.Generator().manual_seed(run.seed * 1_000_003 + epoch)
+    steps = math.ceil(len(images) / recipe.batch_size)
+    total_loss, correct = 0.0, 0
+    module.train()
+    for step, batch in enumerate(_batches(len(images), recipe.batch_size, generator)):
+        progress = (epoch * steps + step) / (recipe.epochs * steps)
+        cosine = (1 + math.cos(math.pi * progress)) / 2
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.final_learning_rate + (recipe.learning_rate - recipe.final_learning_rate) * cosine
+        x, y = images[batch], labels[batch]
+        if recipe.augmentation is not None:
+            x = augment(x, recipe.augmentation, generator)
+        logits = module(module_input(x, run.definition.input))
+        loss = F.cross_entropy(logits, y, label_smoothing=recipe.label_smoothing)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        clip_latent_weights(module)
+        total_loss += loss.item() * len(batch)
+        correct += int((logits.argmax(1) == y).sum())
+    return total_loss / len(images), correct / len(images)
+
+
+def _load_state(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """The state that an interrupted run left, or None if there is none that this run could continue."""
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, weights_only=True)
+    except Exception as error:  # torch raises many types for a damaged file
+        raise UserError(f"{path} is damaged ({error}); start anew with --no-resume") from error
+    return state if state["identity"] == identity else None
+
+
+def _save_state(path: Path, state: dict[str, Any]) -> None:
+    temporary = path.with_suffix(".tmp")
+    torch.save(state, temporary)
+    os.replace(temporary, path)
+
+
+def _fit(run: Run, console: Console, resume: bool) -> tuple[nn.Sequential, int, float]:
+    """Train by the recipe; the module of the best epoch, that epoch (from 1) and its validation accuracy."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    definition, recipe, dataset = run.definition, run.recipe, run.dataset
+    images, labels, validation_images, validation_labels = _split(dataset, run.seed)
+    test_images, test_labels = torch.from_numpy(dataset.test_images), torch.from_numpy(dataset.test_labels)
+
+    torch.manual_seed(run.seed)
+    module = definition.build()
+    optimizer = torch.optim.Adam(module.parameters(), fused=True)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    state_path, identity = run.folder / "state.pt", run.identity()
+    first_epoch, best = 0, {"accuracy": -1.0, "epoch": 0, "module": module.state_dict()}
+    if resume and (state := _load_state(state_path, identity)) is not None:
+        module.load_state_dict(state["module"])
+        optimizer.load_state_dict(state["optimizer"])
+        first_epoch, best = state["epochs_done"], state["best"]
+        console.print(f"resuming after epoch {first_epoch}")
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with (
+        SummaryWriter(str(run.folder), purge_step=first_epoch) as writer,
+        Progress(*columns, console=console) as progress,
+    ):
+        task = progress.add_task(definition.name, total=recipe.epochs, completed=first_epoch)
+        for epoch in range(first_epoch, recipe.epochs):
+            before = _signs(module)
+            loss, train_accuracy = _train_epoch(run, epoch, module, optimizer, images, labels)
+            validation, test = (
+                count_correct(module, x, y, definition.input) / len(y)
+                for x, y in ((validation_images, validation_labels), (test_images, test_labels))
+            )
+            writer.add_scalar("loss/train", loss, epoch)
+            writer.add_scalar("learning_rate", optimizer.param_groups[0]["lr"], epoch)
+            for name, accuracy in (("train", train_accuracy), ("validation", validation), ("test", test)):
+                writer.add_scalar(f"accuracy/{name}", accuracy, epoch)
+            for name, signs in _signs(module).items():
+                writer.add_scalar(f"flipped_signs/{name}", (signs != before[name]).float().mean(), epoch)
+            for name, parameter in module.named_parameters():
+                writer.add_histogram(name, parameter, epoch)
+
+            if validation >= best["accuracy"]:
+                copy = {key: tensor.clone() for key, tensor in module.state_dict().items()}
+                best = {"accuracy": validation, "epoch": epoch + 1, "module": copy}
+            _save_state(
+                state_path,
+                {
+                    "identity": identity,
+                    "epochs_done": epoch + 1,
+                    "module": module.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "best": best,
+                },
+            )
+            progress.advance(task)
+            console.print(
+                f"epoch {epoch + 1:3}  loss {loss:.4f}  accuracy: train {train_accuracy:.4f}"
+                f"  validation {validation:.4f}  test {test:.4f}"
+            )
+    module.load_state_dict(best["module"])
+    return module, best["epoch"], best["accuracy"]
+
+
+def train(
+    definition: ModelDefinition,
+    dataset: Dataset,
+    path: Path,
+    *,
+    epochs: int | None = None,
+    seed: int = 0,
+    runs: Path = RUNS,
+    resume: bool = True,
+    console: Console | None = None,
+) -> checkpoint.Checkpoint:
+    """Train a model by its recipe and save its checkpoint; what is returned is what was read back from ``path``.
+
+    Parameters
+    ----------
+    epochs
+        In place of the recipe's.
+    runs
+        Folder under which the run keeps its TensorBoard logs and the state from which it resumes.
+    resume
+        Go on where an interrupted run of the same model, data, recipe, seed and versions stopped.
+    """
+    console = console or Console()
+    recipe = definition.recipe if epochs is None else replace(definition.recipe, epochs=epochs)
+    run = Run(definition, recipe, seed, dataset, runs / f"{definition.name}-seed{seed}")
+    module, best_epoch, validation_accuracy = _fit(run, console, resume)
+
+    metadata = run.identity() | {
+        "dataset": {"name": dataset.name, "digest": dataset.digest, "note": dataset.note},
+        "epochs": recipe.epochs,
+        "selection": {"rule": SELECTION, "epoch": best_epoch, "validation_accuracy": validation_accuracy},
+    }
+    # Measured on the checkpoint as it reads back from disk, in a file beside it: no finished checkpoint lacks its accuracy.
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        checkpoint.save(draft, definition.name, module, metadata)
+        reloaded = checkpoint.load(draft)
+    finally:
+        draft.unlink(missing_ok=True)
+    test_images, test_labels = torch.from_numpy(dataset.test_images), torch.from_numpy(dataset.test_labels)
+    correct = count_correct(reloaded.module, test_images, test_labels, definition.input)
+    metadata["test"] = {"accuracy": correct / len(test_labels), "correct": correct, "count": len(test_labels)}
+    checkpoint.save(path, definition.name, reloaded.module, metadata)
+    return checkpoint.load(path)
+
+
+# --- command line
+
+
+def main(
+    model: Annotated[str, typer.Argument(help=f"One of: {', '.join(zoo.ZOO)}.", show_default=False)],
+    data: Annotated[Path | None, typer.Option(help="Folder that has MNIST (else $XNORFLOW_DATA, else a download).")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="In place of the recipe's.", show_default=False)] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of all random numbers.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Checkpoint to write (default: the zoo's own).")] = None,
+    resume: Annotated[bool, typer.Option(help="Go on where an interrupted run of the same kind stopped.")] = True,
+) -> None:
+    """Train a model of the zoo and save its checkpoint; logs for TensorBoard go to runs/."""
+    console = Console()
+    try:
+        definition = zoo.get(model)
+        dataset = digits() if definition.dataset == "digits" else mnist(data, download=True)
+        path = out or checkpoint.FOLDER / f"{model}.safetensors"
+        test = train(definition, dataset, path, epochs=epochs, seed=seed, resume=resume, console=console).metadata["test"]
+        console.print(f"{path}: {test['correct']} of {test['count']} test images correct ({test['accuracy']:.2%})")
+    except UserError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted; the same command goes on after the last whole epoch", err=True)
+        raise typer.Exit(130) from None
+
+
+if __name__ == "__main__":
+    typer.run(main)

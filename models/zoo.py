@@ -1,0 +1,167 @@
+"""The models of the zoo: what each is, what it takes in, and the recipe that trained its committed checkpoint.
+
+Adding a model is adding an entry to :data:`ZOO`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from bnn.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class InputFormat:
+    """The integers that a model takes in.
+
+    Attributes
+    ----------
+    shape
+        Of one input, channels last: (features,) or (height, width, channels).
+    kind
+        ``bipolar``: -1 or +1. ``unsigned``: the pixel itself, 0 to 2**bits - 1.
+    bits
+        Bits per value.
+    threshold
+        Smallest pixel that becomes +1; for ``bipolar`` only.
+    """
+
+    shape: tuple[int, ...]
+    kind: Literal["bipolar", "unsigned"]
+    bits: int
+    threshold: int | None = None
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Largest random distortion of a training image; each is drawn uniformly, per image and epoch.
+
+    Attributes
+    ----------
+    rotation
+        Degrees either way.
+    scale
+        Relative change of size per axis, either way.
+    shear
+        Horizontal shear either way, as a slope.
+    shift
+        Pixels either way, per axis.
+    elastic
+        Pixels by which the points of a coarse 5 x 5 grid move either way, per axis; between them the field is smooth.
+    """
+
+    rotation: float = 0.0
+    scale: float = 0.0
+    shear: float = 0.0
+    shift: float = 0.0
+    elastic: float = 0.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained: Adam, with a cosine from ``learning_rate`` down to ``final_learning_rate`` over all steps."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    final_learning_rate: float
+    label_smoothing: float
+    augmentation: Augmentation | None
+
+
+@dataclass(frozen=True)
+class ModelDefinition:
+    """A model of the zoo. ``build()`` makes its untrained module (an ``nn.Sequential``; imports torch)."""
+
+    name: str
+    description: str
+    dataset: Literal["mnist", "digits"]
+    input: InputFormat
+    recipe: Recipe
+    build: "Callable[[], nn.Sequential]"
+
+
+def _dense(*sizes: int) -> "Callable[[], nn.Sequential]":
+    def build() -> "nn.Sequential":
+        from models.layers import BNN
+
+        return BNN(sizes)
+
+    return build
+
+
+def _mnist_cnn() -> "nn.Sequential":
+    from torch import nn
+
+    from models.layers import BinaryConv2d, BinaryLinear, Sign
+
+    return nn.Sequential(
+        *(BinaryConv2d(1, 32, 3, padding=1), nn.MaxPool2d(2), nn.BatchNorm2d(32), Sign()),
+        *(BinaryConv2d(32, 64, 3, padding=1), nn.MaxPool2d(2), nn.BatchNorm2d(64), Sign()),
+        *(nn.Flatten(), BinaryLinear(7 * 7 * 64, 128), nn.BatchNorm1d(128), Sign()),
+        *(BinaryLinear(128, 10), nn.BatchNorm1d(10)),
+    )
+
+
+_BINARY_MNIST = InputFormat(shape=(784,), kind="bipolar", bits=1, threshold=128)
+
+_DEFINITIONS = (
+    ModelDefinition(
+        name="mnist_bnn",
+        description="MNIST, 784-128-10, binarised input",
+        dataset="mnist",
+        input=_BINARY_MNIST,
+        recipe=Recipe(100, 128, 5e-3, 1e-6, 0.0, Augmentation(rotation=5, scale=0.05, shift=0.5)),
+        build=_dense(784, 128, 10),
+    ),
+    ModelDefinition(
+        name="mnist_sfc",
+        description="MNIST, 784-256-256-256-10, binarised input: the SFC topology of FINN (Umuroglu et al., 2017)",
+        dataset="mnist",
+        input=_BINARY_MNIST,
+        recipe=Recipe(80, 256, 5e-3, 1e-6, 0.0, Augmentation(rotation=7, scale=0.07, shear=0.07, shift=1)),
+        build=_dense(784, 256, 256, 256, 10),
+    ),
+    ModelDefinition(
+        name="mnist_lfc",
+        description="MNIST, 784-1024-1024-1024-10, binarised input: the LFC topology of FINN (Umuroglu et al., 2017)",
+        dataset="mnist",
+        input=_BINARY_MNIST,
+        recipe=Recipe(60, 256, 5e-3, 1e-6, 0.0, Augmentation(rotation=10, scale=0.1, shear=0.1, shift=1.5, elastic=1)),
+        build=_dense(784, 1024, 1024, 1024, 10),
+    ),
+    ModelDefinition(
+        name="mnist_cnn",
+        description="MNIST, two 3x3 binary convolutions (32, 64 channels) and two dense layers, 8-bit pixels",
+        dataset="mnist",
+        input=InputFormat(shape=(28, 28, 1), kind="unsigned", bits=8),
+        recipe=Recipe(30, 128, 5e-3, 1e-6, 0.0, Augmentation(rotation=10, scale=0.1, shear=0.1, shift=1.5, elastic=1)),
+        build=_mnist_cnn,
+    ),
+    ModelDefinition(
+        name="digits_bnn",
+        description="scikit-learn's 8x8 digits, 64-256-10, binarised input; trains in seconds without a download",
+        dataset="digits",
+        input=InputFormat(shape=(64,), kind="bipolar", bits=1, threshold=8),
+        recipe=Recipe(100, 64, 5e-3, 1e-6, 0.0, Augmentation(rotation=5, scale=0.05, shift=0.3)),
+        build=_dense(64, 256, 10),
+    ),
+)
+
+ZOO: dict[str, ModelDefinition] = {definition.name: definition for definition in _DEFINITIONS}
+
+
+def get(name: str) -> ModelDefinition:
+    """Definition of the zoo model ``name``.
+
+    Raises
+    ------
+    UserError
+        There is no such model; the message lists those that there are.
+    """
+    if name not in ZOO:
+        raise UserError(f"unknown model {name!r}; choose one of: {', '.join(ZOO)}")
+    return ZOO[name]
