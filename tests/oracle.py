@@ -1,0 +1,101 @@
+"""The oracle: every operation on plain unpacked int64 arrays, written to be read, not to be fast.
+
+What the tests of all engines compare to. It shares no code with any of them.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnn.network import Affine, Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Operation, Threshold
+
+IntArray = NDArray[np.int64]
+
+
+def run(network: Network, inputs: NDArray[np.integer]) -> dict[str, IntArray]:
+    """Compute every operation's result.
+
+    Parameters
+    ----------
+    network : Network
+    inputs : integer array, shape (vectors, *input shape)
+
+    Returns
+    -------
+    dict of int64 array, shape (vectors, *signal shape), by operation name
+        Bipolar values are -1 and +1.
+    """
+    results: dict[str, IntArray] = {}
+    for operation in network.operations:
+        operands = [results[source] for source in operation.inputs] or [np.asarray(inputs, np.int64)]
+        results[operation.name] = apply(operation, *operands)
+    return results
+
+
+def apply(operation: Operation, *operands: IntArray) -> IntArray:
+    """Compute one operation's result from its operands, int64, shape (vectors, *operand shape); Input is identity."""
+    return _APPLY[type(operation)](operation, *operands)
+
+
+def _input(_: Input, x: IntArray) -> IntArray:
+    return x
+
+
+def _dense(operation: Dense, x: IntArray) -> IntArray:
+    return x @ operation.weight.astype(np.int64).T
+
+
+def _conv2d(operation: Conv2d, x: IntArray) -> IntArray:
+    top, bottom, left, right = operation.padding
+    x = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=operation.pad_value)
+    outputs, kernel_h, kernel_w, _ = operation.weight.shape
+    stride_h, stride_w = operation.stride
+    height, width = (x.shape[1] - kernel_h) // stride_h + 1, (x.shape[2] - kernel_w) // stride_w + 1
+    acc = np.zeros((len(x), height, width, outputs), np.int64)
+    for row in range(height):
+        for column in range(width):
+            y, z = row * stride_h, column * stride_w
+            window = x[:, y : y + kernel_h, z : z + kernel_w, :]
+            acc[:, row, column] = np.einsum("nhwi,ohwi->no", window, operation.weight.astype(np.int64))
+    return acc
+
+
+def _max_pool2d(operation: MaxPool2d, x: IntArray) -> IntArray:
+    (size_h, size_w), (stride_h, stride_w) = operation.size, operation.stride
+    height, width = (x.shape[1] - size_h) // stride_h + 1, (x.shape[2] - size_w) // stride_w + 1
+    result = np.zeros((len(x), height, width, x.shape[3]), np.int64)
+    for row in range(height):
+        for column in range(width):
+            y, z = row * stride_h, column * stride_w
+            result[:, row, column] = x[:, y : y + size_h, z : z + size_w].max(axis=(1, 2))
+    return result
+
+
+def _threshold(operation: Threshold, x: IntArray) -> IntArray:
+    up, down = x >= operation.threshold, x <= operation.threshold
+    return np.where(np.where(operation.direction > 0, up, down), 1, -1)
+
+
+def _flatten(_: Flatten, x: IntArray) -> IntArray:
+    return x.reshape(len(x), int(np.prod(x.shape[1:])))
+
+
+def _affine(operation: Affine, x: IntArray) -> IntArray:
+    return operation.scale * x + operation.offset
+
+
+def _argmax(_: Argmax, x: IntArray) -> IntArray:
+    return np.argmax(x, axis=1, keepdims=True)
+
+
+_APPLY: Mapping[type[Operation], Callable[..., IntArray]] = {
+    Input: _input,
+    Dense: _dense,
+    Conv2d: _conv2d,
+    MaxPool2d: _max_pool2d,
+    Threshold: _threshold,
+    Flatten: _flatten,
+    Affine: _affine,
+    Argmax: _argmax,
+}

@@ -1,0 +1,206 @@
+"""Hypothesis strategies: random small Networks that hold what breaks engines, and inputs to match.
+
+Widths cluster round the word boundary (1, 63, 64, 65, 130); thresholds sit on "always", on "never" and exactly on
+accumulators that occur; classes tie.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from bnn.network import (
+    Affine,
+    Argmax,
+    Conv2d,
+    Dense,
+    Flatten,
+    Input,
+    MaxPool2d,
+    Network,
+    Operation,
+    Signal,
+    Threshold,
+)
+from tests import oracle
+
+Kind = Literal["bipolar", "unsigned", "signed"]
+
+#: Vectors carried through a network while it is drawn, so that thresholds can sit on real accumulators.
+_SAMPLES = 8
+
+
+def inputs_for(network: Network, count: int, seed: int = 0) -> NDArray[np.integer]:
+    """Draw random inputs of a network, the same for the same arguments.
+
+    Parameters
+    ----------
+    network : Network
+    count : int
+        Number of vectors. The first is all lowest values, the second all highest, the others uniform.
+    seed : int
+
+    Returns
+    -------
+    integer array, shape (`count`, *input shape)
+        int8 for bipolar and signed values up to 8 bits, uint8 for unsigned ones up to 8 bits, else int16 or uint16.
+    """
+    return _inputs(network.input, count, seed)
+
+
+def _inputs(source: Input, count: int, seed: int) -> NDArray[np.integer]:
+    rng = np.random.default_rng(seed)
+    signal = source.infer()
+    low, high = int(signal.low[0]), int(signal.high[0])
+    values = rng.integers(low, high, (count, *source.shape), endpoint=True)
+    if source.kind == "bipolar":
+        values = rng.choice([-1, 1], (count, *source.shape))
+    values[:1], values[1:2] = low, high
+    return values.astype(np.min_scalar_type(-high - 1 if low < 0 else high))
+
+
+def widths(largest: int = 130) -> st.SearchStrategy[int]:
+    """Draw a number of channels, 1 to `largest`, often next to a multiple of the word's 64 bits."""
+    return st.one_of(
+        st.integers(1, min(9, largest)), st.sampled_from([n for n in (1, 63, 64, 65, 130) if n <= largest])
+    )
+
+
+@st.composite
+def networks(
+    draw: st.DrawFn,
+    *,
+    kinds: Sequence[Kind] = ("bipolar", "unsigned", "signed"),
+    input_bits: int = 8,
+    convolution: bool = True,
+    ternary: bool = True,
+    pad_values: Sequence[int] = (0, -1, 1),
+    directions: Sequence[int] = (1, -1),
+    pooling: Sequence[str] = ("before", "after"),
+    affine: bool = True,
+    hidden: int = 3,
+    width: int = 130,
+) -> Network:
+    """Draw a Network: an input, hidden blocks, and a last layer of integers with or without affine and argmax.
+
+    A hidden block is a convolution or a dense layer, perhaps a max-pool, a threshold, perhaps a max-pool. Names are
+    the operation's class in lower case and its position (``input_0``, ``conv2d_1``, ...).
+
+    Parameters
+    ----------
+    kinds : sequence of {"bipolar", "unsigned", "signed"}
+        Kinds of input.
+    input_bits : int
+        Largest width of an integer input; 8 is drawn often.
+    convolution : bool
+        Whether inputs may be images, and with that whether there are convolutions, max-pools and flattens.
+    ternary : bool
+        Whether weights may be 0.
+    pad_values : sequence of {0, -1, +1}
+        What convolutions may pad with; the empty sequence means no padding.
+    directions : sequence of {-1, +1}
+        Directions of thresholds.
+    pooling : sequence of {"before", "after"}
+        Where max-pools may stand, seen from the threshold.
+    affine : bool
+        Whether a last affine may be drawn (with negative and zero scales).
+    hidden : int
+        Largest number of hidden blocks, 0 or more.
+    width : int
+        Largest number of channels.
+    """
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1), label="seed of weights"))
+    operations: list[Operation] = []
+    signal = Signal((), np.zeros(0, np.int64), np.zeros(0, np.int64))
+    values: NDArray[np.int64] = np.zeros(0, np.int64)
+
+    def name(kind: type[Operation]) -> tuple[str, tuple[str, ...]]:
+        return f"{kind.__name__.lower()}_{len(operations)}", tuple(last.name for last in operations[-1:])
+
+    def append(operation: Operation) -> None:
+        nonlocal signal, values
+        signal, values = operation.infer(signal), oracle.apply(operation, values)
+        operations.append(operation)
+
+    def weights(*shape: int) -> NDArray[np.int8]:
+        zeros = draw(st.sampled_from([0.0, 0.3, 1.0])) if ternary else 0.0
+        weight = rng.choice(np.array([-1, 1], np.int8), shape)
+        weight[rng.random(shape) < zeros] = 0
+        weight[rng.random(len(weight)) < 0.2] = weight[0]  # equal neurons, for ties
+        return weight
+
+    def pool() -> None:
+        height, columns = signal.shape[:2]
+        size = (draw(st.integers(1, min(3, height))), draw(st.integers(1, min(3, columns))))
+        stride = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+        append(MaxPool2d(*name(MaxPool2d), size=size, stride=stride))
+
+    kind = draw(st.sampled_from(list(kinds)))
+    bits = 1
+    if kind != "bipolar":
+        bits = draw(st.one_of(st.integers(2, input_bits), st.just(min(8, input_bits))))
+    shape: tuple[int, ...] = (draw(widths(width)),)
+    if convolution and draw(st.booleans()):
+        shape = (draw(st.integers(1, 6)), draw(st.integers(1, 6)), draw(widths(min(width, 70))))
+    source = Input(*name(Input), shape=shape, kind=kind, bits=bits)
+    signal, values = source.infer(), _inputs(source, _SAMPLES, int(rng.integers(2**32))).astype(np.int64)
+    operations.append(source)
+
+    for _ in range(draw(st.integers(0, hidden), label="hidden blocks")):
+        if len(signal.shape) == 3 and draw(st.booleans()):
+            height, columns, channels = signal.shape
+            kernel = (draw(st.integers(1, min(3, height))), draw(st.integers(1, min(3, columns))))
+            allowed = [value for value in pad_values if signal.bipolar or value == 0]
+            padding = (0, 0, 0, 0)
+            if allowed:
+                top, bottom = (draw(st.integers(0, kernel[0] - 1)) for _ in range(2))
+                left, right = (draw(st.integers(0, kernel[1] - 1)) for _ in range(2))
+                padding = (top, bottom, left, right)
+            append(
+                Conv2d(
+                    *name(Conv2d),
+                    weight=weights(draw(widths(min(width, 70))), *kernel, channels),
+                    stride=(draw(st.integers(1, 3)), draw(st.integers(1, 3))),
+                    padding=padding,
+                    pad_value=draw(st.sampled_from(allowed)) if allowed else 0,
+                )
+            )
+        else:
+            if len(signal.shape) == 3:
+                append(Flatten(*name(Flatten)))
+            append(Dense(*name(Dense), weight=weights(draw(widths(width)), signal.size)))
+        if len(signal.shape) == 3 and "before" in pooling and draw(st.booleans()):
+            pool()
+        direction = rng.choice(np.array(directions, np.int8), signal.channels)
+        append(Threshold(*name(Threshold), threshold=_thresholds(rng, signal, values, direction), direction=direction))
+        if len(signal.shape) == 3 and "after" in pooling and draw(st.booleans()):
+            pool()
+
+    if len(signal.shape) == 3:
+        append(Flatten(*name(Flatten)))
+    append(Dense(*name(Dense), weight=weights(draw(widths(min(width, 10))), signal.size)))
+    if affine and draw(st.booleans()):
+        scale = rng.integers(-100, 100, signal.channels, endpoint=True)
+        scale[rng.random(signal.channels) < 0.2] = 0
+        offset = rng.integers(-1000, 1000, signal.channels, endpoint=True)
+        offset[rng.random(signal.channels) < 0.3] = 0
+        append(Affine(*name(Affine), scale=scale, offset=offset, fraction=draw(st.integers(0, 16))))
+    if draw(st.booleans()):
+        append(Argmax(*name(Argmax)))
+    return Network("drawn", tuple(operations))
+
+
+def _thresholds(
+    rng: np.random.Generator, signal: Signal, values: NDArray[np.int64], direction: NDArray[np.int8]
+) -> NDArray[np.int64]:
+    """Thresholds of each channel: an accumulator that occurs, one beside it, any in the range, always, or never."""
+    down = direction < 0
+    low, high = signal.low - down, signal.high + ~down
+    seen = values.reshape(-1, signal.channels)
+    tie = seen[rng.integers(0, len(seen), signal.channels), np.arange(signal.channels)]
+    anywhere = rng.integers(low, high, endpoint=True)
+    ways = np.stack([tie, tie + rng.integers(-1, 1, signal.channels, endpoint=True), anywhere, low, high])
+    way = rng.choice(len(ways), signal.channels, p=[0.35, 0.25, 0.2, 0.1, 0.1])
+    return np.clip(ways[way, np.arange(signal.channels)], low, high)
