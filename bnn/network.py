@@ -36,7 +36,7 @@ class Signal:
     bipolar : bool
         True where the only values are -1 and +1.
     step : int
-        Reachable values of a channel lie on ``low + k * step``: 2 for sums of bipolar terms, else 1.
+        Reachable values of a channel lie on ``low + k * step``: 2 for bipolar values and sums of them, else 1.
     """
 
     shape: tuple[int, ...]
@@ -181,7 +181,8 @@ class Input(Operation):
             "signed": (-(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1),
         }[self.kind]
         channels = self.shape[-1]
-        return Signal(self.shape, np.full(channels, low), np.full(channels, high), self.kind == "bipolar")
+        bipolar = self.kind == "bipolar"
+        return Signal(self.shape, np.full(channels, low), np.full(channels, high), bipolar, step=2 if bipolar else 1)
 
 
 def _check_weight(operation: "Dense | Conv2d", axes: int, layout: str) -> None:
@@ -343,11 +344,11 @@ class Threshold(Operation):
             channel = int(np.flatnonzero(outside)[0])
             raise self._fail(
                 f"the threshold of channel {channel} clamped to the operand's range "
-                f"{x.low[channel]}..{x.high[channel]} (see bnn.folding.clamp)",
+                f"{x.low[channel]}..{x.high[channel]} (the ends mean 'always' and 'never')",
                 self.threshold[channel],
             )
         ones = np.ones(x.channels, np.int64)
-        return Signal(x.shape, -ones, ones, bipolar=True)
+        return Signal(x.shape, -ones, ones, bipolar=True, step=2)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

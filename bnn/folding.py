@@ -1,0 +1,141 @@
+"""Exact folding: a framework's floating-point layers become integer thresholds and fixed-point scores.
+
+Nothing here does algebra on real numbers. The framework's own formula is evaluated on every value that an
+accumulator can take, and the integers are chosen to agree with what came out.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnn.errors import NetworkError
+from bnn.network import Affine, IntArray, Signal, Threshold
+
+#: The framework's formula: accumulators, int64 (values, channels), to its floating-point results of the same shape.
+Formula = Callable[[IntArray], NDArray[np.floating]]
+
+_CHUNK = 1 << 22  # values evaluated at a time, to bound memory
+_MAX_FRACTION = 24
+
+
+def _reachable(signal: Signal) -> tuple[IntArray, NDArray[np.bool_]]:
+    """All values of all channels, (values, channels), and which of them are real (short channels repeat their end)."""
+    steps = (signal.high - signal.low) // signal.step
+    k = np.arange(steps.max() + 1)[:, None]
+    return signal.low + np.minimum(k, steps) * signal.step, k <= steps
+
+
+def fold_threshold(name: str, inputs: tuple[str, ...], formula: Formula, signal: Signal) -> Threshold:
+    """Fold batch norm and sign (or anything monotonic that ends in a sign) into a :class:`~bnn.network.Threshold`.
+
+    Parameters
+    ----------
+    name, inputs
+        Of the new operation.
+    formula : callable
+        The framework's own computation, ending in its sign: int64 (values, channels) to -1 and +1.
+    signal : Signal
+        The accumulators' range.
+
+    Returns
+    -------
+    Threshold
+        Equal to `formula` on every reachable accumulator, because every one was evaluated. Where a channel changes
+        sign, the threshold is itself a reachable value.
+
+    Raises
+    ------
+    NetworkError
+        If the formula gives anything but -1 and +1 somewhere (``torch.sign`` gives 0 at 0; NaN), or is not
+        monotonic; the message names the channel and the accumulator.
+    """
+    rows = max(1, _CHUNK // signal.channels)
+    grid, real = _reachable(signal)
+    positive = np.empty(grid.shape, np.bool_)
+    for start in range(0, len(grid), rows):
+        values = formula(grid[start : start + rows])
+        neither = (values != 1) & (values != -1)
+        if neither.any():
+            row, channel = (int(i) for i in np.argwhere(neither)[0])
+            raise NetworkError(
+                f"layer {name!r}: expected a sign of -1 or +1, got {values[row, channel]} for accumulator "
+                f"{grid[start + row, channel]} of channel {channel}; use a sign with sign(0) = +1, and finite parameters"
+            )
+        positive[start : start + rows] = values > 0
+    changes = (positive[1:] != positive[:-1]).sum(axis=0)
+    if (changes > 1).any():
+        channel = int(np.argmax(changes > 1))
+        raise NetworkError(f"layer {name!r}: expected one sign change over the accumulators of channel {channel}, "
+                           f"got {changes[channel]}: not a threshold")  # fmt: skip
+    count = (positive & real).sum(axis=0)
+    down = positive[0] & ~positive[-1]
+    up_threshold = signal.high + signal.step - count * signal.step
+    up_threshold = np.where(count == 0, signal.high + 1, up_threshold)
+    down_threshold = signal.low + (count - 1) * signal.step
+    return Threshold(
+        name,
+        inputs,
+        threshold=np.where(down, down_threshold, up_threshold),
+        direction=np.where(down, -1, 1),
+    )
+
+
+def fold_affine(
+    name: str,
+    inputs: tuple[str, ...],
+    formula: Formula,
+    signal: Signal,
+    slope: NDArray[np.float64],
+    intercept: NDArray[np.float64],
+) -> Affine:
+    """Turn a trailing affine (batch norm, bias, scale) into a fixed-point :class:`~bnn.network.Affine`.
+
+    The fraction is the shortest for which the argmax of the integer scores equals the argmax of the framework's own
+    floating-point scores, ties to the lowest index included, for *every* combination of reachable accumulators. Where
+    no fraction up to 24 bits decides all of them, the one that leaves fewest is taken and their number is kept in
+    :attr:`~bnn.network.Affine.undecided`.
+
+    Parameters
+    ----------
+    formula : callable
+        The framework's own computation: int64 (values, channels) to floating-point scores.
+    slope, intercept : float64 array, shape (channels,)
+        Its real-valued meaning, ``slope * acc + intercept``, finite.
+    """
+    if not (np.isfinite(slope).all() and np.isfinite(intercept).all()):
+        raise NetworkError(f"layer {name!r}: expected finite scales and offsets, got NaN or infinity")
+    grid, real = _reachable(signal)
+    values = [grid[real[:, c], c] for c in range(signal.channels)]
+    scores = formula(grid)
+    floats = [scores[real[:, c], c] for c in range(signal.channels)]
+    best: Affine | None = None
+    for fraction in range(_MAX_FRACTION + 1):
+        scale = np.rint(slope * 2.0**fraction).astype(np.int64)
+        offset = np.rint(intercept * 2.0**fraction).astype(np.int64)
+        integers = [scale[c] * values[c] + offset[c] for c in range(signal.channels)]
+        undecided = _disagreements(floats, integers)
+        if best is None or undecided < best.undecided:
+            best = Affine(name, inputs, scale=scale, offset=offset, fraction=fraction, undecided=undecided)
+        if not undecided:
+            break
+    assert best is not None
+    return best
+
+
+def _disagreements(floats: list[NDArray[np.floating]], integers: list[IntArray]) -> int:
+    """Count (class pair, accumulator pair) combinations in which the two kinds of score choose differently.
+
+    For classes i < j, i wins where its score is at least j's. Scores are monotonic in the accumulator, both kinds in
+    the same direction, so the accumulators of j that lose to a given score of i are a prefix of its sorted scores,
+    and two prefixes differ by the difference of their lengths.
+    """
+    sorted_floats = [np.sort(score) for score in floats]
+    sorted_integers = [np.sort(score) for score in integers]
+    total = 0
+    for i in range(len(floats)):
+        for j in range(i + 1, len(floats)):
+            lost_float = np.searchsorted(sorted_floats[j], floats[i], side="right")
+            lost_integer = np.searchsorted(sorted_integers[j], integers[i], side="right")
+            total += int(np.abs(lost_float - lost_integer).sum())
+    return total
