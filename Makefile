@@ -1,0 +1,43 @@
+# Thin wrappers over the Python commands; `make help` lists them. Any of them works as the first command in a fresh clone.
+.DEFAULT_GOAL := help
+.PHONY: help flow test lint train regress bench setup clean
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+READY := .venv/.ready
+
+help:  ## list the targets
+	@echo 'usage: make TARGET [VARIABLE=value ...]'
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target text; do \
+		printf '  %-8s %s\n' "$$target" "$$text"; done
+
+flow: $(READY)  ## run the flow: MODEL=name-or-file [VECTORS=n|all] [BACKEND=vitis|vivado] [DATA=folder] [OUT=folder] [FORCE=1]
+	@$(PYTHON) -m flows run $(if $(MODEL),'$(MODEL)') $(if $(VECTORS),--vectors '$(VECTORS)') \
+		$(if $(BACKEND),--backend '$(BACKEND)') $(if $(DATA),--data '$(DATA)') $(if $(OUT),--out '$(OUT)') \
+		$(if $(FORCE),--force)
+
+test: $(READY)  ## run every test, then compare the models with their baselines
+	@$(PYTHON) -m pytest -m 'not slow'
+	@$(PYTHON) -m flows regress
+	@$(PYTHON) -m pytest -m slow
+
+lint: $(READY)  ## check style and types
+	@$(PYTHON) -m ruff check
+	@$(PYTHON) -m ruff format --check
+	@$(PYTHON) -m mypy
+
+train: $(READY)  ## train a model of the zoo: MODEL=name [DATA=folder]
+	@$(PYTHON) -m models.train $(if $(MODEL),'$(MODEL)') $(if $(DATA),--data '$(DATA)')
+
+regress: $(READY)  ## compare the models with reports/baselines; UPDATE=1 rewrites the baselines
+	@$(PYTHON) -m flows regress $(if $(UPDATE),--update)
+
+bench: $(READY)  ## measure the golden model's speed against PyTorch
+	@$(PYTHON) -m cosim.bench
+
+setup: $(READY)  ## install what is missing (every other target does it, too)
+
+clean:  ## remove what flows have made: build/ and the generated reports
+	@rm -rf build $(filter-out reports/baselines/ reports/templates/,$(wildcard reports/*/))
+
+$(READY): requirements.lock flows/setup.sh
+	@bash flows/setup.sh

@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Makes what the project needs to run: .venv from requirements.lock, and those Debian packages that are missing.
+# `make` calls it when .venv/.ready is older than the lock; it may be run again at any time.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+log=$PWD/build/setup.log
+mkdir -p build
+exec 9> build/setup.lock # one set-up at a time: the second waits, then finds the first one's result
+flock 9
+[[ .venv/.ready -nt requirements.lock && .venv/.ready -nt flows/setup.sh ]] && exit 0
+: > "$log"
+
+say() { echo "setup: $*" >&2; }
+
+fail() {
+    say "$@"
+    exit 1
+}
+
+# apt_install PACKAGE...: as root, or through sudo (asking for a password only at a terminal); status 1 where neither works.
+apt_install() {
+    command -v apt-get > /dev/null || return 1
+    local as_root=()
+    if ((EUID != 0)); then
+        command -v sudo > /dev/null || return 1
+        as_root=(sudo)
+        [[ -t 0 ]] || as_root+=(-n)
+    fi
+    local install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@")
+    say "installing $* with apt-get"
+    # A new machine has no package lists yet, an old one stale lists: fetch them only when the plain way fails.
+    "${install[@]}" >> "$log" 2>&1 && return
+    "${as_root[@]}" apt-get update >> "$log" 2>&1 && "${install[@]}" >> "$log" 2>&1
+}
+
+# The first Python 3.10 to 3.12 that can make virtual environments.
+find_python() {
+    local python
+    for python in python3.11 python3.12 python3.10 python3; do
+        if "$python" -c 'import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' \
+            2> /dev/null; then
+            echo "$python"
+            return
+        fi
+    done
+    return 1
+}
+
+if ! .venv/bin/python -c 'import pip' 2> /dev/null; then
+    python=$(find_python) || { apt_install python3 python3-venv && python=$(find_python); } || fail \
+        "no Python 3.10, 3.11 or 3.12 with venv and ensurepip on PATH, and apt cannot install one." \
+        $'\n       On Debian 12 or Ubuntu 22.04/24.04: apt-get install python3 python3-venv'
+    say "making .venv with $("$python" -V)"
+    "$python" -m venv --clear .venv >> "$log" 2>&1 || fail "$python -m venv failed; see $log"
+fi
+
+say "installing $(grep -c == requirements.lock) packages from requirements.lock (about three minutes)"
+progress=(cat)
+if [[ -t 2 ]]; then
+    progress=(awk '/^Collecting|^Requirement already/ { printf "\r\033[K  %d %s", ++n, $2 > "/dev/stderr" }
+                   /^Installing collected/            { printf "\r\033[K  unpacking" > "/dev/stderr" }
+                   END                                { printf "\r\033[K" > "/dev/stderr" }')
+fi
+if ! .venv/bin/python -m pip install --disable-pip-version-check --progress-bar off -r requirements.lock 2>&1 |
+    tee -a "$log" | "${progress[@]}" > /dev/null; then
+    grep -a ERROR "$log" >&2 || tail -n 5 "$log" >&2
+    fail "pip could not install requirements.lock (is a package index within reach?); all it said: $log"
+fi
+
+missing=()
+command -v g++ > /dev/null || missing+=(g++)
+command -v iverilog > /dev/null || missing+=(iverilog)
+for package in "${missing[@]}"; do # one by one: the lack of one must not keep the other away
+    apt_install "$package" ||
+        say "$package is missing and apt cannot install it here; the flow reports the engines that need it as skipped." \
+            $'\n       As an administrator: apt-get install' "$package"
+done
+
+touch .venv/.ready
+say "ready"
