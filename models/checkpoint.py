@@ -5,6 +5,7 @@ type and shape which that definition expects.
 """
 
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,8 @@ class Checkpoint:
 def _binary_weights(module: "nn.Module") -> set[str]:
     from models.layers import BinaryConv2d, BinaryLinear
 
-    return {f"{name}.weight" for name, layer in module.named_modules() if isinstance(layer, BinaryLinear | BinaryConv2d)}
+    layers = module.named_modules()
+    return {f"{name}.weight" for name, layer in layers if isinstance(layer, BinaryLinear | BinaryConv2d)}
 
 
 def save(path: Path, name: str, module: "nn.Module", metadata: dict[str, Any]) -> None:
@@ -114,10 +116,12 @@ def load(path: Path) -> Checkpoint:
         if stored not in tensors:
             raise UserError(f"{path} lacks the tensor {stored!r} of model {name}")
         values = tensors.pop(stored)
-        shape, dtype = ((-(-parameter.numel() // 8),), "uint8") if key in binary else (tuple(parameter.shape), "float32")
+        shape, dtype = tuple(parameter.shape), "float32"
+        if key in binary:
+            shape, dtype = (math.ceil(parameter.numel() / 8),), "uint8"
         if values.shape != shape or values.dtype != dtype:
             raise UserError(
-                f"{path}: tensor {stored!r} is {values.dtype} of shape {values.shape}, model {name} needs {dtype} {shape}"
+                f"{path}: tensor {stored!r} is {values.dtype} {values.shape}, model {name} needs {dtype} {shape}"
             )
         if key in binary:
             bits = np.unpackbits(values, bitorder="little")

@@ -44,15 +44,18 @@ class Dataset:
     note: str
 
 
-def _dataset(name: str, note: str, train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]) -> Dataset:
-    arrays = [
-        np.ascontiguousarray(a, dtype) for pair in (train, test) for a, dtype in zip(pair, (np.uint8, "<i8"), strict=True)
-    ]
+_Labelled = tuple[np.ndarray, np.ndarray]  # images uint8 (N, height, width) and labels (N,)
+
+
+def _dataset(name: str, note: str, train: _Labelled, test: _Labelled) -> Dataset:
     digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(repr((array.shape, array.dtype.str)).encode())
+    arrays = []
+    for array, dtype in zip((*train, *test), ("u1", "<i8") * 2, strict=True):
+        array = np.ascontiguousarray(array, dtype)
+        digest.update(repr((array.shape, dtype)).encode())
         digest.update(array.data)
-    return Dataset(name, *arrays, digest=digest.hexdigest(), note=note)
+        arrays.append(array)
+    return Dataset(name, arrays[0], arrays[1], arrays[2], arrays[3], digest.hexdigest(), note)
 
 
 # --- MNIST
@@ -82,16 +85,18 @@ def _read_idx(path: Path, dimensions: int) -> np.ndarray:
     header = 4 + 4 * dimensions
     magic = bytes((0, 0, _IDX_UINT8, dimensions))
     if content[:4] != magic:
-        raise UserError(f"{path} is not the expected idx file: it begins with {content[:4].hex()}, expected {magic.hex()}")
+        raise UserError(f"{path} is not the expected idx file: it begins with {content[:4].hex()}, not {magic.hex()}")
     if len(content) < header:
         raise UserError(f"{path} is truncated: {len(content)} bytes, its header alone has {header}")
     shape = struct.unpack(f">{dimensions}I", content[4:header])
     if len(content) - header != math.prod(shape):
-        raise UserError(f"{path} says shape {shape}, so {math.prod(shape)} bytes of data, but has {len(content) - header}")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()  # writable, as torch wants it
+        raise UserError(
+            f"{path} should have {math.prod(shape)} bytes for its shape {shape}, has {len(content) - header}"
+        )
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()  # writable for torch
 
 
-def _read_pair(folder: Path, prefix: str) -> tuple[np.ndarray, np.ndarray]:
+def _read_pair(folder: Path, prefix: str) -> _Labelled:
     paths = []
     for name in (f"{prefix}-images-idx3-ubyte", f"{prefix}-labels-idx1-ubyte"):
         path = _find(folder, name)
@@ -151,7 +156,7 @@ def mnist(folder: Path | None = None, *, download: bool = False) -> Dataset:
             return _read_mnist(cache_folder())
         except UserError:
             raise
-        except Exception as error:  # whatever stops it (no network, a torchvision that fails to import), the way out is one
+        except Exception as error:  # no network, a torchvision that fails to import, ...: the way out is the same
             reason = f"torchvision cannot download it ({type(error).__name__}: {error})"
     raise UserError(
         f"MNIST is not available: {reason}.\n"
@@ -163,7 +168,7 @@ def mnist(folder: Path | None = None, *, download: bool = False) -> Dataset:
 # --- scikit-learn's digits
 
 
-def _load_digits() -> tuple[np.ndarray, np.ndarray]:
+def _load_digits() -> _Labelled:
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -216,13 +221,13 @@ def evaluation_images(definition: ModelDefinition, folder: Path | None = None) -
 
 
 def encode(images: np.ndarray, input_format: InputFormat) -> np.ndarray:
-    """Images uint8 (N, height, width) as the integers of a model's input, shape (N, *input_format.shape), channels last.
+    """Images uint8 (N, height, width) as integers of a model's input, shape (N, *input_format.shape), channels last.
 
     Bipolar inputs are int8, +1 where the pixel reaches the format's threshold and -1 elsewhere; unsigned ones are the
     pixels, uint8.
     """
     if math.prod(images.shape[1:]) != math.prod(input_format.shape):
-        raise UserError(f"images of shape {images.shape[1:]} do not fit the model's input of shape {input_format.shape}")
+        raise UserError(f"images of shape {images.shape[1:]} do not fit the model's input shape {input_format.shape}")
     flat = images.reshape(len(images), *input_format.shape)
     if input_format.kind == "unsigned":
         return flat
@@ -230,7 +235,7 @@ def encode(images: np.ndarray, input_format: InputFormat) -> np.ndarray:
 
 
 def to_torch(encoded: np.ndarray) -> "Tensor":
-    """The same integers as the float32 tensor that the PyTorch module takes: (N, features), or NCHW for (N, H, W, C)."""
+    """The same integers as the float32 tensor that a PyTorch module takes: (N, features), or NCHW for (N, H, W, C)."""
     import torch
 
     if encoded.ndim == 4:

@@ -1,9 +1,11 @@
 """Binary layers for PyTorch, trained through a straight-through estimator.
 
-The forward pass only ever sees +1 and -1, with ``sign(0) = +1``. Training keeps a float *latent* weight behind every binary
-one; its gradient is that of the sign's straight-through estimator (Courbariaux et al., "Binarized Neural Networks", 2016,
-eq. 4): the identity where the latent value lies in [-1, 1], zero outside.
+The forward pass only ever sees +1 and -1, with ``sign(0) = +1``. Training keeps a float *latent* weight behind every
+binary one; its gradient is that of the sign's straight-through estimator (Courbariaux et al., "Binarized Neural
+Networks", 2016, eq. 4): the identity where the latent value lies in [-1, 1], zero outside.
 """
+
+import itertools
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +19,7 @@ class _StraightThroughSign(torch.autograd.Function):
         return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
         return gradient * (x.abs() <= 1)
 
@@ -27,7 +29,7 @@ def binarize(x: Tensor) -> Tensor:
 
     The gradient passes unchanged where ``|x| <= 1`` and is zero elsewhere.
     """
-    return _StraightThroughSign.apply(x)  # type: ignore[no-any-return]
+    return _StraightThroughSign.apply(x)
 
 
 class Sign(nn.Module):
@@ -58,8 +60,8 @@ class BinaryLinear(nn.Linear):
 class BinaryConv2d(nn.Conv2d):
     """2-D convolution with binary weights, no bias and zero padding; inputs and outputs are NCHW.
 
-    ``weight`` holds the latent weights, shape (out, in, kernel height, kernel width). A padded position is 0, not -1: it
-    adds nothing to the sum.
+    ``weight`` holds the latent weights, shape (out, in, kernel height, kernel width). A padded position is 0, not -1:
+    it adds nothing to the sum.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class BinaryConv2d(nn.Conv2d):
 
 
 class BNN(nn.Sequential):
-    """Binary multi-layer perceptron: [BinaryLinear, BatchNorm1d, Sign] per hidden layer, then BinaryLinear, BatchNorm1d.
+    """Binary multi-layer perceptron: BinaryLinear, BatchNorm1d, Sign per hidden layer, then BinaryLinear, BatchNorm1d.
 
     Parameters
     ----------
@@ -91,7 +93,7 @@ class BNN(nn.Sequential):
 
     def __init__(self, sizes: tuple[int, ...]) -> None:
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+        for inputs, outputs in itertools.pairwise(sizes):
             layers += [BinaryLinear(inputs, outputs), nn.BatchNorm1d(outputs), Sign()]
         super().__init__(*layers[:-1])
 

@@ -1,23 +1,25 @@
 """Training of the zoo's models: ``python -m models.train MODEL``.
 
-Every random number is drawn from a generator seeded by the run's seed and the epoch, and the learning rate is a function of
-the step alone. So an interrupted run that resumes at an epoch's end gives the same bits as one that was never interrupted.
+Every random number is drawn from a generator seeded by the run's seed and the epoch, and the learning rate is a
+function of the step alone. So a run that was interrupted and resumed at an epoch's end gives the same bits as one that
+was not, and a seed gives the same bits every time on the same machine with the same number of threads.
 """
 
-import importlib.metadata
 import math
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -27,7 +29,11 @@ from models.data import Dataset, digits, encode, mnist, to_torch
 from models.layers import BinaryConv2d, BinaryLinear, clip_latent_weights
 from models.zoo import Augmentation, InputFormat, ModelDefinition, Recipe
 
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
 RUNS = Path("runs")
+STATE = "state.pt"
 SELECTION = (
     "the epoch with the best accuracy on a validation split, one twelfth of the training images, not trained on; "
     "the latest of equals; test images play no part"
@@ -49,10 +55,9 @@ def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generat
     shear = draw(augmentation.shear)
     x_shift, y_shift = draw(2 * augmentation.shift / width), draw(2 * augmentation.shift / height)
     cos, sin = angle.cos(), angle.sin()
-    theta = torch.stack(
-        [cos * x_scale, (shear * cos - sin) * y_scale, x_shift, sin * x_scale, (shear * sin + cos) * y_scale, y_shift], dim=1
-    )
-    grid = F.affine_grid(theta.view(count, 2, 3), [count, 1, height, width], align_corners=False)
+    x_row = torch.stack([cos * x_scale, (shear * cos - sin) * y_scale, x_shift], dim=1)
+    y_row = torch.stack([sin * x_scale, (shear * sin + cos) * y_scale, y_shift], dim=1)
+    grid = F.affine_grid(torch.stack([x_row, y_row], dim=1), [count, 1, height, width], align_corners=False)
     if augmentation.elastic:
         coarse = draw(augmentation.elastic, 2, 5, 5)
         field = F.interpolate(coarse, (height, width), mode="bicubic", align_corners=True)
@@ -88,25 +93,25 @@ class Run:
     folder: Path
 
     def identity(self) -> dict[str, Any]:
-        """What a saved state must share with this run to be resumed by it; also part of the checkpoint's metadata."""
+        """What an interrupted run must share with this one to be resumed by it."""
         return {
             "model": self.definition.name,
             "dataset": {"name": self.dataset.name, "digest": self.dataset.digest},
             "recipe": asdict(self.recipe),
             "seed": self.seed,
-            "versions": {
-                "python": platform.python_version(),
-                **{package: importlib.metadata.version(package) for package in ("torch", "numpy")},
-            },
         }
+
+
+def _tensors(images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(images), torch.from_numpy(labels)
 
 
 def _split(dataset: Dataset, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Training images and labels, then validation images and labels."""
     order = np.random.default_rng(seed).permutation(len(dataset.train_labels))
     held_out, rest = np.split(order, [len(order) // 12])
-    parts = (rest, held_out)
-    return tuple(torch.from_numpy(a[p]) for p in parts for a in (dataset.train_images, dataset.train_labels))  # type: ignore[return-value]
+    images, labels = _tensors(dataset.train_images, dataset.train_labels)
+    return images[rest], labels[rest], images[held_out], labels[held_out]
 
 
 def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -153,10 +158,11 @@ def _load_state(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        state = torch.load(path, weights_only=True)
+        state: dict[str, Any] = torch.load(path, weights_only=True)
+        return state if state["identity"] == identity else None
     except Exception as error:  # torch raises many types for a damaged file
-        raise UserError(f"{path} is damaged ({error}); start anew with --no-resume") from error
-    return state if state["identity"] == identity else None
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path} is damaged ({reason}); start anew with --no-resume") from error
 
 
 def _save_state(path: Path, state: dict[str, Any]) -> None:
@@ -165,31 +171,38 @@ def _save_state(path: Path, state: dict[str, Any]) -> None:
     os.replace(temporary, path)
 
 
+def _event_writer(folder: Path, first_epoch: int) -> "SummaryWriter":
+    """TensorBoard's event file of a run; what an earlier run logged for ``first_epoch`` and later leaves the view."""
+    # With this module there TensorBoard does without TensorFlow, which takes seconds to import and is noisy.
+    sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=first_epoch)
+
+
 def _fit(run: Run, console: Console, resume: bool) -> tuple[nn.Sequential, int, float]:
     """Train by the recipe; the module of the best epoch, that epoch (from 1) and its validation accuracy."""
-    from torch.utils.tensorboard import SummaryWriter
 
     definition, recipe, dataset = run.definition, run.recipe, run.dataset
     images, labels, validation_images, validation_labels = _split(dataset, run.seed)
-    test_images, test_labels = torch.from_numpy(dataset.test_images), torch.from_numpy(dataset.test_labels)
+    test_images, test_labels = _tensors(dataset.test_images, dataset.test_labels)
 
     torch.manual_seed(run.seed)
     module = definition.build()
     optimizer = torch.optim.Adam(module.parameters(), fused=True)
     run.folder.mkdir(parents=True, exist_ok=True)
-    state_path, identity = run.folder / "state.pt", run.identity()
-    first_epoch, best = 0, {"accuracy": -1.0, "epoch": 0, "module": module.state_dict()}
-    if resume and (state := _load_state(state_path, identity)) is not None:
+    state_path, identity = run.folder / STATE, run.identity()
+    first_epoch = 0
+    best: dict[str, Any] = {"accuracy": -1.0}
+    state = _load_state(state_path, identity) if resume else None
+    if state is not None:
         module.load_state_dict(state["module"])
         optimizer.load_state_dict(state["optimizer"])
         first_epoch, best = state["epochs_done"], state["best"]
         console.print(f"resuming after epoch {first_epoch}")
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with (
-        SummaryWriter(str(run.folder), purge_step=first_epoch) as writer,
-        Progress(*columns, console=console) as progress,
-    ):
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
+    with _event_writer(run.folder, first_epoch) as writer, Progress(*columns, console=console) as progress:
         task = progress.add_task(definition.name, total=recipe.epochs, completed=first_epoch)
         for epoch in range(first_epoch, recipe.epochs):
             before = _signs(module)
@@ -249,7 +262,7 @@ def train(
     runs
         Folder under which the run keeps its TensorBoard logs and the state from which it resumes.
     resume
-        Go on where an interrupted run of the same model, data, recipe, seed and versions stopped.
+        Go on where an interrupted run of the same model, data, recipe and seed stopped.
     """
     console = console or Console()
     recipe = definition.recipe if epochs is None else replace(definition.recipe, epochs=epochs)
@@ -258,20 +271,23 @@ def train(
 
     metadata = run.identity() | {
         "dataset": {"name": dataset.name, "digest": dataset.digest, "note": dataset.note},
+        "threads": torch.get_num_threads(),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
         "epochs": recipe.epochs,
         "selection": {"rule": SELECTION, "epoch": best_epoch, "validation_accuracy": validation_accuracy},
     }
-    # Measured on the checkpoint as it reads back from disk, in a file beside it: no finished checkpoint lacks its accuracy.
+    # Measured on the model as it reads back from disk, in a draft: no checkpoint at ``path`` lacks its accuracy.
     draft = path.with_name(f".{path.name}.draft")
     try:
         checkpoint.save(draft, definition.name, module, metadata)
         reloaded = checkpoint.load(draft)
     finally:
         draft.unlink(missing_ok=True)
-    test_images, test_labels = torch.from_numpy(dataset.test_images), torch.from_numpy(dataset.test_labels)
+    test_images, test_labels = _tensors(dataset.test_images, dataset.test_labels)
     correct = count_correct(reloaded.module, test_images, test_labels, definition.input)
     metadata["test"] = {"accuracy": correct / len(test_labels), "correct": correct, "count": len(test_labels)}
     checkpoint.save(path, definition.name, reloaded.module, metadata)
+    (run.folder / STATE).unlink()  # nothing is left to resume: the same command trains again
     return checkpoint.load(path)
 
 
@@ -280,11 +296,13 @@ def train(
 
 def main(
     model: Annotated[str, typer.Argument(help=f"One of: {', '.join(zoo.ZOO)}.", show_default=False)],
-    data: Annotated[Path | None, typer.Option(help="Folder that has MNIST (else $XNORFLOW_DATA, else a download).")] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with MNIST (else $XNORFLOW_DATA, else download).")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="In place of the recipe's.", show_default=False)] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of all random numbers.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Checkpoint to write (default: the zoo's own).")] = None,
-    resume: Annotated[bool, typer.Option(help="Go on where an interrupted run of the same kind stopped.")] = True,
+    resume: Annotated[
+        bool, typer.Option(help="Go on where an interrupted run of the same recipe and seed stopped.")
+    ] = True,
 ) -> None:
     """Train a model of the zoo and save its checkpoint; logs for TensorBoard go to runs/."""
     console = Console()
@@ -292,7 +310,8 @@ def main(
         definition = zoo.get(model)
         dataset = digits() if definition.dataset == "digits" else mnist(data, download=True)
         path = out or checkpoint.FOLDER / f"{model}.safetensors"
-        test = train(definition, dataset, path, epochs=epochs, seed=seed, resume=resume, console=console).metadata["test"]
+        trained = train(definition, dataset, path, epochs=epochs, seed=seed, resume=resume, console=console)
+        test = trained.metadata["test"]
         console.print(f"{path}: {test['correct']} of {test['count']} test images correct ({test['accuracy']:.2%})")
     except UserError as error:
         typer.echo(f"error: {error}", err=True)

@@ -62,7 +62,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is trained: Adam, with a cosine from ``learning_rate`` down to ``final_learning_rate`` over all steps."""
+    """How a model is trained: Adam, a cosine from ``learning_rate`` down to ``final_learning_rate`` over all steps."""
 
     epochs: int
     batch_size: int
@@ -114,7 +114,7 @@ _DEFINITIONS = (
         description="MNIST, 784-128-10, binarised input",
         dataset="mnist",
         input=_BINARY_MNIST,
-        recipe=Recipe(100, 128, 5e-3, 1e-6, 0.0, Augmentation(rotation=5, scale=0.05, shift=0.5)),
+        recipe=Recipe(200, 128, 5e-3, 1e-6, 0.0, Augmentation(rotation=5, scale=0.05, shift=0.5)),
         build=_dense(784, 128, 10),
     ),
     ModelDefinition(
@@ -122,7 +122,7 @@ _DEFINITIONS = (
         description="MNIST, 784-256-256-256-10, binarised input: the SFC topology of FINN (Umuroglu et al., 2017)",
         dataset="mnist",
         input=_BINARY_MNIST,
-        recipe=Recipe(80, 256, 5e-3, 1e-6, 0.0, Augmentation(rotation=7, scale=0.07, shear=0.07, shift=1)),
+        recipe=Recipe(150, 256, 5e-3, 1e-6, 0.0, Augmentation(rotation=7, scale=0.07, shear=0.07, shift=1)),
         build=_dense(784, 256, 256, 256, 10),
     ),
     ModelDefinition(
@@ -130,7 +130,7 @@ _DEFINITIONS = (
         description="MNIST, 784-1024-1024-1024-10, binarised input: the LFC topology of FINN (Umuroglu et al., 2017)",
         dataset="mnist",
         input=_BINARY_MNIST,
-        recipe=Recipe(60, 256, 5e-3, 1e-6, 0.0, Augmentation(rotation=10, scale=0.1, shear=0.1, shift=1.5, elastic=1)),
+        recipe=Recipe(120, 256, 5e-3, 1e-6, 0.0, Augmentation(rotation=10, scale=0.1, shear=0.1, shift=1.5, elastic=1)),
         build=_dense(784, 1024, 1024, 1024, 10),
     ),
     ModelDefinition(
@@ -138,16 +138,16 @@ _DEFINITIONS = (
         description="MNIST, two 3x3 binary convolutions (32, 64 channels) and two dense layers, 8-bit pixels",
         dataset="mnist",
         input=InputFormat(shape=(28, 28, 1), kind="unsigned", bits=8),
-        recipe=Recipe(30, 128, 5e-3, 1e-6, 0.0, Augmentation(rotation=10, scale=0.1, shear=0.1, shift=1.5, elastic=1)),
+        recipe=Recipe(40, 128, 5e-3, 1e-6, 0.0, Augmentation(rotation=10, scale=0.1, shear=0.1, shift=1.5, elastic=1)),
         build=_mnist_cnn,
     ),
     ModelDefinition(
         name="digits_bnn",
-        description="scikit-learn's 8x8 digits, 64-256-10, binarised input; trains in seconds without a download",
+        description="scikit-learn's 8x8 digits, 64-256-256-10, binarised input; trains in seconds without a download",
         dataset="digits",
-        input=InputFormat(shape=(64,), kind="bipolar", bits=1, threshold=8),
-        recipe=Recipe(100, 64, 5e-3, 1e-6, 0.0, Augmentation(rotation=5, scale=0.05, shift=0.3)),
-        build=_dense(64, 256, 10),
+        input=InputFormat(shape=(64,), kind="bipolar", bits=1, threshold=6),
+        recipe=Recipe(200, 64, 5e-3, 1e-6, 0.0, Augmentation(rotation=8, scale=0.08, shift=0.4)),
+        build=_dense(64, 256, 256, 10),
     ),
 )
 
