@@ -2,8 +2,8 @@
 
 For every dense or convolution layer ``<name>_weight`` (and ``<name>_mask`` where weights are ternary): one row of bits
 per output, the reduction axis flattened row-major (kernel_h, kernel_w, inputs), element i of a row at bit i. For every
-threshold ``<name>_threshold`` in two's complement of the least width that holds them all, and ``<name>_direction`` (1 for
-``acc >= threshold``); for an affine ``<name>_scale`` and ``<name>_offset``.
+threshold ``<name>_threshold`` in two's complement of the least width that holds them all, and ``<name>_direction`` (1
+for ``acc >= threshold``); for an affine ``<name>_scale`` and ``<name>_offset``.
 
 ``.bin``
     Rows one after another, each in little-endian bytes, padded with 0 to whole bytes.

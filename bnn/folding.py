@@ -16,7 +16,7 @@ from bnn.network import Affine, IntArray, Signal, Threshold
 Formula = Callable[[IntArray], NDArray[np.floating]]
 
 _CHUNK = 1 << 22  # values evaluated at a time, to bound memory
-_MAX_FRACTION = 24
+_MAX_SCORE_BITS = 40
 
 
 def _reachable(signal: Signal) -> tuple[IntArray, NDArray[np.bool_]]:
@@ -60,7 +60,8 @@ def fold_threshold(name: str, inputs: tuple[str, ...], formula: Formula, signal:
             row, channel = (int(i) for i in np.argwhere(neither)[0])
             raise NetworkError(
                 f"layer {name!r}: expected a sign of -1 or +1, got {values[row, channel]} for accumulator "
-                f"{grid[start + row, channel]} of channel {channel}; use a sign with sign(0) = +1, and finite parameters"
+                f"{grid[start + row, channel]} of channel {channel}; "
+                "use finite parameters and a sign with sign(0) = +1"
             )
         positive[start : start + rows] = values > 0
     changes = (positive[1:] != positive[:-1]).sum(axis=0)
@@ -91,9 +92,9 @@ def fold_affine(
 ) -> Affine:
     """Turn a trailing affine (batch norm, bias, scale) into a fixed-point :class:`~bnn.network.Affine`.
 
-    The fraction is the shortest for which the argmax of the integer scores equals the argmax of the framework's own
+    The scores are the narrowest for which the argmax of the integers equals the argmax of the framework's own
     floating-point scores, ties to the lowest index included, for *every* combination of reachable accumulators. Where
-    no fraction up to 24 bits decides all of them, the one that leaves fewest is taken and their number is kept in
+    no width up to 40 bits decides all of them, the narrowest that leaves fewest is taken and their number is kept in
     :attr:`~bnn.network.Affine.undecided`.
 
     Parameters
@@ -109,10 +110,13 @@ def fold_affine(
     values = [grid[real[:, c], c] for c in range(signal.channels)]
     scores = formula(grid)
     floats = [scores[real[:, c], c] for c in range(signal.channels)]
+    largest = max(np.abs(slope * end + intercept).max() for end in (signal.low, signal.high))
+    largest_exponent = int(np.frexp(max(largest, np.abs(slope).max(), np.abs(intercept).max()))[1])
     best: Affine | None = None
-    for fraction in range(_MAX_FRACTION + 1):
-        scale = np.rint(slope * 2.0**fraction).astype(np.int64)
-        offset = np.rint(intercept * 2.0**fraction).astype(np.int64)
+    for score_bits in range(2, _MAX_SCORE_BITS + 1):
+        fraction = score_bits - 1 - largest_exponent  # one bit is the sign
+        scale = np.rint(np.ldexp(slope, fraction)).astype(np.int64)
+        offset = np.rint(np.ldexp(intercept, fraction)).astype(np.int64)
         integers = [scale[c] * values[c] + offset[c] for c in range(signal.channels)]
         undecided = _disagreements(floats, integers)
         if best is None or undecided < best.undecided:

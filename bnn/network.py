@@ -369,7 +369,7 @@ class Affine(Operation):
     ----------
     scale, offset : int64 array, shape (channels,)
     fraction : int
-        Binary places of the scores.
+        Binary places of the scores; negative where they are huge.
     undecided : int
         Number of (class pair, accumulator pair) combinations in the accumulators' range for which the argmax of the
         fixed-point scores differs from the framework's. 0 means that equality of the argmax is proved.
@@ -386,8 +386,6 @@ class Affine(Operation):
             if value.ndim != 1 or not np.issubdtype(value.dtype, np.integer) or value.shape != self.scale.shape:
                 raise self._fail(f"integer {what} of shape (channels,)", f"{value.dtype}{value.shape}")
             object.__setattr__(self, what, _frozen(value.astype(np.int64)))
-        if self.fraction < 0:
-            raise self._fail("fraction >= 0", self.fraction)
 
     def infer(self, *operands: Signal) -> Signal:
         x = self._only(operands)
@@ -442,10 +440,10 @@ class Network:
             if operation is not self.operations[0] and isinstance(operation, Input):
                 raise NetworkError(f"layer {operation.name!r}: expected a single Input, got another one")
             used.update(operation.inputs)
+        _ = self.signals
         unused = [operation.name for operation in self.operations[:-1] if operation.name not in used]
         if unused:
             raise NetworkError(f"network {self.name!r}: nothing uses the result of {', '.join(unused)}")
-        _ = self.signals
 
     @cached_property
     def signals(self) -> Mapping[str, Signal]:

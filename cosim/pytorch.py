@@ -19,7 +19,7 @@ _BATCH = 1000
 class PyTorch:
     """Runs the module that a Network was converted from.
 
-    Reports the integers that PyTorch computes as such: accumulators, signs and pools, and the class as the argmax of its
+    Reports the integers that PyTorch computes as such (accumulators, signs and pools) and the class, the argmax of its
     floating-point scores. A fixed-point :class:`~bnn.network.Affine` has no counterpart.
 
     Parameters
@@ -75,7 +75,7 @@ class PyTorch:
                         result = result[:, torch.from_numpy(self._conversion.orders[name])]
                     elif result.ndim > 2:
                         result = result.movedim(1, -1)
-                    collected[name].append(_integers(name, result.numpy()))
+                    collected[name].append(_integers(name, result.numpy() / self._conversion.units[name]))
                 classes.append(values[-1].argmax(dim=1, keepdim=True).numpy())
         results = {name: np.concatenate(parts) * self._signs.get(name, 1) for name, parts in collected.items()}
         if isinstance(self._network.output, Argmax):

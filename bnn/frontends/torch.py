@@ -4,9 +4,9 @@ What is recognised, by behaviour rather than by class name wherever that is poss
 
 - a binary layer is an ``nn.Linear`` or ``nn.Conv2d`` with a method ``binary_weight()`` that returns its weights in
   {-1, 0, +1}, and whose ``forward`` is the plain product with them (checked by running it);
-- a sign is a module without parameters that maps negative values to -1 and positive ones to +1 (checked by running it);
-- ``BatchNorm1d``, ``BatchNorm2d``, ``Hardtanh``, ``MaxPool2d``, ``Flatten``, and in evaluation without effect ``Dropout``
-  and ``Identity``.
+- a sign is a module without parameters that maps negative values to -1 and positive ones to +1 (checked likewise);
+- ``BatchNorm1d``, ``BatchNorm2d``, ``Hardtanh``, ``MaxPool2d``, ``Flatten``, and ``Dropout`` and ``Identity``, which do
+  nothing in evaluation.
 
 Everything between an accumulator and its sign is evaluated by PyTorch itself, in its own precision, on every value that
 the accumulator can take (:mod:`bnn.folding`).
@@ -46,6 +46,8 @@ class Conversion:
         The flat sequence of leaf modules, in evaluation mode, which computes what `network` does.
     observed : mapping of str to int
         For operations whose integers PyTorch computes as such: the position in `modules` whose output they are.
+    units : mapping of str to float
+        For observed results of a fixed-point input: the value of the integer 1 in PyTorch, ``2**-fraction``.
     orders : mapping of str to int64 array
         For observed flattened results: position in PyTorch's order (channels first) of each of the operation's values.
     """
@@ -53,6 +55,7 @@ class Conversion:
     network: Network
     modules: tuple[nn.Module, ...]
     observed: Mapping[str, int]
+    units: Mapping[str, float]
     orders: Mapping[str, IntArray]
 
 
@@ -66,8 +69,8 @@ def convert(module: nn.Module, name: str, input: Input) -> Network:
     name : str
         Name of the Network.
     input : Input
-        What the module takes, channels last; the module itself takes float32 (N, features) or (N, C, H, W) of the values
-        ``integer / 2**fraction``.
+        What the module takes, channels last; the module itself takes float32 (N, features) or (N, C, H, W) of the
+        values ``integer / 2**fraction``.
 
     Returns
     -------
@@ -78,14 +81,14 @@ def convert(module: nn.Module, name: str, input: Input) -> Network:
     Raises
     ------
     UserError
-        For anything that cannot be converted exactly; the message names the module, its position, what it is and what is
-        supported.
+        For anything that cannot be converted exactly; the message names the module, its position, what it is and
+        what is supported.
     """
     return trace(module, name, input).network
 
 
 def trace(module: nn.Module, name: str, input: Input) -> Conversion:
-    """Convert as :func:`convert` does, and keep what is needed to compare the module with the Network layer by layer."""
+    """Convert as :func:`convert` does, and keep what it takes to compare the module with the Network layer by layer."""
     return _Converter(module, name, input).conversion
 
 
@@ -130,12 +133,13 @@ class _Converter:
         self.name = name
         self.operations: list[Operation] = [input]
         self.signals: dict[str, Signal] = {input.name: input.infer()}
-        self.scale = 2.0**-input.fraction  # value of an accumulator's unit, until the first threshold
+        self.unit = 2.0**-input.fraction  # value of the integer 1 in PyTorch, until the first threshold
         self.order: IntArray | None = None  # after Flatten: PyTorch's position of each of our values
         self.pending: list[nn.Module] = []
         self.pending_where = ""
         self.counts: dict[str, int] = {}
         self.observed: dict[str, int] = {}
+        self.units: dict[str, float] = {}
         self.orders: dict[str, IntArray] = {}
         self.signs_of_moved_pools: dict[int, int] = {}
         self.positions = {id(leaf): position for position, (_, leaf) in enumerate(leaves)}
@@ -145,7 +149,11 @@ class _Converter:
                 self._convert(leaf)
             self._finish()
         self.conversion = Conversion(
-            Network(name, tuple(self.operations)), tuple(leaf for _, leaf in leaves), self.observed, self.orders
+            Network(name, tuple(self.operations)),
+            tuple(leaf for _, leaf in leaves),
+            self.observed,
+            self.units,
+            self.orders,
         )
 
     def _fail(self, expected: str, came: object) -> UserError:
@@ -187,6 +195,7 @@ class _Converter:
         self.operations.append(operation)
         if leaf is not None:
             self.observed[operation.name] = self.positions[self.signs_of_moved_pools.get(id(leaf), id(leaf))]
+            self.units[operation.name] = self.unit
             if self.order is not None:
                 self.orders[operation.name] = self.order
 
@@ -230,7 +239,7 @@ class _Converter:
     def _nothing_pending(self) -> None:
         if self.pending:
             raise UserError(
-                f"{self.pending_where}: expected a sign after it (before {self.where.partition(', ')[2]}), or nothing at "
+                f"{self.pending_where}: expected a sign after it (before {self.where.partition(', ')[2]}), or "
                 "the end of the model; values that are neither bipolar nor integer have no place in a binary network"
             )
 
@@ -238,11 +247,11 @@ class _Converter:
         """PyTorch's own computation of the pending modules and `modules`, per channel, in our order of channels."""
         chain = nn.Sequential(*self.pending, *modules)
         spatial = len(self.signal.shape) == 3
-        order, scale = self.order, self.scale
+        order, unit = self.order, self.unit
         dtype = next((t.dtype for t in chain.state_dict().values() if t.is_floating_point()), torch.float32)
 
         def formula(accumulators: IntArray) -> NDArray[np.floating]:
-            x = torch.from_numpy(accumulators * scale).to(dtype)
+            x = torch.from_numpy(accumulators * unit).to(dtype)
             if order is not None:
                 x = torch.empty_like(x).index_copy_(1, torch.from_numpy(order), x)
             y = chain(x[:, :, None, None] if spatial else x).reshape(x.shape)
@@ -256,7 +265,7 @@ class _Converter:
             threshold = fold_threshold(self._new_name("threshold"), (source,), self._formula(leaf), self.signal)
         except UserError as error:
             raise UserError(f"{self.where}: {error}") from None
-        self.pending, self.scale = [], 1.0
+        self.pending, self.unit = [], 1.0
         self._append(threshold, None if id(leaf) in self.signs_of_moved_pools.values() else leaf)
 
     def _binary_layer(self, leaf: nn.Module) -> None:

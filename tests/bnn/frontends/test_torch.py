@@ -1,0 +1,220 @@
+"""The PyTorch front end: exact on hostile modules, and plain refusals of everything else."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from bnn.canonical import canonicalise
+from bnn.errors import UserError
+from bnn.frontends.torch import convert, module_input, trace
+from bnn.network import Affine, Argmax, Conv2d, Input, MaxPool2d, Threshold
+from cosim.compare import compare
+from cosim.pytorch import PyTorch
+from models.layers import BNN, BinaryConv2d, BinaryLinear, Sign
+from tests import oracle, strategies
+
+VECTOR = Input("x", (), shape=(20,))
+IMAGE = Input("x", (), shape=(8, 9, 3))
+PIXELS = Input("x", (), shape=(8, 9, 3), kind="unsigned", bits=8)
+FIXED = Input("x", (), shape=(8, 9, 3), kind="signed", bits=6, fraction=4)
+
+
+def hostile(module: nn.Sequential, seed: int) -> nn.Sequential:
+    """Give every batch norm statistics that break naive folding: ties, zero, negative, tiny and huge scales."""
+    rng = np.random.default_rng(seed)
+    with torch.no_grad():
+        for layer in module.modules():
+            if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+                n = layer.num_features
+                if layer.affine:
+                    layer.weight.copy_(torch.from_numpy(rng.choice([1, -1, 0.3, -2, 0, 1e-30, -1e30], n)))
+                    layer.bias.copy_(torch.from_numpy(rng.choice([0, 0, 1, -0.5], n)))
+                layer.running_mean.copy_(
+                    torch.from_numpy(rng.choice([0, 1, -2, 3.5, 1e6], n, p=[0.3, 0.2, 0.2, 0.2, 0.1]))
+                )  # type: ignore[union-attr]
+                layer.running_var.copy_(torch.from_numpy(rng.choice([1e-8, 1, 4, 50], n)))  # type: ignore[union-attr]
+    return module
+
+
+def conv_net(*, pool: str, stride: int = 1, padding: int = 1) -> nn.Sequential:
+    norm, sign, hardtanh, max_pool = nn.BatchNorm2d(6), Sign(), nn.Hardtanh(), nn.MaxPool2d(2)
+    middle = {
+        "before norm": (max_pool, norm, sign),
+        "before sign": (norm, max_pool, hardtanh, sign),
+        "after sign": (norm, hardtanh, sign, max_pool),
+        "odd": (nn.MaxPool2d(3, stride=2), norm, sign),
+    }[pool]
+    return nn.Sequential(
+        nn.Sequential(BinaryConv2d(3, 6, 3, stride=stride, padding=padding), *middle),
+        *(BinaryConv2d(6, 5, 2, padding=1), nn.BatchNorm2d(5, affine=False), Sign(), nn.Dropout(0.5)),
+        *(nn.Flatten(), nn.LazyBatchNorm1d(), Sign(), nn.Identity()),
+    )
+
+
+def finish(module: nn.Sequential, input: Input) -> nn.Sequential:
+    """Add a dense classifier of the right width."""
+    module.eval()(module_input(np.ones((1, *input.shape), np.int64), input))
+    features = module(module_input(np.ones((1, *input.shape), np.int64), input)).shape[1]
+    module.extend([BinaryLinear(features, 7), nn.BatchNorm1d(7)])
+    return module.eval()
+
+
+def agree(module: nn.Sequential, input: Input, seed: int) -> None:
+    network = convert(module, "n", input)
+    inputs = strategies.inputs_for(network, 30, seed)
+    for form in (network, canonicalise(network)):
+        engine = PyTorch(module)
+        engine.prepare(form, None)  # type: ignore[arg-type]
+        got = engine.run(inputs, every_layer=True)
+        comparison = compare(form, oracle.run(form, inputs), {k: v for k, v in got.items() if k != "argmax"})
+        assert comparison.first is None, comparison.first
+        expected = oracle.run(form, inputs)
+        affine = next((op for op in form.operations if isinstance(op, Affine)), None)
+        if affine is not None and affine.undecided == 0:
+            assert np.array_equal(expected["argmax"], got["argmax"])
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_dense(seed: int) -> None:
+    torch.manual_seed(seed % 1000)
+    agree(hostile(BNN((20, 17, 9, 4)).eval(), seed), VECTOR, seed)
+
+
+@pytest.mark.parametrize("pool", ["before norm", "before sign", "after sign", "odd"])
+@pytest.mark.parametrize("input", [IMAGE, PIXELS, FIXED], ids=["bipolar", "pixels", "fixed"])
+@pytest.mark.parametrize(("stride", "padding"), [(1, 0), (1, 1), (2, 1)])
+def test_convolution(pool: str, input: Input, stride: int, padding: int) -> None:
+    torch.manual_seed(0)
+    for seed in range(3):
+        agree(hostile(finish(conv_net(pool=pool, stride=stride, padding=padding), input), seed), input, seed)
+
+
+def test_structure() -> None:
+    module = finish(conv_net(pool="before sign"), IMAGE)
+    conversion = trace(module, "n", IMAGE)
+    kinds = " ".join(type(operation).__name__ for operation in conversion.network.operations)
+    assert kinds == "Input Conv2d Threshold MaxPool2d Conv2d Threshold Flatten Threshold Dense Affine Argmax"
+    assert "threshold1" not in conversion.observed  # PyTorch pools first, so it never computes these signs
+    assert {"pool1", "conv1", "threshold2", "flatten1", "threshold3", "dense1"} <= set(conversion.observed)
+
+
+def test_same_padding_and_strings() -> None:
+    module = nn.Sequential(BinaryConv2d(3, 2, 4, padding="same"), Sign()).eval()  # type: ignore[arg-type]
+    agree(module, PIXELS, 1)
+    assert isinstance(conv := convert(module, "n", PIXELS)["conv1"], Conv2d) and conv.padding == (1, 2, 1, 2)
+
+
+def test_ternary_and_foreign_layers() -> None:
+    """Any Linear with a binary_weight() will do, ternary ones too; any element-wise sign as well."""
+
+    class Ternary(nn.Linear):
+        def binary_weight(self) -> torch.Tensor:
+            return self.weight.mul(4).round().clamp(-1, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x @ self.binary_weight().T
+
+    class ForeignSign(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.sign(x)
+
+    torch.manual_seed(0)
+    norm = nn.BatchNorm1d(9)
+    nn.init.constant_(norm.bias, 0.1)
+    agree(nn.Sequential(Ternary(20, 9, bias=False), norm, ForeignSign(), BinaryLinear(9, 3)).eval(), VECTOR, 0)
+    with pytest.raises(UserError, match=r"got 0\.0 for accumulator 0 of channel"):
+        convert(nn.Sequential(BinaryLinear(20, 3), ForeignSign()), "n", VECTOR)
+    agree(nn.Sequential(BinaryConv2d(3, 2, 3), nn.BatchNorm2d(2), ForeignSign()).eval(), IMAGE, 0)
+
+
+def test_module_is_left_alone() -> None:
+    module = BNN((20, 4)).train()
+    convert(module, "n", VECTOR)
+    assert module.training and all(child.training for child in module)
+
+
+def linear(change: Callable[[nn.Module], object]) -> nn.Sequential:
+    module = BNN((20, 4, 3))
+    change(module)
+    return module
+
+
+class Scaled(BinaryLinear):
+    """What XNOR-Net does: not a plain product."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Scale the sums."""
+        return super().forward(x) * self.weight.abs().mean()
+
+
+class HalfWeights(BinaryLinear):
+    """Says binary and is not."""
+
+    def binary_weight(self) -> torch.Tensor:
+        """Give halves."""
+        return super().binary_weight() / 2
+
+
+@pytest.mark.parametrize(
+    ("words", "module", "input"),
+    [
+        ("expected an nn.Sequential, got BinaryLinear", BinaryLinear(20, 3), VECTOR),
+        ("at least one layer", nn.Sequential(), VECTOR),
+        (r"module 1 \('1', ReLU\): not supported; supp", nn.Sequential(BinaryLinear(20, 3), nn.ReLU()), VECTOR),
+        (r"module 1 \('1.0', Linear\): not supported",
+         nn.Sequential(Sign(), nn.Sequential(nn.Linear(20, 3))), VECTOR),
+        ("module 1.*expected a sign after it",
+         nn.Sequential(BinaryLinear(20, 3), nn.BatchNorm1d(3), BinaryLinear(3, 2)), VECTOR),
+        ("a scale, perhaps", nn.Sequential(Scaled(20, 3)), VECTOR),
+        ("binary_weight", nn.Sequential(HalfWeights(20, 3)), VECTOR),
+        ("operand of 19 features", nn.Sequential(BinaryLinear(19, 3)), VECTOR),
+        ("num_features=4", linear(lambda m: m.__setitem__(1, nn.BatchNorm1d(5))), VECTOR),
+        ("BatchNorm2d for", linear(lambda m: m.__setitem__(1, nn.BatchNorm2d(4))), VECTOR),
+        ("finite", linear(lambda m: nn.init.constant_(m[1].weight, float("nan"))), VECTOR),  # type: ignore[index]
+        ("finite", linear(lambda m: nn.init.constant_(m[4].bias, float("inf"))), VECTOR),  # type: ignore[index]
+        ("running statistics", nn.Sequential(BinaryLinear(20, 4), nn.BatchNorm1d(4, track_running_stats=False)),
+         VECTOR),
+        ("only batch norm after the last", nn.Sequential(BinaryLinear(20, 3), nn.Hardtanh()), VECTOR),
+        (r"an operand of shape \(height, width, 3\)", nn.Sequential(BinaryConv2d(3, 2, 3)), VECTOR),
+        ("scores of a dense layer", nn.Sequential(BinaryConv2d(3, 2, 3), nn.BatchNorm2d(2)), IMAGE),
+        ("padding 0, dilation 1", nn.Sequential(nn.MaxPool2d(2, padding=1)), IMAGE),
+        ("padding 0, dilation 1", nn.Sequential(nn.MaxPool2d(2, ceil_mode=True)), IMAGE),
+        ("Flatten from axis 1", nn.Sequential(nn.Flatten(2)), IMAGE),
+        ("pad_value|padding smaller", nn.Sequential(BinaryConv2d(3, 2, 2, padding=2)), IMAGE),
+    ],
+)  # fmt: skip
+def test_refused(words: str, module: nn.Module, input: Input) -> None:
+    with pytest.raises(UserError, match=words):
+        convert(module, "n", input)
+
+
+def test_refused_convolutions() -> None:
+    for words, change in (
+        ("groups 1", {"groups": 3}),
+        ("dilation 1", {"dilation": (2, 2)}),
+        ("padding_mode", {"padding_mode": "reflect"}),
+    ):
+        layer = BinaryConv2d(3, 3, 3, padding=1)
+        for key, value in change.items():
+            setattr(layer, key, value)
+        with pytest.raises(UserError, match=words):
+            convert(nn.Sequential(layer), "n", IMAGE)
+
+
+def test_sums_beyond_float32_are_refused() -> None:
+    wide = Input("x", (), shape=(600,), kind="unsigned", bits=16)
+    with pytest.raises(UserError, match="which float32 holds exactly"):
+        convert(nn.Sequential(BinaryLinear(600, 2)), "n", wide)
+
+
+def test_classes_and_signs_at_the_end() -> None:
+    scores = convert(nn.Sequential(BinaryLinear(20, 3)), "n", VECTOR)
+    assert isinstance(scores.output, Argmax) and scores.output.inputs == ("dense1",)
+    signs = convert(nn.Sequential(BinaryLinear(20, 3), Sign()), "n", VECTOR)
+    assert isinstance(signs.output, Threshold)
+    assert isinstance(convert(nn.Sequential(nn.MaxPool2d((2, 3))), "n", IMAGE).output, MaxPool2d)

@@ -1,0 +1,108 @@
+"""Folding equals the formula on every reachable accumulator, whatever the statistics."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bnn.errors import NetworkError
+from bnn.folding import fold_affine, fold_threshold
+from bnn.network import IntArray, Signal
+
+GAMMA = st.sampled_from([0.0, -0.0, 1.0, -1.0, 1e-30, -1e-30, 1e-44, 3e37, -3e37, 0.37, -2.5])
+STATISTIC = st.one_of(st.sampled_from([0.0, 0.5, -0.5, 1.0, -7.0, 1e30, -1e30, 1e-30]), st.floats(-50, 50, width=32))
+
+
+def reachable(signal: Signal, channel: int) -> IntArray:
+    return np.arange(signal.low[channel], signal.high[channel] + 1, signal.step)
+
+
+@given(st.lists(st.tuples(GAMMA, STATISTIC, STATISTIC, st.sampled_from([0.0, 1e-12, 1.0, 40.0, 1e30])), min_size=1,
+                max_size=6), st.integers(1, 60), st.sampled_from([1, 2]))  # fmt: skip
+def test_batch_norm_and_sign(channels: list[tuple[float, float, float, float]], high: int, step: int) -> None:
+    gamma, beta, mean, variance = (torch.tensor(column) for column in zip(*channels, strict=True))
+    norm = torch.nn.BatchNorm1d(len(channels)).eval()
+    norm.load_state_dict({"weight": gamma, "bias": beta, "running_mean": mean, "running_var": variance}, strict=False)
+
+    def formula(acc: IntArray) -> np.ndarray:
+        with torch.no_grad():
+            return torch.where(norm(torch.from_numpy(acc).float()) >= 0, 1, -1).numpy()
+
+    low = np.array([-high - (k % 3) * step for k in range(len(channels))])
+    signal = Signal((len(channels),), low, np.full(len(channels), high), step=step)
+    threshold = fold_threshold("t", ("x",), formula, signal)
+    threshold.infer(signal)  # thresholds are inside the range
+    for channel in range(len(channels)):
+        acc = reachable(signal, channel)
+        expected = formula(np.repeat(acc[:, None], len(channels), axis=1))[:, channel]
+        folded = (
+            (acc >= threshold.threshold[channel])
+            if threshold.direction[channel] > 0
+            else (acc <= threshold.threshold[channel])
+        )
+        assert np.array_equal(np.where(folded, 1, -1), expected)
+        if 0 < folded.sum() < len(acc):
+            assert threshold.threshold[channel] in acc
+
+
+def test_large_range_is_evaluated_in_chunks() -> None:
+    """A range of some millions of accumulators: the chunks' joints must not lose a change."""
+    signal = Signal((2,), np.array([-6_000_000, -5]), np.array([6_000_000, 5]))
+    point = np.array([2_097_152 - 6_000_000, 3])
+    folded = fold_threshold("t", ("x",), lambda acc: np.where(acc >= point, 1, -1), signal)
+    assert folded.threshold.tolist() == point.tolist() and folded.direction.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("words", "formula"),
+    [
+        ("got 0 for accumulator 0 of channel 0", np.sign),
+        ("got nan for accumulator -3", lambda acc: np.where(acc == -3, np.nan, 1)),
+        ("one sign change", lambda acc: np.where(acc % 2 == 0, 1, -1)),
+    ],
+)
+def test_not_a_threshold(words: str, formula: object) -> None:
+    with pytest.raises(NetworkError, match=words):
+        fold_threshold("t", ("x",), formula, Signal((1,), np.array([-3]), np.array([3])))  # type: ignore[arg-type]
+
+
+@given(st.lists(st.tuples(st.floats(-2, 2, width=32), st.floats(-5, 5, width=32)), min_size=2, max_size=4),
+       st.integers(1, 12))  # fmt: skip
+def test_affine_undecided_counts_every_disagreement(channels: list[tuple[float, float]], n: int) -> None:
+    slope, intercept = (np.array(column, np.float32) for column in zip(*channels, strict=True))
+    signal = Signal((len(channels),), np.full(len(channels), -n), np.full(len(channels), n), step=2)
+    formula = lambda acc: acc.astype(np.float32) * slope + intercept  # noqa: E731
+    affine = fold_affine("a", ("x",), formula, signal, slope.astype(np.float64), intercept.astype(np.float64))
+    acc = reachable(signal, 0)
+    grid = np.repeat(acc[:, None], len(channels), axis=1)
+    floats, integers = formula(grid), grid * affine.scale + affine.offset
+    disagreements = 0
+    for i in range(len(channels)):
+        for j in range(i + 1, len(channels)):
+            for a in range(len(acc)):
+                for b in range(len(acc)):
+                    disagreements += (floats[a, i] >= floats[b, j]) != (integers[a, i] >= integers[b, j])
+    assert disagreements == affine.undecided
+
+
+def test_affine_takes_the_narrowest_scores() -> None:
+    signal = Signal((2,), np.array([-3, -3]), np.array([3, 3]))
+    slope, intercept = np.array([0.5, -0.25]), np.array([0.0, 1.0])
+    affine = fold_affine("a", ("x",), lambda acc: acc * slope + intercept, signal, slope, intercept)
+    assert (affine.fraction, affine.undecided) == (2, 0)
+    assert affine.scale.tolist() == [2, -1] and affine.offset.tolist() == [0, 4]
+
+
+def test_affine_ties_go_to_the_lowest_class() -> None:
+    """Equal float scores of two classes must be equal integers, or the wrong one could win."""
+    signal = Signal((2,), np.array([-2, -2]), np.array([2, 2]))
+    slope, intercept = np.array([1 / 3, 1 / 3]), np.array([0.1, 0.1])
+    affine = fold_affine("a", ("x",), lambda acc: acc * slope + intercept, signal, slope, intercept)
+    assert affine.undecided == 0 and affine.scale[0] == affine.scale[1] and affine.offset[0] == affine.offset[1]
+
+
+def test_affine_refuses_infinity() -> None:
+    signal = Signal((1,), np.array([-2]), np.array([2]))
+    with pytest.raises(NetworkError, match="finite"):
+        fold_affine("a", ("x",), lambda acc: acc * np.inf, signal, np.array([np.inf]), np.array([0.0]))

@@ -1,0 +1,115 @@
+"""Network files: exact round trips; every kind of bad file is refused with what is wrong."""
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from bnn.errors import UserError
+from bnn.io import load, save
+from bnn.network import Dense, Input, Network, Threshold
+from tests import strategies
+
+NETWORK = Network(
+    "n",
+    (
+        Input("x", (), shape=(70,)),
+        Dense("d", ("x",), weight=np.where(np.arange(210).reshape(3, 70) % 5, 1, 0)),
+        Threshold("t", ("d",), threshold=np.array([0, 3, -3]), direction=np.array([1, -1, 1])),
+    ),
+)
+
+
+@given(strategies.networks())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_round_trip(tmp_path: Path, network: Network) -> None:
+    path = tmp_path / "n.safetensors"
+    save(network, path)
+    read = load(path)
+    assert read == network and read.digest == network.digest
+    assert [file.name for file in tmp_path.iterdir()] == ["n.safetensors"]
+
+
+def test_weights_take_a_bit(tmp_path: Path) -> None:
+    network = Network("n", (Input("x", (), shape=(1024,)), Dense("d", ("x",), weight=np.ones((1024, 1024)))))
+    save(network, tmp_path / "n.safetensors")
+    assert (tmp_path / "n.safetensors").stat().st_size < 1024 * 1024 / 8 + 2000
+
+
+Tensors = dict[str, np.ndarray]
+Header = dict[str, Any]
+
+
+def rewrite(path: Path, change: Callable[[Tensors, dict[str, str], Header], object]) -> None:
+    save(NETWORK, path)
+    with safe_open(path, framework="numpy") as file:
+        metadata, tensors = dict(file.metadata()), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    header = json.loads(metadata["network"])
+    change(tensors, metadata, header)
+    if "network" in metadata and metadata["network"] != "not json":
+        metadata["network"] = json.dumps(header)
+    save_file(tensors, path, metadata)
+
+
+@pytest.mark.parametrize(
+    ("words", "change"),
+    [
+        ("expected format", lambda t, m, h: m.pop("format")),
+        ("needs a newer xnorflow", lambda t, m, h: m.update(schema="2")),
+        ("inconsistent header.*network", lambda t, m, h: m.pop("network")),
+        ("inconsistent header", lambda t, m, h: m.update(network="not json")),
+        ("inconsistent header", lambda t, m, h: h.pop("operations")),
+        ("inconsistent header", lambda t, m, h: h.update(operations=3)),
+        ("unknown operation 'Relu'", lambda t, m, h: h["operations"][1].update(operation="Relu")),
+        ("expected the fields", lambda t, m, h: h["operations"][0].update(extra=1)),
+        ("expected the fields", lambda t, m, h: h["operations"][0].pop("bits")),
+        ("d.weight.positive", lambda t, m, h: t.pop("d.weight.positive")),
+        ("tensors that no layer uses: y", lambda t, m, h: t.update(y=np.zeros(1))),
+        ("packed weights", lambda t, m, h: t.update({"d.weight.positive": np.zeros((3, 1), np.uint64)})),
+        ("packed weights", lambda t, m, h: t.update({"d.weight.positive": np.zeros((3, 2), np.int64)})),
+        ("unused bits", lambda t, m, h: t.update({"d.weight.positive": np.full((3, 2), 2**64 - 1, np.uint64)})),
+        ("masked and positive", lambda t, m, h: t.update({"d.weight.mask": np.zeros((3, 2), np.uint64)})),
+        ("threshold of shape", lambda t, m, h: t.update({"t.threshold": np.zeros(2, np.int64)})),
+        ("integer thresholds", lambda t, m, h: t.update({"t.threshold": np.zeros(3)})),
+        ("clamped", lambda t, m, h: t.update({"t.threshold": np.full(3, 99)})),
+        ("operands from earlier layers", lambda t, m, h: h["operations"][1].update(inputs=["z"])),
+        (r"operand of shape \(70,\)", lambda t, m, h: h["operations"][0].update(shape=[71])),
+    ],
+)
+def test_refused(tmp_path: Path, words: str, change: Callable[[Tensors, dict[str, str], Header], object]) -> None:
+    path = tmp_path / "bad.safetensors"
+    rewrite(path, change)
+    with pytest.raises(UserError, match=words) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+
+
+def test_unreadable(tmp_path: Path) -> None:
+    path = tmp_path / "bad.safetensors"
+    with pytest.raises(UserError, match="no such file"):
+        load(path)
+    with pytest.raises(UserError, match="not a readable"):
+        load(tmp_path)
+    save(NETWORK, path)
+    whole = path.read_bytes()
+    for content in (b"", whole[:5], whole[:40], whole[:-1], whole + b"x", pickle.dumps([1]), b"\xff" * 100):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="not a readable"):
+            load(path)
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "n.safetensors"
+    save(NETWORK, path)
+    before = path.read_bytes()
+    monkeypatch.setattr("bnn.io.os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        save(NETWORK, path)
+    assert path.read_bytes() == before and [file.name for file in tmp_path.iterdir()] == ["n.safetensors"]

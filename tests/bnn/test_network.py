@@ -1,0 +1,123 @@
+"""Invariants of the IR: what is inferred, and what is refused with which words."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bnn.errors import NetworkError
+from bnn.network import Affine, Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Operation, Threshold
+from tests import oracle, strategies
+
+X = Input("x", (), shape=(4,))
+IMAGE = Input("x", (), shape=(5, 6, 2))
+
+
+def dense(name: str, source: str, outputs: int, inputs: int) -> Dense:
+    return Dense(name, (source,), weight=np.ones((outputs, inputs)))
+
+
+@given(strategies.networks(), st.integers(0, 2**32 - 1))
+def test_ranges_hold_and_bits_suffice(network: Network, seed: int) -> None:
+    results = oracle.run(network, strategies.inputs_for(network, 8, seed))
+    for name, values in results.items():
+        signal = network.signals[name]
+        assert values.shape[1:] == signal.shape
+        assert (values >= signal.low).all() and (values <= signal.high).all()
+        assert not ((values - signal.low) % signal.step).any()
+        if signal.bipolar:
+            assert set(np.unique(values)) <= {-1, 1} and signal.bits == 1
+        else:
+            low = -(2 ** (signal.bits - 1)) if signal.signed else 0
+            assert values.min() >= low and values.max() < low + 2**signal.bits
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "bits", "signed"),
+    [(-1, 0, 1, True), (-4, 3, 3, True), (-4, 4, 4, True), (0, 0, 1, False), (0, 255, 8, False), (0, 256, 9, False)],
+)
+def test_width(low: int, high: int, bits: int, signed: bool) -> None:
+    from bnn.network import Signal
+
+    signal = Signal((1,), np.array([low]), np.array([high]))
+    assert (signal.bits, signal.signed) == (bits, signed)
+
+
+def test_extremes_are_reached() -> None:
+    """The derived range is tight for a dense layer: its ends are the sums for the extreme inputs."""
+    weight = np.array([[1, -1, 0], [1, 1, 1]])
+    network = Network("n", (Input("x", (), shape=(3,), kind="unsigned", bits=4), Dense("d", ("x",), weight=weight)))
+    assert network.signals["d"].low.tolist() == [-15, 0] and network.signals["d"].high.tolist() == [15, 45]
+
+
+REFUSED: list[tuple[str, tuple[Operation, ...]]] = [
+    ("expected an Input as the first", ()),
+    ("expected an Input as the first", (dense("d", "x", 2, 4),)),
+    ("expected a single Input", (X, Input("y", (), shape=(4,)))),
+    ("unique names", (X, dense("d", "x", 4, 4), dense("d", "d", 4, 4))),
+    ("operands from earlier layers", (X, dense("d", "e", 4, 4))),
+    ("nothing uses the result of d", (X, dense("d", "x", 4, 4), dense("e", "x", 4, 4))),
+    (r"layer 'd' \(Dense\): expected an operand of shape \(3,\)", (X, dense("d", "x", 4, 3))),
+    ("flatten first", (IMAGE, dense("d", "x", 4, 60))),
+    ("expected one operand", (X, Dense("d", ("x", "x"), weight=np.ones((2, 4))))),
+    (r"\(height, width, 3\)", (IMAGE, Conv2d("c", ("x",), weight=np.ones((1, 2, 2, 3))))),
+    ("at least the kernel", (IMAGE, Conv2d("c", ("x",), weight=np.ones((1, 7, 7, 2))))),
+    ("at least", (IMAGE, MaxPool2d("p", ("x",), size=(6, 2)))),
+    ("1 channels", (IMAGE, Threshold("t", ("x",), threshold=np.zeros(1, int), direction=np.ones(1)))),
+    ("of channel 1 clamped", (X, dense("d", "x", 2, 4),
+                              Threshold("t", ("d",), threshold=np.array([5, 6]), direction=np.array([1, 1])))),
+    ("of channel 0 clamped", (X, dense("d", "x", 2, 4),
+                              Threshold("t", ("d",), threshold=np.array([5, -5]), direction=np.array([-1, -1])))),
+    (r"shape \(3,\)", (X, dense("d", "x", 2, 4), Affine("a", ("d",), scale=np.zeros(3, int), offset=np.zeros(3, int)))),
+    (r"\(classes,\)", (IMAGE, Argmax("a", ("x",)))),
+    ("pad_value 0", (Input("x", (), shape=(5, 5, 1), kind="unsigned", bits=8),
+                     Conv2d("c", ("x",), weight=np.ones((1, 3, 3, 1)), padding=(1, 1, 1, 1), pad_value=-1))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "operations"), REFUSED)
+def test_refused_networks(words: str, operations: tuple[Operation, ...]) -> None:
+    with pytest.raises(NetworkError, match=words):
+        Network("n", operations)
+
+
+@pytest.mark.parametrize(
+    ("words", "make"),
+    [
+        ("lower case", lambda: Flatten("Bad name", ("x",))),
+        ("shape of positive", lambda: Input("x", (), shape=(0,))),
+        ("1 to 16 bits", lambda: Input("x", (), shape=(1,), kind="unsigned", bits=17)),
+        ("2 to 16 bits", lambda: Input("x", (), shape=(1,), kind="signed", bits=1)),
+        ("kind", lambda: Input("x", (), shape=(1,), kind="float")),  # type: ignore[arg-type]
+        ("-1, 0 and \\+1", lambda: Dense("d", ("x",), weight=np.full((2, 2), 2))),
+        ("-1, 0 and \\+1", lambda: Dense("d", ("x",), weight=np.full((2, 2), np.nan))),
+        ("outputs, inputs", lambda: Dense("d", ("x",), weight=np.ones((2, 2, 2)))),
+        ("positive strides", lambda: Conv2d("c", ("x",), weight=np.ones((1, 1, 1, 1)), stride=(0, 1))),
+        ("smaller than the kernel", lambda: Conv2d("c", ("x",), weight=np.ones((1, 1, 1, 1)), padding=(1, 0, 0, 0))),
+        ("pad_value", lambda: Conv2d("c", ("x",), weight=np.ones((1, 1, 1, 1)), pad_value=2)),
+        ("integer thresholds", lambda: Threshold("t", ("x",), threshold=np.zeros(1), direction=np.ones(1))),  # type: ignore[arg-type]
+        ("directions", lambda: Threshold("t", ("x",), threshold=np.zeros(1, int), direction=np.zeros(1, int))),
+        ("integer scale", lambda: Affine("a", ("x",), scale=np.ones(1), offset=np.ones(1, int))),  # type: ignore[arg-type]
+    ],
+)
+def test_refused_operations(words: str, make: object) -> None:
+    with pytest.raises(NetworkError, match=words):
+        make()  # type: ignore[operator]
+
+
+def test_frozen_equal_digest() -> None:
+    weight = np.ones((2, 4), np.int8)
+    one = Network("n", (X, Dense("d", ("x",), weight=weight)))
+    weight[0, 0] = -1  # the operation keeps a private copy
+    two = Network("n", (X, dense("d", "x", 2, 4)))
+    other = Network("n", (X, Dense("d", ("x",), weight=weight)))
+    assert one == two and one.digest == two.digest
+    assert one != other and one.digest != other.digest
+    with pytest.raises(ValueError, match="read-only"):
+        one["d"].weight[0, 0] = 1  # type: ignore[attr-defined]
+
+
+def test_digest_is_stable() -> None:
+    """Equal on every machine and in every version: caches and baselines rely on it."""
+    network = Network("n", (X, dense("d", "x", 2, 4)))
+    assert network.digest == "590846deb8ba22f0868889c1f7f41fe61db602bf01d2823dfe502a11085b5ff8"
