@@ -1,0 +1,139 @@
+"""The golden model: bit-packed XNOR and popcount, exact, fast, on all cores."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnn.errors import UserError
+from bnn.network import Network
+from cosim.engine import EngineError, Results, outputs
+
+#: Vectors are computed in tiles whose largest value takes about this many bytes, so that values stay in a core's cache.
+_TILE_BYTES = 2**19
+
+
+class Golden:
+    """The reference that every other engine is compared to.
+
+    Parameters
+    ----------
+    threads : int, optional
+        Tiles of vectors computed at once; by default the cores this process may use. The results do not depend on it.
+    """
+
+    name = "golden"
+
+    def __init__(self, threads: int | None = None) -> None:
+        if threads is not None and threads < 1:
+            raise UserError(f"threads: expected at least 1, got {threads}")
+        self.threads = threads or _cores()
+        self._network: Network | None = None
+        self._steps: dict[str, Callable[..., NDArray[Any]]] = {}
+
+    def prepare(self, network: Network, folder: Path | None = None) -> None:
+        """Pack the weights of `network`. Nothing is written to `folder`.
+
+        Raises
+        ------
+        EngineUnavailable
+            If the network holds an operation of an unknown class.
+        """
+        from cosim import packed  # here, so that numba loads only where it is used
+
+        self._steps = packed.steps(network)
+        self._network = network
+
+    def run(self, inputs: NDArray[np.integer], every_layer: bool = False) -> Results:
+        """Compute the results for `inputs`.
+
+        Parameters
+        ----------
+        inputs : integer array, shape (vectors, *input shape)
+            Any integer dtype; the values must lie in the range of the network's Input, -1 or +1 if that is bipolar.
+        every_layer : bool
+            Return every operation's result, else those that :func:`cosim.engine.outputs` names.
+
+        Returns
+        -------
+        mapping of integer arrays, shape (vectors, *signal shape), by operation name
+            int8 for bipolar values, else int32, or int64 where the range of the signal needs it.
+
+        Raises
+        ------
+        UserError
+            If dtype, shape or a value of `inputs` is not what the network's Input says.
+        EngineError
+            If no network has been prepared.
+        """
+        from cosim import packed
+
+        network = self._network
+        if network is None:
+            raise EngineError("golden: prepare() a network before run()")
+        inputs = _checked(network, inputs)
+        names = tuple(network.signals) if every_layer else outputs(network)
+        results = {
+            name: np.empty((len(inputs), *signal.shape), np.int8 if signal.bipolar else packed.dtype(signal))
+            for name, signal in ((name, network.signals[name]) for name in names)
+        }
+
+        def compute(start: int) -> None:
+            tile = slice(start, start + size)
+            _check_values(network, inputs[tile], start)
+            values: dict[str, NDArray[Any]] = {}
+            for operation in network.operations:
+                operands = [values[source] for source in operation.inputs] or [inputs[tile]]
+                values[operation.name] = self._steps[operation.name](*operands)
+            for name in names:
+                results[name][tile] = packed.integers(values[name], network.signals[name])
+
+        size = _tile(network, len(inputs), self.threads)
+        with ThreadPoolExecutor(self.threads) as pool:
+            for _ in pool.map(compute, range(0, len(inputs), size)):
+                pass
+        return results
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _tile(network: Network, vectors: int, threads: int) -> int:
+    """Vectors of one tile: few enough for a core's cache, and no more than a thread's share."""
+    largest = max(signal.size * (1 if signal.bipolar else 4) for signal in network.signals.values())
+    return max(1, min(_TILE_BYTES // largest, -(-vectors // threads)))
+
+
+def _checked(network: Network, inputs: NDArray[np.integer]) -> NDArray[np.integer]:
+    inputs = np.asarray(inputs)
+    where = f"input {network.input.name!r} of network {network.name!r}"
+    if not np.issubdtype(inputs.dtype, np.integer):
+        raise UserError(f"{where}: expected an integer array, got {inputs.dtype}")
+    if inputs.shape[1:] != network.input.shape or inputs.ndim == 0:
+        expected = ", ".join(map(str, ("vectors", *network.input.shape)))
+        raise UserError(f"{where}: expected an array of shape ({expected}), got {inputs.shape}")
+    return inputs
+
+
+def _check_values(network: Network, inputs: NDArray[np.integer], start: int) -> None:
+    """Refuse values that the network's Input cannot take; `start` is the number of the first vector."""
+    source = network.input
+    signal = network.signals[source.name]
+    low, high = int(signal.low[0]), int(signal.high[0])
+    odd = not signal.bipolar or np.bitwise_and.reduce(inputs, axis=None) & 1
+    if low <= inputs.min() and inputs.max() <= high and odd:
+        return
+    wrong = (inputs < low) | (inputs > high) | ((inputs == 0) & signal.bipolar)
+    vector, *position = (int(n) for n in np.argwhere(wrong)[0])
+    expected = "-1 or +1" if signal.bipolar else f"{low} to {high} ({source.bits} bits, {source.kind})"
+    raise UserError(
+        f"input {source.name!r} of network {network.name!r}: vector {start + vector}, position {tuple(position)}: "
+        f"expected {expected}, got {inputs[(vector, *position)]}"
+    )

@@ -1,0 +1,234 @@
+"""A Network as a sequence of steps on packed bits: the golden model's fold over the IR.
+
+Between steps a bipolar value is uint64, shape (vectors, words), one stream of bits along the flattened shape; any
+other is int32 (int64 where the range needs it), shape (vectors, *signal shape).
+
+One sum serves all layers. An operand takes values ``low + step * u`` (bipolar: -1 + 2u; integers: low + u) and u is
+written in bit planes ``u = sum 2**k u_k``. For a weight of -1, 0 or +1, with P the number of +1 among a neuron's
+weights and D_k = popcount((u_k ^ w) & m) the number of unmasked places where plane k differs from the sign bits::
+
+    sum w u_k = P - D_k        so        sum w x = low * sum w + step * ((2**planes - 1) * P - sum 2**k D_k)
+
+Padding is cut out as u = 0, which stands for `low`; what the model pads with instead, ``(pad_value - low) * w``
+summed over the places outside, is added to the bias of the positions that see it.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnn.network import (
+    Affine,
+    Argmax,
+    Conv2d,
+    Dense,
+    Flatten,
+    Input,
+    MaxPool2d,
+    Network,
+    Operation,
+    Signal,
+    Threshold,
+)
+from bnn.packing import pack_bits, unpack, words
+from cosim import popcount
+from cosim.engine import EngineUnavailable
+
+#: What flows between steps, for a tile of vectors.
+Value = NDArray[Any]
+Step = Callable[..., Value]
+
+
+def steps(network: Network) -> dict[str, Step]:
+    """Return what computes each operation's value from its operands' values, by operation name.
+
+    The input's step takes integers of any dtype whose values have been checked.
+
+    Raises
+    ------
+    EngineUnavailable
+        If the network holds an operation of an unknown class.
+    """
+    result: dict[str, Step] = {}
+    for operation in network.operations:
+        build = _STEPS.get(type(operation))
+        if build is None:
+            raise EngineUnavailable(
+                f"layer {operation.name!r}: the golden model has no {type(operation).__name__}; "
+                f"it knows {', '.join(known.__name__ for known in _STEPS)}"
+            )
+        operands = [network.signals[source] for source in operation.inputs]
+        result[operation.name] = build(operation, *operands)
+    return result
+
+
+def dtype(signal: Signal) -> type[np.signedinteger[Any]]:
+    """Return the type of integers of `signal`, with room for the thresholds beside its range."""
+    limits = np.iinfo(np.int32)
+    fits = limits.min < signal.low.min() and signal.high.max() < limits.max
+    return np.int32 if fits else np.int64
+
+
+def integers(value: Value, signal: Signal) -> Value:
+    """Return a value as integers, shape (vectors, *signal shape): int8 of -1 and +1 if bipolar."""
+    if not signal.bipolar:
+        return value
+    return unpack(value, signal.size).reshape(len(value), *signal.shape)
+
+
+def _input(operation: Input) -> Step:
+    signal = operation.infer()
+
+    def step(x: Value) -> Value:
+        if not signal.bipolar:
+            return x.astype(dtype(signal))
+        octets = (x > 0).view(np.uint8).reshape(len(x), signal.size)
+        bits = np.empty((len(x), 1, words(signal.size)), np.uint64)
+        popcount.pack_planes(octets, 1, bits)
+        return bits[:, 0]
+
+    return step
+
+
+def _planes(signal: Signal) -> tuple[int, Step]:
+    """Number of bit planes of a value, and what turns it into them: (vectors, planes, words), largest first."""
+    if signal.bipolar:
+        return 1, lambda x: x[:, None]
+    low = int(signal.low.min())
+    count = max(1, (int(signal.high.max()) - low).bit_length())
+
+    def split(x: Value) -> Value:
+        result = np.empty((len(x), count, words(signal.size)), np.uint64)
+        offset = x.reshape(len(x), signal.size) - x.dtype.type(low)
+        for first in range(0, count, 8):
+            octets = (offset >> first).astype(np.uint8)
+            last = min(first + 8, count)
+            popcount.pack_planes(octets, last - first, result[:, count - last : count - first])
+        return result
+
+    return count, split
+
+
+def _sum(
+    weight: NDArray[np.int8],
+    operand: Signal,
+    signal: Signal,
+    extra: NDArray[np.int64],
+    kinds: NDArray[np.int64],
+) -> Step:
+    """Sums of a layer, from patches (vectors, positions, planes, words) to (vectors, *signal shape).
+
+    `weight` is (neurons, inputs), `extra` (kinds, neurons) is added to every sum, by the kind of the position.
+    """
+    planes, _ = _planes(operand)
+    step, low = (2, -1) if operand.bipolar else (1, int(operand.low.min()))
+    ones = np.count_nonzero(weight > 0, axis=1)
+    bias = extra + low * weight.sum(axis=1, dtype=np.int64) + step * (2**planes - 1) * ones
+    kind = dtype(signal)
+    blocked, bias = popcount.block_weights(weight), bias.astype(kind)
+
+    def accumulate(patches: Value) -> Value:
+        out = np.empty((len(patches) * len(kinds), len(weight)), kind)
+        rows = patches.reshape(len(out), *patches.shape[2:])
+        popcount.accumulate(rows, blocked, bias, kinds, step - 1, out)
+        return out.reshape(len(patches), *signal.shape)
+
+    return accumulate
+
+
+def _dense(operation: Dense, x: Signal) -> Step:
+    _, split = _planes(x)
+    nothing = np.zeros((1, len(operation.weight)), np.int64)
+    accumulate = _sum(operation.weight, x, operation.infer(x), nothing, np.zeros(1, np.int64))
+    return lambda value: accumulate(split(value)[:, None])
+
+
+def _conv2d(operation: Conv2d, x: Signal) -> Step:
+    neurons, kernel_h, kernel_w, channels = operation.weight.shape
+    height, width, _ = x.shape
+    signal = operation.infer(x)
+    positions, (top, _, left, _) = signal.shape[:2], operation.padding
+    planes, split = _planes(x)
+
+    rows = np.arange(positions[0])[:, None] * operation.stride[0] - top + np.arange(kernel_h)
+    columns = np.arange(positions[1])[:, None] * operation.stride[1] - left + np.arange(kernel_w)
+    inside_h, inside_w = (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
+    outside = ~(inside_h[:, None, :, None] & inside_w[None, :, None, :]).reshape(-1, kernel_h * kernel_w)
+    outsides, kinds = np.unique(outside, axis=0, return_inverse=True)
+    taps = operation.weight.sum(axis=3, dtype=np.int64).reshape(neurons, -1)
+    low = -1 if x.bipolar else int(x.low.min())
+    extra = (operation.pad_value - low) * (outsides.astype(np.int64) @ taps.T)
+    accumulate = _sum(operation.weight.reshape(neurons, -1), x, signal, extra, kinds.reshape(-1))
+
+    def step(value: Value) -> Value:
+        bits = split(value)
+        patches = np.zeros((len(bits), len(kinds), planes, words(kernel_h * kernel_w * channels)), np.uint64)
+        popcount.patches(bits, x.shape, (kernel_h, kernel_w), operation.stride, (top, left), positions, patches)
+        return accumulate(patches)
+
+    return step
+
+
+def _max_pool2d(operation: MaxPool2d, x: Signal) -> Step:
+    signal = operation.infer(x)
+    height, width = positions = signal.shape[:2]
+
+    def bits(value: Value) -> Value:
+        out = np.zeros((len(value), words(signal.size)), np.uint64)
+        popcount.pool(value, x.shape, operation.size, operation.stride, positions, out)
+        return out
+
+    def numbers(value: Value) -> Value:
+        (size_h, size_w), (stride_h, stride_w) = operation.size, operation.stride
+        views = [
+            value[:, y : y + height * stride_h : stride_h, z : z + width * stride_w : stride_w][:, :height, :width]
+            for y in range(size_h)
+            for z in range(size_w)
+        ]
+        return np.maximum.reduce(views)
+
+    return bits if x.bipolar else numbers
+
+
+def _threshold(operation: Threshold, x: Signal) -> Step:
+    copies = x.size // x.channels
+    down = operation.direction < 0
+    kind = dtype(x)
+    # x <= t is the opposite of x >= t + 1
+    threshold = np.tile(operation.threshold + down, copies).astype(kind)
+    flip = pack_bits(np.tile(down, copies))
+
+    def step(value: Value) -> Value:
+        numbers = integers(value, x).astype(kind, copy=False).reshape(len(value), x.size)
+        out = np.empty((len(value), words(x.size)), np.uint64)
+        popcount.compare(numbers, threshold, flip, out)
+        return out
+
+    return step
+
+
+def _flatten(_: Flatten, x: Signal) -> Step:
+    return lambda value: value if x.bipolar else value.reshape(len(value), x.size)
+
+
+def _affine(operation: Affine, x: Signal) -> Step:
+    kind = dtype(operation.infer(x))
+    return lambda value: (operation.scale * integers(value, x) + operation.offset).astype(kind)
+
+
+def _argmax(_: Argmax, x: Signal) -> Step:
+    return lambda value: integers(value, x).argmax(axis=1)[:, None].astype(np.int32)
+
+
+_STEPS: Mapping[type[Operation], Callable[..., Step]] = {
+    Input: _input,
+    Dense: _dense,
+    Conv2d: _conv2d,
+    MaxPool2d: _max_pool2d,
+    Threshold: _threshold,
+    Flatten: _flatten,
+    Affine: _affine,
+    Argmax: _argmax,
+}
