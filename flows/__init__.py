@@ -1,0 +1,1 @@
+"""The flow manager: stages, cache, command line and regression."""

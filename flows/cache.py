@@ -1,0 +1,138 @@
+"""A content-addressed cache of folders: the key of an entry names everything that determined it.
+
+An entry is made in its final place, and becomes one by the record that is written last, in one rename. The record holds the
+state of every file, and an entry is only taken while its files are still so. A process that is killed leaves a folder
+without a record, which nobody mistakes for a result. The store does not lock: its user does (see :mod:`flows.flow`).
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+_RECORD = "entry.json"
+_KEPT = 6  # folders per step; the least recently used go
+
+
+def digest(value: object) -> str:
+    """SHA-256 of a JSON value, as hexadecimal text."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hexadecimal text."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@lru_cache
+def code_digest(sources: tuple[str, ...]) -> str:
+    """SHA-256 of source files and folders (everything in them), named relative to the project."""
+    files = [
+        path
+        for source in sources
+        for path in ([PROJECT / source] if (PROJECT / source).is_file() else (PROJECT / source).rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".safetensors"
+    ]
+    if not files:
+        raise FileNotFoundError(f"no source files in {', '.join(sources)}")
+    return digest({str(path.relative_to(PROJECT)): file_digest(path) for path in files})
+
+
+@dataclass
+class Entry:
+    """One result of a step.
+
+    Attributes
+    ----------
+    folder : Path
+        Has the files that the step made.
+    key : str
+    facts : dict
+        What there is to know about the result; JSON.
+    says : str
+        The same in a line, for people.
+    seconds : float
+        How long the step took when it ran.
+    reused : bool
+        Whether it was found, not made.
+    """
+
+    folder: Path
+    key: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    says: str = ""
+    seconds: float = 0.0
+    reused: bool = False
+
+
+class Store:
+    """The cache in `root`: one folder per step, in it one per key."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def find(self, step: str, key: str) -> Entry | None:
+        """Return the entry if it is there and none of its files was changed, cut short or removed since."""
+        folder = self._folder(step, key)
+        try:
+            record = json.loads((folder / _RECORD).read_bytes())
+            if record["key"] != key or record["files"] != _states(folder, record["files"]):
+                return None
+            os.utime(folder)  # marks it as used
+        except (OSError, ValueError):
+            return None
+        return Entry(folder, key, record["facts"], record["says"], record["seconds"], reused=True)
+
+    @contextmanager
+    def making(self, step: str, key: str) -> Iterator[Entry]:
+        """Give an entry to fill, in an empty folder, and record it when the block ends without an exception.
+
+        Where it raises, what was written stays, for the user to look at, but without a record.
+        """
+        folder = self._folder(step, key)
+        (folder / _RECORD).unlink(missing_ok=True)  # first, so that a half-deleted folder is no entry
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for old in sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)[:-_KEPT]:
+            (old / _RECORD).unlink(missing_ok=True)
+            shutil.rmtree(old, ignore_errors=True)
+        entry = Entry(folder, key)
+        start = time.perf_counter()
+        yield entry
+        entry.seconds = round(time.perf_counter() - start, 3)
+        names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+        record = {
+            "key": key,
+            "facts": entry.facts,
+            "says": entry.says,
+            "seconds": entry.seconds,
+            "files": _states(folder, names),
+        }
+        write(folder / _RECORD, json.dumps(record, indent=1))
+
+    def _folder(self, step: str, key: str) -> Path:
+        return self.root / step / key[:16]
+
+
+def write(path: Path, text: str | bytes) -> None:
+    """Write a file, whole or not at all."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_bytes(text.encode() if isinstance(text, str) else text)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _states(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:
+    """Size and time of change of each file: cheap to compare, changed by every write."""
+    return {name: [(state := (folder / name).stat()).st_size, state.st_mtime_ns] for name in names}

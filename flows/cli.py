@@ -1,0 +1,143 @@
+"""The command line. Nothing heavy is imported before it is needed."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from bnn.errors import UserError
+
+app = typer.Typer(
+    name="flows",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="From a trained binary network to bit-exact hardware: every engine runs the same vectors, and must give the same "
+    "integers.\n\nStart with: python -m flows run digits_bnn",
+)
+
+
+def _vectors(text: str) -> int | None:
+    """Return a number of vectors, or None for all test images."""
+    if text == "all":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise typer.BadParameter(f"expected a number of at least 1, or 'all', got {text!r}")
+    return int(text)
+
+
+@app.command("run")
+def run_command(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A model of the zoo (see: python -m flows list), or a .safetensors file: a checkpoint, or a Network.",
+            show_default=False,
+        ),
+    ],
+    vectors: Annotated[
+        str,
+        typer.Option(
+            help="Number of vectors, or 'all' for all test images. The test images come first; where there are fewer than "
+            "the number, random vectors follow."
+        ),
+    ] = "1000",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that has MNIST's four idx files. Without it, $XNORFLOW_DATA or what a training downloaded; "
+            "without all of them, scikit-learn's digits in MNIST's size.",
+            show_default=False,
+        ),
+    ] = None,
+    backend: Annotated[Literal["vitis", "vivado"], typer.Option(help="hls4ml's back end.")] = "vitis",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the report and copies of the projects.  [default: reports/MODEL]", show_default=False),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Redo everything, also what could be reused.")] = False,
+) -> None:
+    """Run the flow: fold, golden model, hls4ml projects and their C-simulation, exact comparison, report.
+
+    The exit status is 0 when every engine gave the golden model's integers, 1 when one did not, 2 when something that you
+    gave cannot be used. What is already there is reused; a second run takes a second or two.
+    """
+    from flows import subject
+    from flows.run import run
+
+    console = Console(highlight=False, soft_wrap=True)
+    count = _vectors(vectors)
+    outcome = run(
+        subject.find(model), console, vectors=count, data=data, backend=backend, out=out, force=force
+    )
+    for name, project in outcome.projects.items():
+        console.print(f"  {name}: {escape(_short(project))}")
+    console.print(f"  report: {escape(_short(outcome.report / 'report.html'))}")
+    console.print(f"verdict: [bold {'green' if outcome.verdict == 'pass' else 'red'}]{outcome.verdict}[/]")
+    raise typer.Exit(outcome.verdict != "pass")
+
+
+@app.command("list")
+def list_command() -> None:
+    """Show the models of the zoo, and the accuracy recorded when each was trained."""
+    from rich.table import Table
+
+    from flows import subject
+    from models.zoo import ZOO
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("model", no_wrap=True)
+    table.add_column("recorded accuracy", justify="right", no_wrap=True)
+    table.add_column("what it is")
+    for name, definition in ZOO.items():
+        try:
+            test = subject.find(name).recorded.get("test", {})
+            accuracy = f"{test['accuracy']:.2%} of {test['count']:,}" if test else "not recorded"
+        except UserError:
+            accuracy = "not trained yet"
+        table.add_row(name, accuracy, definition.description)
+    Console(highlight=False).print(table)
+
+
+@app.command("regress")
+def regress_command(
+    update: Annotated[bool, typer.Option("--update", help="Rewrite the baselines from what is there now.")] = False,
+) -> None:
+    """Compare every model of the zoo with its committed baseline in reports/baselines.
+
+    The exit status is 1 when anything differs.
+    """
+    from flows.regress import regress
+
+    raise typer.Exit(not regress(Console(highlight=False), update=update))
+
+
+def main() -> NoReturn:
+    """Run the command line; what the user can mend is told in a few lines and exits with status 2."""
+    from cosim.engine import EngineError, EngineUnavailable
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    error_console = Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        app()
+    except UserError as error:
+        error_console.print(f"[red]error:[/] {escape(str(error))}")
+        sys.exit(2)
+    except (EngineError, EngineUnavailable) as error:
+        error_console.print(f"[red]error:[/] {escape(str(error))}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        error_console.print("interrupted; the stages that were finished are kept")
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _short(path: Path) -> str:
+    """Return the path as it reads from here."""
+    path = path.resolve()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,101 @@
+"""The engines that a flow compares with the golden model, as data: adding an engine is adding an entry to ENGINES."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from cosim.engine import Engine, EngineUnavailable
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Backend = Literal["vitis", "vivado"]
+
+
+@dataclass(frozen=True)
+class EngineKind:
+    """What a flow must know of an engine before it makes one.
+
+    Attributes
+    ----------
+    name : str
+        Key of the engine in the report, and its folder.
+    title : str
+        What it is, for people.
+    builds : bool
+        Whether `prepare` makes a project worth keeping (stage ``project``), or nothing (then there is only the run).
+    stage : str
+        Stage that runs it.
+    make : callable
+        From the backend and a function that loads the PyTorch module to the engine.
+    sources : tuple of str
+        Files and folders of the code that makes its results.
+    packages, commands : tuple of str
+        Python packages and programs whose versions matter.
+    uses_backend : bool
+        Whether the HLS backend matters.
+    """
+
+    name: str
+    title: str
+    builds: bool
+    stage: str
+    make: Callable[[Backend, "Callable[[], nn.Module]"], Engine]
+    sources: tuple[str, ...]
+    packages: tuple[str, ...]
+    commands: tuple[str, ...] = ()
+    uses_backend: bool = False
+
+    @property
+    def build_step(self) -> str:
+        """Name of the step that builds the project."""
+        return f"project {self.name}"
+
+    @property
+    def run_step(self) -> str:
+        """Name of the step that runs the engine."""
+        return self.stage if self.stage == self.name else f"{self.stage} {self.name}"
+
+
+def _pytorch(backend: Backend, module: "Callable[[], nn.Module]") -> Engine:
+    from cosim.pytorch import PyTorch
+
+    return PyTorch(module())
+
+
+def _hls4ml(style: Literal["stock", "packed"]) -> Callable[[Backend, Any], Engine]:
+    def make(backend: Backend, module: "Callable[[], nn.Module]") -> Engine:
+        from cosim.csim import CSim
+
+        return CSim(style, backend)
+
+    return make
+
+
+_HLS4ML: dict[str, Any] = {
+    "builds": True,
+    "stage": "csim",
+    "sources": ("bnn", "hls", "cosim/engine.py", "cosim/csim.py"),
+    "packages": ("numpy", "hls4ml"),
+    "commands": ("g++",),
+    "uses_backend": True,
+}
+
+ENGINES = (
+    EngineKind(
+        "pytorch",
+        "the trained PyTorch module",
+        builds=False,
+        stage="pytorch",
+        make=_pytorch,
+        sources=("bnn", "models", "cosim/engine.py", "cosim/pytorch.py"),
+        packages=("numpy", "torch"),
+    ),
+    EngineKind("hls4ml_stock", "hls4ml project of stock layers", make=_hls4ml("stock"), **_HLS4ML),
+    EngineKind("hls4ml_packed", "hls4ml project of bit-packed layers", make=_hls4ml("packed"), **_HLS4ML),
+)
+
+
+def no_module() -> "nn.Module":
+    """Stand in for the module's loader where the flow starts from a Network file."""
+    raise EngineUnavailable("the flow started from a Network file, which has no PyTorch module")

@@ -1,0 +1,136 @@
+"""What a flow is while it runs: what was asked for, the steps, and what they have made so far."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flows.cache import Entry, Store
+from flows.engines import Backend, EngineKind, no_module
+from flows.subject import Subject
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from bnn.network import Network
+    from cosim.engine import Engine
+
+IntArray = NDArray[np.integer]
+
+class Advance(Protocol):
+    """Told how much of a step is done, in vectors."""
+
+    def __call__(self, done: int, total: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage, or one engine's share of it.
+
+    Attributes
+    ----------
+    name : str
+        As the user sees it.
+    folder : str
+        Its folder in the cache.
+    basis : callable
+        Returns what determines the result, JSON; the cache's key is its digest.
+    make : callable
+        Fills an entry: its folder, ``facts`` and ``says``.
+    engine : EngineKind or None
+        Whose step it is: if it fails, the flow goes on without that engine's later steps.
+    needs : tuple of str
+        Steps without whose results it is left out.
+    """
+
+    name: str
+    folder: str
+    basis: Callable[["Flow"], dict[str, Any]]
+    make: Callable[["Flow", Entry, Advance], None]
+    engine: EngineKind | None = None
+    needs: tuple[str, ...] = ()
+
+
+@dataclass
+class Flow:
+    """One flow: what was asked for, and what its steps have made so far.
+
+    Attributes
+    ----------
+    subject : Subject
+    vectors : int or None
+        Number of vectors; None for all test images.
+    data : Path or None
+        Folder that has the data set.
+    backend : {"vitis", "vivado"}
+        Of hls4ml.
+    store : Store
+    entries : dict of Entry, by step
+    problems : dict of engine name to (status, reason)
+        Engines that were skipped or failed before there was anything to compare.
+    """
+
+    subject: Subject
+    vectors: int | None
+    data: Path | None
+    backend: Backend
+    store: Store
+    entries: dict[str, Entry] = field(default_factory=dict)
+    problems: dict[str, tuple[str, str]] = field(default_factory=dict)
+    _engines: dict[str, "Engine"] = field(default_factory=dict)
+
+    @cached_property
+    def network(self) -> "Network":
+        """The canonical Network."""
+        from bnn import io
+
+        return io.load(self.entries["fold"].folder / "network.safetensors")
+
+    @cached_property
+    def inputs(self) -> IntArray:
+        """The vectors, integer, shape (vectors, *input shape)."""
+        with np.load(self.entries["load"].folder / "vectors.npz") as file:
+            return file["inputs"]
+
+    @cached_property
+    def labels(self) -> IntArray:
+        """Classes of the first vectors, those that are labelled images, int64."""
+        with np.load(self.entries["load"].folder / "vectors.npz") as file:
+            return file["labels"]
+
+    @cached_property
+    def golden(self) -> Mapping[str, IntArray]:
+        """What the golden model computed: everything from the last accumulators on."""
+        return read_results(self.entries["golden"])
+
+    def module(self) -> "nn.Module":
+        """Load the trained PyTorch module."""
+        from models import checkpoint
+
+        return checkpoint.load(self.subject.path).module
+
+    def engine(self, kind: EngineKind) -> "Engine":
+        """Return the engine, ready to run, from what its build step has made if it has one."""
+        if kind.name not in self._engines:
+            engine = kind.make(self.backend, self.module if self.subject.kind == "checkpoint" else no_module)
+            engine.prepare(self.network, self.project(kind) if kind.builds else self.store.root)
+            self._engines[kind.name] = engine
+        return self._engines[kind.name]
+
+    def project(self, kind: EngineKind) -> Path:
+        """Return the folder of the project that an engine has built."""
+        return self.entries[kind.build_step].folder / "project"
+
+    def keys(self, *steps: str) -> dict[str, str]:
+        """Return the keys of those of the steps that have a result."""
+        return {step: self.entries[step].key for step in steps if step in self.entries}
+
+
+def read_results(entry: Entry) -> dict[str, IntArray]:
+    """Read the results that a run has kept."""
+    with np.load(entry.folder / "results.npz") as file:
+        return dict(file)

@@ -1,0 +1,376 @@
+"""The stages of a flow, in order, as data: what determines each one's result, and the function that makes it.
+
+load, fold, golden, then every engine (what it builds, then its run), compare, report.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bnn.errors import UserError
+from flows.cache import Entry, code_digest, file_digest
+from flows.engines import ENGINES, EngineKind
+from flows.flow import Advance, Flow, IntArray, Step, read_results
+from flows.subject import Subject
+
+if TYPE_CHECKING:
+    from bnn.network import Network
+    from cosim.engine import Engine
+
+SEED = 0
+"""Of the random vectors."""
+
+
+def steps() -> list[Step]:
+    """Return all steps in the order in which they run."""
+    builds = [
+        Step(kind.build_step, kind.name, _build_basis(kind), _build(kind), kind)
+        for kind in ENGINES
+        if kind.builds
+    ]
+    runs = [
+        Step(
+            kind.run_step,
+            f"{kind.name}_results",
+            _run_basis(kind),
+            _run(kind),
+            kind,
+            (kind.build_step,) if kind.builds else (),
+        )
+        for kind in ENGINES
+    ]
+    unbuilt = [step for step in runs if not step.needs]
+    built = [step for step in runs if step.needs]
+    return [
+        Step("load", "load", _load_basis, _load),
+        Step("fold", "fold", _fold_basis, _fold),
+        Step("golden", "golden", _golden_basis, _golden),
+        *unbuilt,
+        *builds,
+        *built,
+        Step("compare", "compare", _compare_basis, _compare),
+        Step("report", "report", _report_basis, _report),
+    ]
+
+
+@lru_cache
+def tool_versions(packages: tuple[str, ...], commands: tuple[str, ...] = ()) -> dict[str, str]:
+    """Versions of Python packages and programs; "missing" for what is not there."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "missing"
+    for command in commands:
+        try:
+            output = subprocess.run([command, "--version"], capture_output=True, text=True, check=True, timeout=60)
+            found[command] = output.stdout.splitlines()[0]
+        except (OSError, subprocess.SubprocessError, IndexError):
+            found[command] = "missing"
+    return found
+
+
+def _made_by(*sources: str, packages: tuple[str, ...] = ("numpy",), commands: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the code and tools that make a result."""
+    return {"code": code_digest(("flows", *sources)), "tools": tool_versions(packages, commands)}
+
+
+# --- load: the vectors
+
+
+def _load_basis(flow: Flow) -> dict[str, Any]:
+    subject = flow.subject
+    return {
+        "model": file_digest(subject.path),
+        "zoo": subject.zoo,
+        "vectors": flow.vectors,
+        "data": _data_state(flow) if subject.zoo else None,
+        **_made_by("bnn", "models", packages=("numpy", "scikit-learn", "scipy")),
+    }
+
+
+def _data_state(flow: Flow) -> list[Any]:
+    """Return what tells one state of the data set's files from another without reading them."""
+    from models import data
+
+    folder = flow.data or Path(os.environ.get(data.DATA_VARIABLE) or data.cache_folder())
+    places = (folder, folder / "MNIST" / "raw", folder / "mnist")
+    files = [path for place in places for path in sorted(place.glob("*-ubyte*"))]
+    return [str(flow.data), *([str(path), (state := path.stat()).st_size, state.st_mtime_ns] for path in files)]
+
+
+def _load(flow: Flow, entry: Entry, advance: Advance) -> None:
+    if flow.subject.zoo:
+        from models import data, zoo
+
+        definition = zoo.get(flow.subject.zoo)
+        dataset, name = data.evaluation_images(definition, flow.data)
+        images = data.encode(dataset.test_images, definition.input)
+        labels, note, origin = dataset.test_labels, dataset.note, dataset.digest
+        shape, kind, bits = definition.input.shape, definition.input.kind, definition.input.bits
+    else:
+        from bnn import io
+
+        network = io.load(flow.subject.path)
+        shape, kind, bits = network.input.shape, network.input.kind, network.input.bits
+        images, labels = np.zeros((0, *shape), np.int64), np.zeros(0, np.int64)
+        name, note, origin = "random", "a Network file brings no data set", None
+        if flow.vectors is None:
+            raise UserError(f"{flow.subject.path} is a Network and has no test images: give a number as VECTORS, not all")
+    count = len(images) if flow.vectors is None else flow.vectors
+    images, labels = images[:count], labels[:count]
+    inputs = np.concatenate([images, _random(kind, bits, (count - len(images), *shape)).astype(images.dtype)])
+    np.savez(entry.folder / "vectors.npz", inputs=inputs, labels=labels)
+    entry.facts = {
+        "dataset": name,
+        "note": note,
+        "dataset_digest": origin,
+        "count": count,
+        "images": len(images),
+        "random": count - len(images),
+        "digest": _array_digest(inputs),
+    }
+    parts = [f"{len(images):,} test images of {name}"] if len(images) else []
+    parts += [f"{count - len(images):,} random vectors"] if count > len(images) else []
+    entry.says = " and ".join(parts)
+
+
+def _random(kind: str, bits: int, shape: tuple[int, ...]) -> IntArray:
+    """Draw inputs over their whole range, always the same."""
+    random = np.random.default_rng(SEED)
+    if kind == "bipolar":
+        return random.integers(0, 2, shape) * 2 - 1
+    low = -(2 ** (bits - 1)) if kind == "signed" else 0
+    return random.integers(low, low + 2**bits, shape)
+
+
+def _array_digest(*arrays: IntArray) -> str:
+    sha = hashlib.sha256()
+    for array in arrays:
+        sha.update(f"{array.shape}".encode())
+        sha.update(np.ascontiguousarray(array, "<i8").data)
+    return sha.hexdigest()
+
+
+# --- fold: the trained model becomes a Network
+
+
+def _fold_basis(flow: Flow) -> dict[str, Any]:
+    packages = ("numpy", "torch") if flow.subject.kind == "checkpoint" else ("numpy",)
+    return {
+        "model": file_digest(flow.subject.path),
+        "name": flow.subject.name,
+        **_made_by("bnn", "models", packages=packages),
+    }
+
+
+def _fold(flow: Flow, entry: Entry, advance: Advance) -> None:
+    from bnn import io
+    from bnn.canonical import canonicalise
+    from reports import measures
+
+    network = canonicalise(read_network(flow.subject))
+    io.save(network, entry.folder / "network.safetensors")
+    entry.facts = {
+        "digest": network.digest,
+        "layers": measures.layers(network),
+        "memory": measures.memory(network),
+        "latency": measures.latency(network),
+        "undecided": measures.undecided(network),
+    }
+    layers = entry.facts["layers"]
+    bits = sum(layer["weight_bits"] for layer in layers)
+    entry.says = f"{len(layers)} layers, {bits:,} weight bits, {entry.facts['memory']['ratio']:.1f} times smaller"
+
+
+def read_network(subject: Subject) -> "Network":
+    """Return the subject as a Network, as it is: from a checkpoint through the PyTorch front end, or from its file."""
+    from bnn import io
+
+    if subject.zoo is None:
+        return io.load(subject.path)
+    from bnn.frontends.torch import convert
+    from bnn.network import Input
+    from models import checkpoint, zoo
+
+    taken = zoo.get(subject.zoo).input
+    return convert(
+        checkpoint.load(subject.path).module, subject.name, Input("input", (), taken.shape, taken.kind, taken.bits)
+    )
+
+
+# --- golden: the reference
+
+
+def _golden_basis(flow: Flow) -> dict[str, Any]:
+    return {
+        "network": flow.entries["fold"].facts["digest"],
+        "inputs": flow.entries["load"].facts["digest"],
+        **_made_by("bnn", "cosim/golden.py", "cosim/engine.py", packages=("numpy", "numba")),
+    }
+
+
+def _golden(flow: Flow, entry: Entry, advance: Advance) -> None:
+    from cosim.golden import Golden
+
+    golden = Golden()
+    golden.prepare(flow.network, entry.folder)
+    results, seconds = _timed_run(golden, flow.inputs, advance)
+    results |= _scores(flow.network, golden, flow.inputs)
+    np.savez(entry.folder / "results.npz", **results)
+    count, images = len(flow.inputs), len(flow.labels)
+    right = int((_classes(results, flow.network.output.name)[:images] == flow.labels).sum())
+    entry.facts = {"vectors": count, "seconds": seconds, "right": right if images else None, "images": images}
+    accuracy = f", {right / images:.2%} of {images:,} images right" if images else ""
+    entry.says = f"{count:,} vectors at {count / seconds:,.0f} a second{accuracy}"
+
+
+def _scores(network: "Network", golden: "Engine", inputs: IntArray) -> dict[str, IntArray]:
+    """Compute the last accumulators, where an affine follows them: PyTorch computes those as integers, not the affine."""
+    from bnn.network import Affine, Argmax
+
+    names, operation = [], network.output
+    while isinstance(operation, Affine | Argmax):
+        operation = network[operation.inputs[0]]
+        names.append(operation.name)
+    parts: dict[str, list[IntArray]] = {name: [] for name in names}
+    for start in range(0, len(inputs), 256):  # every layer of every vector at once could fill the memory
+        results = golden.run(inputs[start : start + 256], every_layer=True)
+        for name in names:
+            parts[name].append(results[name])
+    return {name: np.concatenate(part) for name, part in parts.items()}
+
+
+def _classes(results: Mapping[str, IntArray], output: str) -> IntArray:
+    """Return the class of each vector: the network's argmax, or that of its scores."""
+    last = results[output].reshape(len(results[output]), -1)
+    return last[:, 0] if last.shape[1] == 1 else last.argmax(axis=1)
+
+
+def _timed_run(engine: "Engine", inputs: IntArray, advance: Advance) -> tuple[dict[str, IntArray], float]:
+    """Run all inputs, in parts of about half a second, and return the results and the seconds that the runs took."""
+    engine.run(inputs[:1])  # what a first run does once (loading, compiling) is not the engine's speed
+    parts: list[Mapping[str, IntArray]] = []
+    done, size, seconds = 0, 16, 0.0
+    while done < len(inputs):
+        advance(done, len(inputs))
+        start = time.perf_counter()
+        parts.append(engine.run(inputs[done : done + size]))
+        taken = time.perf_counter() - start
+        seconds += taken
+        done += size
+        size = int(np.clip(size * 0.5 / max(taken, 1e-6), size, 8 * size)) if taken < 0.5 else max(1, size // 2)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, seconds
+
+
+# --- engines: what each builds, and its run
+
+
+def _build_basis(kind: EngineKind) -> Callable[[Flow], dict[str, Any]]:
+    def basis(flow: Flow) -> dict[str, Any]:
+        return {
+            "engine": kind.name,
+            "network": flow.entries["fold"].facts["digest"],
+            "backend": flow.backend if kind.uses_backend else None,
+            **_made_by(*kind.sources, packages=kind.packages, commands=kind.commands),
+        }
+
+    return basis
+
+
+def _build(kind: EngineKind) -> Callable[[Flow, Entry, Advance], None]:
+    def make(flow: Flow, entry: Entry, advance: Advance) -> None:
+        start = time.perf_counter()
+        flow.entries[kind.build_step] = entry
+        flow.project(kind).mkdir()
+        flow.engine(kind)
+        seconds = time.perf_counter() - start
+        entry.facts = {"seconds": seconds}
+        entry.says = "written and compiled"
+
+    return make
+
+
+def _run_basis(kind: EngineKind) -> Callable[[Flow], dict[str, Any]]:
+    def basis(flow: Flow) -> dict[str, Any]:
+        return {**_build_basis(kind)(flow), "inputs": flow.entries["load"].facts["digest"]}
+
+    return basis
+
+
+def _run(kind: EngineKind) -> Callable[[Flow, Entry, Advance], None]:
+    def make(flow: Flow, entry: Entry, advance: Advance) -> None:
+        results, seconds = _timed_run(flow.engine(kind), flow.inputs, advance)
+        np.savez(entry.folder / "results.npz", **results)
+        count = len(flow.inputs)
+        entry.facts = {"vectors": count, "seconds": seconds}
+        entry.says = f"{count:,} vectors at {count / seconds:,.0f} a second"
+
+    return make
+
+
+# --- compare: every engine with the golden model
+
+
+def _compare_basis(flow: Flow) -> dict[str, Any]:
+    return {"results": flow.keys("golden", *(kind.run_step for kind in ENGINES)), **_made_by("cosim/compare.py")}
+
+
+def _compare(flow: Flow, entry: Entry, advance: Advance) -> None:
+    from cosim.compare import compare
+    from cosim.engine import EngineError
+    from flows.mismatch import locate
+
+    outcomes: dict[str, dict[str, Any]] = {}
+    for kind in ENGINES:
+        if kind.run_step not in flow.entries:
+            continue
+        try:
+            comparison = compare(flow.network, flow.golden, read_results(flow.entries[kind.run_step]))
+        except EngineError as error:
+            outcomes[kind.name] = {"status": "fail", "reason": str(error), "vectors": 0, "mismatches": 0}
+            continue
+        outcome: dict[str, Any] = {"status": "pass", "vectors": comparison.vectors, "mismatches": comparison.mismatches}
+        if comparison.first:
+            first = locate(flow, kind, comparison, entry.folder / f"mismatch_{kind.name}.npz")
+            outcome |= {"status": "fail", "reason": str(first.pop("text")), "first_mismatch": first}
+        outcomes[kind.name] = outcome
+    entry.facts = {"engines": outcomes}
+    wrong = [f"{name}: {outcome['reason']}" for name, outcome in outcomes.items() if outcome["status"] == "fail"]
+    equal = [name for name, outcome in outcomes.items() if outcome["status"] == "pass"]
+    entry.says = "; ".join(wrong) or f"{', '.join(equal) or 'nothing to compare:'} equal to golden on every vector"
+
+
+# --- report
+
+
+def _report_basis(flow: Flow) -> dict[str, Any]:
+    return {
+        "results": flow.keys(*(step for step in flow.entries if step != "report")),
+        "problems": flow.problems,
+        "recorded": flow.subject.recorded,
+        "path": str(flow.subject.path),
+        **_made_by("reports", packages=("numpy", "jinja2", "matplotlib", "jsonschema")),
+    }
+
+
+def _report(flow: Flow, entry: Entry, advance: Advance) -> None:
+    from flows.document import document
+    from reports.render import render
+
+    report = document(flow)
+    render(report, entry.folder)
+    for replay in flow.entries["compare"].folder.glob("mismatch_*.npz"):
+        shutil.copyfile(replay, entry.folder / replay.name)
+    entry.facts = {"verdict": report["verdict"]}
+    entry.says = "report.html, report.md, report.json"
