@@ -1,0 +1,216 @@
+"""The hls4ml projects under C-simulation: their C++, compiled by g++ and run on this machine."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnn.network import Argmax, Flatten, Input, Network
+from cosim.engine import EngineError, EngineUnavailable, Results
+from hls.config import HlsConfig
+from hls.errors import Unsupported
+
+_COMPILER = "g++"
+_FLAGS = ("-std=c++11", "-O3", "-march=native", "-w", "-pthread")
+_VECTORS_ON_DISK = 100
+_BATCH = 256
+
+
+class CSim:
+    """Compiles the project of a network and runs it on vectors, as processes of their own: a crash is an error here.
+
+    The top function gives the integer scores; the class (:class:`~bnn.network.Argmax`) is computed here, on the host, as
+    it would be beside the hardware.
+
+    Parameters
+    ----------
+    style : {"packed", "stock"}
+    backend : {"vitis", "vivado"}
+    io_type : {"io_parallel", "io_stream"}
+    jobs : int, optional
+        Processes at a time; all cores by default.
+    **settings
+        Further settings of :class:`hls.config.HlsConfig`.
+
+    Attributes
+    ----------
+    name : str
+        ``hls4ml_packed`` or ``hls4ml_stock``.
+    compile_seconds, seconds : float
+        Time that the last compilation and the last run took; 0.0 before.
+    """
+
+    def __init__(
+        self,
+        style: str = "packed",
+        backend: str = "vitis",
+        io_type: str = "io_parallel",
+        jobs: int | None = None,
+        **settings: Any,
+    ) -> None:
+        self.config = HlsConfig(style=style, backend=backend, io_type=io_type, **settings)
+        self.name = f"hls4ml_{style}"
+        self.compile_seconds = 0.0
+        self.seconds = 0.0
+        self._jobs = jobs or os.cpu_count() or 1
+
+    def tools(self) -> Mapping[str, str]:
+        """Return the versions of what made the results."""
+        from importlib.metadata import version
+
+        answer = subprocess.run([_compiler(), "-dumpfullversion"], capture_output=True, text=True, check=False)
+        return {"hls4ml": version("hls4ml"), _COMPILER: answer.stdout.strip() or "unknown"}
+
+    def prepare(
+        self,
+        network: Network,
+        folder: Path,
+        inputs: NDArray[np.integer] | None = None,
+        expected: NDArray[np.integer] | None = None,
+    ) -> None:
+        """Write the project into `folder` and compile it.
+
+        Parameters
+        ----------
+        network : Network
+        folder : Path
+        inputs, expected : integer arrays, optional
+            Vectors for the project's test bench, and the results of the last operation before the argmax: the first 100
+            are written. Without them the test bench has none, and fails until it has.
+        """
+        compiler = _compiler()
+        from hls import project
+
+        if inputs is None or expected is None:
+            inputs, expected = np.zeros((0, 1), np.int8), np.zeros((0, 1), np.int8)
+        try:
+            self._project = project.write(
+                network, folder, self.config, inputs[:_VECTORS_ON_DISK], expected[:_VECTORS_ON_DISK]
+            )
+        except Unsupported as error:
+            raise EngineUnavailable(str(error)) from None
+        self._network = network
+        self.compile()
+
+    def compile(self) -> None:
+        """Compile the project as it lies in its folder; whatever was compiled before is removed first.
+
+        Raises
+        ------
+        EngineError
+            If that fails; the message holds the compiler's first errors.
+        """
+        top, folder = self._project.top, self._project.folder.resolve()
+        build = folder / "build"
+        build.mkdir(exist_ok=True)
+        self._program = build / "csim"
+        self._program.unlink(missing_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=build, prefix="csim-")
+        os.close(descriptor)
+        fresh = Path(name)
+        fresh.unlink()
+        command = [_compiler(), *_FLAGS, "-Ifirmware/ap_types", f'-DWEIGHTS_DIR="{folder / "firmware" / "weights"}"']
+        command += [f"firmware/{top}.cpp", f"{top}_csim.cpp", "-o", str(fresh)]
+        start = time.perf_counter()
+        try:
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
+            self.compile_seconds = time.perf_counter() - start
+            if done.returncode or not fresh.is_file():
+                raise EngineError(
+                    f"{self.name}: {_ending(done.returncode, _COMPILER)} and left no program; the project lies in"
+                    f" {folder}\n{_first_errors(done.stderr)}"
+                )
+            os.replace(fresh, self._program)
+        finally:
+            fresh.unlink(missing_ok=True)
+
+    def run(self, inputs: NDArray[np.integer], every_layer: bool = False) -> Results:
+        ports = self._project.layers if every_layer else self._project.layers[-1:]
+        width = sum(port.size for port in ports)
+        expected = (-1, *self._network.input.shape)
+        if inputs.shape[1:] != expected[1:] or not np.issubdtype(inputs.dtype, np.integer):
+            raise EngineError(f"{self.name}: expected integer inputs {expected}, got {inputs.dtype}{inputs.shape}")
+        start = time.perf_counter()
+        parts = np.array_split(inputs, max(1, min(self._jobs, len(inputs))))
+        with ThreadPoolExecutor(self._jobs) as pool:
+            values = np.concatenate(list(pool.map(lambda part: self._run(part, width, every_layer), parts)))
+        self.seconds = time.perf_counter() - start
+
+        results: dict[str, NDArray[np.integer]] = {}
+        column = 0
+        for port in ports:
+            results[port.name] = values[:, column : column + port.size].reshape(len(inputs), *port.storage.shape)
+            column += port.size
+        return self._complete(results, inputs, every_layer)
+
+    def _run(self, inputs: NDArray[np.integer], width: int, every_layer: bool) -> NDArray[np.int64]:
+        """Run the program on some of the vectors; returns int64, shape (vectors, width)."""
+        if not len(inputs):
+            return np.zeros((0, width), np.int64)
+        with tempfile.TemporaryDirectory(prefix="xnorflow-") as scratch:
+            given, made = Path(scratch) / "inputs", Path(scratch) / "results"
+            inputs.astype(np.int64).tofile(given)
+            command = [str(self._program), str(given), str(made), *(["layers"] if every_layer else [])]
+            try:
+                done = subprocess.run(command, cwd=scratch, capture_output=True, text=True, errors="replace", check=False)
+            except OSError as error:
+                raise EngineError(f"{self.name}: cannot run {self._program}: {error}") from None
+            if done.returncode:
+                raise EngineError(
+                    f"{self.name}: {_ending(done.returncode, 'the C-simulation')}; the project lies in"
+                    f" {self._project.folder}\n{(done.stderr or done.stdout)[-2000:]}".rstrip()
+                )
+            values = np.fromfile(made, np.int64)
+        if values.size != len(inputs) * width:
+            raise EngineError(
+                f"{self.name}: expected {len(inputs)} x {width} results, got {values.size} values; the project lies in"
+                f" {self._project.folder}"
+            )
+        return values.reshape(len(inputs), width)
+
+    def _complete(
+        self, results: dict[str, NDArray[np.integer]], inputs: NDArray[np.integer], every_layer: bool
+    ) -> Results:
+        """Add what the hardware leaves to the host: the views of flattened results, and the class."""
+        complete: dict[str, NDArray[np.integer]] = {}
+        for operation in self._network.operations:
+            operand = complete.get(operation.inputs[0]) if operation.inputs else None
+            if operation.name in results:
+                complete[operation.name] = results[operation.name]
+            elif isinstance(operation, Input):
+                if every_layer:
+                    complete[operation.name] = inputs
+            elif isinstance(operation, Flatten) and operand is not None:
+                complete[operation.name] = operand.reshape(len(operand), -1)
+            elif isinstance(operation, Argmax) and operand is not None:
+                complete[operation.name] = operand.argmax(axis=1)[:, np.newaxis]
+        return complete
+
+
+def _compiler() -> str:
+    path = shutil.which(_COMPILER)
+    if path is None:
+        raise EngineUnavailable(f"{_COMPILER} is not installed; on Debian and Ubuntu: sudo apt-get install g++")
+    return path
+
+
+def _ending(status: int, what: str) -> str:
+    if status < 0:
+        return f"{what} was killed by {signal.Signals(-status).name}"
+    return f"{what} ended with exit status {status}"
+
+
+def _first_errors(output: str) -> str:
+    """The compiler's first errors, each with the lines that explain it."""
+    lines = output.splitlines()
+    first = next((i for i, line in enumerate(lines) if "error" in line), 0)
+    return "\n".join(lines[first : first + 12]) or "(the compiler said nothing)"

@@ -1,0 +1,11 @@
+"""From a Network to hardware projects: hls4ml projects that vendor tools synthesise, in two styles (:mod:`hls.project`).
+
+**packed** (:mod:`hls.packed`): own layers, added to hls4ml through its extension API. Bipolar values travel as words of up
+to 64 channels; a neuron is XOR, popcount and one integer comparison per word or channel.
+
+**stock** (:mod:`hls.stock`): hls4ml's own layers with every type, threshold and padding set so that nothing is rounded,
+wrapped or inverted.
+
+Both compute every integer of the Network exactly. The class (:class:`bnn.network.Argmax`) is left to the host: the
+hardware's result is the integer scores it is taken from.
+"""

@@ -1,0 +1,89 @@
+"""What the user decides about an hls4ml project."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bnn.errors import UserError
+from bnn.network import Conv2d, Dense, Network
+
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "style": ("packed", "stock"),
+    "backend": ("vitis", "vivado"),
+    "io_type": ("io_parallel", "io_stream"),
+    "strategy": ("latency", "resource"),
+}
+_PER_LAYER = ("reuse_factor", "strategy")
+
+
+@dataclass(frozen=True)
+class HlsConfig:
+    """Configuration of an hls4ml project.
+
+    Attributes
+    ----------
+    style : {"packed", "stock"}
+        See :mod:`hls`.
+    backend : {"vitis", "vivado"}
+    io_type : {"io_parallel", "io_stream"}
+        Whole vectors in registers, or streams of pixels.
+    part : str
+        FPGA part.
+    clock_ns : float
+        Target clock period in nanoseconds.
+    strategy : {"latency", "resource"}
+        "latency" unrolls a layer and lets the tool share operators over `reuse_factor` cycles; "resource" keeps the
+        weights in memory and computes 1/`reuse_factor` of the neurons per cycle.
+    reuse_factor : int
+        How often each operator is used per input, 1 or more.
+    layers : mapping of layer name to mapping
+        ``reuse_factor`` and ``strategy`` of single :class:`~bnn.network.Dense` and :class:`~bnn.network.Conv2d` layers.
+
+    Raises
+    ------
+    UserError
+        If a value is not among the choices, which the message lists.
+    """
+
+    style: str = "packed"
+    backend: str = "vitis"
+    io_type: str = "io_parallel"
+    part: str = "xcvu13p-flga2577-2-e"
+    clock_ns: float = 5.0
+    strategy: str = "latency"
+    reuse_factor: int = 1
+    layers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in _CHOICES:
+            _check(name, getattr(self, name), "hls")
+        _check("reuse_factor", self.reuse_factor, "hls")
+        if not isinstance(self.clock_ns, int | float) or isinstance(self.clock_ns, bool) or not self.clock_ns > 0:
+            raise UserError(f"hls: clock_ns must be a period in nanoseconds above 0, got {self.clock_ns!r}")
+        if not self.part or not self.part.replace("-", "").replace("_", "").isalnum():
+            raise UserError(f"hls: part must be the name of an FPGA part such as xcvu13p-flga2577-2-e, got {self.part!r}")
+        for layer, settings in self.layers.items():
+            for name, value in settings.items():
+                if name not in _PER_LAYER:
+                    raise UserError(f"hls, layer {layer}: unknown setting {name!r}; there are {', '.join(_PER_LAYER)}")
+                _check(name, value, f"hls, layer {layer}")
+
+    def of(self, layer: str) -> tuple[int, str]:
+        """Return the reuse factor and the strategy of a layer."""
+        settings = self.layers.get(layer, {})
+        return settings.get("reuse_factor", self.reuse_factor), settings.get("strategy", self.strategy)
+
+    def check(self, network: Network) -> None:
+        """Raise a UserError if `layers` names something that is no layer with weights of `network`."""
+        names = [operation.name for operation in network.operations if isinstance(operation, Dense | Conv2d)]
+        for layer in self.layers:
+            if layer not in names:
+                raise UserError(f"hls: no layer {layer!r} with weights in {network.name}; there are {', '.join(names)}")
+
+
+def _check(name: str, value: Any, where: str) -> None:
+    if name == "reuse_factor":
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise UserError(f"{where}: reuse_factor must be a whole number of 1 or more, got {value!r}")
+    elif value not in _CHOICES[name]:
+        raise UserError(f"{where}: {name} must be {' or '.join(_CHOICES[name])}, got {value!r}")

@@ -1,0 +1,304 @@
+"""Complete hls4ml projects on disk: firmware, test bench with vectors, build scripts.
+
+A project holds what hls4ml writes (``firmware/``, ``build_prj.tcl``, ``project.tcl``, ...) and, in place of hls4ml's own
+floating-point test bench and bridge, ones that work on integers:
+
+- ``<top>_test.cpp``: the vendor tools' test bench. Compares every integer with ``tb_data`` and fails on any difference.
+- ``<top>_csim.cpp``: the same top function in bulk, for :mod:`cosim.csim`; also gives every layer's results.
+
+Open it with ``vitis-run --mode hls --tcl build_prj.tcl`` or ``vivado_hls -f build_prj.tcl``.
+"""
+
+import contextlib
+import io
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnn.errors import UserError
+from bnn.network import Argmax, Flatten, Input, Network
+from hls.config import HlsConfig
+from hls.errors import Unsupported
+from hls.storage import Storage
+
+#: Names that C++ keeps for itself and a network may have.
+_RESERVED = frozenset(
+    "alignas alignof and asm auto bitand bitor bool break case catch char class compl concept const constexpr continue"
+    " decltype default delete do double else enum explicit export extern false float for friend goto if inline int long"
+    " main mutable namespace new noexcept not nullptr operator or private protected public register requires return"
+    " short signed sizeof static struct switch template this throw true try typedef typeid typename union unsigned using"
+    " virtual void volatile while xor nnet plain hls std dut work job numbers inputs".split()
+)
+_INPUT = "inputs"
+_TEMPLATES = Path(__file__).with_name("templates")
+
+
+@dataclass(frozen=True)
+class Port:
+    """A value of the top function that can be observed.
+
+    Attributes
+    ----------
+    name : str
+        Operation of the Network.
+    variable, definition : str
+        Its C++ variable, and how that is defined.
+    storage : Storage
+    """
+
+    name: str
+    variable: str
+    definition: str
+    storage: Storage
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return self.storage.pixels * self.storage.channels
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels, 1 for a vector."""
+        return self.storage.pixels
+
+    @property
+    def codec(self) -> str:
+        """C++ type that converts it to and from plain integers."""
+        return self.storage.codec
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project on disk.
+
+    Attributes
+    ----------
+    folder : Path
+    top : str
+        Name of the top function and of its files.
+    config : HlsConfig
+    input : Port
+    layers : tuple of Port
+        Observable layers in the order of the trace; the last is the output.
+    """
+
+    folder: Path
+    top: str
+    config: HlsConfig
+    input: Port
+    layers: tuple[Port, ...]
+
+    @property
+    def output(self) -> Port:
+        """The top function's result."""
+        return self.layers[-1]
+
+
+def hardware(network: Network) -> Network:
+    """Return the part of a network that becomes hardware: without a final argmax, which the host computes.
+
+    Raises
+    ------
+    Unsupported
+        If nothing is left, or an argmax stands before the end.
+    """
+    operations = network.operations
+    while isinstance(operations[-1], Argmax | Flatten):
+        operations = operations[:-1]
+    if isinstance(operations[-1], Input):
+        raise Unsupported(f"network {network.name}: nothing to compute in hardware")
+    for operation in operations:
+        if isinstance(operation, Argmax):
+            raise Unsupported(f"layer {operation.name}: an argmax is supported at the end only")
+    return Network(network.name, operations)
+
+
+def write(
+    network: Network,
+    folder: Path,
+    config: HlsConfig,
+    inputs: NDArray[np.integer],
+    expected: NDArray[np.integer],
+) -> Project:
+    """Write the project of a network; files whose content is unchanged are left alone, outdated ones removed.
+
+    Parameters
+    ----------
+    network : Network
+        In canonical form for the stock style.
+    folder : Path
+        Made if missing.
+    config : HlsConfig
+    inputs : integer array, shape (vectors, *input shape)
+        For the test bench.
+    expected : integer array, shape (vectors, *output shape)
+        Results of the last operation before the argmax.
+
+    Raises
+    ------
+    UserError
+        If the configuration does not fit the network.
+    Unsupported
+        If the style cannot express it.
+    """
+    config.check(network)
+    core = hardware(network)
+    top = f"{core.name}_top" if core.name in _RESERVED else core.name
+    names = _layer_names(core)
+    with tempfile.TemporaryDirectory(prefix="xnorflow-") as scratch:
+        graph, stored = _graph(core, config, names, top, scratch)
+        ports = {name: _port(graph, name, names[name], storage) for name, storage in stored.items()}
+        project = Project(Path(folder), top, config, ports.pop(core.input.name), tuple(ports.values()))
+        _trace(graph, project, names)
+        _write_files(graph, project, Path(scratch), inputs, expected)
+        _replace(Path(scratch), Path(folder))
+    return project
+
+
+def _layer_names(network: Network) -> dict[str, str]:
+    """Names in hls4ml's graph: the input is a port of the top function and always has the same name."""
+    names = {network.input.name: _INPUT}
+    for operation in network.operations[1:]:
+        name = operation.name
+        while name in ("input", *names.values()):
+            name += "_"
+        names[operation.name] = name
+    return names
+
+
+def _graph(
+    network: Network, config: HlsConfig, names: Mapping[str, str], top: str, folder: str
+) -> tuple[Any, dict[str, Storage]]:
+    """Build hls4ml's graph and take it through its passes up to the generated code."""
+    from hls4ml.backends import get_backend
+    from hls4ml.model.graph import ModelGraph
+
+    from hls import packed, stock  # noqa
+
+    backend = get_backend(config.backend)
+    if config.style == "packed":
+        packed.register(config.backend)
+        layers, stored = packed.layers(network, config, names)
+        style = packed.pipeline(network, config)
+    else:
+        layers, stored = stock.layers(network, config, names)
+        style = {}
+    settings = backend.create_initial_config(
+        part=config.part,
+        clock_period=config.clock_ns,
+        io_type=config.io_type,
+        write_weights_txt=config.style == "stock",
+    )
+    input_storage = stored[network.input.name]
+    settings |= {
+        "Backend": config.backend.capitalize(),
+        "ProjectName": top,
+        "OutputDir": folder,
+        "Stamp": "csim",
+        "HLSConfig": {
+            "Flows": [],  # applied below, when the types are set
+            "Model": {
+                "Precision": f"ap_{'' if input_storage.signed else 'u'}int<{input_storage.bits}>",
+                "ReuseFactor": config.reuse_factor,
+                "Strategy": config.strategy,
+                **style,
+            },
+            "LayerName": {
+                names[layer]: {"ReuseFactor": config.of(layer)[0], "Strategy": config.of(layer)[1]}
+                for layer in config.layers
+            },
+        },
+    }
+    with contextlib.redirect_stdout(io.StringIO()):  # hls4ml's passes print notes that are no concern of the user
+        graph = ModelGraph.from_layer_list(settings, layers)
+        if config.style == "stock":
+            stock.set_types(graph, network, names, stored)
+        graph.apply_flow(backend.get_default_flow())
+    if config.style == "stock":
+        stock.check(graph, network, config, names, stored)
+    return graph, stored
+
+
+def _port(graph: Any, operation: str, node: str, storage: Storage) -> Port:
+    variable = graph.graph[node].get_output_variable()
+    return Port(operation, variable.name, variable.definition_cpp(), storage)
+
+
+def _trace(graph: Any, project: Project, names: Mapping[str, str]) -> None:
+    """Let the C-simulation see each layer's result right after its call."""
+    for port in project.layers:
+        node = graph.graph[names[port.name]]
+        node.set_attr(
+            "function_cpp",
+            [
+                node.get_attr("function_cpp"),
+                "#ifndef __SYNTHESIS__",
+                f"plain::trace<{port.codec}>({port.variable}, {port.pixels});",
+                "#endif",
+            ],
+        )
+        node.set_attr("include_header", [*node.get_attr("include_header"), "nnet_utils/plain_integers.h"])
+
+
+def _write_files(
+    graph: Any, project: Project, folder: Path, inputs: NDArray[np.integer], expected: NDArray[np.integer]
+) -> None:
+    import jinja2
+
+    writer = graph.config.backend.writer
+    writer.write_project_dir(graph)
+    writer.write_project_cpp(graph)
+    writer.write_project_header(graph)
+    writer.write_weights(graph)
+    writer.write_defines(graph)
+    writer.write_parameters(graph)
+    writer.write_build_script(graph)
+    writer.write_nnet_utils(graph)
+    writer.write_generated_code(graph)
+    if project.config.backend == "vitis":
+        writer.write_nnet_utils_overrides(graph)
+        writer.write_board_script_override(graph)
+        writer.write_build_prj_override(graph)
+        writer.write_build_opts(graph)
+    (folder / "build_lib.sh").unlink()  # builds hls4ml's floating-point bridge
+    source = Path(__file__).with_name("nnet_utils") / "plain_integers.h"
+    shutil.copyfile(source, folder / "firmware" / "nnet_utils" / source.name)
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
+    )
+    values = {"top": project.top, "input": project.input, "output": project.output, "layers": project.layers}
+    for name in ("dut.h", "test.cpp", "csim.cpp"):
+        (folder / f"{project.top}_{name}").write_text(environment.get_template(f"{name}.j2").render(values))
+    vectors = folder / "tb_data"
+    vectors.mkdir()
+    _write_vectors(vectors / "tb_input_features.dat", inputs, project.input.size)
+    _write_vectors(vectors / "tb_output_predictions.dat", expected, project.output.size)
+
+
+def _write_vectors(path: Path, values: NDArray[np.integer], size: int) -> None:
+    if not np.issubdtype(values.dtype, np.integer) or values[:1].size not in (0, size):
+        raise UserError(f"{path.name}: expected integers, {size} per vector, got {values.dtype}{list(values.shape)}")
+    np.savetxt(path, values.reshape(len(values), size), fmt="%d")
+
+
+def _replace(fresh: Path, folder: Path) -> None:
+    """Make `folder` like `fresh`, touching only what differs; what tools wrote beside the project stays."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = {path.relative_to(fresh) for path in fresh.rglob("*") if path.is_file()}
+    for owned in ("firmware", "tb_data"):
+        for path in (folder / owned).rglob("*"):
+            if path.is_file() and path.relative_to(folder) not in wanted and path.suffix != ".log":
+                path.unlink()
+    for name in wanted:
+        source, target = fresh / name, folder / name
+        if target.is_file() and target.read_bytes() == source.read_bytes():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
