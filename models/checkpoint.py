@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 SCHEMA_VERSION = 1
+_HEADER = "xnorflow_checkpoint"  # the one entry of the file's metadata: safetensors writes several in random order
 FOLDER = Path(__file__).parent / "checkpoints"
 """Where the checkpoints of the zoo lie, as ``<name>.safetensors``."""
 
@@ -60,24 +61,42 @@ def save(path: Path, name: str, module: "nn.Module", metadata: dict[str, Any]) -
             tensors[f"{key}.bits"] = np.packbits(values.ravel() >= 0, bitorder="little")
         elif not key.endswith("num_batches_tracked"):  # a training counter
             tensors[key] = values.astype("<f4")
-    header = {"schema_version": str(SCHEMA_VERSION), "model": name, "metadata": json.dumps(metadata, sort_keys=True)}
+    header = json.dumps({"schema_version": SCHEMA_VERSION, "model": name, "metadata": metadata}, sort_keys=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(serialise(tensors, metadata=header))
+        temporary.write_bytes(serialise(tensors, metadata={_HEADER: header}))
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+def _read(path: Path) -> tuple[str, dict[str, np.ndarray]]:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
-            return file.metadata() or {}, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no dict)
+            return (file.metadata() or {}).get(_HEADER, ""), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no dict)
     except (SafetensorError, OSError, TypeError) as error:  # TypeError: a type that NumPy lacks
         raise UserError(f"{path} cannot be read as a checkpoint: {error}") from error
+
+
+def _parse(header: str, path: Path) -> tuple[str, dict[str, Any]]:
+    """Model name and metadata of a file's header."""
+    try:
+        fields = json.loads(header)
+        version = fields["schema_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is not a checkpoint: its metadata entry {_HEADER!r} is missing or damaged") from error
+    if version != SCHEMA_VERSION:
+        raise UserError(
+            f"{path} has checkpoint schema version {version}, this program reads version {SCHEMA_VERSION}; "
+            "train the model again, or use the program that wrote the file"
+        )
+    name, metadata = fields.get("model"), fields.get("metadata")
+    if not isinstance(name, str) or not isinstance(metadata, dict):
+        raise UserError(f"{path} has a damaged header: it lacks the model's name or the metadata")
+    return name, metadata
 
 
 def load(path: Path) -> Checkpoint:
@@ -91,17 +110,7 @@ def load(path: Path) -> Checkpoint:
     import torch
 
     header, tensors = _read(path)
-    if header.get("schema_version") != str(SCHEMA_VERSION):
-        raise UserError(
-            f"{path} has checkpoint schema version {header.get('schema_version', 'none')}, this program reads version "
-            f"{SCHEMA_VERSION}; train the model again, or use the program that wrote the file"
-        )
-    try:
-        name, metadata = header["model"], json.loads(header["metadata"])
-    except (KeyError, ValueError) as error:
-        raise UserError(f"{path} has a damaged header: {error!r}") from error
-    if not isinstance(metadata, dict):
-        raise UserError(f"{path} has a damaged header: the metadata is not a JSON object")
+    name, metadata = _parse(header, path)
     try:
         module = zoo.get(name).build()
     except UserError as error:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import torch
 import typer
+from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from torch import Tensor, nn
@@ -153,13 +154,17 @@ def _train_epoch(
     return total_loss / len(images), correct / len(images)
 
 
-def _load_state(path: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+def _load_state(path: Path, identity: dict[str, Any], console: Console) -> dict[str, Any] | None:
     """The state that an interrupted run left, or None if there is none that this run could continue."""
     if not path.exists():
         return None
     try:
         state: dict[str, Any] = torch.load(path, weights_only=True)
-        return state if state["identity"] == identity else None
+        if state["identity"] == identity:
+            console.print(f"resuming after epoch {state['epochs_done']}")
+            return state
+        console.print("starting anew: the interrupted run had another recipe or other data")
+        return None
     except Exception as error:  # torch raises many types for a damaged file
         reason = str(error).partition("\n")[0]
         raise UserError(f"{path} is damaged ({reason}); start anew with --no-resume") from error
@@ -182,7 +187,6 @@ def _event_writer(folder: Path, first_epoch: int) -> "SummaryWriter":
 
 def _fit(run: Run, console: Console, resume: bool) -> tuple[nn.Sequential, int, float]:
     """Train by the recipe; the module of the best epoch, that epoch (from 1) and its validation accuracy."""
-
     definition, recipe, dataset = run.definition, run.recipe, run.dataset
     images, labels, validation_images, validation_labels = _split(dataset, run.seed)
     test_images, test_labels = _tensors(dataset.test_images, dataset.test_labels)
@@ -190,16 +194,14 @@ def _fit(run: Run, console: Console, resume: bool) -> tuple[nn.Sequential, int, 
     torch.manual_seed(run.seed)
     module = definition.build()
     optimizer = torch.optim.Adam(module.parameters(), fused=True)
-    run.folder.mkdir(parents=True, exist_ok=True)
     state_path, identity = run.folder / STATE, run.identity()
     first_epoch = 0
     best: dict[str, Any] = {"accuracy": -1.0}
-    state = _load_state(state_path, identity) if resume else None
+    state = _load_state(state_path, identity, console) if resume else None
     if state is not None:
         module.load_state_dict(state["module"])
         optimizer.load_state_dict(state["optimizer"])
         first_epoch, best = state["epochs_done"], state["best"]
-        console.print(f"resuming after epoch {first_epoch}")
 
     columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
     with _event_writer(run.folder, first_epoch) as writer, Progress(*columns, console=console) as progress:
@@ -267,13 +269,22 @@ def train(
     console = console or Console()
     recipe = definition.recipe if epochs is None else replace(definition.recipe, epochs=epochs)
     run = Run(definition, recipe, seed, dataset, runs / f"{definition.name}-seed{seed}")
-    module, best_epoch, validation_accuracy = _fit(run, console, resume)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(run.folder / "lock", timeout=0):
+            return _train(run, path, console, resume)
+    except Timeout as error:
+        raise UserError(f"another training of {definition.name} with seed {seed} is running in {run.folder}") from error
 
+
+def _train(run: Run, path: Path, console: Console, resume: bool) -> checkpoint.Checkpoint:
+    definition, dataset = run.definition, run.dataset
+    module, best_epoch, validation_accuracy = _fit(run, console, resume)
     metadata = run.identity() | {
         "dataset": {"name": dataset.name, "digest": dataset.digest, "note": dataset.note},
         "threads": torch.get_num_threads(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
-        "epochs": recipe.epochs,
+        "epochs": run.recipe.epochs,
         "selection": {"rule": SELECTION, "epoch": best_epoch, "validation_accuracy": validation_accuracy},
     }
     # Measured on the model as it reads back from disk, in a draft: no checkpoint at ``path`` lacks its accuracy.

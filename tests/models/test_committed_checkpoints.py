@@ -1,0 +1,65 @@
+"""The committed checkpoints: each loads, says all about its making, and is as good as it says."""
+
+import os
+from dataclasses import asdict
+
+import pytest
+import torch
+
+from models import checkpoint, data, zoo
+from models.train import count_correct
+
+ABOVE = {"mnist_bnn": 0.95, "mnist_sfc": 0.97, "mnist_lfc": 0.986, "mnist_cnn": 0.99, "digits_bnn": 0.95}
+
+
+def committed(name):
+    return checkpoint.load(checkpoint.FOLDER / f"{name}.safetensors")
+
+
+def measured(name, dataset):
+    images, labels = torch.from_numpy(dataset.test_images), torch.from_numpy(dataset.test_labels)
+    return count_correct(committed(name).module, images, labels, zoo.get(name).input), len(labels)
+
+
+def test_every_model_of_the_zoo_has_one_and_there_is_no_other():
+    assert {path.name for path in checkpoint.FOLDER.iterdir()} == {f"{name}.safetensors" for name in zoo.ZOO}
+
+
+@pytest.mark.parametrize("name", zoo.ZOO)
+def test_it_says_all_about_its_making(name):
+    definition, metadata = zoo.get(name), committed(name).metadata
+    assert metadata["model"] == name
+    assert metadata["recipe"] == asdict(definition.recipe)
+    assert metadata["epochs"] == definition.recipe.epochs
+    assert metadata["seed"] >= 0
+    assert metadata["threads"] >= 1
+    assert metadata["dataset"]["name"] == definition.dataset
+    assert len(metadata["dataset"]["digest"]) == 64
+    assert set(metadata["versions"]) == {"python", "torch", "numpy"}
+    assert 1 <= metadata["selection"]["epoch"] <= metadata["epochs"]
+    test = metadata["test"]
+    assert test["count"] == {"mnist": 10_000, "digits": 360}[definition.dataset]
+    assert test["accuracy"] == test["correct"] / test["count"]
+    assert test["accuracy"] > ABOVE[name]
+
+
+def test_the_accuracy_of_digits_bnn_is_as_recorded():
+    dataset, metadata = data.digits(), committed("digits_bnn").metadata
+    assert dataset.digest == metadata["dataset"]["digest"]
+    assert measured("digits_bnn", dataset) == (metadata["test"]["correct"], metadata["test"]["count"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.environ.get(data.DATA_VARIABLE), reason=f"needs MNIST: {data.DATA_VARIABLE} is not set")
+@pytest.mark.parametrize("name", [name for name in zoo.ZOO if name.startswith("mnist")])
+def test_the_accuracy_on_mnist_is_as_recorded(name):
+    dataset, metadata = data.mnist(), committed(name).metadata
+    assert dataset.digest == metadata["dataset"]["digest"]
+    assert measured(name, dataset) == (metadata["test"]["correct"], metadata["test"]["count"])
+
+
+@pytest.mark.parametrize("name", [name for name in zoo.ZOO if name.startswith("mnist")])
+def test_mnist_models_read_the_resampled_digits(name):
+    """Digits of another source, resampled from 8x8, are harder; but a wrong polarity or layout gives about 0.1."""
+    correct, count = measured(name, data.digits_as_mnist())
+    assert correct / count > 0.6

@@ -1,0 +1,203 @@
+import io
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from bnn.errors import UserError
+from models import checkpoint, zoo
+from models import train as training
+from models.data import digits
+from models.zoo import Augmentation
+
+QUIET = Console(file=io.StringIO())
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Small batches gain nothing from more threads, and lose much on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return digits()
+
+
+def train(tmp_path, dataset, run="a", **options):
+    path = tmp_path / f"{run}.safetensors"
+    options = {"epochs": 2, "runs": tmp_path / run, "console": QUIET} | options
+    return training.train(zoo.get("digits_bnn"), dataset, path, **options), path
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path, dataset):
+    trained, first = train(tmp_path, dataset, "a")
+    _, second = train(tmp_path, dataset, "b")
+    _, other = train(tmp_path, dataset, "c", seed=1)
+    assert first.read_bytes() == second.read_bytes()
+    assert first.read_bytes() != other.read_bytes()
+    assert trained.metadata["test"]["accuracy"] > 0.7  # it learns: chance is 0.1
+
+
+def test_an_interrupted_run_resumes_to_the_same_bits(tmp_path, dataset, monkeypatch):
+    _, whole = train(tmp_path, dataset, "whole", epochs=3)
+
+    train_epoch = training._train_epoch
+    epochs = []
+
+    def interrupted(run, epoch, *rest):
+        epochs.append(epoch)
+        if epochs == [0, 1]:
+            raise KeyboardInterrupt
+        return train_epoch(run, epoch, *rest)
+
+    monkeypatch.setattr(training, "_train_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, dataset, "cut", epochs=3)
+    assert not (tmp_path / "cut.safetensors").exists()
+    _, resumed = train(tmp_path, dataset, "cut", epochs=3)
+    assert epochs == [0, 1, 1, 2]  # epoch 0 was not trained again
+    assert resumed.read_bytes() == whole.read_bytes()
+
+    _, again = train(tmp_path, dataset, "cut", epochs=3)  # a finished run leaves nothing to resume
+    assert epochs[4:] == [0, 1, 2]
+    assert again.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.parametrize(("changes", "resumed"), [({}, True), ({"epochs": 4}, False), ({"resume": False}, False)])
+def test_only_a_run_of_the_same_recipe_is_resumed(tmp_path, dataset, monkeypatch, changes, resumed):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training.checkpoint, "save", stop)  # all epochs done, nothing saved
+        train(tmp_path, dataset)
+    epochs = []
+    monkeypatch.setattr(training, "_train_epoch", lambda run, epoch, *_: epochs.append(epoch) or (0.0, 0.0))
+    train(tmp_path, dataset, **changes)
+    assert (epochs == []) == resumed
+
+
+def test_a_damaged_state_is_refused(tmp_path, dataset):
+    state = tmp_path / "a" / "digits_bnn-seed0" / training.STATE
+    state.parent.mkdir(parents=True)
+    state.write_bytes(b"not a state")
+    with pytest.raises(UserError, match=r"state\.pt is damaged .* --no-resume"):
+        train(tmp_path, dataset)
+
+
+def test_two_trainings_of_one_run_do_not_mix(tmp_path, dataset):
+    folder = tmp_path / "a" / "digits_bnn-seed0"
+    folder.mkdir(parents=True)
+    with training.FileLock(folder / "lock"), pytest.raises(UserError, match="another training of digits_bnn"):
+        train(tmp_path, dataset)
+
+
+def test_the_best_epoch_on_validation_images_is_kept(tmp_path, dataset, monkeypatch):
+    """Test images have no say: here the first epoch validates best, and tests worst."""
+    counts = iter([100, 0, 50, 360, 0])  # validation and test per epoch, then the test of what was kept
+    monkeypatch.setattr(training, "count_correct", lambda *_: next(counts))
+    trained, _ = train(tmp_path, dataset)
+    selection = trained.metadata["selection"]
+    assert (selection["epoch"], selection["validation_accuracy"]) == (1, 100 / 119)
+
+
+def test_validation_images_are_not_trained_on(dataset):
+    images, labels, validation_images, validation_labels = training._split(dataset, 0)
+    assert (len(labels), len(validation_labels)) == (1437 - 119, 119)
+    together = np.concatenate([images, validation_images]).reshape(1437, -1)
+    original = dataset.train_images.reshape(1437, -1)
+    np.testing.assert_array_equal(together[np.lexsort(together.T)], original[np.lexsort(original.T)])
+
+
+def test_the_recorded_accuracy_is_that_of_the_file(tmp_path, dataset):
+    trained, path = train(tmp_path, dataset)
+    images, labels = torch.from_numpy(dataset.test_images), torch.from_numpy(dataset.test_labels)
+    correct = training.count_correct(checkpoint.load(path).module, images, labels, zoo.get("digits_bnn").input)
+    assert trained.metadata["test"] == {"correct": correct, "count": 360, "accuracy": correct / 360}
+
+
+def test_tensorboard_gets_scalars_and_histograms(tmp_path, dataset):
+    train(tmp_path, dataset)
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "a" / "digits_bnn-seed0"))
+    events.Reload()
+    scalars = {f"accuracy/{part}" for part in ("train", "validation", "test")} | {"loss/train", "learning_rate"}
+    assert scalars | {"flipped_signs/0", "flipped_signs/3", "flipped_signs/6"} == set(events.Tags()["scalars"])
+    assert "0.weight" in events.Tags()["histograms"]
+    flipped = [event.value for event in events.Scalars("flipped_signs/0")]
+    assert len(flipped) == 2
+    assert all(0 < share < 0.5 for share in flipped)
+
+
+# --- augmentation
+
+
+def images(count=4, side=28):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (count, side, side), generator=generator).to(torch.uint8)
+
+
+def test_no_distortion_changes_nothing():
+    assert torch.equal(training.augment(images(), Augmentation(), torch.Generator()), images())
+
+
+@pytest.mark.parametrize("field", ["rotation", "scale", "shear", "shift", "elastic"])
+def test_each_distortion_does_something_and_repeats_with_its_seed(field):
+    augmentation = replace(Augmentation(), **{field: 0.5})
+    first, second = (training.augment(images(), augmentation, torch.Generator().manual_seed(1)) for _ in range(2))
+    assert torch.equal(first, second)
+    assert first.dtype == torch.uint8
+    assert not torch.equal(first, images())
+
+
+def test_a_shift_moves_by_no_more_pixels_than_said():
+    dot = torch.zeros(200, 28, 28, dtype=torch.uint8)
+    dot[:, 14, 14] = 255
+    moved = training.augment(dot, Augmentation(shift=2), torch.Generator().manual_seed(0))
+    reached = moved.amax(0).nonzero()
+    assert reached.amin(0).tolist() == [12, 12]
+    assert reached.amax(0).tolist() == [16, 16]
+
+
+# --- command line
+
+
+def run(*arguments, cwd=None, **variables):
+    import os
+
+    environment = {key: value for key, value in os.environ.items() if key != "XNORFLOW_DATA"}
+    environment |= {"PYTHONPATH": str(checkpoint.FOLDER.parent.parent), "OMP_NUM_THREADS": "1", **variables}
+    command = [sys.executable, "-m", "models.train", *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def test_the_command_trains_and_says_how_well(tmp_path):
+    result = run("digits_bnn", "--epochs", "1", "--out", "model.safetensors", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "of 360 test images correct" in result.stdout
+    assert checkpoint.load(tmp_path / "model.safetensors").metadata["epochs"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mnist_bn"], "choose one of: mnist_bnn"),
+        (["mnist_bnn", "--data", "nowhere"], "no MNIST in nowhere"),
+        (["digits_bnn", "--epochs", "0"], "--epochs"),
+    ],
+)
+def test_a_wrong_argument_ends_with_status_2(tmp_path, arguments, message):
+    result = run(*arguments, cwd=tmp_path)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []

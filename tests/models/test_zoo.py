@@ -1,0 +1,47 @@
+import math
+
+import pytest
+import torch
+
+from bnn.errors import UserError
+from models import zoo
+from models.data import to_torch
+
+
+def test_an_unknown_model_lists_the_choices():
+    with pytest.raises(UserError, match="unknown model 'mnist_bn'") as error:
+        zoo.get("mnist_bn")
+    for name in zoo.ZOO:
+        assert name in str(error.value)
+
+
+@pytest.mark.parametrize("name", zoo.ZOO)
+def test_a_module_takes_its_input_format_and_gives_ten_outputs(name):
+    definition = zoo.get(name)
+    encoded = torch.ones((2, *definition.input.shape)).numpy()
+    assert definition.build().eval()(to_torch(encoded)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("name", zoo.ZOO)
+def test_the_input_format_is_consistent(name):
+    definition = zoo.get(name)
+    assert definition.name == name
+    assert math.prod(definition.input.shape) == {"mnist": 784, "digits": 64}[definition.dataset]
+    if definition.input.kind == "bipolar":
+        assert definition.input.bits == 1
+        assert definition.input.threshold is not None
+    else:
+        assert definition.input.threshold is None
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"),
+    [
+        ("mnist_bnn", [784, 128, 10]),
+        ("mnist_sfc", [784, 256, 256, 256, 10]),
+        ("mnist_lfc", [784, 1024, 1024, 1024, 10]),
+    ],
+)
+def test_the_dense_models_have_the_published_sizes(name, sizes):
+    weights = [layer.weight.shape for layer in zoo.get(name).build() if isinstance(layer, torch.nn.Linear)]
+    assert [tuple(shape) for shape in weights] == list(zip(sizes[1:], sizes[:-1], strict=True))
