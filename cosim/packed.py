@@ -32,7 +32,7 @@ from bnn.network import (
     Signal,
     Threshold,
 )
-from bnn.packing import pack_bits, unpack, words
+from bnn.packing import pack_bits, words
 from cosim import popcount
 from cosim.engine import EngineUnavailable
 
@@ -75,7 +75,9 @@ def integers(value: Value, signal: Signal) -> Value:
     """Return a value as integers, shape (vectors, *signal shape): int8 of -1 and +1 if bipolar."""
     if not signal.bipolar:
         return value
-    return unpack(value, signal.size).reshape(len(value), *signal.shape)
+    out = np.empty((len(value), signal.size), np.int8)
+    popcount.unpack(value, out)
+    return out.reshape(len(value), *signal.shape)
 
 
 def _input(operation: Input) -> Step:
@@ -126,14 +128,15 @@ def _sum(
     step, low = (2, -1) if operand.bipolar else (1, int(operand.low.min()))
     ones = np.count_nonzero(weight > 0, axis=1)
     bias = extra + low * weight.sum(axis=1, dtype=np.int64) + step * (2**planes - 1) * ones
-    kind = dtype(signal)
-    blocked, bias = popcount.block_weights(weight), bias.astype(kind)
+    blocked = popcount.block_weights(weight)
+    filled = np.zeros((len(bias), len(blocked) * popcount.NEURONS), dtype(signal))
+    filled[:, : len(weight)] = bias
 
     def accumulate(patches: Value) -> Value:
-        out = np.empty((len(patches) * len(kinds), len(weight)), kind)
+        out = np.empty((len(patches) * len(kinds), filled.shape[1]), filled.dtype)
         rows = patches.reshape(len(out), *patches.shape[2:])
-        popcount.accumulate(rows, blocked, bias, kinds, step - 1, out)
-        return out.reshape(len(patches), *signal.shape)
+        popcount.accumulate(rows, blocked, filled, np.tile(kinds, len(patches)), step - 1, out)
+        return np.ascontiguousarray(out[:, : len(weight)]).reshape(len(patches), *signal.shape)
 
     return accumulate
 

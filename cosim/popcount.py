@@ -9,6 +9,7 @@ registers or turn 64 comparisons into one word. LLVM lowers them to what the mac
 ``vpternlogq``, one ``vpopcntq`` and one ``vpaddq`` for 8 words.
 """
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -56,79 +57,105 @@ def block_weights(weight: NDArray[np.int8]) -> NDArray[np.uint64]:
 
 
 @intrinsic  # type: ignore[misc]
-def _count(typing_context: Any, patches: Any, rows: Any, weight: Any, block: Any, counts: Any) -> Any:
-    """Write ``popcount((x ^ w) & m)``, summed over a patch's words, for one tile into `counts`, (ROWS, NEURONS).
-
-    `rows` is a tuple of ROWS row numbers of `patches`. Of several planes, the first weighs most: each doubles the sum
-    of those before it.
-    """
+def _tile(typing_context: Any, patches: Any, weight: Any, bias: Any, shift: Any, out: Any, at: Any) -> Any:
+    """Compute one tile of :func:`accumulate`; `at` is (block, rows of patches and out, rows of bias)."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         def array(number: int) -> Any:
             return context.make_array(signature.args[number])(context, builder, arguments[number])
 
-        def index(*terms: Any) -> Any:
-            return builder.mul(terms[0], index(*terms[1:])) if len(terms) > 1 else terms[0]
+        def product(*terms: Any) -> Any:
+            return builder.mul(terms[0], product(*terms[1:])) if len(terms) > 1 else terms[0]
 
-        def load(pointer: Any, offset: Any) -> Any:
-            return builder.load(builder.bitcast(builder.gep(pointer, [offset]), _VECTOR.as_pointer()), align=8)
+        def pointer(base: Any, vector: Any, offset: Any) -> Any:
+            return builder.bitcast(builder.gep(base, [offset]), vector.as_pointer())
 
-        x, w, out = array(0), array(2), array(4)
+        def splat(vector: Any, value: Any) -> Any:
+            single = builder.insert_element(ir.Constant(vector, ir.Undefined), value, _I32(0))
+            return builder.shuffle_vector(single, single, ir.Constant(ir.VectorType(_I32, _LANES), [0] * _LANES))
+
+        x, w, offsets, sums = array(0), array(1), array(2), array(4)
+        block, *numbers = cgutils.unpack_tuple(builder, arguments[5])
+        rows, kinds = numbers[:ROWS], numbers[ROWS:]
         _, planes, length = cgutils.unpack_tuple(builder, x.shape)
+        columns = cgutils.unpack_tuple(builder, sums.shape)[1]
+        starts = [builder.gep(x.data, [product(row, planes, length)]) for row in rows]
+        first = builder.gep(w.data, [product(block, length, _I64(2 * NEURONS))])
         popcount = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(_VECTOR, [_VECTOR]), f"llvm.ctpop.v{_LANES}i64"
         )
-        everywhere = ir.Constant(ir.VectorType(_I32, _LANES), [0] * _LANES)
-        nothing = ir.Constant(_VECTOR, ir.Undefined)
-        vectors = range(NEURONS // _LANES)
-        starts = [
-            builder.gep(x.data, [index(row, planes, length)]) for row in cgutils.unpack_tuple(builder, arguments[1])
-        ]
-        first = builder.gep(w.data, [index(arguments[3], length, _I64(2 * NEURONS))])
-        sums = [[cgutils.alloca_once_value(builder, _VECTOR([0] * _LANES)) for _ in vectors] for _ in range(ROWS)]
+
+        # Memory on the stack that LLVM promotes to registers.
+        vectors = range(0, NEURONS, _LANES)
+        counts = [[cgutils.alloca_once_value(builder, _VECTOR([0] * _LANES)) for _ in vectors] for _ in rows]
         with cgutils.for_range(builder, planes) as plane:
-            for row in sums:
-                for total in row:
-                    builder.store(builder.shl(builder.load(total), _VECTOR([1] * _LANES)), total)
+            for count in itertools.chain(*counts):
+                builder.store(builder.shl(builder.load(count), _VECTOR([1] * _LANES)), count)
             with cgutils.for_range(builder, length) as word:
-                here = builder.gep(first, [index(word.index, _I64(2 * NEURONS))])
-                signs = [load(here, _I64(v * _LANES)) for v in vectors]
-                masks = [load(here, _I64(NEURONS + v * _LANES)) for v in vectors]
-                offset = builder.add(index(plane.index, length), word.index)
-                for start, row in zip(starts, sums, strict=True):
-                    bits = builder.insert_element(nothing, builder.load(builder.gep(start, [offset])), _I32(0))
-                    bits = builder.shuffle_vector(bits, nothing, everywhere)
-                    for sign, mask, total in zip(signs, masks, row, strict=True):
+                here = builder.gep(first, [product(word.index, _I64(2 * NEURONS))])
+                signs = [builder.load(pointer(here, _VECTOR, _I64(v)), align=8) for v in vectors]
+                masks = [builder.load(pointer(here, _VECTOR, _I64(NEURONS + v)), align=8) for v in vectors]
+                offset = builder.add(product(plane.index, length), word.index)
+                for start, row in zip(starts, counts, strict=True):
+                    bits = splat(_VECTOR, builder.load(builder.gep(start, [offset])))
+                    for sign, mask, count in zip(signs, masks, row, strict=True):
                         differ = builder.and_(builder.xor(bits, sign), mask)
-                        builder.store(builder.add(builder.load(total), builder.call(popcount, [differ])), total)
+                        builder.store(builder.add(builder.load(count), builder.call(popcount, [differ])), count)
+
         element = context.get_data_type(signature.args[4].dtype)
         result = ir.VectorType(element, _LANES)
-        for r, row in enumerate(sums):
-            for v, total in enumerate(row):
-                value = builder.load(total)
-                if element.width < _I64.width:
-                    value = builder.trunc(value, result)
-                target = builder.gep(out.data, [_I64(r * NEURONS + v * _LANES)])
-                builder.store(value, builder.bitcast(target, result.as_pointer()), align=element.width // 8)
+        narrow = builder.trunc if element.width < _I64.width else lambda value, _: value
+        left = splat(result, narrow(arguments[3], element))
+        for r, row in enumerate(counts):
+            for v, count in zip(vectors, row, strict=True):
+                column = builder.add(product(block, _I64(NEURONS)), _I64(v))
+                bias_at, out_at = (
+                    pointer(base.data, result, builder.add(product(number, columns), column))
+                    for base, number in ((offsets, kinds[r]), (sums, rows[r]))
+                )
+                value = builder.shl(narrow(builder.load(count), result), left)
+                value = builder.sub(builder.load(bias_at, align=element.width // 8), value)
+                builder.store(value, out_at, align=element.width // 8)
         return context.get_dummy_value()
 
-    return types.void(patches, rows, weight, block, counts), generate
+    return types.void(patches, weight, bias, shift, out, at), generate
+
+
+def _word_of(builder: Any, comparison: str, first: Any, second: Any) -> Any:
+    """Bits of an elementwise comparison of two vectors of 64 elements."""
+    return builder.bitcast(builder.icmp_signed(comparison, first, second), _I64)
+
+
+def _load_word(context: Any, builder: Any, kind: Any, value: Any, first: Any) -> Any:
+    """Elements ``value[first : first + 64]`` of a one-dimensional array."""
+    array = context.make_array(kind)(context, builder, value)
+    vector = ir.VectorType(context.get_data_type(kind.dtype), WORD)
+    pointer = builder.bitcast(builder.gep(array.data, [first]), vector.as_pointer())
+    return builder.load(pointer, align=kind.dtype.bitwidth // 8)
 
 
 @intrinsic  # type: ignore[misc]
-def _gather_bit(typing_context: Any, octets: Any, first: Any, bit: Any) -> Any:
-    """Return bit `bit` (uint8 with that one bit set) of ``octets[first : first + 64]`` as a word."""
+def _have_bit(typing_context: Any, octets: Any, first: Any, bit: Any) -> Any:
+    """Return ``octets[first : first + 64] & bit != 0`` as a word; one bit of the uint8 `bit` is set."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector = ir.VectorType(ir.IntType(8), WORD)
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        pointer = builder.bitcast(builder.gep(array.data, [arguments[1]]), vector.as_pointer())
-        every = builder.insert_element(ir.Constant(vector, ir.Undefined), arguments[2], _I32(0))
+        chosen = _load_word(context, builder, octets, arguments[0], arguments[1])
+        every = builder.insert_element(ir.Constant(chosen.type, ir.Undefined), arguments[2], _I32(0))
         every = builder.shuffle_vector(every, every, ir.Constant(ir.VectorType(_I32, WORD), [0] * WORD))
-        chosen = builder.and_(builder.load(pointer, align=1), every)
-        return builder.bitcast(builder.icmp_unsigned("!=", chosen, vector([0] * WORD)), _I64)
+        return _word_of(builder, "!=", builder.and_(chosen, every), chosen.type([0] * WORD))
 
     return types.uint64(octets, first, bit), generate
+
+
+@intrinsic  # type: ignore[misc]
+def _at_least(typing_context: Any, values: Any, thresholds: Any, first: Any) -> Any:
+    """Return ``values[first : first + 64] >= thresholds[first : first + 64]`` as a word."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        left = _load_word(context, builder, values, arguments[0], arguments[2])
+        return _word_of(builder, ">=", left, _load_word(context, builder, thresholds, arguments[1], arguments[2]))
+
+    return types.uint64(values, thresholds, first), generate
 
 
 @njit(nogil=True, cache=True)
@@ -138,30 +165,21 @@ def accumulate(patches, weight, bias, kinds, shift, out):  # type: ignore[no-unt
     Parameters
     ----------
     patches : uint64 array, shape (rows, planes, words)
-        Bit planes, most significant first.
+        Bit planes, most significant first: what a plane counts weighs twice what the next one counts.
     weight : uint64 array, shape (blocks, words, 2, NEURONS)
         See :func:`block_weights`.
-    bias : integer array, shape (kinds, neurons), of `out`'s type
-    kinds : int64 array, shape (positions,)
-        Which bias the patch of a position takes; row r is position ``r % positions``.
+    bias : integer array, shape (kinds, blocks * NEURONS), of `out`'s type
+    kinds : int64 array, shape (rows,)
+        Which bias a row takes.
     shift : int
         Difference between neighbouring values, as a power of two: 1 for bipolar, 0 for integers.
-    out : int32 or int64 array, shape (rows, neurons)
+    out : int32 or int64 array, shape (rows, blocks * NEURONS)
     """
-    rows, neurons = out.shape
-    counts = np.empty((ROWS, NEURONS), out.dtype)
-    scale = out.dtype.type(shift)
-    for block in range(weight.shape[0]):
-        first = block * NEURONS
-        last = min(first + NEURONS, neurons)
-        for row in range(0, rows, ROWS):
-            end = rows - 1  # a tile that hangs over the end does the last row again
-            tile = (row, min(row + 1, end), min(row + 2, end), min(row + 3, end))
-            _count(patches, tile, weight, block, counts)
-            for i in range(ROWS):
-                offset = bias[kinds[tile[i] % len(kinds)]]
-                for j in range(first, last):
-                    out[tile[i], j] = offset[j] - (counts[i, j - first] << scale)
+    end = len(patches) - 1
+    for block in range(len(weight)):
+        for a in range(0, end + 1, ROWS):
+            b, c, d = min(a + 1, end), min(a + 2, end), min(a + 3, end)  # over the end: the last row once more
+            _tile(patches, weight, bias, shift, out, (block, a, b, c, d, kinds[a], kinds[b], kinds[c], kinds[d]))
 
 
 @njit(nogil=True, cache=True)
@@ -180,7 +198,7 @@ def pack_planes(octets, planes, out):  # type: ignore[no-untyped-def]
         for plane in range(planes):
             bit = np.uint8(1 << (planes - 1 - plane))
             for word in range(whole):
-                out[row, plane, word] = _gather_bit(octets[row], word * WORD, bit)
+                out[row, plane, word] = _have_bit(octets[row], word * WORD, bit)
             if whole < out.shape[2]:
                 rest = np.uint64(0)
                 for i in range(whole * WORD, count):
@@ -200,29 +218,51 @@ def compare(values, threshold, flip, out):  # type: ignore[no-untyped-def]
     out : uint64 array, shape (rows, ceil(n / 64))
     """
     rows, count = values.shape
-    octets = np.zeros(out.shape[1] * WORD, np.uint8)
+    whole = count // WORD
     for row in range(rows):
-        for i in range(count):
-            octets[i] = values[row, i] >= threshold[i]
-        for word in range(out.shape[1]):
-            out[row, word] = _gather_bit(octets, word * WORD, np.uint8(1)) ^ flip[word]
+        for word in range(whole):
+            out[row, word] = _at_least(values[row], threshold, word * WORD) ^ flip[word]
+        if whole < len(flip):
+            rest = np.uint64(0)
+            for i in range(whole * WORD, count):
+                rest |= np.uint64(values[row, i] >= threshold[i]) << np.uint64(i % WORD)
+            out[row, whole] = rest ^ flip[whole]
+
+
+@njit(nogil=True, cache=True)
+def unpack(bits, out):  # type: ignore[no-untyped-def]
+    """Unpack bits to -1 and +1.
+
+    Parameters
+    ----------
+    bits : uint64 array, shape (rows, ceil(n / 64))
+    out : int8 array, shape (rows, n)
+    """
+    rows, count = out.shape
+    for row in range(rows):
+        for word in range(bits.shape[1]):
+            first, rest = word * WORD, bits[row, word]
+            for i in range(min(WORD, count - first)):
+                out[row, first + i] = np.int8((rest >> np.uint64(i)) & np.uint64(1)) * np.int8(2) - np.int8(1)
 
 
 @njit(nogil=True, cache=True)
 def _or_bits(source, start, count, target, position):  # type: ignore[no-untyped-def]
     """``target[position : position + count] |= source[start : start + count]``, counted in bits."""
+    one, six, word = np.uint64(1), np.uint64(6), np.uint64(WORD)  # unsigned, so that no index is taken for negative
+    start, count, position = np.uint64(start), np.uint64(count), np.uint64(position)
     while count > 0:
-        size = min(count, WORD)
-        word, shift = start // WORD, start % WORD
-        bits = source[word] >> np.uint64(shift)
-        if shift + size > WORD:
-            bits |= source[word + 1] << np.uint64(WORD - shift)
-        if size < WORD:
-            bits &= (np.uint64(1) << np.uint64(size)) - np.uint64(1)
-        word, shift = position // WORD, position % WORD
-        target[word] |= bits << np.uint64(shift)
-        if shift + size > WORD:
-            target[word + 1] |= bits >> np.uint64(WORD - shift)
+        size = min(count, word)
+        shift = start & (word - one)
+        bits = source[start >> six] >> shift
+        if shift + size > word:
+            bits |= source[(start >> six) + one] << (word - shift)
+        if size < word:
+            bits &= (one << size) - one
+        shift = position & (word - one)
+        target[position >> six] |= bits << shift
+        if shift + size > word:
+            target[(position >> six) + one] |= bits >> (word - shift)
         start, position, count = start + size, position + size, count - size
 
 
