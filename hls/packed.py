@@ -209,6 +209,7 @@ def _neurons(
     # Partial sums stay inside the sum of the absolute terms, whatever their order.
     largest = 1 if storage.kind == "packed" else 1 << (storage.bits - storage.signed)
     total = taps * channels * largest
+    width = bits(-total, total)
     return {
         "numbers": {
             **_operand_numbers(storage, taps),
@@ -218,7 +219,8 @@ def _neurons(
             "ternary": ternary,
             "padded": padded,
         },
-        "types": {"accum_t": f"ap_int<{bits(-total, total)}>"},
+        # sum_t is the machine's type that holds every partial sum, accum_t what synthesis narrows it to.
+        "types": {"accum_t": f"ap_int<{width}>", "sum_t": "int" if width <= 32 else "long long"},
         "constants": {"weight": pack_bits(weight > 0).reshape(outputs, -1), "mask": mask, "count": count},
     }
 

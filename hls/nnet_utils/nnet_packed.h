@@ -17,26 +17,24 @@ typedef unsigned long long word_t; // 64 channels' weights or mask
 
 namespace packed {
 
-// Bits of an unsigned integer that holds 0 to n.
-constexpr unsigned width(unsigned n) { return n < 2 ? 1 : 1 + width(n / 2); }
-
-// Number of ones, as a balanced tree over 6-bit look-ups: each of their result bits is one 6-input LUT.
-template <int N> ap_uint<width(N)> popcount(word_t x) {
+// Number of ones among the first N bits, as a balanced tree over 6-bit look-ups: each of a look-up's three result bits is
+// one 6-input LUT. Widths are left to the tool, which knows them from the masks: 3 bits here, one more per level.
+template <int N> unsigned popcount(word_t x) {
     #pragma HLS INLINE
     static const unsigned char ones[64] = {0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4, 1, 2, 2, 3, 2, 3,
                                            3, 4, 2, 3, 3, 4, 3, 4, 4, 5, 1, 2, 2, 3, 2, 3, 3, 4, 2, 3, 3, 4,
                                            3, 4, 4, 5, 2, 3, 3, 4, 3, 4, 4, 5, 3, 4, 4, 5, 4, 5, 5, 6};
     #pragma HLS ARRAY_PARTITION variable=ones complete
     static const int groups = (N + 5) / 6;
-    ap_uint<width(N)> count[groups];
+    unsigned count[groups];
     #pragma HLS ARRAY_PARTITION variable=count complete
 CountGroups:
     for (int g = 0; g < groups; g++) {
         #pragma HLS UNROLL
-        count[g] = ones[(x >> 6 * g) & 63];
+        count[g] = ones[(x >> 6 * g) & 63] & 7;
     }
-    Op_add<ap_uint<width(N)>> add;
-    return reduce<ap_uint<width(N)>, groups, Op_add<ap_uint<width(N)>>>(count, add);
+    Op_add<unsigned> add;
+    return reduce<unsigned, groups, Op_add<unsigned>>(count, add);
 }
 
 // The positions of word `element` of a pixel that hold channels.
@@ -56,10 +54,9 @@ template <> struct operand<true> {
                                           const word_t weight[CONFIG_T::n_taps * CONFIG_T::n_words],
                                           const word_t mask[], const unsigned count[]) {
         #pragma HLS INLINE
-        typedef typename CONFIG_T::accum_t accum_t;
-        accum_t differing[CONFIG_T::n_taps * CONFIG_T::n_words];
+        unsigned differing[CONFIG_T::n_taps * CONFIG_T::n_words];
         #pragma HLS ARRAY_PARTITION variable=differing complete
-        accum_t length = CONFIG_T::padded || CONFIG_T::ternary ? 0 : int(CONFIG_T::n_taps * CONFIG_T::n_chan);
+        unsigned length = CONFIG_T::padded || CONFIG_T::ternary ? 0 : CONFIG_T::n_taps * CONFIG_T::n_chan;
     Taps:
         for (int t = 0; t < CONFIG_T::n_taps; t++) {
             #pragma HLS UNROLL
@@ -71,15 +68,15 @@ template <> struct operand<true> {
                 word_t different = word_t(x[i]) ^ weight[i];
                 if (CONFIG_T::ternary)
                     different &= mask[i];
-                differing[i] = counts ? accum_t(popcount<T::width>(different)) : accum_t(0);
+                differing[i] = counts ? popcount<T::width>(different) : 0;
             }
             if (CONFIG_T::padded && counts)
-                length += CONFIG_T::ternary ? count[t] : unsigned(CONFIG_T::n_chan);
+                length += CONFIG_T::ternary ? count[t] : CONFIG_T::n_chan;
         }
         if (CONFIG_T::ternary && !CONFIG_T::padded)
             length = count[0];
-        Op_add<accum_t> add;
-        return length - 2 * reduce<accum_t, CONFIG_T::n_taps * CONFIG_T::n_words, Op_add<accum_t>>(differing, add);
+        Op_add<unsigned> add;
+        return int(length - 2 * reduce<unsigned, CONFIG_T::n_taps * CONFIG_T::n_words, Op_add<unsigned>>(differing, add));
     }
 
     template <class T, typename CONFIG_T> static T pad(int element) {
@@ -106,8 +103,8 @@ template <> struct operand<false> {
                                           const word_t weight[CONFIG_T::n_taps * CONFIG_T::n_words],
                                           const word_t mask[], const unsigned[]) {
         #pragma HLS INLINE
-        typedef typename CONFIG_T::accum_t accum_t;
-        accum_t term[CONFIG_T::n_taps * CONFIG_T::n_chan];
+        typedef typename CONFIG_T::sum_t sum_t;
+        sum_t term[CONFIG_T::n_taps * CONFIG_T::n_chan];
         #pragma HLS ARRAY_PARTITION variable=term complete
     Taps:
         for (int t = 0; t < CONFIG_T::n_taps; t++) {
@@ -116,15 +113,15 @@ template <> struct operand<false> {
             for (int c = 0; c < CONFIG_T::n_chan; c++) {
                 #pragma HLS UNROLL
                 const int word = t * CONFIG_T::n_words + c / 64;
-                const accum_t value = x[t * CONFIG_T::n_chan + c];
-                accum_t product = (weight[word] >> c % 64) & 1 ? value : accum_t(-value);
+                const sum_t value = x[t * CONFIG_T::n_chan + c];
+                sum_t product = (weight[word] >> c % 64) & 1 ? value : -value;
                 if (CONFIG_T::ternary && !((mask[word] >> c % 64) & 1))
                     product = 0;
                 term[t * CONFIG_T::n_chan + c] = product;
             }
         }
-        Op_add<accum_t> add;
-        return reduce<accum_t, CONFIG_T::n_taps * CONFIG_T::n_chan, Op_add<accum_t>>(term, add);
+        Op_add<sum_t> add;
+        return reduce<sum_t, CONFIG_T::n_taps * CONFIG_T::n_chan, Op_add<sum_t>>(term, add);
     }
 
     template <class T, typename CONFIG_T> static T pad(int) {
