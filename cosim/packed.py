@@ -133,7 +133,7 @@ def _sum(
     filled[:, : len(weight)] = bias
 
     def accumulate(patches: Value) -> Value:
-        out = np.empty((len(patches) * len(kinds), filled.shape[1]), filled.dtype)
+        out: Value = np.empty((len(patches) * len(kinds), filled.shape[1]), filled.dtype)
         rows = patches.reshape(len(out), *patches.shape[2:])
         popcount.accumulate(rows, blocked, filled, np.tile(kinds, len(patches)), step - 1, out)
         return np.ascontiguousarray(out[:, : len(weight)]).reshape(len(patches), *signal.shape)
@@ -168,7 +168,7 @@ def _conv2d(operation: Conv2d, x: Signal) -> Step:
     def step(value: Value) -> Value:
         bits = split(value)
         patches = np.zeros((len(bits), len(kinds), planes, words(kernel_h * kernel_w * channels)), np.uint64)
-        popcount.patches(bits, x.shape, (kernel_h, kernel_w), operation.stride, (top, left), positions, patches)
+        popcount.cut_patches(bits, x.shape, (kernel_h, kernel_w), operation.stride, (top, left), positions, patches)
         return accumulate(patches)
 
     return step

@@ -13,13 +13,20 @@ import itertools
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from bnn.packing import WORD, pack_bits, words
+
+Words = NDArray[np.uint64]
+Integers = NDArray[np.signedinteger[Any]]
+Shape = tuple[int, ...]
+
+#: numba's own type has the intrinsics called with their typing context.
+_intrinsic: Any = intrinsic
 
 #: Words in one vector of the tile. LLVM splits it where the machine's registers are shorter.
 _LANES = 8
@@ -56,7 +63,7 @@ def block_weights(weight: NDArray[np.int8]) -> NDArray[np.uint64]:
     return blocked
 
 
-@intrinsic  # type: ignore[misc]
+@_intrinsic
 def _tile(typing_context: Any, patches: Any, weight: Any, bias: Any, shift: Any, out: Any, at: Any) -> Any:
     """Compute one tile of :func:`accumulate`; `at` is (block, rows of patches and out, rows of bias)."""
 
@@ -134,7 +141,7 @@ def _load_word(context: Any, builder: Any, kind: Any, value: Any, first: Any) ->
     return builder.load(pointer, align=kind.dtype.bitwidth // 8)
 
 
-@intrinsic  # type: ignore[misc]
+@_intrinsic
 def _have_bit(typing_context: Any, octets: Any, first: Any, bit: Any) -> Any:
     """Return ``octets[first : first + 64] & bit != 0`` as a word; one bit of the uint8 `bit` is set."""
 
@@ -147,7 +154,7 @@ def _have_bit(typing_context: Any, octets: Any, first: Any, bit: Any) -> Any:
     return types.uint64(octets, first, bit), generate
 
 
-@intrinsic  # type: ignore[misc]
+@_intrinsic
 def _at_least(typing_context: Any, values: Any, thresholds: Any, first: Any) -> Any:
     """Return ``values[first : first + 64] >= thresholds[first : first + 64]`` as a word."""
 
@@ -159,7 +166,9 @@ def _at_least(typing_context: Any, values: Any, thresholds: Any, first: Any) -> 
 
 
 @njit(nogil=True, cache=True)
-def accumulate(patches, weight, bias, kinds, shift, out):  # type: ignore[no-untyped-def]
+def accumulate(
+    patches: Words, weight: Words, bias: Integers, kinds: NDArray[np.int64], shift: int, out: Integers
+) -> None:
     """``out = bias - (count << shift)``, where count is how often a patch differs from a neuron's weights.
 
     Parameters
@@ -179,11 +188,12 @@ def accumulate(patches, weight, bias, kinds, shift, out):  # type: ignore[no-unt
     for block in range(len(weight)):
         for a in range(0, end + 1, ROWS):
             b, c, d = min(a + 1, end), min(a + 2, end), min(a + 3, end)  # over the end: the last row once more
-            _tile(patches, weight, bias, shift, out, (block, a, b, c, d, kinds[a], kinds[b], kinds[c], kinds[d]))
+            at = (block, a, b, c, d, kinds[a], kinds[b], kinds[c], kinds[d])
+            _tile(patches, weight, bias, shift, out, at)
 
 
 @njit(nogil=True, cache=True)
-def pack_planes(octets, planes, out):  # type: ignore[no-untyped-def]
+def pack_planes(octets: NDArray[np.uint8], planes: int, out: Words) -> None:
     """Pack bits ``planes - 1`` down to 0 of octets as bit planes.
 
     Parameters
@@ -207,7 +217,7 @@ def pack_planes(octets, planes, out):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def compare(values, threshold, flip, out):  # type: ignore[no-untyped-def]
+def compare(values: Integers, threshold: Integers, flip: Words, out: Words) -> None:
     """Pack ``(values >= threshold) ^ flip``.
 
     Parameters
@@ -230,7 +240,7 @@ def compare(values, threshold, flip, out):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def unpack(bits, out):  # type: ignore[no-untyped-def]
+def unpack(bits: Words, out: NDArray[np.int8]) -> None:
     """Unpack bits to -1 and +1.
 
     Parameters
@@ -247,7 +257,7 @@ def unpack(bits, out):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _or_bits(source, start, count, target, position):  # type: ignore[no-untyped-def]
+def _or_bits(source: Words, start: Any, count: Any, target: Words, position: Any) -> None:
     """``target[position : position + count] |= source[start : start + count]``, counted in bits."""
     one, six, word = np.uint64(1), np.uint64(6), np.uint64(WORD)  # unsigned, so that no index is taken for negative
     start, count, position = np.uint64(start), np.uint64(count), np.uint64(position)
@@ -267,7 +277,9 @@ def _or_bits(source, start, count, target, position):  # type: ignore[no-untyped
 
 
 @njit(nogil=True, cache=True)
-def patches(bits, shape, kernel, stride, corner, positions, out):  # type: ignore[no-untyped-def]
+def cut_patches(
+    bits: Words, shape: Shape, kernel: Shape, stride: Shape, corner: Shape, positions: Shape, out: Words
+) -> None:
     """Cut a convolution's patches out of packed images; what lies outside the image is 0.
 
     Parameters
@@ -298,7 +310,7 @@ def patches(bits, shape, kernel, stride, corner, positions, out):  # type: ignor
 
 
 @njit(nogil=True, cache=True)
-def pool(bits, shape, size, stride, positions, out):  # type: ignore[no-untyped-def]
+def pool(bits: Words, shape: Shape, size: Shape, stride: Shape, positions: Shape, out: Words) -> None:
     """Max-pool packed bipolar images: the largest of bits is their OR.
 
     Parameters
