@@ -122,7 +122,7 @@ _DEFINITIONS = (
         description="MNIST, 784-256-256-256-10, binarised input: the SFC topology of FINN (Umuroglu et al., 2017)",
         dataset="mnist",
         input=_BINARY_MNIST,
-        recipe=Recipe(150, 256, 5e-3, 1e-6, 0.0, Augmentation(rotation=7, scale=0.07, shear=0.07, shift=1)),
+        recipe=Recipe(100, 256, 5e-3, 1e-6, 0.0, Augmentation(rotation=7, scale=0.07, shear=0.07, shift=1)),
         build=_dense(784, 256, 256, 256, 10),
     ),
     ModelDefinition(
@@ -130,7 +130,7 @@ _DEFINITIONS = (
         description="MNIST, 784-1024-1024-1024-10, binarised input: the LFC topology of FINN (Umuroglu et al., 2017)",
         dataset="mnist",
         input=_BINARY_MNIST,
-        recipe=Recipe(120, 256, 5e-3, 1e-6, 0.0, Augmentation(rotation=10, scale=0.1, shear=0.1, shift=1.5, elastic=1)),
+        recipe=Recipe(60, 256, 5e-3, 1e-6, 0.0, Augmentation(rotation=10, scale=0.1, shear=0.1, shift=1.5, elastic=1)),
         build=_dense(784, 1024, 1024, 1024, 10),
     ),
     ModelDefinition(
@@ -138,7 +138,7 @@ _DEFINITIONS = (
         description="MNIST, two 3x3 binary convolutions (32, 64 channels) and two dense layers, 8-bit pixels",
         dataset="mnist",
         input=InputFormat(shape=(28, 28, 1), kind="unsigned", bits=8),
-        recipe=Recipe(40, 128, 5e-3, 1e-6, 0.0, Augmentation(rotation=10, scale=0.1, shear=0.1, shift=1.5, elastic=1)),
+        recipe=Recipe(30, 128, 5e-3, 1e-6, 0.0, Augmentation(rotation=10, scale=0.1, shear=0.1, shift=1.5, elastic=1)),
         build=_mnist_cnn,
     ),
     ModelDefinition(
