@@ -1,5 +1,7 @@
 """The hls4ml projects under C-simulation: their C++, compiled by g++ and run on this machine."""
 
+import json
+import math
 import os
 import shutil
 import signal
@@ -22,7 +24,7 @@ from hls.errors import Unsupported
 _COMPILER = "g++"
 _FLAGS = ("-std=c++11", "-O3", "-march=native", "-w", "-pthread")
 _VECTORS_ON_DISK = 100
-_BATCH = 256
+_LAYERS = "layers.json"  # beside the program: the name and shape of each layer that it can show
 
 
 class CSim:
@@ -100,6 +102,24 @@ class CSim:
             raise EngineUnavailable(str(error)) from None
         self._network = network
         self.compile()
+        layers = [(port.name, list(port.storage.shape)) for port in self._project.layers]
+        (self._program.parent / _LAYERS).write_text(json.dumps(layers))
+        self.attach(network, folder)
+
+    def attach(self, network: Network, folder: Path) -> None:
+        """Take up what :meth:`prepare` has left in `folder`, perhaps in another process, for the same network.
+
+        Raises
+        ------
+        EngineError
+            If it is not there.
+        """
+        self._network, self._folder, self._program = network, folder, folder.resolve() / "build" / "csim"
+        try:
+            layers = json.loads((self._program.parent / _LAYERS).read_text())
+        except (OSError, ValueError) as error:
+            raise EngineError(f"{self.name}: no compiled project in {folder}: {error}") from None
+        self._layers = [(name, tuple(shape)) for name, shape in layers]
 
     def compile(self) -> None:
         """Compile the project as it lies in its folder; whatever was compiled before is removed first.
@@ -134,8 +154,8 @@ class CSim:
             fresh.unlink(missing_ok=True)
 
     def run(self, inputs: NDArray[np.integer], every_layer: bool = False) -> Results:
-        ports = self._project.layers if every_layer else self._project.layers[-1:]
-        width = sum(port.size for port in ports)
+        layers = self._layers if every_layer else self._layers[-1:]
+        width = sum(math.prod(shape) for _, shape in layers)
         expected = (-1, *self._network.input.shape)
         if inputs.shape[1:] != expected[1:] or not np.issubdtype(inputs.dtype, np.integer):
             raise EngineError(f"{self.name}: expected integer inputs {expected}, got {inputs.dtype}{inputs.shape}")
@@ -147,9 +167,10 @@ class CSim:
 
         results: dict[str, NDArray[np.integer]] = {}
         column = 0
-        for port in ports:
-            results[port.name] = values[:, column : column + port.size].reshape(len(inputs), *port.storage.shape)
-            column += port.size
+        for name, shape in layers:
+            size = math.prod(shape)
+            results[name] = values[:, column : column + size].reshape(len(inputs), *shape)
+            column += size
         return self._complete(results, inputs, every_layer)
 
     def _run(self, inputs: NDArray[np.integer], width: int, every_layer: bool) -> NDArray[np.int64]:
@@ -167,13 +188,13 @@ class CSim:
             if done.returncode:
                 raise EngineError(
                     f"{self.name}: {_ending(done.returncode, 'the C-simulation')}; the project lies in"
-                    f" {self._project.folder}\n{(done.stderr or done.stdout)[-2000:]}".rstrip()
+                    f" {self._folder}\n{(done.stderr or done.stdout)[-2000:]}".rstrip()
                 )
             values = np.fromfile(made, np.int64)
         if values.size != len(inputs) * width:
             raise EngineError(
                 f"{self.name}: expected {len(inputs)} x {width} results, got {values.size} values; the project lies in"
-                f" {self._project.folder}"
+                f" {self._folder}"
             )
         return values.reshape(len(inputs), width)
 

@@ -99,6 +99,23 @@ def _parse(header: str, path: Path) -> tuple[str, dict[str, Any]]:
     return name, metadata
 
 
+def read_facts(path: Path) -> tuple[str, dict[str, Any]]:
+    """Model name and metadata of a checkpoint, without its tensors and without PyTorch.
+
+    Raises
+    ------
+    UserError
+        The file cannot be read, or is not a checkpoint.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return _parse((file.metadata() or {}).get(_HEADER, ""), path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} cannot be read as a checkpoint: {error}") from error
+
+
 def load(path: Path) -> Checkpoint:
     """Read what :func:`save` wrote; the module's outputs equal those of the saved one bit for bit.
 
