@@ -35,16 +35,15 @@ def file_digest(path: Path) -> str:
 
 @lru_cache
 def code_digest(sources: tuple[str, ...]) -> str:
-    """SHA-256 of source files and folders (everything in them), named relative to the project."""
-    files = [
-        path
-        for source in sources
-        for path in ([PROJECT / source] if (PROJECT / source).is_file() else (PROJECT / source).rglob("*"))
+    """SHA-256 of source files: glob patterns relative to the project, a folder standing for everything in it."""
+    found = [path for source in sources for path in PROJECT.glob(source)]
+    files = {file for path in found for file in ([path] if path.is_file() else path.rglob("*"))}
+    code = {
+        str(path.relative_to(PROJECT)): file_digest(path)
+        for path in files
         if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".safetensors"
-    ]
-    if not files:
-        raise FileNotFoundError(f"no source files in {', '.join(sources)}")
-    return digest({str(path.relative_to(PROJECT)): file_digest(path) for path in files})
+    }
+    return digest(code)
 
 
 @dataclass

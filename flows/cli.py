@@ -58,7 +58,9 @@ def run_command(
     backend: Annotated[Literal["vitis", "vivado"], typer.Option(help="hls4ml's back end.")] = "vitis",
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for the report and copies of the projects.  [default: reports/MODEL]", show_default=False),
+        typer.Option(
+            help="Folder for the report and copies of the projects.  [default: reports/MODEL]", show_default=False
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Redo everything, also what could be reused.")] = False,
 ) -> None:
@@ -72,9 +74,7 @@ def run_command(
 
     console = Console(highlight=False, soft_wrap=True)
     count = _vectors(vectors)
-    outcome = run(
-        subject.find(model), console, vectors=count, data=data, backend=backend, out=out, force=force
-    )
+    outcome = run(subject.find(model), console, vectors=count, data=data, backend=backend, out=out, force=force)
     for name, project in outcome.projects.items():
         console.print(f"  {name}: {escape(_short(project))}")
     console.print(f"  report: {escape(_short(outcome.report / 'report.html'))}")

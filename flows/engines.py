@@ -11,10 +11,16 @@ if TYPE_CHECKING:
 
 Backend = Literal["vitis", "vivado"]
 
+BENCH_VECTORS = 100
+"""Vectors that a project's own test bench gets."""
+
 
 @dataclass(frozen=True)
 class EngineKind:
     """What a flow must know of an engine before it makes one.
+
+    An engine that builds has, beside `prepare`, a method `attach(network, folder)` that takes up what `prepare` has left in
+    the folder, perhaps in another process.
 
     Attributes
     ----------
@@ -34,6 +40,8 @@ class EngineKind:
         Python packages and programs whose versions matter.
     uses_backend : bool
         Whether the HLS backend matters.
+    takes_vectors : bool
+        Whether `prepare` takes two further arguments: inputs and expected scores, for the project's own test bench.
     """
 
     name: str
@@ -45,6 +53,7 @@ class EngineKind:
     packages: tuple[str, ...]
     commands: tuple[str, ...] = ()
     uses_backend: bool = False
+    takes_vectors: bool = False
 
     @property
     def build_step(self) -> str:
@@ -79,6 +88,7 @@ _HLS4ML: dict[str, Any] = {
     "packages": ("numpy", "hls4ml"),
     "commands": ("g++",),
     "uses_backend": True,
+    "takes_vectors": True,
 }
 
 ENGINES = (

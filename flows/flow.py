@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.cache import Entry, Store
-from flows.engines import Backend, EngineKind, no_module
+from flows.engines import BENCH_VECTORS, Backend, EngineKind, no_module
 from flows.subject import Subject
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cosim.engine import Engine
 
 IntArray = NDArray[np.integer]
+
 
 class Advance(Protocol):
     """Told how much of a step is done, in vectors."""
@@ -114,12 +115,25 @@ class Flow:
         return checkpoint.load(self.subject.path).module
 
     def engine(self, kind: EngineKind) -> "Engine":
-        """Return the engine, ready to run, from what its build step has made if it has one."""
+        """Return the engine, ready to run; where it builds, from what its build step has made."""
         if kind.name not in self._engines:
-            engine = kind.make(self.backend, self.module if self.subject.kind == "checkpoint" else no_module)
-            engine.prepare(self.network, self.project(kind) if kind.builds else self.store.root)
+            engine: Any = kind.make(self.backend, self.module if self.subject.kind == "checkpoint" else no_module)
+            if not kind.builds:
+                engine.prepare(self.network, self.store.root)
+            else:
+                engine.attach(self.network, self.project(kind))
             self._engines[kind.name] = engine
         return self._engines[kind.name]
+
+    def build(self, kind: EngineKind) -> None:
+        """Let an engine build its project, in the folder of its build step."""
+        from cosim.engine import outputs
+
+        engine: Any = kind.make(self.backend, no_module)
+        scores = self.golden[outputs(self.network)[0]]
+        bench = (self.inputs[:BENCH_VECTORS], scores[:BENCH_VECTORS]) if kind.takes_vectors else ()
+        engine.prepare(self.network, self.project(kind), *bench)
+        self._engines[kind.name] = engine
 
     def project(self, kind: EngineKind) -> Path:
         """Return the folder of the project that an engine has built."""

@@ -126,7 +126,9 @@ def _take(flow: Flow, step: Step, console: Console, force: bool, target: Path) -
 def _make(flow: Flow, step: Step, key: str, console: Console) -> Entry:
     columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with (
-        Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal) as bar,
+        Progress(
+            *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
+        ) as bar,
         flow.store.making(step.folder, key) as entry,
     ):
         task = bar.add_task(f"{step.name:<22}", total=None)
@@ -156,7 +158,9 @@ def _copy(project: Path, target: Path) -> Path:
         mark.unlink()
         shutil.rmtree(target)
     elif target.exists():
-        raise UserError(f"{target} exists and is no copy of a project that a flow has made: remove it, or choose another OUT")
+        raise UserError(
+            f"{target} exists and is no copy of a project that a flow has made: remove it, or choose another OUT"
+        )
     draft = target.with_name(f".{target.name}.unfinished")
     shutil.rmtree(draft, ignore_errors=True)
     shutil.copytree(project, draft)

@@ -18,7 +18,7 @@ import numpy as np
 
 from bnn.errors import UserError
 from flows.cache import Entry, code_digest, file_digest
-from flows.engines import ENGINES, EngineKind
+from flows.engines import BENCH_VECTORS, ENGINES, EngineKind
 from flows.flow import Advance, Flow, IntArray, Step, read_results
 from flows.subject import Subject
 
@@ -33,9 +33,7 @@ SEED = 0
 def steps() -> list[Step]:
     """Return all steps in the order in which they run."""
     builds = [
-        Step(kind.build_step, kind.name, _build_basis(kind), _build(kind), kind)
-        for kind in ENGINES
-        if kind.builds
+        Step(kind.build_step, kind.name, _build_basis(kind), _build(kind), kind) for kind in ENGINES if kind.builds
     ]
     runs = [
         Step(
@@ -126,7 +124,9 @@ def _load(flow: Flow, entry: Entry, advance: Advance) -> None:
         images, labels = np.zeros((0, *shape), np.int64), np.zeros(0, np.int64)
         name, note, origin = "random", "a Network file brings no data set", None
         if flow.vectors is None:
-            raise UserError(f"{flow.subject.path} is a Network and has no test images: give a number as VECTORS, not all")
+            raise UserError(
+                f"{flow.subject.path} is a Network and has no test images: give a number as VECTORS, not all"
+            )
     count = len(images) if flow.vectors is None else flow.vectors
     images, labels = images[:count], labels[:count]
     inputs = np.concatenate([images, _random(kind, bits, (count - len(images), *shape)).astype(images.dtype)])
@@ -139,6 +139,7 @@ def _load(flow: Flow, entry: Entry, advance: Advance) -> None:
         "images": len(images),
         "random": count - len(images),
         "digest": _array_digest(inputs),
+        "bench_digest": _array_digest(inputs[:BENCH_VECTORS]),
     }
     parts = [f"{len(images):,} test images of {name}"] if len(images) else []
     parts += [f"{count - len(images):,} random vectors"] if count > len(images) else []
@@ -216,7 +217,7 @@ def _golden_basis(flow: Flow) -> dict[str, Any]:
     return {
         "network": flow.entries["fold"].facts["digest"],
         "inputs": flow.entries["load"].facts["digest"],
-        **_made_by("bnn", "cosim/golden.py", "cosim/engine.py", packages=("numpy", "numba")),
+        **_made_by("bnn", "cosim", packages=("numpy", "numba")),
     }
 
 
@@ -276,14 +277,19 @@ def _timed_run(engine: "Engine", inputs: IntArray, advance: Advance) -> tuple[di
 # --- engines: what each builds, and its run
 
 
+def _engine_basis(flow: Flow, kind: EngineKind) -> dict[str, Any]:
+    return {
+        "engine": kind.name,
+        "network": flow.entries["fold"].facts["digest"],
+        "backend": flow.backend if kind.uses_backend else None,
+        **_made_by(*kind.sources, packages=kind.packages, commands=kind.commands),
+    }
+
+
 def _build_basis(kind: EngineKind) -> Callable[[Flow], dict[str, Any]]:
     def basis(flow: Flow) -> dict[str, Any]:
-        return {
-            "engine": kind.name,
-            "network": flow.entries["fold"].facts["digest"],
-            "backend": flow.backend if kind.uses_backend else None,
-            **_made_by(*kind.sources, packages=kind.packages, commands=kind.commands),
-        }
+        bench = flow.entries["load"].facts["bench_digest"] if kind.takes_vectors else None
+        return {**_engine_basis(flow, kind), "bench": bench}
 
     return basis
 
@@ -293,9 +299,8 @@ def _build(kind: EngineKind) -> Callable[[Flow, Entry, Advance], None]:
         start = time.perf_counter()
         flow.entries[kind.build_step] = entry
         flow.project(kind).mkdir()
-        flow.engine(kind)
-        seconds = time.perf_counter() - start
-        entry.facts = {"seconds": seconds}
+        flow.build(kind)
+        entry.facts = {"seconds": time.perf_counter() - start}
         entry.says = "written and compiled"
 
     return make
@@ -303,7 +308,7 @@ def _build(kind: EngineKind) -> Callable[[Flow, Entry, Advance], None]:
 
 def _run_basis(kind: EngineKind) -> Callable[[Flow], dict[str, Any]]:
     def basis(flow: Flow) -> dict[str, Any]:
-        return {**_build_basis(kind)(flow), "inputs": flow.entries["load"].facts["digest"]}
+        return {**_engine_basis(flow, kind), "inputs": flow.entries["load"].facts["digest"]}
 
     return basis
 
@@ -360,7 +365,7 @@ def _report_basis(flow: Flow) -> dict[str, Any]:
         "problems": flow.problems,
         "recorded": flow.subject.recorded,
         "path": str(flow.subject.path),
-        **_made_by("reports", packages=("numpy", "jinja2", "matplotlib", "jsonschema")),
+        **_made_by("reports/*.*", "reports/templates", packages=("numpy", "jinja2", "matplotlib", "jsonschema")),
     }
 
 

@@ -1,6 +1,5 @@
 """What a flow is about: a model of the zoo, a checkpoint file or a Network file, told apart without loading it."""
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +60,7 @@ def find(model: str) -> Subject:
 def _identify(name: str, path: Path) -> Subject:
     from safetensors import SafetensorError, safe_open
 
+    from models import checkpoint
     from models.zoo import ZOO
 
     try:
@@ -70,13 +70,10 @@ def _identify(name: str, path: Path) -> Subject:
         raise UserError(f"{path}: not a readable safetensors file (truncated or corrupt?): {error}") from None
     if "network" in header:
         return Subject(name, "network", path, None, {})
-    if header.get("model") in ZOO:
-        try:
-            recorded = json.loads(header.get("metadata", "{}"))
-        except ValueError as error:
-            raise UserError(f"{path}: damaged header: {error}") from None
-        return Subject(name, "checkpoint", path, header["model"], recorded if isinstance(recorded, dict) else {})
-    raise UserError(
-        f"{path}: neither a checkpoint of a model of the zoo ({', '.join(ZOO)}) nor a Network saved by bnn.io; "
-        f"its header has {', '.join(sorted(header)) or 'nothing'}"
-    )
+    try:
+        zoo, recorded = checkpoint.read_facts(path)
+    except UserError as error:
+        raise UserError(f"{path}: neither a Network saved by bnn.io nor a checkpoint: {error}") from None
+    if zoo not in ZOO:
+        raise UserError(f"{path}: a checkpoint of {zoo!r}, which is no model of the zoo ({', '.join(ZOO)})")
+    return Subject(name, "checkpoint", path, zoo, recorded)

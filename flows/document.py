@@ -1,0 +1,124 @@
+"""A flow's results as the document that ``reports/report.schema.json`` describes."""
+
+import platform
+from datetime import datetime, timezone
+from typing import Any
+
+from flows.cache import PROJECT, file_digest
+from flows.engines import ENGINES, EngineKind
+from flows.flow import Flow
+from flows.stages import tool_versions
+
+
+def document(flow: Flow) -> dict[str, Any]:
+    """Put together the report of a flow whose steps up to ``compare`` are done."""
+    load, fold, golden = (flow.entries[step].facts for step in ("load", "fold", "golden"))
+    engines = {"golden": _reference(golden)} | {kind.name: _engine(flow, kind) for kind in ENGINES}
+    return {
+        "schema_version": 1,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "model": flow.subject.name,
+        "description": _description(flow),
+        "network_digest": fold["digest"],
+        "source": {
+            "kind": flow.subject.kind,
+            "path": _inside(flow.subject.path),
+            "digest": file_digest(flow.subject.path),
+        },
+        "verdict": _verdict(engines),
+        "inputs": {
+            name: load[name] for name in ("dataset", "count", "digest", "images", "random", "note", "dataset_digest")
+        },
+        "accuracy": _accuracy(flow),
+        "argmax": _argmax(fold["undecided"], engines["pytorch"]),
+        "engines": engines,
+        "layers": fold["layers"],
+        "memory": fold["memory"],
+        "latency": fold["latency"],
+        "resources": [],  # the Network alone tells operations and bits, but no honest number of LUTs
+        "steps": [
+            {"name": name, "seconds": entry.seconds, "says": entry.says}
+            for name, entry in flow.entries.items()
+            if name != "report"
+        ],
+        "tools": _tools(),
+    }
+
+
+def _description(flow: Flow) -> str:
+    from models.zoo import ZOO
+
+    return ZOO[flow.subject.zoo].description if flow.subject.zoo else "a Network file"
+
+
+def _inside(path: Any) -> str:
+    """Return a path relative to the project, if it lies in it: a report says nothing of the machine."""
+    path = path.resolve()
+    return str(path.relative_to(PROJECT)) if path.is_relative_to(PROJECT) else str(path)
+
+
+def _reference(facts: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "title": "golden model: bit-packed XNOR and popcount",
+        "status": "pass",
+        "vectors": facts["vectors"],
+        "mismatches": 0,
+        "seconds": facts["seconds"],
+        "build_seconds": None,
+        "reason": "the reference that all others are compared with",
+        "project": None,
+        "first_mismatch": None,
+    }
+
+
+def _engine(flow: Flow, kind: EngineKind) -> dict[str, Any]:
+    build, run = flow.entries.get(kind.build_step), flow.entries.get(kind.run_step)
+    described: dict[str, Any] = {
+        "title": kind.title,
+        "vectors": 0,
+        "mismatches": 0,
+        "seconds": run.facts["seconds"] if run else None,
+        "build_seconds": build.facts["seconds"] if build else None,
+        "reason": None,
+        "project": _inside(flow.project(kind)) if build else None,
+        "first_mismatch": None,
+    }
+    if kind.name in flow.problems:
+        status, reason = flow.problems[kind.name]
+        return described | {"status": status, "reason": reason}
+    return described | flow.entries["compare"].facts["engines"][kind.name]
+
+
+def _verdict(engines: dict[str, dict[str, Any]]) -> str:
+    """Return pass if every engine that ran agrees with golden, and at least one ran."""
+    status = [engine["status"] for name, engine in engines.items() if name != "golden"]
+    return "pass" if "pass" in status and "fail" not in status else "fail"
+
+
+def _accuracy(flow: Flow) -> dict[str, Any]:
+    golden, recorded = flow.entries["golden"].facts, flow.subject.recorded
+    test, dataset = recorded.get("test", {}), recorded.get("dataset", {})
+    images = golden["images"]
+    return {
+        "golden": golden["right"] / images if images else None,
+        "golden_count": images,
+        "golden_dataset": flow.entries["load"].facts["dataset"] if images else None,
+        "recorded": test.get("accuracy"),
+        "recorded_count": test.get("count"),
+        "recorded_dataset": dataset.get("name"),
+    }
+
+
+def _argmax(undecided: int | None, pytorch: dict[str, Any]) -> dict[str, Any]:
+    """Say how it is known that integer scores give the framework's class; without an affine there is nothing to round."""
+    if not undecided:
+        claim = "proved"
+    else:
+        claim = "measured" if pytorch["status"] == "pass" else "unknown"
+    return {"claim": claim, "vectors": pytorch["vectors"] if claim == "measured" else 0, "undecided": undecided}
+
+
+def _tools() -> dict[str, str]:
+    packages = {package: None for kind in ENGINES for package in (*kind.packages, "numba")}
+    commands = {command: None for kind in ENGINES for command in kind.commands}
+    return {"python": platform.python_version(), **tool_versions(tuple(packages), tuple(commands))}

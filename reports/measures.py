@@ -1,0 +1,121 @@
+"""What the Network alone tells: operations, bits, memory, and cycles estimated from them. JSON-ready."""
+
+from typing import Any
+
+import numpy as np
+
+from bnn.network import Affine, Conv2d, Dense, Network, Threshold
+
+BUDGETS = (256, 4096)
+"""One-bit products per cycle and layer, PE x SIMD, for which cycles are estimated."""
+
+
+def layers(network: Network) -> list[dict[str, Any]]:
+    """Describe every operation.
+
+    Returns
+    -------
+    list of dict
+        ``inputs`` and ``outputs`` are shapes, channels last. ``weight_bits``: one bit per weight, and a mask bit for each
+        where any is zero. ``xnor_ops``: one-bit products per vector; an input of b bits counts as b bit planes.
+        ``accumulator_bits``: of a sum, in two's complement; None where nothing is summed.
+    """
+    described = []
+    for operation in network.operations[1:]:
+        inputs, output = network.signals[operation.inputs[0]], network.signals[operation.name]
+        weights = operation.weight if isinstance(operation, Dense | Conv2d) else None
+        described.append(
+            {
+                "name": operation.name,
+                "kind": type(operation).__name__,
+                "inputs": list(inputs.shape),
+                "outputs": list(output.shape),
+                "weight_bits": 0 if weights is None else _weight_bits(weights),
+                "xnor_ops": 0 if weights is None else _positions(output.shape) * weights.size * inputs.bits,
+                "accumulator_bits": None if weights is None else output.bits,
+            }
+        )
+    return described
+
+
+def _weight_bits(weights: np.ndarray) -> int:
+    return int(weights.size) * (1 if weights.all() else 2)
+
+
+def _positions(shape: tuple[int, ...]) -> int:
+    """Return how often a layer's weights are used per vector: once, or once per pixel."""
+    return int(np.prod(shape[:-1]))
+
+
+def memory(network: Network) -> dict[str, Any]:
+    """Compare the parameters' memory with that of the same network in 32-bit floating point.
+
+    Returns
+    -------
+    dict
+        ``binary_bits``: weights, integer thresholds and the output's fixed-point factors, at the width that each needs.
+        ``float32_bits``: 32 for every weight, and for each channel's scale and offset (a folded batch norm).
+    """
+    binary = floats = 0
+    for operation in network.operations[1:]:
+        if isinstance(operation, Dense | Conv2d):
+            binary += _weight_bits(operation.weight)
+            floats += 32 * operation.weight.size
+        elif isinstance(operation, Threshold):
+            operand = network.signals[operation.inputs[0]]
+            directions = operation.threshold.size if (operation.direction < 0).any() else 0
+            binary += operation.threshold.size * operand.bits + directions
+            floats += 2 * 32 * operation.threshold.size
+        elif isinstance(operation, Affine):
+            binary += operation.scale.size * (_width(operation.scale) + _width(operation.offset))
+            floats += 2 * 32 * operation.scale.size
+    return {
+        "binary_bits": int(binary),
+        "float32_bits": int(floats),
+        "ratio": floats / binary if binary else 1.0,
+        "formula": "binary: weight bits (and masks), thresholds and output factors at the width that each needs; "
+        "float32: 32 bits per weight, and per channel's scale and offset",
+    }
+
+
+def _width(values: np.ndarray) -> int:
+    """Return the two's complement bits that hold all values."""
+    low, high = int(values.min()), int(values.max())
+    return max(high.bit_length(), (-low - 1).bit_length() if low < 0 else 0) + (low < 0)
+
+
+def latency(network: Network) -> list[dict[str, Any]]:
+    """Estimate the cycles of a folded pipeline: one matrix-vector unit of PE x SIMD per layer (Umuroglu et al., 2017).
+
+    A layer takes ``pixels * (outputs / PE) * (inputs / SIMD)`` cycles per vector, PE and SIMD being the divisors with the
+    largest product inside the budget. The interval is the slowest layer's; the latency is at most the sum of all, as if
+    each layer waited for its whole operand.
+    """
+    return [_folded(network, budget) for budget in BUDGETS]
+
+
+def _folded(network: Network, budget: int) -> dict[str, Any]:
+    cycles = []
+    for operation in network.operations:
+        if isinstance(operation, Dense | Conv2d):
+            outputs, inputs = operation.weight.shape[0], operation.weight[0].size
+            parallel = max(pe * simd for pe in _divisors(outputs) for simd in _divisors(inputs) if pe * simd <= budget)
+            cycles.append(_positions(network.signals[operation.name].shape) * outputs * inputs // parallel)
+    return {
+        "source": f"network alone: one unit of PE·SIMD ≤ {budget} per layer, cycles = pixels·(outputs/PE)·(inputs/SIMD); "
+        "interval = slowest layer, latency ≤ sum of layers",
+        "cycles": sum(cycles),
+        "interval": max(cycles, default=0),
+        "clock_ns": None,
+        "provenance": "estimated",
+    }
+
+
+def _divisors(number: int) -> list[int]:
+    return [divisor for divisor in range(1, number + 1) if number % divisor == 0]
+
+
+def undecided(network: Network) -> int | None:
+    """Count the cases in which the fixed-point scores' argmax could differ from the framework's; None without an affine."""
+    found = [operation.undecided for operation in network.operations if isinstance(operation, Affine)]
+    return sum(found) if found else None

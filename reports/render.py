@@ -1,0 +1,57 @@
+"""A report's document as files: checked ``report.json``, ``report.md`` for pull requests, ``report.html`` for people."""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+SCHEMA = FOLDER / "report.schema.json"
+
+
+def validate(report: dict[str, Any]) -> None:
+    """Check a report against the schema.
+
+    Raises
+    ------
+    jsonschema.ValidationError
+        If it breaks the schema: a mistake in the program, never the user's.
+    """
+    from jsonschema import Draft202012Validator
+
+    Draft202012Validator(json.loads(SCHEMA.read_text())).validate(report)
+
+
+def render(report: dict[str, Any], folder: Path) -> None:
+    """Write ``report.json``, ``report.md`` and ``report.html`` into `folder`."""
+    from reports.figures import figures
+
+    validate(report)
+    (folder / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    (folder / "report.md").write_text(_template("report.md.j2").render(report=report))
+    (folder / "report.html").write_text(_template("report.html.j2").render(report=report, figures=figures(report)))
+
+
+@lru_cache
+def _template(name: str) -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+    from reports.figures import quantity
+
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER / "templates"),
+        autoescape=select_autoescape(["html.j2"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "count": lambda value: f"{value:,}",
+        "percent": lambda value: f"{value:.2%}",
+        "shape": lambda value: "×".join(map(str, value)),
+        "quantity": quantity,
+        "seconds": lambda value: f"{value:.1f} s" if value >= 0.1 else f"{value * 1000:.1f} ms",
+        "cell": lambda value: str(value).replace("|", "\\|").replace("\n", " "),
+    }
+    return environment.get_template(name)
