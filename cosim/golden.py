@@ -14,7 +14,7 @@ from bnn.network import Network
 from cosim.engine import EngineError, Results, outputs
 
 #: Vectors are computed in tiles whose largest value takes about this many bytes, so that values stay in a core's cache.
-_TILE_BYTES = 2**19
+_TILE_BYTES = 2**20
 
 
 class Golden:
@@ -31,7 +31,8 @@ class Golden:
     def __init__(self, threads: int | None = None) -> None:
         if threads is not None and threads < 1:
             raise UserError(f"threads: expected at least 1, got {threads}")
-        self.threads = threads or _cores()
+        self.threads = threads or cores()
+        self._pool = ThreadPoolExecutor(self.threads)
         self._network: Network | None = None
         self._steps: dict[str, Callable[..., NDArray[Any]]] = {}
 
@@ -92,21 +93,20 @@ class Golden:
             for name in names:
                 results[name][tile] = packed.integers(values[name], network.signals[name])
 
-        size = _tile(network, len(inputs), self.threads)
-        with ThreadPoolExecutor(self.threads) as pool:
-            for _ in pool.map(compute, range(0, len(inputs), size)):
-                pass
+        size = tile_size(network, len(inputs), self.threads)
+        list(self._pool.map(compute, range(0, len(inputs), size)))  # raises what a tile raised
         return results
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return the number of cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def _tile(network: Network, vectors: int, threads: int) -> int:
-    """Vectors of one tile: few enough for a core's cache, and no more than a thread's share."""
+def tile_size(network: Network, vectors: int, threads: int) -> int:
+    """Return the number of vectors of one tile: few enough for a core's cache, and no more than a thread's share."""
     largest = max(signal.size * (1 if signal.bipolar else 4) for signal in network.signals.values())
     return max(1, min(_TILE_BYTES // largest, -(-vectors // threads)))
 

@@ -13,6 +13,7 @@ Padding is cut out as u = 0, which stands for `low`; what the model pads with in
 summed over the places outside, is added to the bias of the positions that see it.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -75,35 +76,34 @@ def integers(value: Value, signal: Signal) -> Value:
     """Return a value as integers, shape (vectors, *signal shape): int8 of -1 and +1 if bipolar."""
     if not signal.bipolar:
         return value
-    out = np.empty((len(value), signal.size), np.int8)
+    out = np.empty((len(value), math.prod(signal.shape)), np.int8)
     popcount.unpack(value, out)
     return out.reshape(len(value), *signal.shape)
 
 
 def _input(operation: Input) -> Step:
     signal = operation.infer()
+    kind, size = dtype(signal), signal.size
 
-    def step(x: Value) -> Value:
-        if not signal.bipolar:
-            return x.astype(dtype(signal))
-        octets = (x > 0).view(np.uint8).reshape(len(x), signal.size)
-        bits = np.empty((len(x), 1, words(signal.size)), np.uint64)
-        popcount.pack_planes(octets, 1, bits)
-        return bits[:, 0]
+    def bits(x: Value) -> Value:
+        octets = (x > 0).view(np.uint8).reshape(len(x), size)
+        out = np.empty((len(x), 1, words(size)), np.uint64)
+        popcount.pack_planes(octets, 1, out)
+        return out[:, 0]
 
-    return step
+    return bits if signal.bipolar else lambda x: x.astype(kind)
 
 
 def _planes(signal: Signal) -> tuple[int, Step]:
     """Number of bit planes of a value, and what turns it into them: (vectors, planes, words), largest first."""
     if signal.bipolar:
         return 1, lambda x: x[:, None]
-    low = int(signal.low.min())
+    low, size = int(signal.low.min()), signal.size
     count = max(1, (int(signal.high.max()) - low).bit_length())
 
     def split(x: Value) -> Value:
-        result = np.empty((len(x), count, words(signal.size)), np.uint64)
-        offset = x.reshape(len(x), signal.size) - x.dtype.type(low)
+        result = np.empty((len(x), count, words(size)), np.uint64)
+        offset = x.reshape(len(x), size) - x.dtype.type(low)
         for first in range(0, count, 8):
             octets = (offset >> first).astype(np.uint8)
             last = min(first + 8, count)
@@ -125,7 +125,7 @@ def _sum(
     `weight` is (neurons, inputs), `extra` (kinds, neurons) is added to every sum, by the kind of the position.
     """
     planes, _ = _planes(operand)
-    step, low = (2, -1) if operand.bipolar else (1, int(operand.low.min()))
+    step, low = 2 if operand.bipolar else 1, int(operand.low.min())
     ones = np.count_nonzero(weight > 0, axis=1)
     bias = extra + low * weight.sum(axis=1, dtype=np.int64) + step * (2**planes - 1) * ones
     blocked = popcount.block_weights(weight)
@@ -135,7 +135,7 @@ def _sum(
     def accumulate(patches: Value) -> Value:
         out: Value = np.empty((len(patches) * len(kinds), filled.shape[1]), filled.dtype)
         rows = patches.reshape(len(out), *patches.shape[2:])
-        popcount.accumulate(rows, blocked, filled, np.tile(kinds, len(patches)), step - 1, out)
+        popcount.accumulate(rows, blocked, filled, kinds, step - 1, out)
         return np.ascontiguousarray(out[:, : len(weight)]).reshape(len(patches), *signal.shape)
 
     return accumulate
@@ -161,8 +161,7 @@ def _conv2d(operation: Conv2d, x: Signal) -> Step:
     outside = ~(inside_h[:, None, :, None] & inside_w[None, :, None, :]).reshape(-1, kernel_h * kernel_w)
     outsides, kinds = np.unique(outside, axis=0, return_inverse=True)
     taps = operation.weight.sum(axis=3, dtype=np.int64).reshape(neurons, -1)
-    low = -1 if x.bipolar else int(x.low.min())
-    extra = (operation.pad_value - low) * (outsides.astype(np.int64) @ taps.T)
+    extra = (operation.pad_value - int(x.low.min())) * (outsides.astype(np.int64) @ taps.T)
     accumulate = _sum(operation.weight.reshape(neurons, -1), x, signal, extra, kinds.reshape(-1))
 
     def step(value: Value) -> Value:
@@ -177,9 +176,10 @@ def _conv2d(operation: Conv2d, x: Signal) -> Step:
 def _max_pool2d(operation: MaxPool2d, x: Signal) -> Step:
     signal = operation.infer(x)
     height, width = positions = signal.shape[:2]
+    length = words(signal.size)
 
     def bits(value: Value) -> Value:
-        out = np.zeros((len(value), words(signal.size)), np.uint64)
+        out = np.zeros((len(value), length), np.uint64)
         popcount.pool(value, x.shape, operation.size, operation.stride, positions, out)
         return out
 
@@ -196,7 +196,7 @@ def _max_pool2d(operation: MaxPool2d, x: Signal) -> Step:
 
 
 def _threshold(operation: Threshold, x: Signal) -> Step:
-    copies = x.size // x.channels
+    size, copies = x.size, x.size // x.channels
     down = operation.direction < 0
     kind = dtype(x)
     # x <= t is the opposite of x >= t + 1
@@ -204,8 +204,8 @@ def _threshold(operation: Threshold, x: Signal) -> Step:
     flip = pack_bits(np.tile(down, copies))
 
     def step(value: Value) -> Value:
-        numbers = integers(value, x).astype(kind, copy=False).reshape(len(value), x.size)
-        out = np.empty((len(value), words(x.size)), np.uint64)
+        numbers = integers(value, x).astype(kind, copy=False).reshape(len(value), size)
+        out = np.empty((len(value), words(size)), np.uint64)
         popcount.compare(numbers, threshold, flip, out)
         return out
 
@@ -213,7 +213,8 @@ def _threshold(operation: Threshold, x: Signal) -> Step:
 
 
 def _flatten(_: Flatten, x: Signal) -> Step:
-    return lambda value: value if x.bipolar else value.reshape(len(value), x.size)
+    size = x.size
+    return lambda value: value if x.bipolar else value.reshape(len(value), size)
 
 
 def _affine(operation: Affine, x: Signal) -> Step:

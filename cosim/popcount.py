@@ -178,17 +178,20 @@ def accumulate(
     weight : uint64 array, shape (blocks, words, 2, NEURONS)
         See :func:`block_weights`.
     bias : integer array, shape (kinds, blocks * NEURONS), of `out`'s type
-    kinds : int64 array, shape (rows,)
-        Which bias a row takes.
+    kinds : int64 array, shape (positions,)
+        Which bias a position takes; row r is a patch of position ``r % positions``.
     shift : int
         Difference between neighbouring values, as a power of two: 1 for bipolar, 0 for integers.
     out : int32 or int64 array, shape (rows, blocks * NEURONS)
     """
     end = len(patches) - 1
+    kind = np.empty(len(patches), np.int64)
+    for a in range(0, len(patches), len(kinds)):
+        kind[a : a + len(kinds)] = kinds
     for block in range(len(weight)):
         for a in range(0, end + 1, ROWS):
             b, c, d = min(a + 1, end), min(a + 2, end), min(a + 3, end)  # over the end: the last row once more
-            at = (block, a, b, c, d, kinds[a], kinds[b], kinds[c], kinds[d])
+            at = (block, a, b, c, d, kind[a], kind[b], kind[c], kind[d])
             _tile(patches, weight, bias, shift, out, at)
 
 
