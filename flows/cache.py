@@ -1,19 +1,22 @@
 """A content-addressed cache of folders: the key of an entry names everything that determined it.
 
-An entry is made in its final place, and becomes one by the record that is written last, in one rename. The record holds the
-state of every file, and an entry is only taken while its files are still so. A process that is killed leaves a folder
-without a record, which nobody mistakes for a result. The store does not lock: its user does (see :mod:`flows.flow`).
+An entry is made in its final place, and becomes one by the record that is written last, in one rename. The record
+holds the state of every file, and an entry is only taken while its files are still so. A process that is killed leaves
+a folder without a record, which nobody mistakes for a result. The store does not lock: its user does
+(see :mod:`flows.run`).
 """
 
 import hashlib
 import json
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +47,24 @@ def code_digest(sources: tuple[str, ...]) -> str:
         if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".safetensors"
     }
     return digest(code)
+
+
+@lru_cache
+def tool_versions(packages: tuple[str, ...], commands: tuple[str, ...] = ()) -> dict[str, str]:
+    """Versions of Python packages and programs; "missing" for what is not there."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "missing"
+    for command in commands:
+        try:
+            output = subprocess.run([command, "--version"], capture_output=True, text=True, check=True, timeout=60)
+            found[command] = output.stdout.splitlines()[0]
+        except (OSError, subprocess.SubprocessError, IndexError):
+            found[command] = "missing"
+    return found
 
 
 @dataclass

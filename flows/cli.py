@@ -17,8 +17,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="From a trained binary network to bit-exact hardware: every engine runs the same vectors, and must give the same "
-    "integers.\n\nStart with: python -m flows run digits_bnn",
+    help="From a trained binary network to bit-exact hardware: every engine runs the same vectors, and must give the "
+    "same integers.\n\nStart with: python -m flows run digits_bnn",
 )
 
 
@@ -43,8 +43,8 @@ def run_command(
     vectors: Annotated[
         str,
         typer.Option(
-            help="Number of vectors, or 'all' for all test images. The test images come first; where there are fewer than "
-            "the number, random vectors follow."
+            help="Number of vectors, or 'all' for all test images. The test images come first; where there are fewer "
+            "than the number, random vectors follow."
         ),
     ] = "1000",
     data: Annotated[
@@ -66,8 +66,8 @@ def run_command(
 ) -> None:
     """Run the flow: fold, golden model, hls4ml projects and their C-simulation, exact comparison, report.
 
-    The exit status is 0 when every engine gave the golden model's integers, 1 when one did not, 2 when something that you
-    gave cannot be used. What is already there is reused; a second run takes a second or two.
+    The exit status is 0 when every engine gave the golden model's integers, 1 when one did not, 2 when something that
+    you gave cannot be used. What is already there is reused; a second run takes a second or two.
     """
     from flows import subject
     from flows.run import run

@@ -4,10 +4,9 @@ import platform
 from datetime import datetime, timezone
 from typing import Any
 
-from flows.cache import PROJECT, file_digest
+from flows.cache import PROJECT, file_digest, tool_versions
 from flows.engines import ENGINES, EngineKind
 from flows.flow import Flow
-from flows.stages import tool_versions
 
 
 def document(flow: Flow) -> dict[str, Any]:
@@ -110,11 +109,9 @@ def _accuracy(flow: Flow) -> dict[str, Any]:
 
 
 def _argmax(undecided: int | None, pytorch: dict[str, Any]) -> dict[str, Any]:
-    """Say how it is known that integer scores give the framework's class; without an affine there is nothing to round."""
-    if not undecided:
-        claim = "proved"
-    else:
-        claim = "measured" if pytorch["status"] == "pass" else "unknown"
+    """Say how it is known that integer scores give the framework's class; without an affine nothing is rounded."""
+    measured = "measured" if pytorch["status"] == "pass" else "unknown"
+    claim = measured if undecided else "proved"
     return {"claim": claim, "vectors": pytorch["vectors"] if claim == "measured" else 0, "undecided": undecided}
 
 

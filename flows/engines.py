@@ -19,8 +19,8 @@ BENCH_VECTORS = 100
 class EngineKind:
     """What a flow must know of an engine before it makes one.
 
-    An engine that builds has, beside `prepare`, a method `attach(network, folder)` that takes up what `prepare` has left in
-    the folder, perhaps in another process.
+    An engine that builds has, beside `prepare`, a method `attach(network, folder)` that takes up what `prepare` has
+    left in the folder, perhaps in another process.
 
     Attributes
     ----------

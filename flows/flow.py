@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.cache import Entry, Store
+from flows.cache import Entry, Store, code_digest, digest, tool_versions
 from flows.engines import BENCH_VECTORS, Backend, EngineKind, no_module
 from flows.subject import Subject
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from cosim.engine import Engine
 
 IntArray = NDArray[np.integer]
+
+_FLOW = ("flows/engines.py", "flows/flow.py", "flows/stages.py")  # has a part in every step
 
 
 class Advance(Protocol):
@@ -39,9 +41,13 @@ class Step:
     folder : str
         Its folder in the cache.
     basis : callable
-        Returns what determines the result, JSON; the cache's key is its digest.
+        Returns what the result is made from, JSON.
     make : callable
         Fills an entry: its folder, ``facts`` and ``says``.
+    sources : tuple of str
+        Code that makes the result, as :func:`flows.cache.code_digest` takes it.
+    packages, commands : tuple of str
+        Python packages and programs whose versions matter.
     engine : EngineKind or None
         Whose step it is: if it fails, the flow goes on without that engine's later steps.
     needs : tuple of str
@@ -52,8 +58,21 @@ class Step:
     folder: str
     basis: Callable[["Flow"], dict[str, Any]]
     make: Callable[["Flow", Entry, Advance], None]
+    sources: tuple[str, ...]
+    packages: tuple[str, ...]
+    commands: tuple[str, ...] = ()
     engine: EngineKind | None = None
     needs: tuple[str, ...] = ()
+
+    def key(self, flow: "Flow") -> str:
+        """Return what names the result in the cache: the digest of everything that determines it."""
+        return digest(
+            {
+                "basis": self.basis(flow),
+                "code": code_digest((*_FLOW, *self.sources)),
+                "tools": tool_versions(self.packages, self.commands),
+            }
+        )
 
 
 @dataclass

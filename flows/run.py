@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bnn.errors import UserError
 from cosim.engine import EngineError, EngineUnavailable
-from flows.cache import PROJECT, Entry, Store, digest, write
+from flows.cache import PROJECT, Entry, Store, write
 from flows.engines import ENGINES, Backend
 from flows.flow import Flow, Step
 from flows.stages import steps
@@ -102,7 +102,7 @@ def _take(flow: Flow, step: Step, console: Console, force: bool, target: Path) -
     """Put a step's result into the flow: reused, or made anew; or note why its engine has none."""
     if any(need not in flow.entries for need in step.needs):
         return
-    key = digest(step.basis(flow))
+    key = step.key(flow)
     entry = None if force else flow.store.find(step.folder, key)
     if entry is None:
         (target / _PUBLISHED[-1]).unlink(missing_ok=True)  # a report must not outlive the results that it speaks of

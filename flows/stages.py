@@ -6,81 +6,43 @@ load, fold, golden, then every engine (what it builds, then its run), compare, r
 import hashlib
 import os
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Mapping
-from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bnn.errors import UserError
-from flows.cache import Entry, code_digest, file_digest
+from flows.cache import Entry, file_digest
 from flows.engines import BENCH_VECTORS, ENGINES, EngineKind
 from flows.flow import Advance, Flow, IntArray, Step, read_results
 from flows.subject import Subject
 
 if TYPE_CHECKING:
-    from bnn.network import Network
+    from bnn.network import Input, Network
     from cosim.engine import Engine
+    from models.zoo import ModelDefinition
 
 SEED = 0
 """Of the random vectors."""
 
+_REPORT_TOOLS = ("numpy", "jinja2", "matplotlib", "jsonschema")
+
 
 def steps() -> list[Step]:
     """Return all steps in the order in which they run."""
-    builds = [
-        Step(kind.build_step, kind.name, _build_basis(kind), _build(kind), kind) for kind in ENGINES if kind.builds
-    ]
-    runs = [
-        Step(
-            kind.run_step,
-            f"{kind.name}_results",
-            _run_basis(kind),
-            _run(kind),
-            kind,
-            (kind.build_step,) if kind.builds else (),
-        )
-        for kind in ENGINES
-    ]
-    unbuilt = [step for step in runs if not step.needs]
-    built = [step for step in runs if step.needs]
     return [
-        Step("load", "load", _load_basis, _load),
-        Step("fold", "fold", _fold_basis, _fold),
-        Step("golden", "golden", _golden_basis, _golden),
-        *unbuilt,
-        *builds,
-        *built,
-        Step("compare", "compare", _compare_basis, _compare),
-        Step("report", "report", _report_basis, _report),
+        Step("load", "load", _load_basis, _load, ("bnn", "models"), ("numpy", "scikit-learn", "scipy")),
+        Step("fold", "fold", _fold_basis, _fold, ("bnn", "models", "reports/measures.py"), ("numpy", "torch")),
+        Step("golden", "golden", _golden_basis, _golden, ("bnn", "cosim"), ("numpy", "numba")),
+        *(_run_step(kind) for kind in ENGINES if not kind.builds),
+        *(_build_step(kind) for kind in ENGINES if kind.builds),
+        *(_run_step(kind) for kind in ENGINES if kind.builds),
+        Step("compare", "compare", _compare_basis, _compare, ("bnn", "cosim", "flows/mismatch.py"), ("numpy",)),
+        Step("report", "report", _report_basis, _report, ("flows", "reports/*.*", "reports/templates"), _REPORT_TOOLS),
     ]
-
-
-@lru_cache
-def tool_versions(packages: tuple[str, ...], commands: tuple[str, ...] = ()) -> dict[str, str]:
-    """Versions of Python packages and programs; "missing" for what is not there."""
-    found = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "missing"
-    for command in commands:
-        try:
-            output = subprocess.run([command, "--version"], capture_output=True, text=True, check=True, timeout=60)
-            found[command] = output.stdout.splitlines()[0]
-        except (OSError, subprocess.SubprocessError, IndexError):
-            found[command] = "missing"
-    return found
-
-
-def _made_by(*sources: str, packages: tuple[str, ...] = ("numpy",), commands: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Return the code and tools that make a result."""
-    return {"code": code_digest(("flows", *sources)), "tools": tool_versions(packages, commands)}
 
 
 # --- load: the vectors
@@ -93,7 +55,6 @@ def _load_basis(flow: Flow) -> dict[str, Any]:
         "zoo": subject.zoo,
         "vectors": flow.vectors,
         "data": _data_state(flow) if subject.zoo else None,
-        **_made_by("bnn", "models", packages=("numpy", "scikit-learn", "scipy")),
     }
 
 
@@ -112,25 +73,24 @@ def _load(flow: Flow, entry: Entry, advance: Advance) -> None:
         from models import data, zoo
 
         definition = zoo.get(flow.subject.zoo)
+        taken = network_input(definition)
         dataset, name = data.evaluation_images(definition, flow.data)
-        images = data.encode(dataset.test_images, definition.input)
-        labels, note, origin = dataset.test_labels, dataset.note, dataset.digest
-        shape, kind, bits = definition.input.shape, definition.input.kind, definition.input.bits
+        images, labels = data.encode(dataset.test_images, definition.input), dataset.test_labels
+        note, origin = dataset.note, dataset.digest
     else:
         from bnn import io
 
-        network = io.load(flow.subject.path)
-        shape, kind, bits = network.input.shape, network.input.kind, network.input.bits
-        images, labels = np.zeros((0, *shape), np.int64), np.zeros(0, np.int64)
-        name, note, origin = "random", "a Network file brings no data set", None
         if flow.vectors is None:
             raise UserError(
-                f"{flow.subject.path} is a Network and has no test images: give a number as VECTORS, not all"
+                f"{flow.subject.path} is a Network without test images: give a number of vectors, not 'all'"
             )
+        taken = io.load(flow.subject.path).input
+        images, labels = np.zeros((0, *taken.shape), np.int64), np.zeros(0, np.int64)
+        name, note, origin = "random", "a Network file brings no data set", None
     count = len(images) if flow.vectors is None else flow.vectors
     images, labels = images[:count], labels[:count]
-    inputs = np.concatenate([images, _random(kind, bits, (count - len(images), *shape)).astype(images.dtype)])
-    np.savez(entry.folder / "vectors.npz", inputs=inputs, labels=labels)
+    inputs = np.concatenate([images.astype(np.int32), random_inputs(taken, count - len(images))])
+    np.savez_compressed(entry.folder / "vectors.npz", inputs=inputs, labels=labels)
     entry.facts = {
         "dataset": name,
         "note": note,
@@ -146,13 +106,20 @@ def _load(flow: Flow, entry: Entry, advance: Advance) -> None:
     entry.says = " and ".join(parts)
 
 
-def _random(kind: str, bits: int, shape: tuple[int, ...]) -> IntArray:
-    """Draw inputs over their whole range, always the same."""
+def network_input(definition: "ModelDefinition") -> "Input":
+    """Return the input operation of a model of the zoo."""
+    from bnn.network import Input
+
+    return Input("input", (), definition.input.shape, definition.input.kind, definition.input.bits)
+
+
+def random_inputs(taken: "Input", count: int) -> NDArray[np.int32]:
+    """Draw vectors over the input's whole range, always the same: int32, shape (count, *input shape)."""
     random = np.random.default_rng(SEED)
-    if kind == "bipolar":
-        return random.integers(0, 2, shape) * 2 - 1
-    low = -(2 ** (bits - 1)) if kind == "signed" else 0
-    return random.integers(low, low + 2**bits, shape)
+    if taken.kind == "bipolar":
+        return random.integers(0, 2, (count, *taken.shape), np.int32) * 2 - 1
+    low = -(2 ** (taken.bits - 1)) if taken.kind == "signed" else 0
+    return random.integers(low, low + 2**taken.bits, (count, *taken.shape), np.int32)
 
 
 def _array_digest(*arrays: IntArray) -> str:
@@ -167,11 +134,9 @@ def _array_digest(*arrays: IntArray) -> str:
 
 
 def _fold_basis(flow: Flow) -> dict[str, Any]:
-    packages = ("numpy", "torch") if flow.subject.kind == "checkpoint" else ("numpy",)
     return {
         "model": file_digest(flow.subject.path),
         "name": flow.subject.name,
-        **_made_by("bnn", "models", packages=packages),
     }
 
 
@@ -201,13 +166,10 @@ def read_network(subject: Subject) -> "Network":
     if subject.zoo is None:
         return io.load(subject.path)
     from bnn.frontends.torch import convert
-    from bnn.network import Input
     from models import checkpoint, zoo
 
-    taken = zoo.get(subject.zoo).input
-    return convert(
-        checkpoint.load(subject.path).module, subject.name, Input("input", (), taken.shape, taken.kind, taken.bits)
-    )
+    module = checkpoint.load(subject.path).module
+    return convert(module, subject.name, network_input(zoo.get(subject.zoo)))
 
 
 # --- golden: the reference
@@ -217,7 +179,6 @@ def _golden_basis(flow: Flow) -> dict[str, Any]:
     return {
         "network": flow.entries["fold"].facts["digest"],
         "inputs": flow.entries["load"].facts["digest"],
-        **_made_by("bnn", "cosim", packages=("numpy", "numba")),
     }
 
 
@@ -237,7 +198,7 @@ def _golden(flow: Flow, entry: Entry, advance: Advance) -> None:
 
 
 def _scores(network: "Network", golden: "Engine", inputs: IntArray) -> dict[str, IntArray]:
-    """Compute the last accumulators, where an affine follows them: PyTorch computes those as integers, not the affine."""
+    """Compute the accumulators before a last affine, since PyTorch computes those as integers, but not the affine."""
     from bnn.network import Affine, Argmax
 
     names, operation = [], network.output
@@ -282,8 +243,34 @@ def _engine_basis(flow: Flow, kind: EngineKind) -> dict[str, Any]:
         "engine": kind.name,
         "network": flow.entries["fold"].facts["digest"],
         "backend": flow.backend if kind.uses_backend else None,
-        **_made_by(*kind.sources, packages=kind.packages, commands=kind.commands),
     }
+
+
+def _build_step(kind: EngineKind) -> Step:
+    return Step(
+        kind.build_step,
+        kind.name,
+        _build_basis(kind),
+        _build(kind),
+        kind.sources,
+        kind.packages,
+        kind.commands,
+        engine=kind,
+    )
+
+
+def _run_step(kind: EngineKind) -> Step:
+    return Step(
+        kind.run_step,
+        f"{kind.name}_results",
+        _run_basis(kind),
+        _run(kind),
+        kind.sources,
+        kind.packages,
+        kind.commands,
+        engine=kind,
+        needs=(kind.build_step,) if kind.builds else (),
+    )
 
 
 def _build_basis(kind: EngineKind) -> Callable[[Flow], dict[str, Any]]:
@@ -328,7 +315,7 @@ def _run(kind: EngineKind) -> Callable[[Flow, Entry, Advance], None]:
 
 
 def _compare_basis(flow: Flow) -> dict[str, Any]:
-    return {"results": flow.keys("golden", *(kind.run_step for kind in ENGINES)), **_made_by("cosim/compare.py")}
+    return {"results": flow.keys("golden", *(kind.run_step for kind in ENGINES))}
 
 
 def _compare(flow: Flow, entry: Entry, advance: Advance) -> None:
@@ -365,7 +352,6 @@ def _report_basis(flow: Flow) -> dict[str, Any]:
         "problems": flow.problems,
         "recorded": flow.subject.recorded,
         "path": str(flow.subject.path),
-        **_made_by("reports/*.*", "reports/templates", packages=("numpy", "jinja2", "matplotlib", "jsonschema")),
     }
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 _TEXT, _FIRST, _SECOND, _LINE = "#010101", "#020202", "#030303", "#040404"
 _COLOURS = {_TEXT: "currentColor", _FIRST: "var(--first)", _SECOND: "var(--second)", _LINE: "var(--line)"}
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "xnorflow",  # equal figures are equal bytes
     "font.size": 9,

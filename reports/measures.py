@@ -16,8 +16,8 @@ def layers(network: Network) -> list[dict[str, Any]]:
     Returns
     -------
     list of dict
-        ``inputs`` and ``outputs`` are shapes, channels last. ``weight_bits``: one bit per weight, and a mask bit for each
-        where any is zero. ``xnor_ops``: one-bit products per vector; an input of b bits counts as b bit planes.
+        ``inputs`` and ``outputs`` are shapes, channels last. ``weight_bits``: one bit per weight, and a mask bit for
+        each where any is zero. ``xnor_ops``: one-bit products per vector; an input of b bits counts as b bit planes.
         ``accumulator_bits``: of a sum, in two's complement; None where nothing is summed.
     """
     described = []
@@ -87,9 +87,9 @@ def _width(values: np.ndarray) -> int:
 def latency(network: Network) -> list[dict[str, Any]]:
     """Estimate the cycles of a folded pipeline: one matrix-vector unit of PE x SIMD per layer (Umuroglu et al., 2017).
 
-    A layer takes ``pixels * (outputs / PE) * (inputs / SIMD)`` cycles per vector, PE and SIMD being the divisors with the
-    largest product inside the budget. The interval is the slowest layer's; the latency is at most the sum of all, as if
-    each layer waited for its whole operand.
+    A layer takes ``pixels * (outputs / PE) * (inputs / SIMD)`` cycles per vector, PE and SIMD being the divisors with
+    the largest product inside the budget. The interval is the slowest layer's; the latency is at most the sum of all,
+    as if each layer waited for its whole operand.
     """
     return [_folded(network, budget) for budget in BUDGETS]
 
@@ -102,8 +102,8 @@ def _folded(network: Network, budget: int) -> dict[str, Any]:
             parallel = max(pe * simd for pe in _divisors(outputs) for simd in _divisors(inputs) if pe * simd <= budget)
             cycles.append(_positions(network.signals[operation.name].shape) * outputs * inputs // parallel)
     return {
-        "source": f"network alone: one unit of PE·SIMD ≤ {budget} per layer, cycles = pixels·(outputs/PE)·(inputs/SIMD); "
-        "interval = slowest layer, latency ≤ sum of layers",
+        "source": f"network alone: one unit of PE·SIMD ≤ {budget} per layer takes pixels·(outputs/PE)·(inputs/SIMD) "
+        "cycles; interval = the slowest layer, latency ≤ the sum of all",
         "cycles": sum(cycles),
         "interval": max(cycles, default=0),
         "clock_ns": None,
@@ -116,6 +116,6 @@ def _divisors(number: int) -> list[int]:
 
 
 def undecided(network: Network) -> int | None:
-    """Count the cases in which the fixed-point scores' argmax could differ from the framework's; None without an affine."""
+    """Count the cases in which the fixed-point scores could decide otherwise than the framework; None without any."""
     found = [operation.undecided for operation in network.operations if isinstance(operation, Affine)]
     return sum(found) if found else None

@@ -1,4 +1,4 @@
-"""A report's document as files: checked ``report.json``, ``report.md`` for pull requests, ``report.html`` for people."""
+"""A report's document as files: ``report.json``, ``report.md`` for pull requests, ``report.html`` for people."""
 
 import json
 from functools import lru_cache

@@ -1,0 +1,122 @@
+"""Regression: what each model of the zoo computes now, against the committed baselines."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from bnn.errors import UserError
+from flows import subject
+from flows.cache import PROJECT, write
+from flows.stages import random_inputs, read_network
+
+BASELINES = PROJECT / "reports" / "baselines"
+
+_VECTORS = 256
+
+
+def regress(console: Console, *, update: bool = False, folder: Path = BASELINES) -> bool:
+    """Compare every model of the zoo with its baseline, and print the differences.
+
+    Parameters
+    ----------
+    update : bool
+        Rewrite the baselines instead.
+
+    Returns
+    -------
+    bool
+        Whether all are equal; after an update they are.
+    """
+    from models.zoo import ZOO
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("model", "what", "baseline", "now"):
+        table.add_column(column, overflow="fold")
+    stale = {path.stem for path in folder.glob("*.json")} - set(ZOO)
+    for name in ZOO:
+        with console.status(f"regress {name}"):
+            now = measure(name)
+        path = folder / f"{name}.json"
+        if update:
+            folder.mkdir(parents=True, exist_ok=True)
+            write(path, json.dumps(now, indent=1) + "\n")
+            console.print(f"written: {path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path}")
+            continue
+        before = _read(path)
+        differences = compare(before, now) if before else {"baseline": ("none", "this model")}
+        for what, (old, new) in differences.items():
+            table.add_row(name, what, str(old), str(new))
+        console.print(f"{name}: {'DIFFERS' if differences else 'as the baseline says'}")
+    for name in sorted(stale):
+        if update:
+            (folder / f"{name}.json").unlink()
+        else:
+            table.add_row(name, "model", "in the baselines", "not in the zoo")
+    if not table.row_count:
+        return True
+    console.print(table)
+    console.print("If the change is meant: make regress UPDATE=1")
+    return False
+
+
+def measure(name: str) -> dict[str, Any]:
+    """Run the golden model of a zoo's model on fixed random vectors.
+
+    Returns
+    -------
+    dict
+        The baseline: ``model``, ``recorded_accuracy``, ``vectors``, ``outputs`` (digest of the integers of every
+        compared result), ``layers`` (kind and shapes by name).
+    """
+    from bnn.canonical import canonicalise
+    from cosim.engine import outputs
+    from cosim.golden import Golden
+    from reports.measures import layers
+
+    found = subject.find(name)
+    network = canonicalise(read_network(found))
+    golden = Golden()
+    golden.prepare(network)
+    results = golden.run(random_inputs(network.input, _VECTORS))
+    sha = hashlib.sha256()
+    for result in outputs(network):
+        sha.update(f"{result}{results[result].shape}".encode())
+        sha.update(np.ascontiguousarray(results[result], "<i8").data)
+    return {
+        "model": name,
+        "recorded_accuracy": found.recorded.get("test", {}).get("accuracy"),
+        "vectors": _VECTORS,
+        "outputs": sha.hexdigest(),
+        "layers": {
+            layer["name"]: f"{layer['kind']} {layer['inputs']} -> {layer['outputs']}" for layer in layers(network)
+        },
+    }
+
+
+def compare(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """Return what differs, by dotted name: (before, now), "none" where one side lacks it."""
+    differences: dict[str, tuple[Any, Any]] = {}
+    for key in (*now, *(key for key in before if key not in now)):
+        old, new = before.get(key, "none"), now.get(key, "none")
+        if isinstance(old, dict) and isinstance(new, dict):
+            differences |= compare(old, new, f"{prefix}{key}.")
+        elif old != new:
+            differences[f"{prefix}{key}"] = (old, new)
+    return differences
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        baseline = json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error}); write it again: make regress UPDATE=1") from None
+    if not isinstance(baseline, dict):
+        raise UserError(f"{path} is not a JSON object; write it again: make regress UPDATE=1")
+    return baseline
