@@ -304,7 +304,10 @@ def _train(run: Run, path: Path, console: Console, resume: bool) -> checkpoint.C
 
 # --- command line
 
+app = typer.Typer(add_completion=False)
 
+
+@app.command()
 def main(
     model: Annotated[str, typer.Argument(help=f"One of: {', '.join(zoo.ZOO)}.", show_default=False)],
     data: Annotated[Path | None, typer.Option(help="Folder with MNIST (else $XNORFLOW_DATA, else download).")] = None,
@@ -333,4 +336,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()
