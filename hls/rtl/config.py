@@ -1,0 +1,86 @@
+"""What the user decides about an RTL project."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bnn.errors import UserError
+from bnn.network import Conv2d, Dense, Network
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A layer computed piece by piece: `pe` neurons at a time, `simd` of their inputs per cycle, weights in memory.
+
+    A vector takes ``ceil(neurons / pe) * ceil(inputs / simd)`` cycles; neither needs to divide. Values beyond the
+    layer's size mean the layer's size.
+    """
+
+    pe: int = 1
+    simd: int = 8
+
+    def __post_init__(self) -> None:
+        for what in ("pe", "simd"):
+            value = getattr(self, what)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise UserError(f"rtl: {what} must be a whole number of 1 or more, got {value!r}")
+
+
+@dataclass(frozen=True)
+class Unrolled:
+    """A layer with hard-wired weights that takes a vector in every cycle.
+
+    Attributes
+    ----------
+    levels_per_stage : int
+        Logic levels (adders) between two pipeline registers, 1 or more.
+    """
+
+    levels_per_stage: int = 4
+
+    def __post_init__(self) -> None:
+        value = self.levels_per_stage
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise UserError(f"rtl: levels_per_stage must be a whole number of 1 or more, got {value!r}")
+
+
+@dataclass(frozen=True)
+class RtlConfig:
+    """Configuration of an RTL project.
+
+    Attributes
+    ----------
+    layers : mapping of layer name to Folded or Unrolled
+        Architecture of single :class:`~bnn.network.Dense` and :class:`~bnn.network.Conv2d` layers.
+    default : Folded or Unrolled
+        Architecture of the others.
+    clock_ns : float
+        Clock period in nanoseconds; it changes no file but the project's README.
+    in_width, out_width : int or None
+        Bits of the AXI4-Stream ports, a multiple of 8. None chooses: 64 or the vector's width for the input (the whole
+        vector in front of an unrolled layer), the whole result for the output.
+    """
+
+    layers: Mapping[str, Folded | Unrolled] = field(default_factory=dict)
+    default: Folded | Unrolled = field(default_factory=Folded)
+    clock_ns: float = 10.0
+    in_width: int | None = None
+    out_width: int | None = None
+
+    def __post_init__(self) -> None:
+        for what in ("in_width", "out_width"):
+            width = getattr(self, what)
+            if width is not None and (not isinstance(width, int) or width < 8 or width % 8):
+                raise UserError(f"rtl: {what} must be a multiple of 8 bits, 8 or more, got {width!r}")
+        if not isinstance(self.clock_ns, int | float) or isinstance(self.clock_ns, bool) or not self.clock_ns > 0:
+            raise UserError(f"rtl: clock_ns must be a period in nanoseconds above 0, got {self.clock_ns!r}")
+
+    def of(self, layer: str) -> Folded | Unrolled:
+        """Return the architecture of a layer."""
+        return self.layers.get(layer, self.default)
+
+    def check(self, network: Network) -> None:
+        """Raise a UserError if `layers` names something that is no layer with weights of `network`."""
+        names = [operation.name for operation in network.operations if isinstance(operation, Dense | Conv2d)]
+        for layer in self.layers:
+            if layer not in names:
+                raise UserError(f"rtl: no layer {layer!r} with weights in {network.name}; there are {', '.join(names)}")

@@ -1,0 +1,132 @@
+"""When everything happens: the pipeline's timing without simulating it.
+
+Every unit stands still while its result waits (see :mod:`hls.rtl`), so its own clock, counting enabled cycles only,
+runs through the fixed distances of its :class:`~hls.rtl.units.Step`. What remains is to map each unit's clock to the
+common one. That takes one look at each vector: the cycle in which it moves is the first one in which it is offered and
+the next unit, on its own clock, is due to accept.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from hls.rtl.lowering import Pipeline
+from hls.rtl.units import Step
+
+#: Takes the first cycle in which a vector is offered; returns the cycle in which it is accepted.
+Offer = Callable[[int], int]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame's way through the pipeline, in clock cycles.
+
+    Attributes
+    ----------
+    first_in, last_out : int
+        The cycles in which its first beat is accepted at the input port, and its last one at the output port.
+    """
+
+    first_in: int
+    last_out: int
+
+    @property
+    def latency(self) -> int:
+        """Cycles from the first beat in to the last beat out."""
+        return self.last_out - self.first_in
+
+
+@dataclass(frozen=True)
+class CycleModel:
+    """The timing of a pipeline whose input is always offered and whose output is always accepted.
+
+    Attributes
+    ----------
+    latency : int
+        Cycles from the first beat in to the last beat out of a frame that meets an idle pipeline.
+    interval : int
+        Cycles between frames, once the pipeline is full.
+    frames : tuple of Frame
+        The first frames after an idle pipeline, back to back; cycle 0 is that of the first beat.
+    intervals : tuple of (str, int)
+        Each unit's name and cycles per frame: what it would take alone. The largest is the pipeline's interval unless
+        bursts between the units add to it.
+    """
+
+    latency: int
+    interval: int
+    frames: tuple[Frame, ...]
+    intervals: tuple[tuple[str, int], ...]
+
+    def frames_per_second(self, clock_ns: float) -> float:
+        """Frames per second at a clock period in nanoseconds."""
+        return 1e9 / (clock_ns * self.interval)
+
+
+def cycles(pipeline: Pipeline, frames: int = 8) -> CycleModel:
+    """Return the timing of `pipeline`, exact to the cycle.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+    frames : int
+        How many frames to follow, 2 or more; the interval is the distance between the last two.
+    """
+    units = [*pipeline.units, *([pipeline.scatter] if pipeline.scatter else [])]
+    per_frame = units[-1].result.vectors if pipeline.scatter else pipeline.result.vectors
+    left: list[int] = []
+
+    def sink(cycle: int) -> int:
+        left.append(cycle)
+        return cycle
+
+    offer: Offer = sink
+    for unit in reversed(units):
+        offer = _Clock(unit.steps, offer).offer
+    entered: list[int] = []
+    for _ in range(frames * pipeline.source.vectors):
+        entered.append(offer(entered[-1] + 1 if entered else 0))
+    followed = tuple(
+        Frame(entered[index * pipeline.source.vectors], left[(index + 1) * per_frame - 1]) for index in range(frames)
+    )
+    distances = [second.last_out - first.last_out for first, second in pairwise(followed)]
+    intervals = tuple((unit.name, unit.interval) for unit in units)
+    return CycleModel(followed[0].latency, distances[-1], followed, intervals)
+
+
+class _Clock:
+    """A unit's own clock (ticks) against the common one (cycles)."""
+
+    def __init__(self, steps: Sequence[Step], forward: Offer) -> None:
+        self.steps, self.forward = steps, forward
+        self.vector = 0
+        self.due = 0  # the tick from which on the next vector is accepted
+        self.resumed = [(0, 0)]  # (tick, cycle) after each time that the unit stood still; between them both run evenly
+
+    def offer(self, cycle: int) -> int:
+        tick = max(self.due, self._first_tick(cycle))
+        accepted = self._cycle(tick)
+        step = self.steps[self.vector % len(self.steps)]
+        self.vector += 1
+        self.due = tick + step.busy
+        self.resumed = [pair for pair in self.resumed if pair[0] > tick] or self.resumed[-1:]
+        if self.resumed[0][0] > tick:
+            self.resumed.insert(0, (tick, accepted))
+        for distance in step.emits:
+            emit = tick + distance
+            self.resumed.append((emit + 1, self.forward(self._cycle(emit) + 1)))
+        return accepted
+
+    def _cycle(self, tick: int) -> int:
+        """Return the cycle in which `tick` happens."""
+        start, cycle = next(pair for pair in reversed(self.resumed) if pair[0] <= tick)
+        return cycle + tick - start
+
+    def _first_tick(self, cycle: int) -> int:
+        """Return the first tick that happens at `cycle` or later."""
+        for (tick, start), following in zip(self.resumed, [*self.resumed[1:], None]):
+            if following is None or following[1] > cycle:
+                end = following[0] if following else None
+                found = tick + max(0, cycle - start)
+                return found if end is None else min(found, end)
+        raise AssertionError("the last pair has no successor")

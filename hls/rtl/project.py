@@ -1,0 +1,261 @@
+"""An RTL project on disk, and how frames go in and out of it."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil, prod
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnn.network import Argmax, Network
+from hls.rtl import verilog
+from hls.rtl.config import RtlConfig
+from hls.rtl.cycles import CycleModel
+from hls.rtl.cycles import cycles as pipeline_cycles
+from hls.rtl.lowering import Pipeline, class_bits, lower, score_bits
+from hls.rtl.units import Stream, Unit
+
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Where the result of a layer can be observed inside the top module, and how to read it.
+
+    A vector moves in each cycle in which ``<stream>_valid`` and ``<stream>_ready`` are both 1; the values are then on
+    ``<stream>_data``.
+
+    Attributes
+    ----------
+    stream : str
+        Prefix of the top module's wires.
+    shape : tuple of int
+        Of the layer's result, channels last.
+    channels : int
+        Values per vector.
+    bits : int
+        Per value, channel 0 lowest.
+    signed, bipolar : bool
+    vectors : int
+        Per frame.
+    """
+
+    stream: str
+    shape: tuple[int, ...]
+    channels: int
+    bits: int
+    signed: bool
+    bipolar: bool
+    vectors: int
+
+    def unpack(self, words: Bytes) -> NDArray[np.int64]:
+        """Read the layer's results from observed vectors.
+
+        Parameters
+        ----------
+        words : uint8 array, shape (frames * vectors, bytes)
+            Each vector little-endian, in whole bytes; bits above the channels are ignored.
+
+        Returns
+        -------
+        int64 array, shape (frames, *shape)
+        """
+        bits = np.unpackbits(words, axis=1, count=self.channels * self.bits, bitorder="little")
+        return _integers(bits, self.bits, self.signed, self.bipolar).reshape(-1, *self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class RtlProject:
+    """A written RTL project.
+
+    The simulator's working directory must be `folder`: the sources read their memory files from there.
+
+    Attributes
+    ----------
+    network : Network
+    folder : Path
+    pipeline : Pipeline
+    top : str
+        Name of the top module.
+    sources : tuple of Path
+        The Verilog files, the top module's first.
+    in_width, out_width : int
+        Bits of ``s_axis_tdata`` and ``m_axis_tdata``.
+    in_beats, out_beats : int
+        Beats per frame.
+    in_element_bits : int
+        Bits per input value, 1 for bipolar.
+    score_bits : int
+        Bits per output value: 1 if bipolar, else two's complement in whole bytes.
+    score_count : int
+        Output values per frame.
+    class_bits : int
+        Bits of the class above the scores; 0 without an argmax.
+    probes : mapping of layer name to Probe
+    """
+
+    network: Network
+    folder: Path
+    pipeline: Pipeline
+    top: str
+    sources: tuple[Path, ...]
+    in_width: int
+    in_beats: int
+    in_element_bits: int
+    out_width: int
+    out_beats: int
+    score_bits: int
+    score_count: int
+    class_bits: int
+    probes: Mapping[str, Probe]
+
+    def pack(self, inputs: NDArray[np.integer]) -> Bytes:
+        """Return the beats of frames.
+
+        Parameters
+        ----------
+        inputs : integer array, shape (frames, *input shape)
+
+        Returns
+        -------
+        uint8 array, shape (frames, in_beats, in_width / 8)
+            Little-endian: byte ``k`` of a beat is ``tdata[8 * k +: 8]``.
+        """
+        shape = self.network.input.shape
+        vectors = prod(shape[:-1])
+        values = np.asarray(inputs, np.int64).reshape(len(inputs), vectors, shape[-1])
+        if self.network.input.kind == "bipolar":
+            values = values > 0
+        bits = values[..., None].astype(np.int64) >> np.arange(self.in_element_bits) & 1
+        beats = np.zeros((len(inputs), vectors, self.in_beats // vectors * self.in_width), np.uint8)
+        beats[..., : shape[-1] * self.in_element_bits] = bits.reshape(len(inputs), vectors, -1)
+        return np.packbits(beats, axis=-1, bitorder="little").reshape(len(inputs), self.in_beats, -1)
+
+    def unpack(self, beats: Bytes) -> dict[str, NDArray[np.int64]]:
+        """Read the results of frames from their beats.
+
+        Parameters
+        ----------
+        beats : uint8 array, shape (frames, out_beats, out_width / 8)
+            As :meth:`pack` has them.
+
+        Returns
+        -------
+        dict of int64 array, shape (frames, *signal shape), by layer name
+            The output and, where that is an argmax, the scores it is taken from.
+        """
+        output = self.network.output
+        scores = output.inputs[0] if isinstance(output, Argmax) else output.name
+        vectors = self.pipeline.result.vectors
+        bits = np.unpackbits(np.ascontiguousarray(beats), axis=-1, bitorder="little").reshape(len(beats), vectors, -1)
+        used = self.score_count // vectors * self.score_bits
+        bipolar = self.pipeline.result.bipolar
+        values = _integers(bits[..., :used], self.score_bits, not bipolar, bipolar)
+        results = {scores: values.reshape(len(beats), *self.network.signals[scores].shape)}
+        if self.class_bits:
+            winner = bits[:, 0, used : used + self.class_bits]
+            results[output.name] = _integers(winner, self.class_bits, signed=False, bipolar=False)
+        return results
+
+
+def _integers(bits: NDArray[np.uint8], width: int, signed: bool, bipolar: bool) -> NDArray[np.int64]:
+    """Read groups of `width` bits along the last axis as integers."""
+    groups = bits.reshape(*bits.shape[:-1], -1, width).astype(np.int64)
+    if bipolar:
+        return 2 * groups[..., 0] - 1
+    weights = np.int64(1) << np.arange(width, dtype=np.int64)
+    if signed:
+        weights[-1] = -weights[-1]
+    return groups @ weights
+
+
+def write(network: Network, folder: Path, config: RtlConfig) -> RtlProject:
+    """Write the RTL of `network` into `folder`, which is made anew.
+
+    Files: one Verilog module per unit, the memories they read, ``files.f`` with the list of sources. The same network
+    and configuration give the same bytes.
+
+    Raises
+    ------
+    UserError
+        If `config` does not fit the network.
+    Unsupported
+        If there is no RTL for a layer.
+    """
+    pipeline = lower(network, config)
+    project = _describe(network, folder, pipeline)
+    units = [*pipeline.units, *([pipeline.scatter] if pipeline.scatter else [])]
+    files = {f"{project.top}.v": _top(project)}
+    for unit in units:
+        name = _module_name(network, unit)
+        module = verilog.module(unit, name)
+        files[f"{name}.v"] = module.text
+        files |= {file: "\n".join(words) + "\n" for file, words in module.memories.items()}
+    files["files.f"] = "".join(f"{path.name}\n" for path in project.sources)
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    for file, text in files.items():
+        (folder / file).write_text(text)
+    return project
+
+
+def cycles(project: RtlProject, frames: int = 8) -> CycleModel:
+    """Return the project's timing; see :func:`hls.rtl.cycles.cycles`."""
+    return pipeline_cycles(project.pipeline, frames)
+
+
+def _module_name(network: Network, unit: Unit) -> str:
+    return verilog.identifier(f"{network.name}_{unit.name}")
+
+
+def _describe(network: Network, folder: Path, pipeline: Pipeline) -> RtlProject:
+    result, scatter = pipeline.result, pipeline.scatter
+    framed = result.channels * score_bits(result) + class_bits(result)
+    units = [*pipeline.units, *([scatter] if scatter else [])]
+    top = verilog.identifier(network.name)
+    return RtlProject(
+        network=network,
+        folder=folder,
+        pipeline=pipeline,
+        top=top,
+        sources=tuple(folder / f"{name}.v" for name in (top, *(_module_name(network, unit) for unit in units))),
+        in_width=8 * ceil(pipeline.source.width / 8),
+        in_beats=pipeline.source.vectors,
+        in_element_bits=network.input.bits,
+        out_width=scatter.result.width if scatter else 8 * ceil(framed / 8),
+        out_beats=scatter.result.vectors if scatter else result.vectors,
+        score_bits=score_bits(result),
+        score_count=result.channels * result.vectors,
+        class_bits=class_bits(result),
+        probes={
+            layer: Probe(s.name, network.signals[layer].shape, s.channels, s.bits, s.signed, s.bipolar, s.vectors)
+            for layer, s in pipeline.carried.items()
+        },
+    )
+
+
+def _top(project: RtlProject) -> str:
+    pipeline = project.pipeline
+    streams: list[Stream] = [pipeline.source, *(unit.result for unit in pipeline.units)]
+    units = [*pipeline.units, *([pipeline.scatter] if pipeline.scatter else [])]
+    if pipeline.scatter:
+        streams += [pipeline.scatter.source]
+    return verilog.render(
+        "top.v.j2",
+        network=project.top,
+        in_width=project.in_width,
+        in_beats=project.in_beats,
+        out_width=project.out_width,
+        out_beats=project.out_beats,
+        source=pipeline.source,
+        result=pipeline.result,
+        scatter=pipeline.scatter,
+        units=pipeline.units,
+        streams=streams,
+        modules={unit.name: _module_name(project.network, unit) for unit in units},
+        score_bits=project.score_bits,
+        class_bits=project.class_bits,
+    )

@@ -1,0 +1,230 @@
+"""The units of a generated pipeline: what each computes, what it takes and gives, and when.
+
+A unit says everything that its Verilog (:mod:`hls.rtl.verilog`) and its timing (:mod:`hls.rtl.cycles`) are made from.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnn.network import IntArray
+from hls.rtl.config import Folded, Unrolled
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Vectors on their way from one unit to the next.
+
+    Attributes
+    ----------
+    name : str
+        Prefix of its wires ``<name>_data``, ``<name>_valid`` and ``<name>_ready``.
+    channels : int
+        Values per vector.
+    bits : int
+        Per value.
+    signed, bipolar : bool
+        Two's complement or unsigned; one bit that means -1 or +1.
+    vectors : int
+        Per frame.
+    extra : int
+        Bits above the channels: which taps of a window lie inside the image, or the class beside the scores.
+    """
+
+    name: str
+    channels: int
+    bits: int
+    signed: bool
+    bipolar: bool
+    vectors: int
+    extra: int = 0
+
+    @property
+    def width(self) -> int:
+        """Bits of one vector."""
+        return self.channels * self.bits + self.extra
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """Smallest and largest value that `bits` can hold."""
+        if self.bipolar:
+            return -1, 1
+        return (-(1 << self.bits - 1), (1 << self.bits - 1) - 1) if self.signed else (0, (1 << self.bits) - 1)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one source vector does to a unit, in enabled cycles counted from the one in which it is accepted.
+
+    Attributes
+    ----------
+    busy : int
+        The next vector is accepted after this many cycles, or later.
+    emits : tuple of int
+        The output register is loaded at the end of these cycles.
+    """
+
+    busy: int = 1
+    emits: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """One module of the pipeline.
+
+    Attributes
+    ----------
+    layer : str
+        The Network's layer it is part of, for comments and messages.
+    source, result : Stream
+        `result` bears the unit's name.
+    """
+
+    layer: str
+    source: Stream
+    result: Stream
+
+    @property
+    def name(self) -> str:
+        """The name of the unit and of its module behind the network's."""
+        return self.result.name
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """What each source vector of a frame does."""
+        return (Step(),) * self.source.vectors
+
+    @property
+    def interval(self) -> int:
+        """Enabled cycles per frame: the unit alone takes a frame this often at best."""
+        return sum(step.busy for step in self.steps)
+
+
+@dataclass(frozen=True, eq=False)
+class Gather(Unit):
+    """Collects `count` source vectors into one, the first lowest: a flatten, or the beats of a wide vector."""
+
+    count: int
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return (*[Step(emits=())] * (self.count - 1), Step()) * self.result.vectors
+
+
+@dataclass(frozen=True, eq=False)
+class Scatter(Unit):
+    """Sends one source vector as `count` vectors, the lowest bits first."""
+
+    count: int
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return (Step(self.count, tuple(range(self.count))),) * self.source.vectors
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix(Unit):
+    """Neurons: ``weights @ x``, either as integers or compared with thresholds (``>=``).
+
+    Attributes
+    ----------
+    weights : int8 array, shape (neurons, inputs), values -1, 0, +1
+    thresholds : int64 array, shape (neurons,), or None
+    architecture : Folded or Unrolled
+    flag_channels : int
+        Channels per inside flag of the source; 0 without flags. A value whose flag is 0 counts as 0.
+    """
+
+    weights: NDArray[np.int8]
+    thresholds: IntArray | None
+    architecture: Folded | Unrolled
+    flag_channels: int = 0
+
+    @property
+    def masked(self) -> bool:
+        """Whether there are zero weights, so that every weight needs a second bit."""
+        return not self.weights.all()
+
+    @property
+    def counting(self) -> bool:
+        """Whether the sum is a popcount of agreements: bipolar values that all count, or not by their weight alone."""
+        return self.source.bipolar and not self.flag_channels
+
+    @cached_property
+    def bias(self) -> IntArray:
+        """What the accumulator of each neuron starts from, so that its result is the sum or its sign the comparison.
+
+        A counting neuron of n weights with p agreements has the sum ``2p - n``, and ``2p - n >= t`` is
+        ``p - ceil((t + n) / 2) >= 0``.
+        """
+        used = np.abs(self.weights).sum(axis=1, dtype=np.int64) * self.counting
+        if self.thresholds is None:
+            return -used
+        return -self.thresholds if not self.counting else (-(self.thresholds + used)) // 2
+
+    @cached_property
+    def accumulator_bits(self) -> int:
+        """Bits of the final accumulator (two's complement); sums on the way may wrap."""
+        positive = (self.weights > 0).sum(axis=1, dtype=np.int64)
+        negative = (self.weights < 0).sum(axis=1, dtype=np.int64)
+        if self.counting:
+            low, high = np.zeros_like(positive), (positive + negative) * (1 if self.thresholds is not None else 2)
+        else:
+            smallest, largest = self.source.range
+            low, high = positive * smallest - negative * largest, positive * largest - negative * smallest
+        least, most = int((low + self.bias).min()), int((high + self.bias).max())
+        return max(most.bit_length() if most > 0 else 0, (-least - 1).bit_length() if least < 0 else 0) + 1
+
+    @property
+    def folds(self) -> tuple[int, int]:
+        """Groups of neurons and groups of inputs of the folded architecture, one pair per cycle."""
+        assert isinstance(self.architecture, Folded)
+        neurons, inputs = self.weights.shape
+        return ceil(neurons / self.architecture.pe), ceil(inputs / self.architecture.simd)
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        neuron_folds, input_folds = self.folds
+        cycles = neuron_folds * input_folds
+        return (Step(cycles, (cycles + 3,)),) * self.source.vectors
+
+
+@dataclass(frozen=True, eq=False)
+class AffineUnit(Unit):
+    """``scale * x + offset``, `pe` channels per cycle; scale and offset are int64 arrays of shape (channels,)."""
+
+    scale: IntArray
+    offset: IntArray
+    pe: int
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        cycles = ceil(self.source.channels / self.pe)
+        return (Step(cycles, (cycles + 2,)),) * self.source.vectors
+
+
+@dataclass(frozen=True, eq=False)
+class SerialArgmax(Unit):
+    """The scores, and above them the index of the largest, found one class per cycle."""
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        classes = self.source.channels
+        return (Step(classes + 1, (classes,)),) * self.source.vectors
+
+
+@dataclass(frozen=True, eq=False)
+class TreeArgmax(Unit):
+    """The scores, and above them the index of the largest, found by a tree of comparators, one level per cycle."""
+
+    @property
+    def levels(self) -> int:
+        """Levels of the tree, 1 or more."""
+        return max(1, (self.source.channels - 1).bit_length())
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return (Step(1, (self.levels - 1,)),) * self.source.vectors

@@ -1,0 +1,266 @@
+"""Verilog of every unit: one function per class, each filling the template of the same name."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from numpy.typing import NDArray
+
+from hls.rtl.units import AffineUnit, Gather, Matrix, Scatter, SerialArgmax, TreeArgmax, Unit
+
+
+@dataclass(frozen=True)
+class Module:
+    """A Verilog module and the memory files it reads.
+
+    Attributes
+    ----------
+    text : str
+    memories : mapping of str to tuple of str
+        File name -> one hexadecimal word per line.
+    """
+
+    text: str
+    memories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+#: Words of Verilog-2005 and SystemVerilog that a network's or a layer's name could be.
+KEYWORDS = frozenset(
+    """
+    accept_on alias always always_comb always_ff always_latch and assert assign assume automatic before begin bind bins
+    binsof bit break buf bufif0 bufif1 byte case casex casez cell chandle checker class clocking cmos config const
+    constraint context continue cover covergroup coverpoint cross deassign default defparam design disable dist do edge
+    else end endcase endchecker endclass endclocking endconfig endfunction endgenerate endgroup endinterface endmodule
+    endpackage endprimitive endprogram endproperty endsequence endspecify endtable endtask enum event eventually expect
+    export extends extern final first_match for force foreach forever fork forkjoin function generate genvar global
+    highz0 highz1 if iff ifnone ignore_bins illegal_bins implements implies import incdir include initial inout input
+    inside instance int integer interconnect interface intersect join join_any join_none large let liblist library local
+    localparam logic longint macromodule matches medium modport module nand negedge nettype new nexttime nmos nor
+    noshowcancelled not notif0 notif1 null or output package packed parameter pmos posedge primitive priority program
+    property protected pull0 pull1 pulldown pullup pulsestyle_ondetect pulsestyle_onevent pure rand randc randcase
+    randsequence rcmos real realtime ref reg reject_on release repeat restrict return rnmos rpmos rtran rtranif0
+    rtranif1 s_always s_eventually s_nexttime s_until s_until_with scalared sequence shortint shortreal showcancelled
+    signed small soft solve specify specparam static string strong strong0 strong1 struct super supply0 supply1
+    sync_accept_on sync_reject_on table tagged task this throughout time timeprecision timeunit tran tranif0 tranif1 tri
+    tri0 tri1 triand trior trireg type typedef union unique unique0 unsigned until until_with untyped use uwire var
+    vectored virtual void wait wait_order wand weak weak0 weak1 while wildcard wire with within wor xnor xor
+    """.split()
+)
+
+
+def identifier(name: str) -> str:
+    """Return `name`, with an underscore behind it if Verilog has reserved it."""
+    return f"{name}_" if name in KEYWORDS else name
+
+
+_templates = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+_templates.globals["index_bits"] = lambda count: max(1, (count - 1).bit_length())
+
+
+def render(template: str, **values: Any) -> str:
+    """Fill a template of the folder ``templates``."""
+    return _templates.get_template(template).render(**values)
+
+
+def module(unit: Unit, name: str) -> Module:
+    """Write the module `name` for `unit`.
+
+    Raises
+    ------
+    TypeError
+        If there is no Verilog for the unit's class.
+    """
+    if type(unit) not in _MODULES:
+        raise TypeError(f"no Verilog for {type(unit).__name__}")
+    return _MODULES[type(unit)](unit, name)
+
+
+def constant(value: int, bits: int) -> str:
+    """Return a Verilog literal of `bits` bits, two's complement if negative."""
+    return f"{bits}'h{value % (1 << bits):x}"
+
+
+def adder_tree(prefix: str, terms: Sequence[str], bits: int, signed: bool = False) -> tuple[list[str], str, int]:
+    """Sum terms of equal width pairwise, in ceil(log2) levels.
+
+    Returns
+    -------
+    lines : list of str
+        Declarations of the partial sums.
+    sum : str
+        The name of the sum.
+    bits : int
+        Its width; the sum is exact.
+    """
+    lines: list[str] = []
+    level = 0
+    sign = " signed" if signed else ""
+    while len(terms) > 1:
+        bits += 1
+        sums = []
+        for index in range(0, len(terms), 2):
+            sums.append(f"{prefix}_{level}_{index // 2}")
+            lines.append(f"wire{sign} [{bits - 1}:0] {sums[-1]} = {' + '.join(terms[index : index + 2])};")
+        terms, level = sums, level + 1
+    return lines, terms[0], bits
+
+
+def popcount(prefix: str, bits: Sequence[str]) -> tuple[list[str], str, int]:
+    """Count the ones among one-bit signals: full adders on three bits at a time, then an adder tree.
+
+    Returns like :func:`adder_tree`.
+    """
+    if len(bits) == 1:
+        return [], bits[0], 1
+    lines, leaves = [], []
+    for index in range(0, len(bits), 3):
+        leaf = f"{prefix}_leaf_{index // 3}"
+        match list(bits[index : index + 3]):
+            case [a, b, c]:
+                value = f"{{({a} & {b}) | ({a} & {c}) | ({b} & {c}), {a} ^ {b} ^ {c}}}"
+            case [a, b]:
+                value = f"{{{a} & {b}, {a} ^ {b}}}"
+            case [a]:
+                value = f"{{1'b0, {a}}}"
+        lines.append(f"wire [1:0] {leaf} = {value};")
+        leaves.append(leaf)
+    tree, total, width = adder_tree(prefix, leaves, 2)
+    return lines + tree, total, width
+
+
+def _words(bits: NDArray[np.bool_]) -> tuple[str, ...]:
+    """Return one hexadecimal word per row of bits, column 0 the lowest bit."""
+    digits = ceil(bits.shape[1] / 4)
+    packed = np.packbits(bits, axis=1, bitorder="little")
+    return tuple(row[::-1].tobytes().hex()[-digits:] for row in packed)
+
+
+def _integer_bits(values: NDArray[np.int64], bits: int) -> NDArray[np.bool_]:
+    """Return the bits of integers along a new last axis, lowest first."""
+    return (values[..., None] >> np.arange(bits) & 1).astype(bool)
+
+
+def _gather(unit: Gather, name: str) -> Module:
+    return Module(render("gather.v.j2", unit=unit, module=name))
+
+
+def _scatter(unit: Scatter, name: str) -> Module:
+    return Module(render("scatter.v.j2", unit=unit, module=name))
+
+
+def _matrix(unit: Matrix, name: str) -> Module:
+    neurons, inputs = unit.weights.shape
+    neuron_folds, input_folds = unit.folds
+    pe, simd = ceil(neurons / neuron_folds), ceil(inputs / input_folds)
+    padded = np.ones((neuron_folds * pe, input_folds * simd), np.int8)  # +1 disagrees with the 0 bits it meets
+    if unit.masked:
+        padded[:] = 0
+    padded[:neurons, :inputs] = unit.weights
+    # (neuron fold, pe, input fold, simd) -> one word per (neuron fold, input fold)
+    blocks = padded.reshape(neuron_folds, pe, input_folds, simd).transpose(0, 2, 1, 3)
+    blocks = blocks.reshape(neuron_folds * input_folds, pe * simd)
+    words = np.concatenate([blocks > 0, blocks != 0], axis=1) if unit.masked else blocks > 0
+    bias = np.zeros(neuron_folds * pe, np.int64)
+    bias[:neurons] = unit.bias
+    bias_bits = unit.accumulator_bits
+    biases = _integer_bits(bias.reshape(neuron_folds, pe), bias_bits).reshape(neuron_folds, pe * bias_bits)
+    lines, total, partial_bits, signed = _lane_sum(unit, simd)
+    return Module(
+        render(
+            "matrix_folded.v.j2",
+            unit=unit,
+            module=name,
+            pe=pe,
+            simd=simd,
+            neuron_folds=neuron_folds,
+            input_folds=input_folds,
+            word_bits=words.shape[1],
+            sum_lines=lines,
+            sum=total,
+            partial_bits=partial_bits,
+            partial_signed=signed,
+        ),
+        {f"{name}_weights.mem": _words(words), f"{name}_biases.mem": _words(biases)},
+    )
+
+
+def _lane_sum(unit: Matrix, simd: int) -> tuple[list[str], str, int, bool]:
+    """The sum over `simd` inputs of one neuron: declarations, the sum's expression, its width and signedness."""
+    if not unit.source.bipolar:
+        bits = unit.source.bits + 1
+        lines, terms = [], []
+        for lane in range(simd):
+            low = lane * unit.source.bits
+            sign = f"values[{low + unit.source.bits - 1}]" if unit.source.signed else "1'b0"
+            value = f"{{{sign}, values[{low} +: {unit.source.bits}]}}"
+            choice = f"weights[{lane}] ? {value} : -{value}"
+            if unit.masked:
+                choice = f"!mask[{lane}] ? {constant(0, bits)} : {choice}"
+            lines.append(f"wire signed [{bits - 1}:0] term_{lane} = {choice};")
+            terms.append(f"term_{lane}")
+        tree, total, bits = adder_tree("sum", terms, bits, signed=True)
+        return lines + tree, total, bits, True
+    lines = [f"wire [{simd - 1}:0] agree = values ~^ weights;"]
+    counted = [name for name, used in (("mask", unit.masked), ("present", unit.flag_channels)) if used]
+    if counted:
+        lines = [
+            f"wire [{simd - 1}:0] count = {' & '.join(counted)};",
+            f"wire [{simd - 1}:0] agree = (values ~^ weights) & count;",
+        ]
+    tree, total, bits = popcount("ones", [f"agree[{lane}]" for lane in range(simd)])
+    lines += tree
+    if unit.counting:
+        if unit.thresholds is None:
+            return lines, f"{{{total}, 1'b0}}", bits + 1, False
+        return lines, total, bits, False
+    tree, all_counted, _ = popcount("counted", [f"count[{lane}]" for lane in range(simd)])
+    lines += tree
+    lines.append(f"wire signed [{bits + 1}:0] difference = {{1'b0, {total}, 1'b0}} - {{2'b0, {all_counted}}};")
+    return lines, "difference", bits + 2, True
+
+
+def _affine(unit: AffineUnit, name: str) -> Module:
+    channels = unit.source.channels
+    folds = ceil(channels / unit.pe)
+    pe = ceil(channels / folds)
+    bits = unit.result.bits
+    scale_bits = _signed_bits(unit.scale)
+    values = []
+    for constants, width in ((unit.scale, scale_bits), (unit.offset, bits)):
+        padded = np.zeros(folds * pe, np.int64)
+        padded[:channels] = constants
+        values.append(_integer_bits(padded, width).reshape(folds, pe * width))
+    text = render("affine.v.j2", unit=unit, module=name, pe=pe, folds=folds, bits=bits, scale_bits=scale_bits)
+    return Module(text, {f"{name}_scales.mem": _words(values[0]), f"{name}_offsets.mem": _words(values[1])})
+
+
+def _signed_bits(values: NDArray[np.int64]) -> int:
+    return max(int(value if value >= 0 else -value - 1).bit_length() for value in values) + 1
+
+
+def _serial_argmax(unit: SerialArgmax, name: str) -> Module:
+    return Module(render("serial_argmax.v.j2", unit=unit, module=name))
+
+
+def _tree_argmax(unit: TreeArgmax, name: str) -> Module:
+    return Module(render("tree_argmax.v.j2", unit=unit, module=name))
+
+
+_MODULES: Mapping[type[Unit], Callable[[Any, str], Module]] = {
+    Gather: _gather,
+    Scatter: _scatter,
+    Matrix: _matrix,
+    AffineUnit: _affine,
+    SerialArgmax: _serial_argmax,
+    TreeArgmax: _tree_argmax,
+}
