@@ -7,6 +7,8 @@ type and shape which that definition expects.
 import json
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ from bnn.errors import UserError
 from models import zoo
 
 if TYPE_CHECKING:
+    from safetensors import safe_open
     from torch import nn
 
 SCHEMA_VERSION = 1
@@ -71,20 +74,21 @@ def save(path: Path, name: str, module: "nn.Module", metadata: dict[str, Any]) -
         temporary.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> tuple[str, dict[str, np.ndarray]]:
+@contextmanager
+def _open(path: Path) -> "Iterator[safe_open]":
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="numpy") as file:
-            return (file.metadata() or {}).get(_HEADER, ""), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no dict)
-    except (SafetensorError, OSError, TypeError) as error:  # TypeError: a type that NumPy lacks
+            yield file
+    except (SafetensorError, OSError, TypeError) as error:  # TypeError: a tensor's type that NumPy lacks
         raise UserError(f"{path} cannot be read as a checkpoint: {error}") from error
 
 
-def _parse(header: str, path: Path) -> tuple[str, dict[str, Any]]:
-    """Model name and metadata of a file's header."""
+def _parse(file: "safe_open", path: Path) -> tuple[str, dict[str, Any]]:
+    """Model name and metadata of an open file."""
     try:
-        fields = json.loads(header)
+        fields = json.loads((file.metadata() or {})[_HEADER])
         version = fields["schema_version"]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is not a checkpoint: its metadata entry {_HEADER!r} is missing or damaged") from error
@@ -107,13 +111,8 @@ def read_facts(path: Path) -> tuple[str, dict[str, Any]]:
     UserError
         The file cannot be read, or is not a checkpoint.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return _parse((file.metadata() or {}).get(_HEADER, ""), path)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} cannot be read as a checkpoint: {error}") from error
+    with _open(path) as file:
+        return _parse(file, path)
 
 
 def load(path: Path) -> Checkpoint:
@@ -126,8 +125,9 @@ def load(path: Path) -> Checkpoint:
     """
     import torch
 
-    header, tensors = _read(path)
-    name, metadata = _parse(header, path)
+    with _open(path) as file:
+        name, metadata = _parse(file, path)
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no dict)
     try:
         module = zoo.get(name).build()
     except UserError as error:

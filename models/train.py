@@ -192,7 +192,8 @@ def _fit(run: Run, console: Console, resume: bool) -> tuple[nn.Sequential, int, 
     test_images, test_labels = _tensors(dataset.test_images, dataset.test_labels)
 
     torch.manual_seed(run.seed)
-    module = definition.build().to(memory_format=torch.channels_last)  # convolutions train 1.5 times as fast
+    module = definition.build()
+    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions train 1.5 times as fast
     optimizer = torch.optim.Adam(module.parameters(), fused=True)
     state_path, identity = run.folder / STATE, run.identity()
     first_epoch = 0

@@ -64,6 +64,7 @@ def test_the_loaded_module_gives_the_same_bits(name, path):
     with torch.no_grad():
         assert torch.equal(loaded.module(x), module(x))
     assert (loaded.name, loaded.metadata, loaded.module.training) == (name, metadata, False)
+    assert checkpoint.read_facts(path) == (name, metadata)
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
@@ -92,6 +93,8 @@ def test_a_failed_write_leaves_the_old_file(path, monkeypatch):
 
 def test_a_missing_file_is_refused(path):
     refuses(path, "cannot be read")
+    with pytest.raises(UserError, match="cannot be read"):
+        checkpoint.read_facts(path)
 
 
 @pytest.mark.parametrize("length", [0, 7, 8, 100, -1])
@@ -162,7 +165,8 @@ def test_a_type_that_numpy_lacks_is_refused(path):
     from safetensors.torch import save
 
     path.parent.mkdir()
-    path.write_bytes(save({"0.weight.bits": torch.zeros(1, dtype=torch.bfloat16)}))
+    header = {"xnorflow_checkpoint": json.dumps(HEADER)}
+    path.write_bytes(save({"0.weight.bits": torch.zeros(1, dtype=torch.bfloat16)}, metadata=header))
     refuses(path, "cannot be read")
 
 
