@@ -85,11 +85,13 @@ class Golden:
 
         def compute(start: int) -> None:
             tile = slice(start, start + size)
-            _check_values(network, inputs[tile], start)
             values: dict[str, NDArray[Any]] = {}
-            for operation in network.operations:
-                operands = [values[source] for source in operation.inputs] or [inputs[tile]]
-                values[operation.name] = self._steps[operation.name](*operands)
+            try:
+                for operation in network.operations:
+                    operands = [values[source] for source in operation.inputs] or [inputs[tile]]
+                    values[operation.name] = self._steps[operation.name](*operands)
+            except packed.OutOfRange:
+                raise _out_of_range(network, inputs[tile], start) from None
             for name in names:
                 results[name][tile] = packed.integers(values[name], network.signals[name])
 
@@ -119,21 +121,18 @@ def _checked(network: Network, inputs: NDArray[np.integer]) -> NDArray[np.intege
     if inputs.shape[1:] != network.input.shape or inputs.ndim == 0:
         expected = ", ".join(map(str, ("vectors", *network.input.shape)))
         raise UserError(f"{where}: expected an array of shape ({expected}), got {inputs.shape}")
-    return inputs
+    return np.ascontiguousarray(inputs, inputs.dtype.newbyteorder("="))
 
 
-def _check_values(network: Network, inputs: NDArray[np.integer], start: int) -> None:
-    """Refuse values that the network's Input cannot take; `start` is the number of the first vector."""
+def _out_of_range(network: Network, inputs: NDArray[np.integer], start: int) -> UserError:
+    """Name the first value that the network's Input cannot take; `start` is the number of the first vector."""
     source = network.input
     signal = network.signals[source.name]
     low, high = int(signal.low[0]), int(signal.high[0])
-    odd = not signal.bipolar or np.bitwise_and.reduce(inputs, axis=None) & 1
-    if low <= inputs.min() and inputs.max() <= high and odd:
-        return
     wrong = (inputs < low) | (inputs > high) | ((inputs == 0) & signal.bipolar)
     vector, *position = (int(n) for n in np.argwhere(wrong)[0])
     expected = "-1 or +1" if signal.bipolar else f"{low} to {high} ({source.bits} bits, {source.kind})"
-    raise UserError(
+    return UserError(
         f"input {source.name!r} of network {network.name!r}: vector {start + vector}, position {tuple(position)}: "
         f"expected {expected}, got {inputs[(vector, *position)]}"
     )

@@ -42,10 +42,14 @@ Value = NDArray[Any]
 Step = Callable[..., Value]
 
 
+class OutOfRange(Exception):
+    """An input holds a value that the network's Input cannot take."""
+
+
 def steps(network: Network) -> dict[str, Step]:
     """Return what computes each operation's value from its operands' values, by operation name.
 
-    The input's step takes integers of any dtype whose values have been checked.
+    The input's step takes integers of any dtype in C order, and raises :class:`OutOfRange`.
 
     Raises
     ------
@@ -84,14 +88,21 @@ def integers(value: Value, signal: Signal) -> Value:
 def _input(operation: Input) -> Step:
     signal = operation.infer()
     kind, size = dtype(signal), signal.size
+    low, high = int(signal.low[0]), int(signal.high[0])
+
+    def convert(x: Value, to: type[np.signedinteger[Any]]) -> Value:
+        if not (low <= x.min() and x.max() <= high):
+            raise OutOfRange
+        return x.astype(to)
 
     def bits(x: Value) -> Value:
-        octets = (x > 0).view(np.uint8).reshape(len(x), size)
-        out = np.empty((len(x), 1, words(size)), np.uint64)
-        popcount.pack_planes(octets, 1, out)
-        return out[:, 0]
+        signs = x if x.dtype == np.int8 else convert(x, np.int8)
+        out = np.empty((len(x), words(size)), np.uint64)
+        if not popcount.pack_signs(signs.reshape(len(x), size), out):
+            raise OutOfRange
+        return out
 
-    return bits if signal.bipolar else lambda x: x.astype(kind)
+    return bits if signal.bipolar else lambda x: convert(x, kind)
 
 
 def _planes(signal: Signal) -> tuple[int, Step]:

@@ -63,6 +63,25 @@ def block_weights(weight: NDArray[np.int8]) -> NDArray[np.uint64]:
     return blocked
 
 
+def _load_word(context: Any, builder: Any, kind: Any, value: Any, first: Any) -> Any:
+    """Elements ``value[first : first + 64]`` of a one-dimensional array."""
+    array = context.make_array(kind)(context, builder, value)
+    vector = ir.VectorType(context.get_data_type(kind.dtype), WORD)
+    pointer = builder.bitcast(builder.gep(array.data, [first]), vector.as_pointer())
+    return builder.load(pointer, align=kind.dtype.bitwidth // 8)
+
+
+def _to_word(builder: Any, comparison: str, first: Any, second: Any) -> Any:
+    """Bits of the comparison of two vectors of 64 elements."""
+    return builder.bitcast(builder.icmp_signed(comparison, first, second), _I64)
+
+
+def _splat(builder: Any, vector: Any, value: Any) -> Any:
+    """A vector of equal elements."""
+    single = builder.insert_element(ir.Constant(vector, ir.Undefined), value, _I32(0))
+    return builder.shuffle_vector(single, single, ir.Constant(ir.VectorType(_I32, vector.count), [0] * vector.count))
+
+
 @_intrinsic
 def _tile(typing_context: Any, patches: Any, weight: Any, bias: Any, shift: Any, out: Any, at: Any) -> Any:
     """Compute one tile of :func:`accumulate`; `at` is (block, rows of patches and out, rows of bias)."""
@@ -76,10 +95,6 @@ def _tile(typing_context: Any, patches: Any, weight: Any, bias: Any, shift: Any,
 
         def pointer(base: Any, vector: Any, offset: Any) -> Any:
             return builder.bitcast(builder.gep(base, [offset]), vector.as_pointer())
-
-        def splat(vector: Any, value: Any) -> Any:
-            single = builder.insert_element(ir.Constant(vector, ir.Undefined), value, _I32(0))
-            return builder.shuffle_vector(single, single, ir.Constant(ir.VectorType(_I32, _LANES), [0] * _LANES))
 
         x, w, offsets, sums = array(0), array(1), array(2), array(4)
         block, *numbers = cgutils.unpack_tuple(builder, arguments[5])
@@ -104,7 +119,7 @@ def _tile(typing_context: Any, patches: Any, weight: Any, bias: Any, shift: Any,
                 masks = [builder.load(pointer(here, _VECTOR, _I64(NEURONS + v)), align=8) for v in vectors]
                 offset = builder.add(product(plane.index, length), word.index)
                 for start, row in zip(starts, counts, strict=True):
-                    bits = splat(_VECTOR, builder.load(builder.gep(start, [offset])))
+                    bits = _splat(builder, _VECTOR, builder.load(builder.gep(start, [offset])))
                     for sign, mask, count in zip(signs, masks, row, strict=True):
                         differ = builder.and_(builder.xor(bits, sign), mask)
                         builder.store(builder.add(builder.load(count), builder.call(popcount, [differ])), count)
@@ -112,7 +127,7 @@ def _tile(typing_context: Any, patches: Any, weight: Any, bias: Any, shift: Any,
         element = context.get_data_type(signature.args[4].dtype)
         result = ir.VectorType(element, _LANES)
         narrow = builder.trunc if element.width < _I64.width else lambda value, _: value
-        left = splat(result, narrow(arguments[3], element))
+        left = _splat(builder, result, narrow(arguments[3], element))
         for r, row in enumerate(counts):
             for v, count in zip(vectors, row, strict=True):
                 column = builder.add(product(block, _I64(NEURONS)), _I64(v))
@@ -128,30 +143,27 @@ def _tile(typing_context: Any, patches: Any, weight: Any, bias: Any, shift: Any,
     return types.void(patches, weight, bias, shift, out, at), generate
 
 
-def _word_of(builder: Any, comparison: str, first: Any, second: Any) -> Any:
-    """Bits of an elementwise comparison of two vectors of 64 elements."""
-    return builder.bitcast(builder.icmp_signed(comparison, first, second), _I64)
-
-
-def _load_word(context: Any, builder: Any, kind: Any, value: Any, first: Any) -> Any:
-    """Elements ``value[first : first + 64]`` of a one-dimensional array."""
-    array = context.make_array(kind)(context, builder, value)
-    vector = ir.VectorType(context.get_data_type(kind.dtype), WORD)
-    pointer = builder.bitcast(builder.gep(array.data, [first]), vector.as_pointer())
-    return builder.load(pointer, align=kind.dtype.bitwidth // 8)
-
-
 @_intrinsic
 def _have_bit(typing_context: Any, octets: Any, first: Any, bit: Any) -> Any:
     """Return ``octets[first : first + 64] & bit != 0`` as a word; one bit of the uint8 `bit` is set."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        chosen = _load_word(context, builder, octets, arguments[0], arguments[1])
-        every = builder.insert_element(ir.Constant(chosen.type, ir.Undefined), arguments[2], _I32(0))
-        every = builder.shuffle_vector(every, every, ir.Constant(ir.VectorType(_I32, WORD), [0] * WORD))
-        return _word_of(builder, "!=", builder.and_(chosen, every), chosen.type([0] * WORD))
+        octet = _load_word(context, builder, octets, arguments[0], arguments[1])
+        chosen = builder.and_(octet, _splat(builder, octet.type, arguments[2]))
+        return _to_word(builder, "!=", chosen, octet.type([0] * WORD))
 
     return types.uint64(octets, first, bit), generate
+
+
+@_intrinsic
+def _equal(typing_context: Any, octets: Any, first: Any, octet: Any) -> Any:
+    """Return ``octets[first : first + 64] == octet`` as a word."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        left = _load_word(context, builder, octets, arguments[0], arguments[1])
+        return _to_word(builder, "==", left, _splat(builder, left.type, arguments[2]))
+
+    return types.uint64(octets, first, octet), generate
 
 
 @_intrinsic
@@ -160,7 +172,7 @@ def _at_least(typing_context: Any, values: Any, thresholds: Any, first: Any) -> 
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         left = _load_word(context, builder, values, arguments[0], arguments[2])
-        return _word_of(builder, ">=", left, _load_word(context, builder, thresholds, arguments[1], arguments[2]))
+        return _to_word(builder, ">=", left, _load_word(context, builder, thresholds, arguments[1], arguments[2]))
 
     return types.uint64(values, thresholds, first), generate
 
@@ -193,6 +205,33 @@ def accumulate(
             b, c, d = min(a + 1, end), min(a + 2, end), min(a + 3, end)  # over the end: the last row once more
             at = (block, a, b, c, d, kind[a], kind[b], kind[c], kind[d])
             _tile(patches, weight, bias, shift, out, at)
+
+
+@njit(nogil=True, cache=True)
+def pack_signs(values: NDArray[np.int8], out: Words) -> bool:
+    """Pack bipolar values, and return whether all are -1 or +1.
+
+    Parameters
+    ----------
+    values : int8 array, shape (rows, n)
+    out : uint64 array, shape (rows, ceil(n / 64))
+    """
+    rows, count = values.shape
+    whole = count // WORD
+    valid = ~np.uint64(0)
+    for row in range(rows):
+        for word in range(whole):
+            plus = _equal(values[row], word * WORD, np.int8(1))
+            valid &= plus | _equal(values[row], word * WORD, np.int8(-1))
+            out[row, word] = plus
+        if whole < out.shape[1]:
+            rest = np.uint64(0)
+            for i in range(whole * WORD, count):
+                rest |= np.uint64(values[row, i] == 1) << np.uint64(i % WORD)
+                if abs(values[row, i]) != 1:
+                    valid = np.uint64(0)
+            out[row, whole] = rest
+    return valid == ~np.uint64(0)
 
 
 @njit(nogil=True, cache=True)

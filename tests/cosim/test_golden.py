@@ -50,7 +50,7 @@ def weights(seed, *shape, ternary=False):
     return np.random.default_rng(seed).choice(np.array(values, np.int8), shape)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(network=strategies.networks(input_bits=16), count=st.integers(1, 9), seed=st.integers(0, 2**32 - 1))
 def test_equals_the_oracle_on_random_networks(network, count, seed):
     check(network, strategies.inputs_for(network, count, seed))
@@ -190,18 +190,21 @@ def test_no_vectors_give_empty_results():
     assert check(network, np.zeros((0, 3), np.int8))["sum"].shape == (0, 2)
 
 
-def test_inputs_of_any_integer_dtype_and_layout():
-    network = chain(
-        Input("x", (), shape=(5, 7, 3)), Flatten("f", ("x",)), Dense("d", ("f",), weight=weights(10, 4, 105))
-    )
-    inputs = strategies.inputs_for(network, 8)
-    for given_ in (inputs.astype(np.int64), np.asfortranarray(inputs), inputs[::-2], inputs.astype(">i2")):
-        check(network, given_)
+@pytest.mark.parametrize("shape", [(105,), (5, 7, 3)])
+def test_inputs_of_any_integer_dtype_and_layout(shape):
+    layers = [Input("x", (), shape=shape), Flatten("f", ("x",)), Dense("d", ("f",), weight=weights(10, 4, 105))]
+    inputs = strategies.inputs_for(chain(*layers), 8)
+    for same in (inputs.astype(np.int64), np.asfortranarray(inputs), inputs[::-2], inputs.astype(">i2")):
+        check(chain(*layers), same)
+    check(chain(*layers), np.ones((2, *shape), np.uint64))
 
 
 SIGNS = chain(Input("x", (), shape=(2, 3)), Flatten("f", ("x",)), Dense("d", ("f",), weight=weights(11, 1, 6)))
 PIXELS = chain(Input("x", (), shape=(6,), kind="unsigned", bits=8), Dense("d", ("x",), weight=weights(12, 1, 6)))
 SIGNED = chain(Input("x", (), shape=(6,), kind="signed", bits=4), Dense("d", ("x",), weight=weights(13, 1, 6)))
+
+
+WIDE = chain(Input("x", (), shape=(64,)), Dense("d", ("x",), weight=weights(16, 1, 64)))
 
 
 def with_value(network, value, dtype=np.int64):
@@ -220,6 +223,10 @@ def with_value(network, value, dtype=np.int64):
         ),
         (SIGNS, with_value(SIGNS, 3), "expected -1 or .1, got 3"),
         (SIGNS, with_value(SIGNS, 255, np.uint8), "expected -1 or .1, got 255"),
+        (SIGNS, with_value(SIGNS, 0, np.int8), "expected -1 or .1, got 0"),
+        (SIGNS, with_value(SIGNS, -128, np.int8), "expected -1 or .1, got -128"),
+        (WIDE, with_value(WIDE, 0, np.int8), "expected -1 or .1, got 0"),
+        (PIXELS, with_value(PIXELS, 2**64 - 1, np.uint64), "got 18446744073709551615"),
         (PIXELS, with_value(PIXELS, 300), "expected 0 to 255 .8 bits, unsigned., got 300"),
         (PIXELS, with_value(PIXELS, -1), "got -1"),
         (SIGNED, with_value(SIGNED, 8), "expected -8 to 7 .4 bits, signed., got 8"),
