@@ -29,7 +29,7 @@ def document(flow: Flow) -> dict[str, Any]:
             name: load[name] for name in ("dataset", "count", "digest", "images", "random", "note", "dataset_digest")
         },
         "accuracy": _accuracy(flow),
-        "argmax": _argmax(fold["undecided"], engines["pytorch"]),
+        "argmax": _argmax(fold["undecided"], engines),
         "engines": engines,
         "layers": fold["layers"],
         "memory": fold["memory"],
@@ -108,11 +108,13 @@ def _accuracy(flow: Flow) -> dict[str, Any]:
     }
 
 
-def _argmax(undecided: int | None, pytorch: dict[str, Any]) -> dict[str, Any]:
+def _argmax(undecided: int | None, engines: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Say how it is known that integer scores give the framework's class; without an affine nothing is rounded."""
-    measured = "measured" if pytorch["status"] == "pass" else "unknown"
-    claim = measured if undecided else "proved"
-    return {"claim": claim, "vectors": pytorch["vectors"] if claim == "measured" else 0, "undecided": undecided}
+    trained = [engines[kind.name] for kind in ENGINES if kind.trained]
+    agreeing = [engine["vectors"] for engine in trained if engine["status"] == "pass"]
+    if not undecided:
+        return {"claim": "proved", "vectors": 0, "undecided": undecided}
+    return {"claim": "measured" if agreeing else "unknown", "vectors": max(agreeing, default=0), "undecided": undecided}
 
 
 def _tools() -> dict[str, str]:

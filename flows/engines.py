@@ -38,6 +38,8 @@ class EngineKind:
         Files and folders of the code that makes its results.
     packages, commands : tuple of str
         Python packages and programs whose versions matter.
+    trained : bool
+        Whether it is the trained model itself, in its framework: what the scores' argmax is measured against.
     uses_backend : bool
         Whether the HLS backend matters.
     takes_vectors : bool
@@ -52,6 +54,7 @@ class EngineKind:
     sources: tuple[str, ...]
     packages: tuple[str, ...]
     commands: tuple[str, ...] = ()
+    trained: bool = False
     uses_backend: bool = False
     takes_vectors: bool = False
 
@@ -100,6 +103,7 @@ ENGINES = (
         make=_pytorch,
         sources=("bnn", "models", "cosim/engine.py", "cosim/pytorch.py"),
         packages=("numpy", "torch"),
+        trained=True,
     ),
     EngineKind("hls4ml_stock", "hls4ml project of stock layers", make=_hls4ml("stock"), **_HLS4ML),
     EngineKind("hls4ml_packed", "hls4ml project of bit-packed layers", make=_hls4ml("packed"), **_HLS4ML),

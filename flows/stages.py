@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnn.errors import UserError
+from cosim.engine import EngineError
 from flows.cache import Entry, file_digest
 from flows.engines import BENCH_VECTORS, ENGINES, EngineKind
 from flows.flow import Advance, Flow, IntArray, Step, read_results
@@ -303,6 +304,9 @@ def _run_basis(kind: EngineKind) -> Callable[[Flow], dict[str, Any]]:
 def _run(kind: EngineKind) -> Callable[[Flow, Entry, Advance], None]:
     def make(flow: Flow, entry: Entry, advance: Advance) -> None:
         results, seconds = _timed_run(flow.engine(kind), flow.inputs, advance)
+        if not results or any(len(result) != len(flow.inputs) for result in results.values()):
+            lengths = {name: len(result) for name, result in results.items()}
+            raise EngineError(f"{kind.name}: expected results of {len(flow.inputs)} vectors, got {lengths or 'none'}")
         np.savez(entry.folder / "results.npz", **results)
         count = len(flow.inputs)
         entry.facts = {"vectors": count, "seconds": seconds}
@@ -320,7 +324,6 @@ def _compare_basis(flow: Flow) -> dict[str, Any]:
 
 def _compare(flow: Flow, entry: Entry, advance: Advance) -> None:
     from cosim.compare import compare
-    from cosim.engine import EngineError
     from flows.mismatch import locate
 
     outcomes: dict[str, dict[str, Any]] = {}

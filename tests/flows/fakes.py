@@ -1,0 +1,155 @@
+"""Engines that stand in for the real ones, and a command line over them that can be killed at any file operation.
+
+``python -m tests.flows.fakes FOLDER run MODEL ...`` is ``python -m flows run MODEL ...`` with the fake engines, everything
+written below FOLDER. With ``KILL_AFTER=n`` in the environment it kills itself at the n-th file operation there.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from bnn.network import Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Threshold
+from cosim.engine import EngineError, EngineUnavailable
+from cosim.golden import Golden
+from flows.engines import EngineKind
+
+
+class Fake:
+    """The golden model under another name. `fault` says what it does wrong."""
+
+    def __init__(self, name, fault=None, log=None):
+        self.name, self.fault, self.log = name, fault, log
+        self.golden = Golden(threads=1)
+
+    def prepare(self, network, folder):
+        if self.fault == "unavailable":
+            raise EngineUnavailable("no such tool here; install it")
+        if self.fault == "does not compile":
+            raise EngineError(f"compiler error; the project lies in {folder}")
+        self.golden.prepare(network)
+        self.network = network
+
+    def run(self, inputs, every_layer=False):
+        if self.fault == "crashes":
+            raise EngineError("killed by SIGSEGV")
+        results = {name: result.copy() for name, result in self.golden.run(inputs, every_layer).items()}
+        if self.fault == "no results":
+            return {}
+        if self.fault == "too few results":
+            return {name: result[:-1] for name, result in results.items()}
+        if self.fault == "wrong" or (self.fault == "flaky" and not every_layer):
+            # Wrong from the second dense layer on, channel 1, where input 5 is positive.
+            where = inputs.reshape(len(inputs), -1)[:, 5] > 0
+            for name in results:
+                if name in ("dense2", self.network.output.name):
+                    results[name][where, 1] += 2
+        return results
+
+
+class FakeBuilder(Fake):
+    """Leaves a file that ``attach`` reads, as a compiled project would be, and a line in the log."""
+
+    def prepare(self, network, folder, inputs, expected):
+        super().prepare(network, folder)
+        np.savetxt(folder / "vectors.dat", inputs.reshape(len(inputs), -1), fmt="%d")
+        assert len(inputs) == len(expected) <= 100
+        (folder / "program").write_text(network.digest)
+        with self.log.open("a") as log:
+            log.write(f"{self.name}\n")
+
+    def attach(self, network, folder):
+        assert (folder / "program").read_text() == network.digest
+        super().prepare(network, folder)
+
+
+def kinds(faults=None, log=None):
+    """Two engines that build, "first" and "second", and one that does not, "plain"; with a fault each, if named."""
+    faults = faults or {}
+
+    def make(name, kind=FakeBuilder):
+        return lambda backend, module: kind(name, faults.get(name), log)
+
+    return (
+        EngineKind("plain", "runs at once", False, "plain", make("plain", Fake), ("flows/engines.py",), ("numpy",)),
+        *(
+            EngineKind(name, "is built", True, "csim", make(name), ("flows/engines.py",), ("numpy",), takes_vectors=True)
+            for name in ("first", "second")
+        ),
+    )
+
+
+def network(name="small"):
+    """A network of 16 inputs, with thresholds that point down."""
+    random = np.random.default_rng(1)
+    first, second = (random.choice([-1, 1], shape).astype(np.int8) for shape in ((12, 16), (4, 12)))
+    return Network(
+        name,
+        (
+            Input("input", (), (16,)),
+            Dense("dense1", ("input",), first),
+            Threshold("threshold1", ("dense1",), random.integers(-3, 4, 12), np.tile([1, -1, 1], 4)),
+            Dense("dense2", ("threshold1",), second),
+        ),
+    )
+
+
+def image_network():
+    """A convolutional network on 8-bit pixels, 6 x 6."""
+    random = np.random.default_rng(1)
+    return Network(
+        "images",
+        (
+            Input("input", (), (6, 6, 1), "unsigned", 8),
+            Conv2d("conv1", ("input",), random.choice([-1, 1], (4, 3, 3, 1)), padding=(1, 1, 1, 1)),
+            MaxPool2d("pool1", ("conv1",)),
+            Threshold("threshold1", ("pool1",), random.integers(-200, 300, 4), np.ones(4)),
+            Flatten("flatten1", ("threshold1",)),
+            Dense("dense1", ("flatten1",), random.choice([-1, 1], (3, 36))),
+        ),
+    )
+
+
+def install(patch, faults=None, log=None):
+    """Put the fakes in the place of the engines, with `patch(module, name, value)`."""
+    import flows.document
+    import flows.run
+    import flows.stages
+
+    for module in (flows.document, flows.run, flows.stages):
+        patch(module, "ENGINES", kinds(faults, log))
+
+
+def _kill_after(count, folder):
+    """Kill this process at its `count`-th opening, renaming or removal of something in `folder`."""
+    left = count
+
+    def hook(event, arguments):
+        nonlocal left
+        watched = event in ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.utime")
+        if watched and str(arguments[0]).startswith(folder):
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+
+
+def main():
+    """Run the command line on the fakes."""
+    import flows.cli
+    import flows.run
+
+    folder = Path(sys.argv.pop(1))
+    install(setattr, log=folder / "built.log")
+    real = flows.run.run
+    flows.run.run = lambda *a, **k: real(*a, **k, build=folder / "build", reports=folder / "reports")
+    if "KILL_AFTER" in os.environ:
+        _kill_after(int(os.environ["KILL_AFTER"]), str(folder))
+    flows.cli.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from flows import cache
+from flows.cache import PROJECT, Store
+
+
+def fill(store, key="k" * 64, text="content"):
+    with store.making("step", key) as entry:
+        (entry.folder / "file").write_text(text)
+        entry.facts, entry.says = {"number": 1}, "a line"
+    return entry
+
+
+def test_an_entry_is_found_as_it_was_made(tmp_path):
+    store = Store(tmp_path)
+    assert store.find("step", "k" * 64) is None
+    made = fill(store)
+    found = store.find("step", "k" * 64)
+    assert not made.reused
+    assert found.reused
+    assert (found.facts, found.says, found.seconds) == ({"number": 1}, "a line", made.seconds)
+    assert (found.folder / "file").read_text() == "content"
+
+
+def test_another_key_is_not_found_even_if_its_folder_has_the_same_name(tmp_path):
+    store = Store(tmp_path)
+    fill(store, "k" * 16 + "a" * 48)
+    assert store.find("step", "k" * 16 + "b" * 48) is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "file").write_text("CONTENT"),
+        lambda folder: (folder / "file").write_text("cont"),
+        lambda folder: (folder / "file").unlink(),
+        lambda folder: (folder / "entry.json").unlink(),
+        lambda folder: (folder / "entry.json").write_text("{"),
+    ],
+)
+def test_a_damaged_entry_is_not_taken(tmp_path, damage):
+    store = Store(tmp_path)
+    damage(fill(store).folder)
+    assert store.find("step", "k" * 64) is None
+    fill(store)
+    assert store.find("step", "k" * 64)
+
+
+def test_files_beside_those_of_the_entry_do_no_harm(tmp_path):
+    store = Store(tmp_path)
+    (fill(store).folder / "log").write_text("what a tool wrote when the user opened the project")
+    assert store.find("step", "k" * 64)
+
+
+def test_a_step_that_fails_leaves_its_files_but_no_entry(tmp_path):
+    store = Store(tmp_path)
+    with pytest.raises(RuntimeError), store.making("step", "k" * 64) as entry:
+        (entry.folder / "file").write_text("half")
+        raise RuntimeError
+    assert (entry.folder / "file").read_text() == "half"
+    assert store.find("step", "k" * 64) is None
+
+
+def test_a_killed_process_leaves_no_entry(tmp_path):
+    code = f"""
+import os, pathlib
+from flows.cache import Store
+with Store(pathlib.Path({str(tmp_path)!r})).making("step", "{"k" * 64}") as entry:
+    (entry.folder / "file").write_text("half")
+    os._exit(9)
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False).returncode == 9
+    assert (tmp_path / "step" / ("k" * 16) / "file").exists()
+    assert Store(tmp_path).find("step", "k" * 64) is None
+
+
+def test_making_an_entry_again_starts_from_an_empty_folder(tmp_path):
+    store = Store(tmp_path)
+    (fill(store).folder / "left over").write_text("")
+    with store.making("step", "k" * 64) as entry:
+        assert not any(entry.folder.iterdir())
+
+
+def test_only_the_last_used_entries_are_kept(tmp_path):
+    store = Store(tmp_path)
+    for number in range(10):
+        os.utime(fill(store, f"{number:064}"[::-1]).folder, (number, number))
+    fill(store)
+    kept = [number for number in range(10) if store.find("step", f"{number:064}"[::-1])]
+    assert kept == [5, 6, 7, 8, 9]
+
+
+def test_the_code_digest_follows_every_file_of_a_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "PROJECT", tmp_path)
+
+    def digest():
+        cache.code_digest.cache_clear()
+        return cache.code_digest(("package", "single.py"))
+
+    (tmp_path / "package" / "templates").mkdir(parents=True)
+    (tmp_path / "package" / "a.py").write_text("1")
+    (tmp_path / "single.py").write_text("1")
+    seen = {digest()}
+    (tmp_path / "package" / "templates" / "t.h").write_text("1")
+    seen.add(digest())
+    (tmp_path / "package" / "templates" / "t.h").rename(tmp_path / "package" / "templates" / "u.h")
+    seen.add(digest())
+    (tmp_path / "single.py").write_text("2")
+    seen.add(digest())
+    assert len(seen) == 4
+    (tmp_path / "other.py").write_text("no concern")
+    assert digest() in seen
+    cache.code_digest.cache_clear()
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    cache.write(tmp_path / "file", "first")
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        cache.write(tmp_path / "file", "second")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "first"
+
+
+def test_a_missing_tool_has_a_version_too():
+    assert cache.tool_versions(("numpy", "no-such-package"), ("no-such-program",)) == {
+        "numpy": cache.version("numpy"),
+        "no-such-package": "missing",
+        "no-such-program": "missing",
+    }

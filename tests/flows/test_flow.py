@@ -1,0 +1,318 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from bnn import io
+from bnn.canonical import canonicalise
+from bnn.errors import UserError
+from cosim.golden import Golden
+from flows import run, subject
+from flows.cache import PROJECT
+from reports.render import validate
+from tests.flows import fakes
+
+
+class Place:
+    """A folder with a network, in which flows run."""
+
+    def __init__(self, folder, patch):
+        self.folder, self.patch = folder, patch
+        self.model = folder / "small.safetensors"
+        io.save(fakes.network(), self.model)
+        self.printed = ""
+
+    def flow(self, faults=None, model=None, **options):
+        """Run a flow; return its report, and keep what it printed."""
+        fakes.install(self.patch, faults, self.folder / "built.log")
+        console = Console(file=open(os.devnull, "w"), record=True, width=200)  # noqa: SIM115
+        options = {"vectors": 300} | options
+        self.outcome = run.run(
+            subject.find(str(model or self.model)),
+            console,
+            build=self.folder / "build",
+            reports=self.folder / "reports",
+            **options,
+        )
+        self.printed = console.export_text()
+        return self.report(self.outcome.report)
+
+    def report(self, folder=None):
+        report = json.loads(((folder or self.folder / "reports" / "small") / "report.json").read_text())
+        validate(report)
+        return report
+
+    def built(self):
+        log = self.folder / "built.log"
+        return log.read_text().split() if log.exists() else []
+
+    def reused(self):
+        lines = self.printed.splitlines()
+        return [line.split("  ")[0].lstrip("✓✗ ") for line in lines if "reused" in line]
+
+
+ALL = ["load", "fold", "golden", "plain", "project first", "project second", "csim first", "csim second", "compare"]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    return Place(tmp_path, monkeypatch.setattr)
+
+
+def test_a_flow_of_equal_engines_passes(place):
+    report = place.flow()
+    assert report["verdict"] == place.outcome.verdict == "pass"
+    assert list(report["engines"]) == ["golden", "plain", "first", "second"]
+    for engine in report["engines"].values():
+        assert (engine["status"], engine["vectors"], engine["mismatches"]) == ("pass", 300, 0)
+    assert [step["name"] for step in report["steps"]] == ALL
+    assert report["inputs"] | {"digest": None} == {
+        "dataset": "random", "count": 300, "digest": None, "images": 0, "random": 300,
+        "note": "a Network file brings no data set", "dataset_digest": None,
+    }  # fmt: skip
+    assert report["accuracy"]["golden"] is None
+    assert place.reused() == []
+
+
+def test_the_golden_results_are_those_of_the_file_and_not_of_the_canonical_form_alone(place):
+    place.flow()
+    (results,) = (place.folder / "build" / "small" / "golden").glob("*/results.npz")
+    (vectors,) = (place.folder / "build" / "small" / "load").glob("*/vectors.npz")
+    golden = Golden()
+    golden.prepare(fakes.network())
+    np.testing.assert_array_equal(
+        np.load(results)["dense2"], golden.run(np.load(vectors)["inputs"])["dense2"], strict=False
+    )
+
+
+def test_a_second_flow_reuses_everything_and_says_so(place):
+    first = place.flow()
+    assert place.flow() == first
+    assert place.reused() == [*ALL, "report"]
+    assert place.built() == ["first", "second"]
+
+
+def test_force_redoes_everything(place):
+    place.flow()
+    place.flow(force=True)
+    assert place.reused() == []
+    assert place.built() == ["first", "second"] * 2
+
+
+def test_other_vectors_reuse_the_projects(place):
+    place.flow()
+    assert place.flow(vectors=301)["engines"]["first"]["vectors"] == 301
+    assert place.reused() == ["fold", "project first", "project second"]
+    assert place.built() == ["first", "second"]
+
+
+def test_another_network_of_the_same_name_reuses_nothing(place):
+    place.flow()
+    changed = fakes.network()
+    weight = changed["dense1"].weight.copy()
+    weight[3, 3] *= -1
+    operations = list(changed.operations)
+    operations[1] = type(operations[1])("dense1", ("input",), weight)
+    io.save(type(changed)("small", tuple(operations)), place.model)
+    place.flow()
+    assert place.reused() == []
+
+
+def test_an_edited_project_is_made_again(place):
+    place.flow()
+    (place.outcome.projects["first"] / "program").write_text("edited by hand")
+    assert place.flow()["verdict"] == "pass"
+    assert place.built() == ["first", "second", "first"]
+    assert "project first" not in place.reused()
+
+
+def test_a_report_that_was_changed_or_removed_is_published_again(place):
+    place.flow()
+    folder = place.outcome.report
+    content = {path.name: path.read_bytes() for path in folder.glob("report.*")}
+    assert sorted(content) == ["report.html", "report.json", "report.md"]
+    (folder / "report.md").write_text("changed")
+    (folder / "report.html").unlink()
+    place.flow()
+    assert {path.name: path.read_bytes() for path in folder.glob("report.*")} == content
+
+
+def test_a_mismatch_fails_and_is_located_and_can_be_replayed(place):
+    report = place.flow({"second": "wrong"})
+    assert report["verdict"] == place.outcome.verdict == "fail"
+    engine = report["engines"]["second"]
+    assert (engine["status"], engine["vectors"]) == ("fail", 300)
+    assert 0 < engine["mismatches"] < 300
+    first = engine["first_mismatch"]
+    assert (first["layer"], first["channel"], first["got"] - first["expected"]) == ("dense2", 1, 2)
+    assert f"vector {first['vector']}, layer dense2, channel 1" in engine["reason"]
+    assert engine["reason"] in place.printed
+    assert [report["engines"][name]["status"] for name in ("golden", "plain", "first")] == ["pass"] * 3
+
+    replay = np.load(place.outcome.report / first["replay"])
+    golden = Golden()
+    golden.prepare(canonicalise(fakes.network()))
+    again = golden.run(replay["inputs"])["dense2"]
+    position = replay["vectors"].tolist().index(first["vector"])
+    assert again[position, 1] == first["expected"] == replay["expected.dense2"][position, 1]
+    assert replay["got.dense2"][position, 1] == first["got"]
+    assert (replay["inputs"][:, 5] > 0).all()
+    assert {"got.dense1", "got.threshold1"} <= set(replay)
+
+
+def test_a_mismatch_is_still_one_when_it_is_reused_and_gone_when_it_is_mended(place):
+    place.flow({"second": "wrong"})
+    folder = place.outcome.report
+    assert place.flow({"second": "wrong"})["verdict"] == "fail"
+    assert "report" in place.reused()
+    assert (folder / "mismatch_second.npz").exists()
+    assert place.flow(force=True)["verdict"] == "pass"
+    assert not (folder / "mismatch_second.npz").exists()
+
+
+def test_a_mismatch_that_does_not_come_again_is_a_mismatch(place):
+    engine = place.flow({"plain": "flaky"})["engines"]["plain"]
+    assert engine["status"] == "fail"
+    assert engine["first_mismatch"]["layer"] == "dense2"
+    assert "no difference when it is run again" in engine["first_mismatch"]["how"]
+
+
+@pytest.mark.parametrize("name", ["first", "plain"])
+def test_an_unavailable_engine_is_skipped_with_the_reason_and_never_passed(place, name):
+    report = place.flow({name: "unavailable"})
+    engine = report["engines"][name]
+    assert (engine["status"], engine["vectors"]) == ("skipped", 0)
+    assert engine["reason"] == "no such tool here; install it"
+    assert f"skipped: {engine['reason']}" in place.printed
+    assert report["verdict"] == "pass"
+    assert place.flow()["engines"][name]["status"] == "pass"  # once it is there, it is used
+
+
+@pytest.mark.parametrize("fault", ["does not compile", "crashes", "no results", "too few results"])
+def test_an_engine_that_breaks_fails_the_flow_but_not_the_other_engines(place, fault):
+    report = place.flow({"first": fault})
+    assert report["verdict"] == "fail"
+    assert report["engines"]["first"]["status"] == "fail"
+    assert report["engines"]["first"]["reason"]
+    assert report["engines"]["second"]["status"] == "pass"
+    if fault == "does not compile":
+        folder = report["engines"]["first"]["reason"].split("lies in ")[1]
+        assert os.path.isdir(folder)
+    assert place.flow()["verdict"] == "pass"
+
+
+def test_a_flow_in_which_nothing_was_compared_does_not_pass(place):
+    report = place.flow(dict.fromkeys(("plain", "first", "second"), "unavailable"))
+    assert report["verdict"] == "fail"
+
+
+def test_the_old_report_does_not_outlive_a_flow_that_breaks(place, monkeypatch):
+    place.flow()
+    monkeypatch.setattr("reports.render.render", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        place.flow(vectors=17)
+    assert not (place.folder / "reports" / "small" / "report.json").exists()
+
+
+def test_out_gets_the_report_and_the_projects(place):
+    out = place.folder / "out"
+    place.flow(out=out)
+    assert place.report(out)["verdict"] == "pass"
+    assert (out / "first" / "program").is_file()
+    assert not (place.folder / "reports").exists()
+    (out / "first" / "notes").write_text("mine")
+    place.flow(out=out)
+    assert (out / "first" / "notes").exists()  # the same project: left as it is
+    place.flow(out=out, force=True)
+    assert sorted(path.name for path in out.iterdir() if path.name[0] != ".") == [
+        "first", "report.html", "report.json", "report.md", "second",
+    ]  # fmt: skip
+
+
+def test_out_does_not_touch_a_folder_that_no_flow_has_made(place):
+    (place.folder / "out" / "first").mkdir(parents=True)
+    (place.folder / "out" / "first" / "precious").write_text("")
+    with pytest.raises(UserError, match="no copy of a project"):
+        place.flow(out=place.folder / "out")
+    assert (place.folder / "out" / "first" / "precious").exists()
+
+
+def test_a_network_has_no_test_images(place):
+    with pytest.raises(UserError, match="not 'all'"):
+        place.flow(vectors=None)
+
+
+def test_a_network_on_pixels_is_run_over_their_whole_range(place):
+    io.save(fakes.image_network(), place.folder / "images.safetensors")
+    report = place.flow(model=place.folder / "images.safetensors")
+    assert report["verdict"] == "pass"
+    (vectors,) = (place.folder / "build" / "images" / "load").glob("*/vectors.npz")
+    inputs = np.load(vectors)["inputs"]
+    assert (inputs.min(), inputs.max(), inputs.shape) == (0, 255, (300, 6, 6, 1))
+
+
+def test_a_model_of_the_zoo_runs_on_its_images_and_then_on_random_vectors(place):
+    report = place.flow(model="digits_bnn", vectors=400)
+    assert report["inputs"]["dataset"] == "digits"
+    assert (report["inputs"]["images"], report["inputs"]["random"]) == (360, 40)
+    assert report["accuracy"]["golden_count"] == report["accuracy"]["recorded_count"] == 360
+    assert report["accuracy"]["golden"] == pytest.approx(report["accuracy"]["recorded"], abs=1e-9)
+    assert place.flow(model="digits_bnn", vectors=None)["inputs"]["count"] == 360
+
+
+def command(folder, *arguments, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.flows.fakes", str(folder), *arguments],
+        cwd=PROJECT,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_a_flow_killed_at_any_file_operation_leaves_nothing_that_the_next_mistakes(place):
+    clean = place.flow()
+    killed = 0
+    for count in range(0, 400, 14):
+        folder = place.folder / f"killed{count}"
+        folder.mkdir()
+        process = command(folder, "run", str(place.model), "--vectors", "300", KILL_AFTER=str(count))
+        output, _ = process.communicate(timeout=120)
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, output
+        killed += 1
+        published = folder / "reports" / "small" / "report.json"
+        if published.exists():  # then it is the whole one
+            assert place.report(published.parent)["verdict"] == "pass"
+            assert (published.parent / "report.html").stat().st_size > 10_000
+        after = Place(folder, place.patch).flow(model=place.model)
+        assert after["engines"].keys() == clean["engines"].keys()
+        for key in ("verdict", "inputs", "network_digest", "layers", "memory"):
+            assert after[key] == clean[key]
+        for results in (folder / "build" / "small").glob("*/*/results.npz"):
+            (reference,) = (place.folder / "build" / "small" / results.parts[-3]).glob("*/results.npz")
+            if (results.parent / "entry.json").exists():
+                for name, array in np.load(reference).items():
+                    np.testing.assert_array_equal(array, np.load(results)[name])
+    assert killed > 8
+
+
+@pytest.mark.slow
+def test_two_flows_at_once_on_one_model_do_the_work_once(place):
+    place.folder.joinpath("both").mkdir()
+    both = [
+        command(place.folder / "both", "run", str(place.model), "--vectors", vectors) for vectors in ("300", "300", "200")
+    ]
+    outputs = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0, 0], outputs
+    assert sorted((place.folder / "both" / "built.log").read_text().split()) == ["first", "second"]
+    assert any("waiting for another flow" in output for output in outputs)
+    assert place.report(place.folder / "both" / "reports" / "small")["verdict"] == "pass"

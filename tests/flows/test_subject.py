@@ -1,0 +1,66 @@
+import pickle
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from bnn import io
+from bnn.errors import UserError
+from bnn.network import Dense, Input, Network
+from flows import subject
+from models.checkpoint import FOLDER
+from models.zoo import ZOO
+
+
+@pytest.fixture
+def network():
+    return Network("net", (Input("x", (), (3,)), Dense("d", ("x",), np.array([[1, -1, 1], [1, 1, -1]], np.int8))))
+
+
+def test_a_model_of_the_zoo_is_found_with_what_its_training_recorded():
+    found = subject.find("digits_bnn")
+    assert (found.name, found.kind, found.zoo) == ("digits_bnn", "checkpoint", "digits_bnn")
+    assert 0.9 < found.recorded["test"]["accuracy"] <= 1
+
+
+def test_a_copy_of_a_checkpoint_is_found_under_the_name_of_its_file(tmp_path):
+    path = tmp_path / "My model-2.safetensors"
+    path.write_bytes((FOLDER / "digits_bnn.safetensors").read_bytes())
+    found = subject.find(str(path))
+    assert (found.name, found.kind, found.zoo) == ("my_model_2", "checkpoint", "digits_bnn")
+
+
+@pytest.mark.parametrize(("stem", "name"), [("net", "net"), ("2bits", "n_2bits"), ("---", "network"), ("É", "network")])
+def test_a_network_file_is_found_under_a_name_that_can_name_modules(tmp_path, network, stem, name):
+    io.save(network, tmp_path / f"{stem}.safetensors")
+    found = subject.find(str(tmp_path / f"{stem}.safetensors"))
+    assert (found.name, found.kind, found.zoo) == (name, "network", None)
+
+
+def test_an_unknown_model_lists_what_there_is():
+    with pytest.raises(UserError) as error:
+        subject.find("mnist_bnm")
+    for name in ZOO:
+        assert name in str(error.value)
+
+
+def test_a_model_that_was_never_trained_says_how_to_train_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("models.checkpoint.FOLDER", tmp_path)
+    with pytest.raises(UserError, match="make train MODEL=mnist_bnn"):
+        subject.find("mnist_bnn")
+
+
+def test_files_that_are_no_model_are_refused_and_never_unpickled(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return pytest.fail, ("a model file was unpickled",)
+
+    (tmp_path / "pickle.safetensors").write_bytes(pickle.dumps(Bomb()))
+    (tmp_path / "empty.safetensors").write_bytes(b"")
+    whole = (FOLDER / "digits_bnn.safetensors").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    save_file({"x": np.zeros(1)}, tmp_path / "foreign.safetensors")
+    save_file({"x": np.zeros(1)}, tmp_path / "other.safetensors", {"xnorflow_checkpoint": "{}"})
+    for path in tmp_path.iterdir():
+        with pytest.raises(UserError, match=path.name):
+            subject.find(str(path))
