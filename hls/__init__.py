@@ -1,7 +1,7 @@
-"""From a Network to hardware projects: hls4ml projects that vendor tools synthesise, in two styles (:mod:`hls.project`).
+"""From a Network to hardware: hls4ml projects that vendor tools synthesise (:mod:`hls.project`), in two styles.
 
-**packed** (:mod:`hls.packed`): own layers, added to hls4ml through its extension API. Bipolar values travel as words of up
-to 64 channels; a neuron is XOR, popcount and one integer comparison per word or channel.
+**packed** (:mod:`hls.packed`): own layers, added to hls4ml through its extension API. Bipolar values travel as words of
+up to 64 channels; a neuron is XOR, popcount and one integer comparison.
 
 **stock** (:mod:`hls.stock`): hls4ml's own layers with every type, threshold and padding set so that nothing is rounded,
 wrapped or inverted.

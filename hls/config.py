@@ -1,7 +1,7 @@
 """What the user decides about an hls4ml project."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bnn.errors import UserError
@@ -10,7 +10,7 @@ from bnn.network import Conv2d, Dense, Network
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "style": ("packed", "stock"),
     "backend": ("vitis", "vivado"),
-    "io_type": ("io_parallel", "io_stream"),
+    "io_type": ("auto", "io_parallel", "io_stream"),
     "strategy": ("latency", "resource"),
 }
 _PER_LAYER = ("reuse_factor", "strategy")
@@ -25,8 +25,9 @@ class HlsConfig:
     style : {"packed", "stock"}
         See :mod:`hls`.
     backend : {"vitis", "vivado"}
-    io_type : {"io_parallel", "io_stream"}
-        Whole vectors in registers, or streams of pixels.
+    io_type : {"auto", "io_parallel", "io_stream"}
+        Whole vectors in registers, or streams of pixels. "auto" streams networks that hold images: in parallel, their
+        feature maps become registers, and compiling hls4ml's stock convolutions takes minutes.
     part : str
         FPGA part.
     clock_ns : float
@@ -47,7 +48,7 @@ class HlsConfig:
 
     style: str = "packed"
     backend: str = "vitis"
-    io_type: str = "io_parallel"
+    io_type: str = "auto"
     part: str = "xcvu13p-flga2577-2-e"
     clock_ns: float = 5.0
     strategy: str = "latency"
@@ -61,7 +62,7 @@ class HlsConfig:
         if not isinstance(self.clock_ns, int | float) or isinstance(self.clock_ns, bool) or not self.clock_ns > 0:
             raise UserError(f"hls: clock_ns must be a period in nanoseconds above 0, got {self.clock_ns!r}")
         if not self.part or not self.part.replace("-", "").replace("_", "").isalnum():
-            raise UserError(f"hls: part must be the name of an FPGA part such as xcvu13p-flga2577-2-e, got {self.part!r}")
+            raise UserError(f"hls: part must name an FPGA part such as xcvu13p-flga2577-2-e, got {self.part!r}")
         for layer, settings in self.layers.items():
             for name, value in settings.items():
                 if name not in _PER_LAYER:
@@ -73,12 +74,22 @@ class HlsConfig:
         settings = self.layers.get(layer, {})
         return settings.get("reuse_factor", self.reuse_factor), settings.get("strategy", self.strategy)
 
-    def check(self, network: Network) -> None:
-        """Raise a UserError if `layers` names something that is no layer with weights of `network`."""
+    def resolve(self, network: Network) -> "HlsConfig":
+        """Return the configuration for a network, with an `io_type` that is not "auto".
+
+        Raises
+        ------
+        UserError
+            If `layers` names something that is no layer with weights of `network`.
+        """
         names = [operation.name for operation in network.operations if isinstance(operation, Dense | Conv2d)]
         for layer in self.layers:
             if layer not in names:
                 raise UserError(f"hls: no layer {layer!r} with weights in {network.name}; there are {', '.join(names)}")
+        if self.io_type != "auto":
+            return self
+        images = any(len(signal.shape) == 3 for signal in network.signals.values())
+        return replace(self, io_type="io_stream" if images else "io_parallel")
 
 
 def _check(name: str, value: Any, where: str) -> None:
@@ -86,4 +97,4 @@ def _check(name: str, value: Any, where: str) -> None:
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise UserError(f"{where}: reuse_factor must be a whole number of 1 or more, got {value!r}")
     elif value not in _CHOICES[name]:
-        raise UserError(f"{where}: {name} must be {' or '.join(_CHOICES[name])}, got {value!r}")
+        raise UserError(f"{where}: {name} must be one of {', '.join(_CHOICES[name])}; got {value!r}")

@@ -33,8 +33,8 @@ class PackedLayer(Layer):
     """A layer whose kernel, shape, numbers and constants are given when it is made.
 
     Attributes of the layer: ``kernel`` (C++ function), ``storage`` (of the result), ``numbers`` (name to int, for the
-    kernel's configuration), ``types`` (name to C++ type, likewise) and ``constants`` (name to array, in the order of the
-    kernel's arguments).
+    kernel's configuration), ``types`` (name to C++ type, likewise) and ``constants`` (name to array, in the order of
+    the kernel's arguments).
     """
 
     def initialize(self) -> None:
@@ -114,9 +114,7 @@ class _Call(FunctionCallTemplate):
     def format(self, node: Layer) -> str:
         names = self._default_function_params(node)
         constants = "".join(f", {node.get_weights(name).name}" for name in node.get_attr("constants"))
-        return (
-            "nnet::{kernel}<{input_t}, {output_t}, {config}>({input}, {output}".format(**names) + f"{constants});"
-        )
+        return "nnet::{kernel}<{input_t}, {output_t}, {config}>({input}, {output}".format(**names) + f"{constants});"
 
 
 @cache
@@ -138,7 +136,9 @@ class _Operand:
     storage: Storage
 
 
-def layers(network: Network, config: HlsConfig, names: Mapping[str, str]) -> tuple[list[dict[str, Any]], dict[str, Storage]]:
+def layers(
+    network: Network, config: HlsConfig, names: Mapping[str, str]
+) -> tuple[list[dict[str, Any]], dict[str, Storage]]:
     """Return the layers of hls4ml's graph and how their results are stored.
 
     Parameters
@@ -197,8 +197,8 @@ def _neurons(
     reuse_factor, _ = config.of(operation.name)
     if reuse_factor > outputs:
         raise UserError(
-            f"hls, layer {operation.name}: the packed style shares operators between neurons, so that reuse_factor is at"
-            f" most their number, {outputs}; got {reuse_factor}"
+            f"hls, layer {operation.name}: the packed style shares operators between neurons, so reuse_factor is at most"
+            f" their number, {outputs}; got {reuse_factor}"
         )
     live = weight != 0
     ternary = not live.all()

@@ -1,6 +1,6 @@
 """Complete hls4ml projects on disk: firmware, test bench with vectors, build scripts.
 
-A project holds what hls4ml writes (``firmware/``, ``build_prj.tcl``, ``project.tcl``, ...) and, in place of hls4ml's own
+A project holds what hls4ml writes (``firmware/``, ``build_prj.tcl``, ``project.tcl``, ...) and, in place of hls4ml's
 floating-point test bench and bridge, ones that work on integers:
 
 - ``<top>_test.cpp``: the vendor tools' test bench. Compares every integer with ``tb_data`` and fails on any difference.
@@ -27,14 +27,6 @@ from hls.config import HlsConfig
 from hls.errors import Unsupported
 from hls.storage import Storage
 
-#: Names that C++ keeps for itself and a network may have.
-_RESERVED = frozenset(
-    "alignas alignof and asm auto bitand bitor bool break case catch char class compl concept const constexpr continue"
-    " decltype default delete do double else enum explicit export extern false float for friend goto if inline int long"
-    " main mutable namespace new noexcept not nullptr operator or private protected public register requires return"
-    " short signed sizeof static struct switch template this throw true try typedef typeid typename union unsigned using"
-    " virtual void volatile while xor nnet plain hls std dut work job numbers inputs".split()
-)
 _INPUT = "inputs"
 _TEMPLATES = Path(__file__).with_name("templates")
 
@@ -147,9 +139,9 @@ def write(
     Unsupported
         If the style cannot express it.
     """
-    config.check(network)
+    config = config.resolve(network)
     core = hardware(network)
-    top = f"{core.name}_top" if core.name in _RESERVED else core.name
+    top = f"{core.name}_top"  # so that no network's name is one that C++ keeps for itself
     names = _layer_names(core)
     with tempfile.TemporaryDirectory(prefix="xnorflow-") as scratch:
         graph, stored = _graph(core, config, names, top, scratch)
@@ -179,7 +171,7 @@ def _graph(
     from hls4ml.backends import get_backend
     from hls4ml.model.graph import ModelGraph
 
-    from hls import packed, stock  # noqa
+    from hls import packed, stock
 
     backend = get_backend(config.backend)
     if config.style == "packed":

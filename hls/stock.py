@@ -4,8 +4,8 @@ What the plain conversion gets wrong, and what is done here instead:
 
 - Its binary threshold compares ``>=`` whatever the direction. Only thresholds that point up are accepted: the network
   must be in canonical form (:mod:`bnn.canonical`).
-- It rounds thresholds and stores them in the accumulator's type, where those outside wrap. Here thresholds are integers,
-  clamped by the Network to one beyond the accumulator's range, and the type is wide enough for that.
+- It rounds thresholds and stores them in the accumulator's type, where those outside wrap. Here thresholds are
+  integers, clamped by the Network to one beyond the accumulator's range, and the type is wide enough for that.
 - One bit cannot be 0, so that zero padding becomes -1. Bipolar values that meet zero padding are two bits wide (-1, 0,
   +1): they come from hls4ml's ternary threshold with both its thresholds equal.
 - A one-bit unsigned type means bipolar to hls4ml's kernels, so integers always have two bits or more.
@@ -26,7 +26,9 @@ from hls.errors import Unsupported
 from hls.storage import Storage, bits, integer
 
 
-def layers(network: Network, config: HlsConfig, names: Mapping[str, str]) -> tuple[list[dict[str, Any]], dict[str, Storage]]:
+def layers(
+    network: Network, config: HlsConfig, names: Mapping[str, str]
+) -> tuple[list[dict[str, Any]], dict[str, Storage]]:
     """Return the layers of hls4ml's graph and how their results are stored.
 
     Parameters
@@ -209,13 +211,13 @@ def _conv2d(operation: Conv2d, network: Network, config: HlsConfig) -> dict[str,
     height, width, _ = network.signals[operation.inputs[0]].shape
     if any(operation.padding) and operation.pad_value == 1:
         raise Unsupported(
-            f"layer {operation.name}: hls4ml's layers pad with 0 (or with -1, in one bit), not with +1; use the packed"
-            " style"
+            f"layer {operation.name}: hls4ml's layers pad with 0 (or with -1, in one bit), not with +1;"
+            " use the packed style"
         )
     if config.io_type == "io_stream" and kernel_h == 1 and operation.stride[0] > 1:
         raise Unsupported(
-            f"layer {operation.name}: hls4ml's streaming convolution ignores the vertical stride of a kernel of one row;"
-            " use io_parallel or the packed style"
+            f"layer {operation.name}: hls4ml's streaming convolution ignores the vertical stride of a kernel of one"
+            " row; use io_parallel or the packed style"
         )
     return {
         "class_name": "Conv2D",
@@ -285,7 +287,9 @@ def _refuse_flattened(operation: Operation, network: Network, config: HlsConfig)
     """hls4ml's streams stay pixels when flattened, which its layers with one value per element do not expect."""
     source = network[operation.inputs[0]]
     if config.io_type == "io_stream" and isinstance(source, Flatten):
-        raise Unsupported(f"layer {operation.name}: hls4ml cannot stream it behind a flatten; use io_parallel or packed")
+        raise Unsupported(
+            f"layer {operation.name}: hls4ml cannot stream it behind a flatten; use io_parallel or packed"
+        )
 
 
 def _flatten(operation: Flatten, network: Network, config: HlsConfig) -> dict[str, Any]:
