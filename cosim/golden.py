@@ -34,7 +34,7 @@ class Golden:
         self.threads = threads or cores()
         self._pool = ThreadPoolExecutor(self.threads)
         self._network: Network | None = None
-        self._steps: dict[str, Callable[..., NDArray[Any]]] = {}
+        self._steps: dict[str, Callable[..., Any]] = {}
 
     def prepare(self, network: Network, folder: Path | None = None) -> None:
         """Pack the weights of `network`. Nothing is written to `folder`.
@@ -85,10 +85,10 @@ class Golden:
 
         def compute(start: int) -> None:
             tile = slice(start, start + size)
-            values: dict[str, NDArray[Any]] = {}
+            values: dict[str, packed.Value] = {}
             try:
                 for operation in network.operations:
-                    operands = [values[source] for source in operation.inputs] or [inputs[tile]]
+                    operands: list[Any] = [values[source] for source in operation.inputs] or [inputs[tile]]
                     values[operation.name] = self._steps[operation.name](*operands)
             except packed.OutOfRange:
                 raise _out_of_range(network, inputs[tile], start) from None

@@ -1,7 +1,8 @@
 """A Network as a sequence of steps on packed bits: the golden model's fold over the IR.
 
-Between steps a bipolar value is uint64, shape (vectors, words), one stream of bits along the flattened shape; any
-other is int32 (int64 where the range needs it), shape (vectors, *signal shape).
+Between steps a bipolar value is uint64, shape (vectors, words), one stream of bits along the flattened shape; a layer's
+sums are a :class:`cosim.sums.Sums`; any other value is int32 (int64 where the range needs it), shape (vectors, *signal
+shape).
 
 One sum serves all layers. An operand takes values ``low + step * u`` (bipolar: -1 + 2u; integers: low + u) and u is
 written in bit planes ``u = sum 2**k u_k``. For a weight of -1, 0 or +1, with P the number of +1 among a neuron's
@@ -36,9 +37,11 @@ from bnn.network import (
 from bnn.packing import pack_bits, words
 from cosim import popcount
 from cosim.engine import EngineUnavailable
+from cosim.sums import Layer, Sums
 
+Array = NDArray[Any]
 #: What flows between steps, for a tile of vectors.
-Value = NDArray[Any]
+Value = Array | Sums
 Step = Callable[..., Value]
 
 
@@ -76,8 +79,10 @@ def dtype(signal: Signal) -> type[np.signedinteger[Any]]:
     return np.int32 if fits else np.int64
 
 
-def integers(value: Value, signal: Signal) -> Value:
+def integers(value: Value, signal: Signal) -> Array:
     """Return a value as integers, shape (vectors, *signal shape): int8 of -1 and +1 if bipolar."""
+    if isinstance(value, Sums):
+        return value.integers()
     if not signal.bipolar:
         return value
     out = np.empty((len(value), math.prod(signal.shape)), np.int8)
@@ -90,12 +95,12 @@ def _input(operation: Input) -> Step:
     kind, size = dtype(signal), signal.size
     low, high = int(signal.low[0]), int(signal.high[0])
 
-    def convert(x: Value, to: type[np.signedinteger[Any]]) -> Value:
+    def convert(x: Array, to: type[np.signedinteger[Any]]) -> Array:
         if not (low <= x.min() and x.max() <= high):
             raise OutOfRange
         return x.astype(to)
 
-    def bits(x: Value) -> Value:
+    def bits(x: Array) -> Array:
         signs = x if x.dtype == np.int8 else convert(x, np.int8)
         out = np.empty((len(x), words(size)), np.uint64)
         if not popcount.pack_signs(signs.reshape(len(x), size), out):
@@ -105,14 +110,15 @@ def _input(operation: Input) -> Step:
     return bits if signal.bipolar else lambda x: convert(x, kind)
 
 
-def _planes(signal: Signal) -> tuple[int, Step]:
+def _planes(signal: Signal) -> tuple[int, Callable[[Value], Array]]:
     """Number of bit planes of a value, and what turns it into them: (vectors, planes, words), largest first."""
     if signal.bipolar:
-        return 1, lambda x: x[:, None]
+        return 1, lambda bits: bits[:, None]
     low, size = int(signal.low.min()), signal.size
     count = max(1, (int(signal.high.max()) - low).bit_length())
 
-    def split(x: Value) -> Value:
+    def split(value: Value) -> Array:
+        x = integers(value, signal)
         result = np.empty((len(x), count, words(size)), np.uint64)
         offset = x.reshape(len(x), size) - x.dtype.type(low)
         for first in range(0, count, 8):
@@ -124,39 +130,24 @@ def _planes(signal: Signal) -> tuple[int, Step]:
     return count, split
 
 
-def _sum(
-    weight: NDArray[np.int8],
-    operand: Signal,
-    signal: Signal,
-    extra: NDArray[np.int64],
-    kinds: NDArray[np.int64],
-) -> Step:
-    """Sums of a layer, from patches (vectors, positions, planes, words) to (vectors, *signal shape).
-
-    `weight` is (neurons, inputs), `extra` (kinds, neurons) is added to every sum, by the kind of the position.
-    """
+def _layer(
+    weight: NDArray[np.int8], operand: Signal, signal: Signal, extra: NDArray[np.int64], kinds: NDArray[np.int64]
+) -> Layer:
+    """Pack a layer of `weight` (neurons, inputs); `extra` (kinds, neurons) is added by kind of position."""
     planes, _ = _planes(operand)
-    step, low = 2 if operand.bipolar else 1, int(operand.low.min())
+    shift, low = int(operand.bipolar), int(operand.low.min())
     ones = np.count_nonzero(weight > 0, axis=1)
-    bias = extra + low * weight.sum(axis=1, dtype=np.int64) + step * (2**planes - 1) * ones
     blocked = popcount.block_weights(weight)
-    filled = np.zeros((len(bias), len(blocked) * popcount.NEURONS), dtype(signal))
-    filled[:, : len(weight)] = bias
-
-    def accumulate(patches: Value) -> Value:
-        out: Value = np.empty((len(patches) * len(kinds), filled.shape[1]), filled.dtype)
-        rows = patches.reshape(len(out), *patches.shape[2:])
-        popcount.accumulate(rows, blocked, filled, kinds, step - 1, out)
-        return np.ascontiguousarray(out[:, : len(weight)]).reshape(len(patches), *signal.shape)
-
-    return accumulate
+    bias = np.zeros((len(extra), len(blocked) * popcount.NEURONS), np.int64)
+    bias[:, : len(weight)] = extra + low * weight.sum(axis=1, dtype=np.int64) + ((2**planes - 1) * ones << shift)
+    return Layer(signal.shape, blocked, bias, kinds, shift, dtype(signal))
 
 
 def _dense(operation: Dense, x: Signal) -> Step:
     _, split = _planes(x)
     nothing = np.zeros((1, len(operation.weight)), np.int64)
-    accumulate = _sum(operation.weight, x, operation.infer(x), nothing, np.zeros(1, np.int64))
-    return lambda value: accumulate(split(value)[:, None])
+    layer = _layer(operation.weight, x, operation.infer(x), nothing, np.zeros(1, np.int64))
+    return lambda value: Sums(layer, split(value)[:, None])
 
 
 def _conv2d(operation: Conv2d, x: Signal) -> Step:
@@ -173,13 +164,13 @@ def _conv2d(operation: Conv2d, x: Signal) -> Step:
     outsides, kinds = np.unique(outside, axis=0, return_inverse=True)
     taps = operation.weight.sum(axis=3, dtype=np.int64).reshape(neurons, -1)
     extra = (operation.pad_value - int(x.low.min())) * (outsides.astype(np.int64) @ taps.T)
-    accumulate = _sum(operation.weight.reshape(neurons, -1), x, signal, extra, kinds.reshape(-1))
+    layer = _layer(operation.weight.reshape(neurons, -1), x, signal, extra, kinds.reshape(-1))
 
-    def step(value: Value) -> Value:
+    def step(value: Value) -> Sums:
         bits = split(value)
         patches = np.zeros((len(bits), len(kinds), planes, words(kernel_h * kernel_w * channels)), np.uint64)
         popcount.cut_patches(bits, x.shape, (kernel_h, kernel_w), operation.stride, (top, left), positions, patches)
-        return accumulate(patches)
+        return Sums(layer, patches)
 
     return step
 
@@ -189,15 +180,16 @@ def _max_pool2d(operation: MaxPool2d, x: Signal) -> Step:
     height, width = positions = signal.shape[:2]
     length = words(signal.size)
 
-    def bits(value: Value) -> Value:
+    def bits(value: Array) -> Array:
         out = np.zeros((len(value), length), np.uint64)
         popcount.pool(value, x.shape, operation.size, operation.stride, positions, out)
         return out
 
-    def numbers(value: Value) -> Value:
+    def numbers(value: Value) -> Array:
+        values = integers(value, x)
         (size_h, size_w), (stride_h, stride_w) = operation.size, operation.stride
         views = [
-            value[:, y : y + height * stride_h : stride_h, z : z + width * stride_w : stride_w][:, :height, :width]
+            values[:, y : y + height * stride_h : stride_h, z : z + width * stride_w : stride_w][:, :height, :width]
             for y in range(size_h)
             for z in range(size_w)
         ]
@@ -209,15 +201,16 @@ def _max_pool2d(operation: MaxPool2d, x: Signal) -> Step:
 def _threshold(operation: Threshold, x: Signal) -> Step:
     size, copies = x.size, x.size // x.channels
     down = operation.direction < 0
+    threshold = operation.threshold + down  # x <= t is the opposite of x >= t + 1
     kind = dtype(x)
-    # x <= t is the opposite of x >= t + 1
-    threshold = np.tile(operation.threshold + down, copies).astype(kind)
-    flip = pack_bits(np.tile(down, copies))
+    thresholds, flips = np.tile(threshold, copies).astype(kind), pack_bits(np.tile(down, copies))
 
-    def step(value: Value) -> Value:
+    def step(value: Value) -> Array:
+        if isinstance(value, Sums):
+            return value.at_least(threshold, down)
         numbers = integers(value, x).astype(kind, copy=False).reshape(len(value), size)
         out = np.empty((len(value), words(size)), np.uint64)
-        popcount.compare(numbers, threshold, flip, out)
+        popcount.compare(numbers, thresholds, flips, out)
         return out
 
     return step
@@ -225,7 +218,12 @@ def _threshold(operation: Threshold, x: Signal) -> Step:
 
 def _flatten(_: Flatten, x: Signal) -> Step:
     size = x.size
-    return lambda value: value if x.bipolar else value.reshape(len(value), size)
+
+    def numbers(value: Value) -> Array:
+        values = integers(value, x)
+        return values.reshape(len(values), size)
+
+    return (lambda bits: bits) if x.bipolar else numbers
 
 
 def _affine(operation: Affine, x: Signal) -> Step:

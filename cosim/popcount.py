@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from bnn.packing import WORD, pack_bits, words
 
 Words = NDArray[np.uint64]
+Octets = NDArray[np.uint8]
 Integers = NDArray[np.signedinteger[Any]]
 Shape = tuple[int, ...]
 
@@ -35,6 +36,7 @@ ROWS, NEURONS = 4, 4 * _LANES
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
 _VECTOR = ir.VectorType(_I64, _LANES)
+_VECTORS = range(0, NEURONS, _LANES)
 
 
 def block_weights(weight: NDArray[np.int8]) -> NDArray[np.uint64]:
@@ -76,71 +78,106 @@ def _to_word(builder: Any, comparison: str, first: Any, second: Any) -> Any:
     return builder.bitcast(builder.icmp_signed(comparison, first, second), _I64)
 
 
+def _vector_at(builder: Any, pointer: Any, offset: Any, vector: Any) -> Any:
+    """Pointer to a vector that starts at element `offset`."""
+    return builder.bitcast(builder.gep(pointer, [offset]), vector.as_pointer())
+
+
 def _splat(builder: Any, vector: Any, value: Any) -> Any:
     """A vector of equal elements."""
     single = builder.insert_element(ir.Constant(vector, ir.Undefined), value, _I32(0))
     return builder.shuffle_vector(single, single, ir.Constant(ir.VectorType(_I32, vector.count), [0] * vector.count))
 
 
+def _count(context: Any, builder: Any, kinds: Any, arguments: Any, block: Any, rows: Any) -> list[list[Any]]:
+    """``sum over planes and words of popcount((x ^ w) & m)`` for one tile, as vectors [row][8 neurons].
+
+    `kinds` and `arguments` are those of an intrinsic that takes patches and weights first.
+    """
+
+    def product(*terms: Any) -> Any:
+        return builder.mul(terms[0], product(*terms[1:])) if len(terms) > 1 else terms[0]
+
+    def load(pointer: Any, offset: int) -> Any:
+        return builder.load(_vector_at(builder, pointer, _I64(offset), _VECTOR), align=8)
+
+    patches, weight = (context.make_array(kinds[i])(context, builder, arguments[i]) for i in range(2))
+    _, planes, length = cgutils.unpack_tuple(builder, patches.shape)
+    starts = [builder.gep(patches.data, [product(row, planes, length)]) for row in rows]
+    first = builder.gep(weight.data, [product(block, length, _I64(2 * NEURONS))])
+    popcount = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(_VECTOR, [_VECTOR]), f"llvm.ctpop.v{_LANES}i64"
+    )
+    # Memory on the stack that LLVM promotes to registers.
+    counts = [[cgutils.alloca_once_value(builder, _VECTOR([0] * _LANES)) for _ in _VECTORS] for _ in rows]
+    with cgutils.for_range(builder, planes) as plane:
+        for count in itertools.chain(*counts):
+            builder.store(builder.shl(builder.load(count), _VECTOR([1] * _LANES)), count)
+        with cgutils.for_range(builder, length) as word:
+            here = builder.gep(first, [product(word.index, _I64(2 * NEURONS))])
+            signs, masks = ([load(here, part + lane) for lane in _VECTORS] for part in (0, NEURONS))
+            offset = builder.add(product(plane.index, length), word.index)
+            for start, row in zip(starts, counts, strict=True):
+                bits = _splat(builder, _VECTOR, builder.load(builder.gep(start, [offset])))
+                for sign, mask, count in zip(signs, masks, row, strict=True):
+                    differ = builder.and_(builder.xor(bits, sign), mask)
+                    builder.store(builder.add(builder.load(count), builder.call(popcount, [differ])), count)
+    return [[builder.load(count) for count in row] for row in counts]
+
+
 @_intrinsic
-def _tile(typing_context: Any, patches: Any, weight: Any, bias: Any, shift: Any, out: Any, at: Any) -> Any:
+def _sum_tile(typing_context: Any, patches: Any, weight: Any, bias: Any, shift: Any, out: Any, at: Any) -> Any:
     """Compute one tile of :func:`accumulate`; `at` is (block, rows of patches and out, rows of bias)."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        def array(number: int) -> Any:
-            return context.make_array(signature.args[number])(context, builder, arguments[number])
-
-        def product(*terms: Any) -> Any:
-            return builder.mul(terms[0], product(*terms[1:])) if len(terms) > 1 else terms[0]
-
-        def pointer(base: Any, vector: Any, offset: Any) -> Any:
-            return builder.bitcast(builder.gep(base, [offset]), vector.as_pointer())
-
-        x, w, offsets, sums = array(0), array(1), array(2), array(4)
         block, *numbers = cgutils.unpack_tuple(builder, arguments[5])
         rows, kinds = numbers[:ROWS], numbers[ROWS:]
-        _, planes, length = cgutils.unpack_tuple(builder, x.shape)
+        counts = _count(context, builder, signature.args, arguments, block, rows)
+        offsets, sums = (context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (2, 4))
         columns = cgutils.unpack_tuple(builder, sums.shape)[1]
-        starts = [builder.gep(x.data, [product(row, planes, length)]) for row in rows]
-        first = builder.gep(w.data, [product(block, length, _I64(2 * NEURONS))])
-        popcount = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(_VECTOR, [_VECTOR]), f"llvm.ctpop.v{_LANES}i64"
-        )
-
-        # Memory on the stack that LLVM promotes to registers.
-        vectors = range(0, NEURONS, _LANES)
-        counts = [[cgutils.alloca_once_value(builder, _VECTOR([0] * _LANES)) for _ in vectors] for _ in rows]
-        with cgutils.for_range(builder, planes) as plane:
-            for count in itertools.chain(*counts):
-                builder.store(builder.shl(builder.load(count), _VECTOR([1] * _LANES)), count)
-            with cgutils.for_range(builder, length) as word:
-                here = builder.gep(first, [product(word.index, _I64(2 * NEURONS))])
-                signs = [builder.load(pointer(here, _VECTOR, _I64(v)), align=8) for v in vectors]
-                masks = [builder.load(pointer(here, _VECTOR, _I64(NEURONS + v)), align=8) for v in vectors]
-                offset = builder.add(product(plane.index, length), word.index)
-                for start, row in zip(starts, counts, strict=True):
-                    bits = _splat(builder, _VECTOR, builder.load(builder.gep(start, [offset])))
-                    for sign, mask, count in zip(signs, masks, row, strict=True):
-                        differ = builder.and_(builder.xor(bits, sign), mask)
-                        builder.store(builder.add(builder.load(count), builder.call(popcount, [differ])), count)
-
-        element = context.get_data_type(signature.args[4].dtype)
-        result = ir.VectorType(element, _LANES)
+        element = context.get_data_type(out.dtype)
+        vector, align = ir.VectorType(element, _LANES), element.width // 8
         narrow = builder.trunc if element.width < _I64.width else lambda value, _: value
-        left = _splat(builder, result, narrow(arguments[3], element))
-        for r, row in enumerate(counts):
-            for v, count in zip(vectors, row, strict=True):
-                column = builder.add(product(block, _I64(NEURONS)), _I64(v))
-                bias_at, out_at = (
-                    pointer(base.data, result, builder.add(product(number, columns), column))
-                    for base, number in ((offsets, kinds[r]), (sums, rows[r]))
+        left = _splat(builder, vector, narrow(arguments[3], element))
+        for row, kind, line in zip(rows, kinds, counts, strict=True):
+            for lane, count in zip(_VECTORS, line, strict=True):
+                column = builder.add(builder.mul(block, _I64(NEURONS)), _I64(lane))
+                source, target = (
+                    _vector_at(builder, array.data, builder.add(builder.mul(number, columns), column), vector)
+                    for array, number in ((offsets, kind), (sums, row))
                 )
-                value = builder.shl(narrow(builder.load(count), result), left)
-                value = builder.sub(builder.load(bias_at, align=element.width // 8), value)
-                builder.store(value, out_at, align=element.width // 8)
+                value = builder.shl(narrow(count, vector), left)
+                builder.store(builder.sub(builder.load(source, align=align), value), target, align=align)
         return context.get_dummy_value()
 
     return types.void(patches, weight, bias, shift, out, at), generate
+
+
+@_intrinsic
+def _compare_tile(typing_context: Any, patches: Any, weight: Any, limit: Any, flip: Any, out: Any, at: Any) -> Any:
+    """Compute one tile of :func:`accumulate_compare`; `at` is (block, rows of patches and out, rows of limit)."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        block, *numbers = cgutils.unpack_tuple(builder, arguments[5])
+        rows, kinds = numbers[:ROWS], numbers[ROWS:]
+        counts = _count(context, builder, signature.args, arguments, block, rows)
+        limits, flips, octets = (
+            context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (2, 3, 4)
+        )
+        neurons, columns = (cgutils.unpack_tuple(builder, array.shape)[1] for array in (limits, octets))
+        for row, kind, line in zip(rows, kinds, counts, strict=True):
+            for lane, count in zip(_VECTORS, line, strict=True):
+                neuron = builder.add(builder.mul(block, _I64(NEURONS)), _I64(lane))
+                octet = builder.udiv(neuron, _I64(_LANES))
+                source = _vector_at(builder, limits.data, builder.add(builder.mul(kind, neurons), neuron), _VECTOR)
+                within = builder.icmp_signed("<=", count, builder.load(source, align=8))
+                value = builder.xor(
+                    builder.bitcast(within, ir.IntType(8)), builder.load(builder.gep(flips.data, [octet]))
+                )
+                builder.store(value, builder.gep(octets.data, [builder.add(builder.mul(row, columns), octet)]))
+        return context.get_dummy_value()
+
+    return types.void(patches, weight, limit, flip, out, at), generate
 
 
 @_intrinsic
@@ -178,6 +215,22 @@ def _at_least(typing_context: Any, values: Any, thresholds: Any, first: Any) -> 
 
 
 @njit(nogil=True, cache=True)
+def _rows(count: int, kinds: NDArray[np.int64], block: int, first: int) -> Any:
+    """What a tile is told: its block, its rows, and their kinds. Over the end it does the last row once more."""
+    a, b, c, d = first, min(first + 1, count - 1), min(first + 2, count - 1), min(first + 3, count - 1)
+    return block, a, b, c, d, kinds[a], kinds[b], kinds[c], kinds[d]
+
+
+@njit(nogil=True, cache=True)
+def _repeat(kinds: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Kinds of `count` rows from the kinds of the positions (np.tile without its divisions)."""
+    result = np.empty(count, np.int64)
+    for first in range(0, count, len(kinds)):
+        result[first : first + len(kinds)] = kinds
+    return result
+
+
+@njit(nogil=True, cache=True)
 def accumulate(
     patches: Words, weight: Words, bias: Integers, kinds: NDArray[np.int64], shift: int, out: Integers
 ) -> None:
@@ -196,15 +249,33 @@ def accumulate(
         Difference between neighbouring values, as a power of two: 1 for bipolar, 0 for integers.
     out : int32 or int64 array, shape (rows, blocks * NEURONS)
     """
-    end = len(patches) - 1
-    kind = np.empty(len(patches), np.int64)
-    for a in range(0, len(patches), len(kinds)):
-        kind[a : a + len(kinds)] = kinds
+    count = len(patches)
+    kinds = _repeat(kinds, count)
     for block in range(len(weight)):
-        for a in range(0, end + 1, ROWS):
-            b, c, d = min(a + 1, end), min(a + 2, end), min(a + 3, end)  # over the end: the last row once more
-            at = (block, a, b, c, d, kind[a], kind[b], kind[c], kind[d])
-            _tile(patches, weight, bias, shift, out, at)
+        for first in range(0, count, ROWS):
+            _sum_tile(patches, weight, bias, shift, out, _rows(count, kinds, block, first))
+
+
+@njit(nogil=True, cache=True)
+def accumulate_compare(
+    patches: Words, weight: Words, limit: NDArray[np.int64], kinds: NDArray[np.int64], flip: Octets, out: Octets
+) -> None:
+    """``out = (count <= limit) ^ flip`` as bits: :func:`accumulate` and threshold without the sums in between.
+
+    Parameters
+    ----------
+    patches, weight, kinds
+        See :func:`accumulate`.
+    limit : int64 array, shape (kinds, blocks * NEURONS)
+    flip : uint8 array, shape (blocks * NEURONS / 8,)
+        8 neurons' bits in each octet.
+    out : uint8 array, shape (rows, octets), octets >= blocks * NEURONS / 8
+    """
+    count = len(patches)
+    kinds = _repeat(kinds, count)
+    for block in range(len(weight)):
+        for first in range(0, count, ROWS):
+            _compare_tile(patches, weight, limit, flip, out, _rows(count, kinds, block, first))
 
 
 @njit(nogil=True, cache=True)
@@ -235,7 +306,7 @@ def pack_signs(values: NDArray[np.int8], out: Words) -> bool:
 
 
 @njit(nogil=True, cache=True)
-def pack_planes(octets: NDArray[np.uint8], planes: int, out: Words) -> None:
+def pack_planes(octets: Octets, planes: int, out: Words) -> None:
     """Pack bits ``planes - 1`` down to 0 of octets as bit planes.
 
     Parameters
@@ -349,6 +420,21 @@ def cut_patches(
                 target = ((row - top) * kernel[1] + first - left) * channels
                 for plane in range(bits.shape[1]):
                     _or_bits(bits[image, plane], start, count, out[image, position, plane], target)
+
+
+@njit(nogil=True, cache=True)
+def join(bits: Words, channels: int, out: Words) -> None:
+    """Join positions, each of which begins a new word, to one stream.
+
+    Parameters
+    ----------
+    bits : uint64 array, shape (images, positions, ceil(channels / 64))
+    channels : int
+    out : uint64 array of zeros, shape (images, ceil(positions * channels / 64))
+    """
+    for image in range(bits.shape[0]):
+        for position in range(bits.shape[1]):
+            _or_bits(bits[image, position], 0, channels, out[image], position * channels)
 
 
 @njit(nogil=True, cache=True)

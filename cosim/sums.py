@@ -1,0 +1,79 @@
+"""A binary layer's weights, and its sums for given patches: as integers, or compared to thresholds at once."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnn.packing import WORD, words
+from cosim import popcount
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """Weights of a layer, and what turns its counts of differing bits into sums.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape of the result, channels last.
+    weight : uint64 array
+        See :func:`cosim.popcount.block_weights`.
+    bias : int64 array, shape (kinds, weight's neurons)
+        ``sum = bias - (count << shift)``; neurons that only fill up a block have a bias of 0.
+    kinds : int64 array, shape (positions,)
+        Which bias a position takes.
+    shift : int
+        1 for a bipolar operand, else 0.
+    dtype : type
+        Of the sums.
+    """
+
+    shape: tuple[int, ...]
+    weight: NDArray[np.uint64]
+    bias: NDArray[np.int64]
+    kinds: NDArray[np.int64]
+    shift: int
+    dtype: type[np.signedinteger[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """A layer's sums, not computed yet: a threshold needs no more than their bits.
+
+    Attributes
+    ----------
+    layer : Layer
+    patches : uint64 array, shape (vectors, positions, planes, words)
+    """
+
+    layer: Layer
+    patches: NDArray[np.uint64]
+
+    def _rows(self) -> NDArray[np.uint64]:
+        return self.patches.reshape(-1, *self.patches.shape[2:])
+
+    def integers(self) -> NDArray[np.signedinteger[Any]]:
+        """Return the sums, shape (vectors, *layer.shape)."""
+        layer, rows = self.layer, self._rows()
+        out: NDArray[Any] = np.empty((len(rows), layer.bias.shape[1]), layer.dtype)
+        popcount.accumulate(rows, layer.weight, layer.bias.astype(layer.dtype), layer.kinds, layer.shift, out)
+        return np.ascontiguousarray(out[:, : layer.shape[-1]]).reshape(len(self.patches), *layer.shape)
+
+    def at_least(self, threshold: NDArray[np.int64], flip: NDArray[np.bool_]) -> NDArray[np.uint64]:
+        """Return bits ``(sum >= threshold) ^ flip``, both by channel, as one stream per vector."""
+        layer, rows, channels = self.layer, self._rows(), self.layer.shape[-1]
+        limit = np.full(layer.bias.shape, -1)  # no count is that small: bits that fill up a block stay 0
+        limit[:, :channels] = (layer.bias[:, :channels] - threshold) >> layer.shift
+        flips = np.zeros(layer.bias.shape[1], np.bool_)
+        flips[:channels] = flip
+        out = np.zeros((len(rows), words(channels)), np.uint64)
+        octets = np.packbits(flips, bitorder="little")
+        popcount.accumulate_compare(rows, layer.weight, limit, layer.kinds, octets, out.view(np.uint8))
+        bits = out.reshape(*self.patches.shape[:2], -1)
+        if len(layer.kinds) == 1 or channels % WORD == 0:
+            return bits.reshape(len(bits), -1)
+        joined = np.zeros((len(bits), words(len(layer.kinds) * channels)), np.uint64)
+        popcount.join(bits, channels, joined)
+        return joined
