@@ -48,6 +48,20 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path, dat
     assert trained.metadata["test"]["accuracy"] > 0.7  # it learns: chance is 0.1
 
 
+def test_every_epoch_and_every_seed_draws_anew(tmp_path, dataset, monkeypatch):
+    drawn = {}  # the order of a run's images in each of its epochs
+
+    def batches(count, size, generator):
+        order = torch.randperm(count, generator=generator)
+        drawn.setdefault(generator.initial_seed(), order.tolist())
+        return order[: 2 * size].split(size)
+
+    monkeypatch.setattr(training, "_batches", batches)
+    train(tmp_path, dataset, "a", seed=0)
+    train(tmp_path, dataset, "b", seed=1)
+    assert len({tuple(order) for order in drawn.values()}) == 4
+
+
 def test_an_interrupted_run_resumes_to_the_same_bits(tmp_path, dataset, monkeypatch):
     _, whole = train(tmp_path, dataset, "whole", epochs=3)
 
