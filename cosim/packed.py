@@ -14,6 +14,7 @@ Padding is cut out as u = 0, which stands for `low`; what the model pads with in
 summed over the places outside, is added to the bias of the positions that see it.
 """
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -203,11 +204,12 @@ def _threshold(operation: Threshold, x: Signal) -> Step:
     down = operation.direction < 0
     threshold = operation.threshold + down  # x <= t is the opposite of x >= t + 1
     kind = dtype(x)
+    comparison = functools.cache(lambda layer: layer.comparison(threshold, down))
     thresholds, flips = np.tile(threshold, copies).astype(kind), pack_bits(np.tile(down, copies))
 
     def step(value: Value) -> Array:
         if isinstance(value, Sums):
-            return value.at_least(threshold, down)
+            return value.compare(comparison(value.layer))
         numbers = integers(value, x).astype(kind, copy=False).reshape(len(value), size)
         out = np.empty((len(value), words(size)), np.uint64)
         popcount.compare(numbers, thresholds, flips, out)

@@ -291,15 +291,16 @@ def pack_signs(values: NDArray[np.int8], out: Words) -> bool:
     whole = count // WORD
     valid = ~np.uint64(0)
     for row in range(rows):
+        line = values[row]
         for word in range(whole):
-            plus = _equal(values[row], word * WORD, np.int8(1))
-            valid &= plus | _equal(values[row], word * WORD, np.int8(-1))
+            plus = _equal(line, word * WORD, np.int8(1))
+            valid &= plus | _equal(line, word * WORD, np.int8(-1))
             out[row, word] = plus
         if whole < out.shape[1]:
             rest = np.uint64(0)
             for i in range(whole * WORD, count):
-                rest |= np.uint64(values[row, i] == 1) << np.uint64(i % WORD)
-                if abs(values[row, i]) != 1:
+                rest |= np.uint64(line[i] == 1) << np.uint64(i % WORD)
+                if abs(line[i]) != 1:
                     valid = np.uint64(0)
             out[row, whole] = rest
     return valid == ~np.uint64(0)
@@ -318,14 +319,15 @@ def pack_planes(octets: Octets, planes: int, out: Words) -> None:
     rows, count = octets.shape
     whole = count // WORD
     for row in range(rows):
+        line = octets[row]
         for plane in range(planes):
             bit = np.uint8(1 << (planes - 1 - plane))
             for word in range(whole):
-                out[row, plane, word] = _have_bit(octets[row], word * WORD, bit)
+                out[row, plane, word] = _have_bit(line, word * WORD, bit)
             if whole < out.shape[2]:
                 rest = np.uint64(0)
                 for i in range(whole * WORD, count):
-                    rest |= np.uint64((octets[row, i] & bit) != 0) << np.uint64(i % WORD)
+                    rest |= np.uint64((line[i] & bit) != 0) << np.uint64(i % WORD)
                 out[row, plane, whole] = rest
 
 
@@ -343,12 +345,13 @@ def compare(values: Integers, threshold: Integers, flip: Words, out: Words) -> N
     rows, count = values.shape
     whole = count // WORD
     for row in range(rows):
+        line = values[row]
         for word in range(whole):
-            out[row, word] = _at_least(values[row], threshold, word * WORD) ^ flip[word]
+            out[row, word] = _at_least(line, threshold, word * WORD) ^ flip[word]
         if whole < len(flip):
             rest = np.uint64(0)
             for i in range(whole * WORD, count):
-                rest |= np.uint64(values[row, i] >= threshold[i]) << np.uint64(i % WORD)
+                rest |= np.uint64(line[i] >= threshold[i]) << np.uint64(i % WORD)
             out[row, whole] = rest ^ flip[whole]
 
 
@@ -409,17 +412,20 @@ def cut_patches(
     out : uint64 array of zeros, shape (images, positions, planes, patch words)
     """
     height, width, channels = shape
-    for image in range(bits.shape[0]):
+    images, planes, length = bits.shape
+    source, target, patch = bits.reshape(-1), out.reshape(-1), out.shape[3] * WORD
+    for image in range(images):
         for position in range(out.shape[1]):
             top = position // positions[1] * stride[0] - corner[0]
             left = position % positions[1] * stride[1] - corner[1]
             first = max(left, 0)
             count = (min(left + kernel[1], width) - first) * channels
             for row in range(max(top, 0), min(top + kernel[0], height)):
-                start = (row * width + first) * channels
-                target = ((row - top) * kernel[1] + first - left) * channels
-                for plane in range(bits.shape[1]):
-                    _or_bits(bits[image, plane], start, count, out[image, position, plane], target)
+                start = image * planes * length * WORD + (row * width + first) * channels
+                end = (image * out.shape[1] + position) * planes * patch
+                end += ((row - top) * kernel[1] + first - left) * channels
+                for plane in range(planes):
+                    _or_bits(source, start + plane * length * WORD, count, target, end + plane * patch)
 
 
 @njit(nogil=True, cache=True)
@@ -432,9 +438,12 @@ def join(bits: Words, channels: int, out: Words) -> None:
     channels : int
     out : uint64 array of zeros, shape (images, ceil(positions * channels / 64))
     """
-    for image in range(bits.shape[0]):
-        for position in range(bits.shape[1]):
-            _or_bits(bits[image, position], 0, channels, out[image], position * channels)
+    images, positions, length = bits.shape
+    for image in range(images):
+        for position in range(positions):
+            start = (image * positions + position) * length * WORD
+            end = image * out.shape[1] * WORD + position * channels
+            _or_bits(bits.reshape(-1), start, channels, out.reshape(-1), end)
 
 
 @njit(nogil=True, cache=True)
@@ -453,10 +462,12 @@ def pool(bits: Words, shape: Shape, size: Shape, stride: Shape, positions: Shape
     out : uint64 array of zeros, shape (images, result words)
     """
     _, width, channels = shape
+    source, target = bits.reshape(-1), out.reshape(-1)
     for image in range(bits.shape[0]):
         for row in range(positions[0]):
             for column in range(positions[1]):
-                target = (row * positions[1] + column) * channels
+                end = image * out.shape[1] * WORD + (row * positions[1] + column) * channels
                 for y in range(row * stride[0], row * stride[0] + size[0]):
                     for x in range(column * stride[1], column * stride[1] + size[1]):
-                        _or_bits(bits[image], (y * width + x) * channels, channels, out[image], target)
+                        start = image * bits.shape[1] * WORD + (y * width + x) * channels
+                        _or_bits(source, start, channels, target, end)

@@ -37,6 +37,29 @@ class Layer:
     shift: int
     dtype: type[np.signedinteger[Any]]
 
+    def comparison(self, threshold: NDArray[np.int64], flip: NDArray[np.bool_]) -> "Comparison":
+        """Prepare ``(sum >= threshold) ^ flip``, both by channel."""
+        channels = self.shape[-1]
+        limit = np.full(self.bias.shape, -1)  # no count is that small: bits that fill up a block stay 0
+        limit[:, :channels] = (self.bias[:, :channels] - threshold) >> self.shift
+        flips = np.zeros(self.bias.shape[1], np.bool_)
+        flips[:channels] = flip
+        return Comparison(limit, np.packbits(flips, bitorder="little"))
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Thresholds of a layer's sums: a bit is ``(count <= limit) ^ flip``.
+
+    Attributes
+    ----------
+    limit : int64 array, shape (kinds, the weight's neurons)
+    flip : uint8 array, shape (the weight's neurons / 8,)
+    """
+
+    limit: NDArray[np.int64]
+    flip: NDArray[np.uint8]
+
 
 @dataclass(frozen=True, eq=False)
 class Sums:
@@ -61,16 +84,13 @@ class Sums:
         popcount.accumulate(rows, layer.weight, layer.bias.astype(layer.dtype), layer.kinds, layer.shift, out)
         return np.ascontiguousarray(out[:, : layer.shape[-1]]).reshape(len(self.patches), *layer.shape)
 
-    def at_least(self, threshold: NDArray[np.int64], flip: NDArray[np.bool_]) -> NDArray[np.uint64]:
-        """Return bits ``(sum >= threshold) ^ flip``, both by channel, as one stream per vector."""
+    def compare(self, comparison: Comparison) -> NDArray[np.uint64]:
+        """Return the bits of a comparison that was made for the layer, as one stream per vector."""
         layer, rows, channels = self.layer, self._rows(), self.layer.shape[-1]
-        limit = np.full(layer.bias.shape, -1)  # no count is that small: bits that fill up a block stay 0
-        limit[:, :channels] = (layer.bias[:, :channels] - threshold) >> layer.shift
-        flips = np.zeros(layer.bias.shape[1], np.bool_)
-        flips[:channels] = flip
         out = np.zeros((len(rows), words(channels)), np.uint64)
-        octets = np.packbits(flips, bitorder="little")
-        popcount.accumulate_compare(rows, layer.weight, limit, layer.kinds, octets, out.view(np.uint8))
+        popcount.accumulate_compare(
+            rows, layer.weight, comparison.limit, layer.kinds, comparison.flip, out.view(np.uint8)
+        )
         bits = out.reshape(*self.patches.shape[:2], -1)
         if len(layer.kinds) == 1 or channels % WORD == 0:
             return bits.reshape(len(bits), -1)
