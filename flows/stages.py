@@ -42,7 +42,14 @@ def steps() -> list[Step]:
         *(_build_step(kind) for kind in ENGINES if kind.builds),
         *(_run_step(kind) for kind in ENGINES if kind.builds),
         Step("compare", "compare", _compare_basis, _compare, ("bnn", "cosim", "flows/mismatch.py"), ("numpy",)),
-        Step("report", "report", _report_basis, _report, ("flows", "reports/*.*", "reports/templates"), _REPORT_TOOLS),
+        Step(
+            "report",
+            "report",
+            _report_basis,
+            _report,
+            ("bnn", "models/*.py", "flows", "reports/*.*", "reports/templates"),
+            _REPORT_TOOLS,
+        ),
     ]
 
 
@@ -221,10 +228,10 @@ def _classes(results: Mapping[str, IntArray], output: str) -> IntArray:
 
 
 def _timed_run(engine: "Engine", inputs: IntArray, advance: Advance) -> tuple[dict[str, IntArray], float]:
-    """Run all inputs, in parts of about half a second, and return the results and the seconds that the runs took."""
+    """Run all inputs, in parts that show progress, and return the results and the seconds that the runs took."""
     engine.run(inputs[:1])  # what a first run does once (loading, compiling) is not the engine's speed
     parts: list[Mapping[str, IntArray]] = []
-    done, size, seconds = 0, 16, 0.0
+    done, size, seconds = 0, 32, 0.0
     while done < len(inputs):
         advance(done, len(inputs))
         start = time.perf_counter()
@@ -232,7 +239,7 @@ def _timed_run(engine: "Engine", inputs: IntArray, advance: Advance) -> tuple[di
         taken = time.perf_counter() - start
         seconds += taken
         done += size
-        size = int(np.clip(size * 0.5 / max(taken, 1e-6), size, 8 * size)) if taken < 0.5 else max(1, size // 2)
+        size = size * 4 if taken < 0.5 else size
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, seconds
 
 

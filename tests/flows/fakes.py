@@ -75,7 +75,9 @@ def kinds(faults=None, log=None):
     return (
         EngineKind("plain", "runs at once", False, "plain", make("plain", Fake), ("flows/engines.py",), ("numpy",)),
         *(
-            EngineKind(name, "is built", True, "csim", make(name), ("flows/engines.py",), ("numpy",), takes_vectors=True)
+            EngineKind(
+                name, "is built", True, "csim", make(name), ("flows/engines.py",), ("numpy",), takes_vectors=True
+            )
             for name in ("first", "second")
         ),
     )

@@ -309,7 +309,8 @@ def test_a_flow_killed_at_any_file_operation_leaves_nothing_that_the_next_mistak
 def test_two_flows_at_once_on_one_model_do_the_work_once(place):
     place.folder.joinpath("both").mkdir()
     both = [
-        command(place.folder / "both", "run", str(place.model), "--vectors", vectors) for vectors in ("300", "300", "200")
+        command(place.folder / "both", "run", str(place.model), "--vectors", vectors)
+        for vectors in ("300", "300", "200")
     ]
     outputs = [process.communicate(timeout=120)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0, 0], outputs

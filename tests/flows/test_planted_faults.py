@@ -1,0 +1,88 @@
+"""Faults planted into the generated hls4ml projects: the flow must fail each time, at the right layer and channel."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import hls.project
+from bnn import io
+from bnn.canonical import canonicalise
+from bnn.network import Network
+from flows import run, subject
+from tests.flows.fakes import network
+
+pytestmark = pytest.mark.slow
+
+CHANNEL = 4  # of dense1 and threshold1; its direction is -1 in the file, as a negative gamma makes it
+
+
+def with_operation(network, changed):
+    operations = [changed if operation.name == changed.name else operation for operation in network.operations]
+    return Network(network.name, tuple(operations))
+
+
+def wrong_weight_bit(network):
+    weight = network["dense1"].weight.copy()
+    weight[CHANNEL, 7] *= -1
+    return with_operation(network, replace(network["dense1"], weight=weight))
+
+
+def threshold_off_by_one(network):
+    threshold = network["threshold1"].threshold.copy()
+    # The next value at which the comparison decides otherwise: sums of an even number of bipolar terms are even.
+    threshold[CHANNEL] += 2 if threshold[CHANNEL] <= 0 else -2
+    return with_operation(network, replace(network["threshold1"], threshold=threshold))
+
+
+def channel_left_unflipped(network):
+    """The weights as the model has them, but the comparison turned: what hls4ml's own conversion does."""
+    weight = network["dense1"].weight.copy()
+    weight[CHANNEL] *= -1
+    return with_operation(network, replace(network["dense1"], weight=weight))
+
+
+@pytest.mark.parametrize(
+    ("fault", "layer"),
+    [
+        (None, None),
+        (wrong_weight_bit, "dense1"),
+        (threshold_off_by_one, "threshold1"),
+        (channel_left_unflipped, "dense1"),
+    ],
+)
+def test_a_fault_in_the_generated_project_is_found_where_it_is(tmp_path, monkeypatch, fault, layer):
+    assert network()["threshold1"].direction[CHANNEL] == -1
+    io.save(network(), tmp_path / "small.safetensors")
+    written = hls.project.write
+
+    def write(given, *arguments, **options):
+        assert given == replace(canonicalise(network()), name="small")
+        return written(fault(given) if fault else given, *arguments, **options)
+
+    monkeypatch.setattr(hls.project, "write", write)
+    outcome = run.run(
+        subject.find(str(tmp_path / "small.safetensors")),
+        Console(quiet=True),
+        vectors=200,
+        build=tmp_path / "build",
+        reports=tmp_path / "reports",
+    )
+    report = json.loads((outcome.report / "report.json").read_text())
+    assert report["verdict"] == outcome.verdict == ("fail" if fault else "pass")
+    assert report["engines"]["pytorch"]["status"] == "skipped"
+    for name in ("hls4ml_stock", "hls4ml_packed"):
+        engine = report["engines"][name]
+        if not fault:
+            assert (engine["status"], engine["vectors"], engine["mismatches"]) == ("pass", 200, 0)
+            continue
+        assert engine["status"] == "fail"
+        assert 0 < engine["mismatches"] <= 200
+        first = engine["first_mismatch"]
+        assert (first["layer"], first["channel"]) == (layer, CHANNEL)
+        assert first["expected"] != first["got"]
+        with np.load(outcome.report / first["replay"]) as replay:
+            position = replay["vectors"].tolist().index(first["vector"])
+            assert replay[f"got.{layer}"][position, CHANNEL] == first["got"]

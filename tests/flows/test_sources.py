@@ -1,0 +1,66 @@
+"""A step's key must know all the code that makes its result: everything that its modules import, at any depth."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from flows.cache import PROJECT
+from flows.flow import _FLOW
+from flows.stages import steps
+
+PACKAGES = ("bnn", "models", "hls", "cosim", "reports", "flows")
+
+# What each step's own code imports when it runs.
+ENTRY = {
+    "load": ["models.data", "models.zoo", "bnn.io"],
+    "fold": ["bnn.io", "bnn.canonical", "bnn.frontends.torch", "models.checkpoint", "models.zoo", "reports.measures"],
+    "golden": ["cosim.golden"],
+    "pytorch": ["cosim.pytorch", "models.checkpoint"],
+    "project hls4ml_stock": ["cosim.csim"],
+    "project hls4ml_packed": ["cosim.csim"],
+    "csim hls4ml_stock": ["cosim.csim"],
+    "csim hls4ml_packed": ["cosim.csim"],
+    "compare": ["cosim.compare", "cosim.golden", "flows.mismatch"],
+    "report": ["flows.document", "reports.render"],
+}
+# Imported by a step's code, but no part of what makes its result: the flow itself, and the cache.
+MACHINERY = {"flows/__init__.py", "flows/cache.py", "flows/subject.py", "flows/flow.py", "flows/engines.py"}
+
+
+def imported(path: Path) -> set[Path]:
+    """Files of the project that a file imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    files = set()
+    for name in names:
+        if name.split(".")[0] in PACKAGES:
+            place = PROJECT / name.replace(".", "/")
+            files |= {file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()}
+    return files
+
+
+def closure(modules: list[str]) -> set[str]:
+    waiting = [PROJECT / (module.replace(".", "/") + ".py") for module in modules]
+    seen: set[Path] = set()
+    while waiting:
+        path = waiting.pop()
+        if path not in seen:
+            seen.add(path)
+            waiting += imported(path) if str(path.relative_to(PROJECT)) not in MACHINERY else []
+    return {str(path.relative_to(PROJECT)) for path in seen}
+
+
+def covered(sources: tuple[str, ...]) -> set[str]:
+    found = [path for source in sources for path in PROJECT.glob(source)]
+    files = {file for path in found for file in ([path] if path.is_file() else path.rglob("*.py"))}
+    return {str(file.relative_to(PROJECT)) for file in files}
+
+
+@pytest.mark.parametrize("step", steps(), ids=lambda step: step.name)
+def test_every_imported_file_is_among_the_sources(step):
+    assert closure(ENTRY[step.name]) - covered((*_FLOW, *step.sources)) - MACHINERY == set()
