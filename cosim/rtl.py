@@ -1,0 +1,204 @@
+"""What the RTL engines share: the view of a project that they need, and the cycles that they measure.
+
+Cycles are rising edges of the clock. A frame's latency counts from the edge at which its first beat is taken to the
+edge at which its last result beat is (a single register between the two: 1); its interval counts from the last result
+beat of the frame before to its own. Both are measured with all frames back to back and a sink that is always ready.
+"""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnn.network import Conv2d, Dense, Network
+from cosim.engine import EngineUnavailable, Results
+from hls.errors import Unsupported
+
+#: Words of hardware; the last axis is the bytes of a word, the lowest first, ``ceil(width / 8)`` of them.
+Bytes = NDArray[np.uint8]
+
+
+class Probe(Protocol):
+    """Where a layer's results can be watched.
+
+    Attributes
+    ----------
+    stream : str
+        Prefix of the top module's wires ``<stream>_data``, ``<stream>_valid`` and ``<stream>_ready``.
+    vectors : int
+        Per frame.
+    """
+
+    @property
+    def stream(self) -> str: ...
+    @property
+    def vectors(self) -> int: ...
+
+    def unpack(self, words: Bytes) -> NDArray[np.int64]:
+        """Return the results, shape (frames, *signal shape), from vectors, shape (frames * vectors, bytes)."""
+
+
+class Project(Protocol):
+    """Verilog whose top module takes and gives frames over AXI4-Stream, and how values lie in their beats.
+
+    The module has the ports ``aclk``, ``aresetn``, and ``tdata``, ``tvalid``, ``tready`` and ``tlast`` of ``s_axis_``
+    and ``m_axis_``. Any RTL that keeps to that can be simulated, whoever wrote it.
+
+    Attributes
+    ----------
+    folder : Path
+        Holds nothing but the project's files; the simulator's working directory.
+    top : str
+        Name of the top module.
+    sources : tuple of Path
+        Verilog files.
+    in_width, out_width : int
+        Bits of ``s_axis_tdata`` and ``m_axis_tdata``.
+    in_beats, out_beats : int
+        Beats of a frame.
+    probes : mapping of layer name to Probe
+        The layers that can be watched inside.
+    """
+
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def top(self) -> str: ...
+    @property
+    def sources(self) -> tuple[Path, ...]: ...
+    @property
+    def in_width(self) -> int: ...
+    @property
+    def in_beats(self) -> int: ...
+    @property
+    def out_width(self) -> int: ...
+    @property
+    def out_beats(self) -> int: ...
+    @property
+    def probes(self) -> Mapping[str, Probe]: ...
+
+    def pack(self, inputs: NDArray[np.integer]) -> Bytes:
+        """Return the beats, shape (frames, in_beats, bytes), of inputs, shape (frames, *input shape)."""
+
+    def unpack(self, beats: Bytes) -> Results:
+        """Return the results of beats, shape (frames, out_beats, bytes)."""
+
+
+#: Writes the RTL of a Network into a folder.
+Generate = Callable[[Network, Path], Project]
+
+
+def generate(write: Generate, network: Network, folder: Path) -> Project:
+    """Write a project.
+
+    Raises
+    ------
+    EngineUnavailable
+        If the generator has no RTL for the network.
+    """
+    try:
+        return write(network, folder)
+    except Unsupported as error:
+        raise EngineUnavailable(str(error)) from None
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Clock cycles over all measured frames."""
+
+    minimum: int
+    median: float
+    maximum: int
+
+    @classmethod
+    def of(cls, cycles: NDArray[np.integer]) -> "Spread | None":
+        """Return the spread of `cycles`, or None if there are none."""
+        return cls(int(cycles.min()), float(np.median(cycles)), int(cycles.max())) if cycles.size else None
+
+
+@dataclass(frozen=True, eq=False)
+class Timing:
+    """When frames went in and came out, in a pass without stalls.
+
+    Attributes
+    ----------
+    first_in, last_out : int64 array, shape (frames,)
+        Clock cycle at which the first beat was taken, and at which the last result beat was; counted from the
+        first beat of the first frame.
+    """
+
+    first_in: NDArray[np.int64]
+    last_out: NDArray[np.int64]
+
+    @property
+    def latency(self) -> Spread | None:
+        """Cycles from a frame's first beat in to its last beat out."""
+        return Spread.of(self.last_out - self.first_in)
+
+    @property
+    def interval(self) -> Spread | None:
+        """Cycles between successive frames' last beats out; None for a single frame."""
+        return Spread.of(np.diff(self.last_out))
+
+
+def patience(network: Network) -> int:
+    """Return the clock cycles after which a frame that has not come out is not going to.
+
+    No architecture is slower than one product per cycle, layer after layer, and some cycles per value for ports that
+    pause now and then; twice that.
+    """
+    signals = network.signals.values()
+    products = sum(
+        network.signals[operation.name].size * operation.weight[0].size
+        for operation in network.operations
+        if isinstance(operation, Dense | Conv2d)
+    )
+    return 1000 + 2 * products + 16 * sum(signal.size for signal in signals)
+
+
+def content_key(project: Project, *more: str) -> str:
+    """Return a name for what a build is made of: the project's files, and `more`."""
+    sha = hashlib.sha256()
+    for path in sorted(project.folder.rglob("*")):
+        if path.is_file():
+            sha.update(f"{path.relative_to(project.folder)}\0{path.stat().st_size}\0".encode() + path.read_bytes())
+    for text in (project.top, *more):
+        sha.update(text.encode() + b"\0")
+    return sha.hexdigest()[:16]
+
+
+@contextmanager
+def scratch(parent: Path) -> Iterator[Path]:
+    """Give a new folder inside `parent`; it is removed in the end, whatever happens."""
+    parent.mkdir(parents=True, exist_ok=True)
+    private = Path(tempfile.mkdtemp(prefix="tmp_", dir=parent))
+    try:
+        yield private
+    finally:
+        shutil.rmtree(private, ignore_errors=True)
+
+
+def build_once(folder: Path, build: Callable[[Path], None]) -> None:
+    """Make `folder` by calling `build` with a private folder that is then renamed; do nothing if it is there already."""
+    if folder.is_dir():
+        return
+    with scratch(folder.parent) as private:
+        build(private)
+        try:
+            os.rename(private, folder)
+        except OSError:
+            if not folder.is_dir():  # else another process has built the same meanwhile
+                raise
+
+
+def excerpt(log: str, lines: int = 12) -> str:
+    """Return the end of a tool's output, for an error message."""
+    return "\n".join(log.strip().splitlines()[-lines:])

