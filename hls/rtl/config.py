@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from bnn.errors import UserError
 from bnn.network import Conv2d, Dense, Network
@@ -32,15 +33,20 @@ class Unrolled:
     Attributes
     ----------
     levels_per_stage : int
-        Logic levels (adders) between two pipeline registers, 1 or more.
+        Adders in a row between two pipeline registers, 1 or more.
+    effort : {"fast", "high"}
+        How long to look for sums that neurons can share.
     """
 
-    levels_per_stage: int = 4
+    levels_per_stage: int = 3
+    effort: Literal["fast", "high"] = "fast"
 
     def __post_init__(self) -> None:
         value = self.levels_per_stage
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise UserError(f"rtl: levels_per_stage must be a whole number of 1 or more, got {value!r}")
+        if self.effort not in ("fast", "high"):
+            raise UserError(f"rtl: effort must be fast or high, got {self.effort!r}")
 
 
 @dataclass(frozen=True)

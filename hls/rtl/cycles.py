@@ -6,12 +6,13 @@ common one. That takes one look at each vector: the cycle in which it moves is t
 the next unit, on its own clock, is due to accept.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from hls.rtl.lowering import Pipeline
-from hls.rtl.units import Step
+from hls.rtl.units import Fifo, Step, Unit
 
 #: Takes the first cycle in which a vector is offered; returns the cycle in which it is accepted.
 Offer = Callable[[int], int]
@@ -72,8 +73,8 @@ def cycles(pipeline: Pipeline, frames: int = 8) -> CycleModel:
     frames : int
         How many frames to follow, 2 or more; the interval is the distance between the last two.
     """
-    units = [*pipeline.units, *([pipeline.scatter] if pipeline.scatter else [])]
-    per_frame = units[-1].result.vectors if pipeline.scatter else pipeline.result.vectors
+    units = _units(pipeline)
+    per_frame = pipeline.scatter.result.vectors if pipeline.scatter else pipeline.result.vectors
     left: list[int] = []
 
     def sink(cycle: int) -> int:
@@ -82,7 +83,7 @@ def cycles(pipeline: Pipeline, frames: int = 8) -> CycleModel:
 
     offer: Offer = sink
     for unit in reversed(units):
-        offer = _Clock(unit.steps, offer).offer
+        offer = _clock(unit, offer).offer
     entered: list[int] = []
     for _ in range(frames * pipeline.source.vectors):
         entered.append(offer(entered[-1] + 1 if entered else 0))
@@ -92,6 +93,65 @@ def cycles(pipeline: Pipeline, frames: int = 8) -> CycleModel:
     distances = [second.last_out - first.last_out for first, second in pairwise(followed)]
     intervals = tuple((unit.name, unit.interval) for unit in units)
     return CycleModel(followed[0].latency, distances[-1], followed, intervals)
+
+
+def fit_queues(pipeline: Pipeline) -> Pipeline:
+    """Return `pipeline` with queues just deep enough that they do not add to its interval.
+
+    Where input arrives evenly, at the pace that the pipeline has with queues without limit, these fill up to some
+    depth. With that depth the same schedule remains possible, and units that never wait for longer than they must are
+    no slower.
+    """
+    unlimited = _with_depths(pipeline, lambda queue: _SETTLING_FRAMES * queue.source.vectors)
+    pace, beats = cycles(unlimited, _SETTLING_FRAMES).interval, pipeline.source.vectors
+    queues: dict[str, _Queue] = {}
+    offer: Offer = _always
+    for unit in reversed(_units(unlimited)):
+        clock = _clock(unit, offer)
+        offer = clock.offer
+        if isinstance(clock, _Queue):
+            queues[unit.name] = clock
+    for beat in range(_SETTLING_FRAMES * beats):
+        offer(beat * pace // beats)
+    return _with_depths(pipeline, lambda queue: max(2, queues[queue.name].deepest))
+
+
+def _with_depths(pipeline: Pipeline, depth: Callable[[Fifo], int]) -> Pipeline:
+    units = tuple(replace(unit, depth=depth(unit)) if isinstance(unit, Fifo) else unit for unit in pipeline.units)
+    return replace(pipeline, units=units)
+
+
+#: Frames after which a pipeline at an even pace repeats itself.
+_SETTLING_FRAMES = 4
+
+
+def _units(pipeline: Pipeline) -> list[Unit]:
+    return [*pipeline.units, *([pipeline.scatter] if pipeline.scatter else [])]
+
+
+def _always(cycle: int) -> int:
+    return cycle
+
+
+def _clock(unit: Unit, forward: Offer) -> "_Clock | _Queue":
+    return _Queue(unit.depth, forward) if isinstance(unit, Fifo) else _Clock(unit.steps, forward)
+
+
+class _Queue:
+    """A queue: a vector can leave in the cycle after it came, and makes room in the cycle after it left."""
+
+    def __init__(self, depth: int, forward: Offer) -> None:
+        self.depth, self.forward = depth, forward
+        self.left: list[int] = []
+        self.deepest = 0
+
+    def offer(self, cycle: int) -> int:
+        if len(self.left) >= self.depth:
+            cycle = max(cycle, self.left[-self.depth] + 1)
+        self.deepest = max(self.deepest, 1 + len(self.left) - bisect_left(self.left, cycle))
+        earliest = max(cycle, self.left[-1] if self.left else 0) + 1
+        self.left.append(self.forward(earliest))
+        return cycle
 
 
 class _Clock:

@@ -8,14 +8,31 @@ Exact rewritings on the way, none of which the outputs show:
   are negated.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, prod
 
-from bnn.network import Affine, Argmax, Dense, Flatten, Network, Signal, Threshold
-from hls.errors import Unsupported
-from hls.rtl.config import RtlConfig, Unrolled
-from hls.rtl.units import AffineUnit, Gather, Matrix, Scatter, SerialArgmax, Stream, TreeArgmax, Unit
+import numpy as np
+from numpy.typing import NDArray
+
+from bnn.network import Affine, Argmax, Conv2d, Dense, Flatten, MaxPool2d, Network, Operation, Signal, Threshold
+from hls.rtl import popcount
+from hls.rtl.config import Folded, RtlConfig, Unrolled
+from hls.rtl.units import (
+    AffineUnit,
+    Fifo,
+    Gather,
+    Matrix,
+    Pool,
+    Scatter,
+    SerialArgmax,
+    Stream,
+    ThresholdUnit,
+    TreeArgmax,
+    Unit,
+    UnrolledMatrix,
+    Window,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +82,18 @@ def class_bits(stream: Stream) -> int:
     return 8 * ceil(stream.extra / 8)
 
 
+def _threshold_behind(operations: Sequence[Operation]) -> tuple[list[MaxPool2d], Threshold | None]:
+    """Return the max-pools that come next and the threshold behind them; nothing if there is none."""
+    pools: list[MaxPool2d] = []
+    for operation in operations:
+        if isinstance(operation, Threshold):
+            return pools, operation
+        if not isinstance(operation, MaxPool2d):
+            break
+        pools.append(operation)
+    return [], None
+
+
 class _Lowering:
     def __init__(self, network: Network, config: RtlConfig) -> None:
         self.network, self.config = network, config
@@ -78,9 +107,14 @@ class _Lowering:
         while operations:
             operation = operations.pop(0)
             match operation:
-                case Dense():
-                    threshold = operations.pop(0) if operations and isinstance(operations[0], Threshold) else None
-                    self._matrix(operation, threshold)
+                case Dense() | Conv2d():
+                    pools, threshold = _threshold_behind(operations)
+                    del operations[: len(pools) + (threshold is not None)]
+                    self._weighted(operation, pools, threshold)
+                case MaxPool2d():
+                    self._pool(operation, operation.name)
+                case Threshold():
+                    self._threshold(operation)
                 case Flatten():
                     self._flatten(operation)
                 case Affine():
@@ -88,7 +122,7 @@ class _Lowering:
                 case Argmax():
                     self._argmax(operation)
                 case _:
-                    raise Unsupported(f"layer {operation.name!r}: there is no RTL for {type(operation).__name__} yet")
+                    raise TypeError(f"no RTL for {type(operation).__name__}")
         result = self.last
         return Pipeline(tuple(self.units), source, result, self._scatter(result), self.carried)
 
@@ -122,7 +156,7 @@ class _Lowering:
         name = self.network.input.name
         stream = self._stream(name, self._signal(name))
         whole = 8 * ceil(stream.width / 8)
-        weighted = [operation.name for operation in self.network.operations if isinstance(operation, Dense)]
+        weighted = [op.name for op in self.network.operations if isinstance(op, Dense | Conv2d)]
         unrolled = bool(weighted) and isinstance(self.config.of(weighted[0]), Unrolled)
         default = whole if unrolled or stream.vectors > 1 else min(64, whole)
         width = min(whole, self.config.in_width or default)
@@ -145,20 +179,93 @@ class _Lowering:
         beats = Stream(self._fresh("result_beats"), beat, 1, False, False, result.vectors * count)
         return Scatter(self.network.output.name, framed, beats, count)
 
-    def _matrix(self, operation: Dense, threshold: Threshold | None) -> None:
-        weights = operation.weight
-        thresholds = None
-        signal = self._signal(operation.name)
+    def _weighted(self, operation: Dense | Conv2d, pools: list[MaxPool2d], threshold: Threshold | None) -> None:
+        """Append a layer with weights, and the threshold behind it in front of the max-pools between them."""
+        name, signal = operation.name, self._signal(operation.name)
+        flag_channels = 0
+        if isinstance(operation, Conv2d):
+            self._queue(f"{name}_queue", operation)
+            _, *kernel, channels = operation.weight.shape
+            flagged = any(operation.padding) and operation.pad_value == 0 and self.last.bipolar
+            flag_channels = channels if flagged else 0
+            self._window(
+                operation, (kernel[0], kernel[1]), operation.stride, operation.padding, operation.pad_value > 0, flagged
+            )
+        weights, thresholds = operation.weight.reshape(signal.channels, -1), None
+        result = self._stream(name, signal)
         if threshold is not None:
-            signal = self._signal(threshold.name)
             weights = weights * threshold.direction[:, None]
             thresholds = threshold.threshold * threshold.direction
-        architecture = self.config.of(operation.name)
-        if isinstance(architecture, Unrolled):
-            raise Unsupported(f"layer {operation.name!r}: there is no unrolled RTL yet")
-        result = self._stream(operation.name, signal)
-        carries = (threshold or operation).name
-        self._append(Matrix(operation.name, self.last, result, weights, thresholds, architecture), carries)
+            result = replace(result, bits=1, signed=False, bipolar=True)
+        architecture = self.config.of(name)
+        if isinstance(architecture, Folded):
+            unit: Unit = Matrix(name, self.last, result, weights, thresholds, architecture, flag_channels)
+        else:
+            core = f"{self.network.name}_{name}_SUMS"
+            circuit = popcount.unrolled(
+                core,
+                weights,
+                2 if flag_channels else self.last.bits,
+                bool(flag_channels) or self.last.signed,
+                self.last.bipolar and not flag_channels,
+                thresholds,
+                result.bits,
+                architecture.levels_per_stage,
+                architecture.effort,
+            )
+            unit = UnrolledMatrix(name, self.last, result, circuit, core, flag_channels)
+        if threshold is None:
+            self._append(unit, name)
+        elif not pools:
+            self._append(unit, threshold.name)
+        else:
+            self._append(unit)
+            for pool in pools:
+                last = pool is pools[-1]
+                self._pool(pool, threshold.name if last else None, threshold.direction < 0)
+
+    def _queue(self, name: str, operation: Operation) -> None:
+        """Append a queue in front of a window that pauses for padding; none at the input port."""
+        if self.units:
+            stream = replace(self.last, name=self._fresh(name))
+            self._append(Fifo(operation.name, self.last, stream, 2))
+
+    def _window(
+        self,
+        operation: Operation,
+        kernel: tuple[int, int],
+        stride: tuple[int, int],
+        padding: tuple[int, int, int, int],
+        pad_ones: bool,
+        flagged: bool,
+    ) -> None:
+        height, width, channels = self._signal(operation.inputs[0]).shape
+        rows, columns = self._signal(operation.name).shape[:2]
+        taps = kernel[0] * kernel[1]
+        stream = replace(
+            self.last,
+            name=self._fresh(f"{operation.name}_window"),
+            channels=taps * channels,
+            vectors=rows * columns,
+            extra=taps if flagged else 0,
+        )
+        self._append(
+            Window(operation.name, self.last, stream, height, width, kernel, stride, padding, pad_ones, flagged)
+        )
+
+    def _pool(self, operation: MaxPool2d, carries: str | None, all_of: NDArray[np.bool_] | None = None) -> None:
+        pixels = self.last
+        self._window(operation, operation.size, operation.stride, (0, 0, 0, 0), pad_ones=False, flagged=False)
+        stream = replace(pixels, name=operation.name, vectors=self.last.vectors)
+        if all_of is None:
+            all_of = np.zeros(pixels.channels, bool)
+        self._append(Pool(operation.name, self.last, stream, operation.size[0] * operation.size[1], all_of), carries)
+
+    def _threshold(self, operation: Threshold) -> None:
+        stream = self._stream(operation.name, self._signal(operation.name))
+        self._append(
+            ThresholdUnit(operation.name, self.last, stream, operation.threshold, operation.direction), operation.name
+        )
 
     def _flatten(self, operation: Flatten) -> None:
         if self.last.vectors == 1:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bnn.network import Argmax, Network
 from hls.rtl import verilog
 from hls.rtl.config import RtlConfig
-from hls.rtl.cycles import CycleModel
+from hls.rtl.cycles import CycleModel, fit_queues
 from hls.rtl.cycles import cycles as pipeline_cycles
 from hls.rtl.lowering import Pipeline, class_bits, lower, score_bits
 from hls.rtl.units import Stream, Unit
@@ -127,8 +127,8 @@ class RtlProject:
         vectors = prod(shape[:-1])
         values = np.asarray(inputs, np.int64).reshape(len(inputs), vectors, shape[-1])
         if self.network.input.kind == "bipolar":
-            values = values > 0
-        bits = values[..., None].astype(np.int64) >> np.arange(self.in_element_bits) & 1
+            values = (values > 0).astype(np.int64)
+        bits = values[..., None] >> np.arange(self.in_element_bits) & 1
         beats = np.zeros((len(inputs), vectors, self.in_beats // vectors * self.in_width), np.uint8)
         beats[..., : shape[-1] * self.in_element_bits] = bits.reshape(len(inputs), vectors, -1)
         return np.packbits(beats, axis=-1, bitorder="little").reshape(len(inputs), self.in_beats, -1)
@@ -171,6 +171,11 @@ def _integers(bits: NDArray[np.uint8], width: int, signed: bool, bipolar: bool) 
     return groups @ weights
 
 
+def plan(network: Network, config: RtlConfig) -> Pipeline:
+    """Return the pipeline that :func:`write` writes; its timing (:func:`hls.rtl.cycles.cycles`) needs no files."""
+    return fit_queues(lower(network, config))
+
+
 def write(network: Network, folder: Path, config: RtlConfig) -> RtlProject:
     """Write the RTL of `network` into `folder`, which is made anew.
 
@@ -184,7 +189,7 @@ def write(network: Network, folder: Path, config: RtlConfig) -> RtlProject:
     Unsupported
         If there is no RTL for a layer.
     """
-    pipeline = lower(network, config)
+    pipeline = plan(network, config)
     project = _describe(network, folder, pipeline)
     units = [*pipeline.units, *([pipeline.scatter] if pipeline.scatter else [])]
     files = {f"{project.top}.v": _top(project)}

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnn.network import IntArray
-from hls.rtl.config import Folded, Unrolled
+from hls.rtl import popcount
+from hls.rtl.config import Folded
 
 
 @dataclass(frozen=True)
@@ -126,21 +127,101 @@ class Scatter(Unit):
 
 
 @dataclass(frozen=True, eq=False)
+class Fifo(Unit):
+    """A queue: takes vectors in while the units behind it are busy, and parts the chain of ready signals.
+
+    Unlike the other units it does not stand still as a whole: it accepts while fewer than `depth` vectors are in it.
+    """
+
+    depth: int
+
+
+@dataclass(frozen=True, eq=False)
+class Window(Unit):
+    """A sliding window over an image, row by row, with a line buffer.
+
+    The padded image is scanned at one position per cycle; only positions inside the image take a source vector. The
+    result holds the taps (kernel row, kernel column, channel) as a convolution's weights do and, with `flagged`, one
+    bit per (kernel row, kernel column) above them: 1 inside the image.
+
+    Attributes
+    ----------
+    height, width : int
+        Of the source image.
+    kernel, stride : (int, int)
+        Vertical and horizontal.
+    padding : (top, bottom, left, right)
+    pad_ones : bool
+        Whether padded positions hold ones rather than zeros.
+    flagged : bool
+    """
+
+    height: int
+    width: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int, int, int]
+    pad_ones: bool
+    flagged: bool
+
+    @property
+    def pixel_bits(self) -> int:
+        """Bits of a pixel in the line buffer, its flag included."""
+        return self.source.width + self.flagged
+
+    @property
+    def rows(self) -> int:
+        """Rows that are scanned."""
+        return self.height + self.padding[0] + self.padding[1]
+
+    @property
+    def columns(self) -> int:
+        """Columns that are scanned: at least two, so that the line buffer can read one ahead."""
+        return max(2, self.width + self.padding[2] + self.padding[3])
+
+    @cached_property
+    def _scan(self) -> tuple[tuple[Step, ...], int]:
+        """The steps, and the cycles in front of the first pixel."""
+        top, _, left, right = self.padding
+        steps: list[Step] = []
+        lead = 0
+        for row in range(self.rows):
+            for column in range(self.columns):
+                if top <= row < top + self.height and left <= column < left + self.width:
+                    steps.append(Step(0, ()))
+                y, x = row - self.kernel[0] + 1, column - self.kernel[1] + 1
+                due = y >= 0 and x >= 0 and y % self.stride[0] == 0 and x % self.stride[1] == 0
+                inside = column < self.width + left + right
+                if not steps:
+                    lead += 1
+                    continue
+                last = steps[-1]
+                steps[-1] = Step(last.busy + 1, (*last.emits, last.busy) if due and inside else last.emits)
+        last = steps[-1]
+        steps[-1] = Step(last.busy + lead, last.emits)
+        return tuple(steps), lead
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return self._scan[0]
+
+
+@dataclass(frozen=True, eq=False)
 class Matrix(Unit):
-    """Neurons: ``weights @ x``, either as integers or compared with thresholds (``>=``).
+    """Neurons, folded: ``weights @ x``, either as integers or compared with thresholds (``>=``).
 
     Attributes
     ----------
     weights : int8 array, shape (neurons, inputs), values -1, 0, +1
     thresholds : int64 array, shape (neurons,), or None
-    architecture : Folded or Unrolled
+    folding : Folded
     flag_channels : int
         Channels per inside flag of the source; 0 without flags. A value whose flag is 0 counts as 0.
     """
 
     weights: NDArray[np.int8]
     thresholds: IntArray | None
-    architecture: Folded | Unrolled
+    folding: Folded
     flag_channels: int = 0
 
     @property
@@ -180,16 +261,61 @@ class Matrix(Unit):
 
     @property
     def folds(self) -> tuple[int, int]:
-        """Groups of neurons and groups of inputs of the folded architecture, one pair per cycle."""
-        assert isinstance(self.architecture, Folded)
+        """Groups of neurons and groups of inputs, one pair per cycle."""
         neurons, inputs = self.weights.shape
-        return ceil(neurons / self.architecture.pe), ceil(inputs / self.architecture.simd)
+        return ceil(neurons / self.folding.pe), ceil(inputs / self.folding.simd)
 
     @property
     def steps(self) -> tuple[Step, ...]:
         neuron_folds, input_folds = self.folds
         cycles = neuron_folds * input_folds
         return (Step(cycles, (cycles + 3,)),) * self.source.vectors
+
+
+@dataclass(frozen=True, eq=False)
+class UnrolledMatrix(Unit):
+    """What :class:`Matrix` computes, with hard-wired weights and a vector in every cycle.
+
+    Attributes
+    ----------
+    circuit : popcount.UnrolledMatrix
+        The adders; a module of its own.
+    core : str
+        The name of that module.
+    flag_channels : int
+        As for :class:`Matrix`; the values then go in as two's complement of two bits: -1, 0, +1.
+    """
+
+    circuit: popcount.UnrolledMatrix
+    core: str
+    flag_channels: int
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return (Step(1, (self.circuit.latency - 1,)),) * self.source.vectors
+
+
+@dataclass(frozen=True, eq=False)
+class Pool(Unit):
+    """The maximum over the taps of a window, channel by channel.
+
+    Attributes
+    ----------
+    taps : int
+    all_of : bool array, shape (channels,)
+        Channels of bits where the result is 1 if all taps are, rather than any.
+    """
+
+    taps: int
+    all_of: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class ThresholdUnit(Unit):
+    """Thresholds on their own, as :class:`bnn.network.Threshold` has them: int64 and int8 arrays, shape (channels,)."""
+
+    threshold: IntArray
+    direction: NDArray[np.int8]
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,20 @@ import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-from hls.rtl.units import AffineUnit, Gather, Matrix, Scatter, SerialArgmax, TreeArgmax, Unit
+from hls.rtl.units import (
+    AffineUnit,
+    Fifo,
+    Gather,
+    Matrix,
+    Pool,
+    Scatter,
+    SerialArgmax,
+    ThresholdUnit,
+    TreeArgmax,
+    Unit,
+    UnrolledMatrix,
+    Window,
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +61,7 @@ KEYWORDS = frozenset(
     sync_accept_on sync_reject_on table tagged task this throughout time timeprecision timeunit tran tranif0 tranif1 tri
     tri0 tri1 triand trior trireg type typedef union unique unique0 unsigned until until_with untyped use uwire var
     vectored virtual void wait wait_order wand weak weak0 weak1 while wildcard wire with within wor xnor xor
-    """.split()
+    """.split()  # noqa: SIM905 (a list of literals would be longer than this module)
 )
 
 
@@ -248,6 +261,31 @@ def _signed_bits(values: NDArray[np.int64]) -> int:
     return max(int(value if value >= 0 else -value - 1).bit_length() for value in values) + 1
 
 
+def _fifo(unit: Fifo, name: str) -> Module:
+    return Module(render("fifo.v.j2", unit=unit, module=name))
+
+
+def _window(unit: Window, name: str) -> Module:
+    return Module(render("window.v.j2", unit=unit, module=name))
+
+
+def _pool(unit: Pool, name: str) -> Module:
+    channels, bits = unit.result.channels, unit.result.bits
+    taps = [f"in_data[{tap * channels * bits} +: {channels * bits}]" for tap in range(unit.taps)]
+    all_of = constant(sum(1 << int(channel) for channel in np.flatnonzero(unit.all_of)), channels)
+    return Module(render("pool.v.j2", unit=unit, module=name, taps=taps, all_of=all_of))
+
+
+def _threshold(unit: ThresholdUnit, name: str) -> Module:
+    bits = _signed_bits(np.append(unit.threshold, unit.source.range))
+    bounds = [constant(int(bound), bits).replace("'h", "'sh") for bound in unit.threshold]
+    return Module(render("threshold.v.j2", unit=unit, module=name, bits=bits, bounds=bounds))
+
+
+def _unrolled_matrix(unit: UnrolledMatrix, name: str) -> Module:
+    return Module(render("matrix_unrolled.v.j2", unit=unit, module=name) + "\n" + unit.circuit.verilog)
+
+
 def _serial_argmax(unit: SerialArgmax, name: str) -> Module:
     return Module(render("serial_argmax.v.j2", unit=unit, module=name))
 
@@ -259,7 +297,12 @@ def _tree_argmax(unit: TreeArgmax, name: str) -> Module:
 _MODULES: Mapping[type[Unit], Callable[[Any, str], Module]] = {
     Gather: _gather,
     Scatter: _scatter,
+    Fifo: _fifo,
+    Window: _window,
     Matrix: _matrix,
+    UnrolledMatrix: _unrolled_matrix,
+    Pool: _pool,
+    ThresholdUnit: _threshold,
     AffineUnit: _affine,
     SerialArgmax: _serial_argmax,
     TreeArgmax: _tree_argmax,
