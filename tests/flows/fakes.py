@@ -1,7 +1,8 @@
 """Engines that stand in for the real ones, and a command line over them that can be killed at any file operation.
 
-``python -m tests.flows.fakes FOLDER run MODEL ...`` is ``python -m flows run MODEL ...`` with the fake engines, everything
-written below FOLDER. With ``KILL_AFTER=n`` in the environment it kills itself at the n-th file operation there.
+``python -m tests.flows.fakes FOLDER run MODEL ...`` is ``python -m flows run MODEL ...`` with the fake engines,
+everything written below FOLDER. With ``KILL_AFTER=n`` in the environment it kills itself at the n-th file operation
+there.
 """
 
 import os

@@ -1,16 +1,18 @@
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from bnn import io
 from bnn.canonical import canonicalise
 from bnn.errors import UserError
+from bnn.io import save
 from cosim.golden import Golden
 from flows import run, subject
 from flows.cache import PROJECT
@@ -24,13 +26,13 @@ class Place:
     def __init__(self, folder, patch):
         self.folder, self.patch = folder, patch
         self.model = folder / "small.safetensors"
-        io.save(fakes.network(), self.model)
+        save(fakes.network(), self.model)
         self.printed = ""
 
     def flow(self, faults=None, model=None, **options):
         """Run a flow; return its report, and keep what it printed."""
         fakes.install(self.patch, faults, self.folder / "built.log")
-        console = Console(file=open(os.devnull, "w"), record=True, width=200)  # noqa: SIM115
+        console = Console(file=io.StringIO(), record=True, width=200)
         options = {"vectors": 300} | options
         self.outcome = run.run(
             subject.find(str(model or self.model)),
@@ -118,7 +120,7 @@ def test_another_network_of_the_same_name_reuses_nothing(place):
     weight[3, 3] *= -1
     operations = list(changed.operations)
     operations[1] = type(operations[1])("dense1", ("input",), weight)
-    io.save(type(changed)("small", tuple(operations)), place.model)
+    save(type(changed)("small", tuple(operations)), place.model)
     place.flow()
     assert place.reused() == []
 
@@ -202,7 +204,7 @@ def test_an_engine_that_breaks_fails_the_flow_but_not_the_other_engines(place, f
     assert report["engines"]["second"]["status"] == "pass"
     if fault == "does not compile":
         folder = report["engines"]["first"]["reason"].split("lies in ")[1]
-        assert os.path.isdir(folder)
+        assert Path(folder).is_dir()
     assert place.flow()["verdict"] == "pass"
 
 
@@ -248,7 +250,7 @@ def test_a_network_has_no_test_images(place):
 
 
 def test_a_network_on_pixels_is_run_over_their_whole_range(place):
-    io.save(fakes.image_network(), place.folder / "images.safetensors")
+    save(fakes.image_network(), place.folder / "images.safetensors")
     report = place.flow(model=place.folder / "images.safetensors")
     assert report["verdict"] == "pass"
     (vectors,) = (place.folder / "build" / "images" / "load").glob("*/vectors.npz")

@@ -9,7 +9,7 @@ from flows import regress
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """Baselines of digits_bnn alone, up to date, and a function that compares with them and returns what was printed."""
+    """Give the baseline of digits_bnn, the only one, and a function that runs the regression."""
     from models.zoo import ZOO
 
     monkeypatch.setattr("models.zoo.ZOO", {"digits_bnn": ZOO["digits_bnn"]})
