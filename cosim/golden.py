@@ -96,7 +96,13 @@ class Golden:
                 results[name][tile] = packed.integers(values[name], network.signals[name])
 
         size = tile_size(network, len(inputs), self.threads)
-        list(self._pool.map(compute, range(0, len(inputs), size)))  # raises what a tile raised
+        starts = iter(range(0, len(inputs), size))
+
+        def work(_: int) -> None:
+            for start in starts:  # all threads take from one iterator, until it is empty
+                compute(start)
+
+        list(self._pool.map(work, range(self.threads)))  # raises what a tile raised
         return results
 
 

@@ -214,6 +214,21 @@ def _at_least(typing_context: Any, values: Any, thresholds: Any, first: Any) -> 
     return types.uint64(values, thresholds, first), generate
 
 
+@_intrinsic
+def _put_signs(typing_context: Any, word: Any, out: Any, first: Any) -> Any:
+    """``out[first : first + 64]`` = -1 and +1 for the bits of a word."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = ir.VectorType(ir.IntType(8), WORD)
+        bits = builder.bitcast(arguments[0], ir.VectorType(ir.IntType(1), WORD))
+        signs = builder.select(bits, vector([1] * WORD), vector([-1] * WORD))
+        array = context.make_array(out)(context, builder, arguments[1])
+        builder.store(signs, _vector_at(builder, array.data, arguments[2], vector), align=1)
+        return context.get_dummy_value()
+
+    return types.void(word, out, first), generate
+
+
 @njit(nogil=True, cache=True)
 def _rows(count: int, kinds: NDArray[np.int64], block: int, first: int) -> Any:
     """What a tile is told: its block, its rows, and their kinds. Over the end it does the last row once more."""
@@ -365,11 +380,13 @@ def unpack(bits: Words, out: NDArray[np.int8]) -> None:
     out : int8 array, shape (rows, n)
     """
     rows, count = out.shape
+    whole = count // WORD
     for row in range(rows):
-        for word in range(bits.shape[1]):
-            first, rest = word * WORD, bits[row, word]
-            for i in range(min(WORD, count - first)):
-                out[row, first + i] = np.int8((rest >> np.uint64(i)) & np.uint64(1)) * np.int8(2) - np.int8(1)
+        line = out[row]
+        for word in range(whole):
+            _put_signs(bits[row, word], line, word * WORD)
+        for i in range(whole * WORD, count):
+            line[i] = np.int8((bits[row, whole] >> np.uint64(i % WORD)) & np.uint64(1)) * np.int8(2) - np.int8(1)
 
 
 @njit(nogil=True, cache=True)
@@ -414,18 +431,20 @@ def cut_patches(
     height, width, channels = shape
     images, planes, length = bits.shape
     source, target, patch = bits.reshape(-1), out.reshape(-1), out.shape[3] * WORD
+    end = 0
     for image in range(images):
-        for position in range(out.shape[1]):
-            top = position // positions[1] * stride[0] - corner[0]
-            left = position % positions[1] * stride[1] - corner[1]
-            first = max(left, 0)
-            count = (min(left + kernel[1], width) - first) * channels
-            for row in range(max(top, 0), min(top + kernel[0], height)):
-                start = image * planes * length * WORD + (row * width + first) * channels
-                end = (image * out.shape[1] + position) * planes * patch
-                end += ((row - top) * kernel[1] + first - left) * channels
-                for plane in range(planes):
-                    _or_bits(source, start + plane * length * WORD, count, target, end + plane * patch)
+        for y in range(positions[0]):
+            top = y * stride[0] - corner[0]
+            for x in range(positions[1]):
+                left = x * stride[1] - corner[1]
+                first = max(left, 0)
+                count = (min(left + kernel[1], width) - first) * channels
+                for row in range(max(top, 0), min(top + kernel[0], height)):
+                    start = image * planes * length * WORD + (row * width + first) * channels
+                    inside = ((row - top) * kernel[1] + first - left) * channels
+                    for plane in range(planes):
+                        _or_bits(source, start + plane * length * WORD, count, target, end + plane * patch + inside)
+                end += planes * patch
 
 
 @njit(nogil=True, cache=True)
