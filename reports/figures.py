@@ -90,7 +90,7 @@ def _bars(
         figure = Figure(figsize=(_WIDTH, _BAR * max(len(names), 1) + 0.1), layout="constrained")
         axes: Axes = figure.add_subplot()
         colours = [_SECOND if i == emphasis else _FIRST for i in range(len(names))]
-        drawn = axes.barh(range(len(names)), values, height=0.62, color=colours)
+        drawn = axes.barh(range(len(names)), values, height=0.55, color=colours)
         axes.bar_label(drawn, labels, padding=4)
         axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()
