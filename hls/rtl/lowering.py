@@ -19,12 +19,13 @@ from bnn.network import Affine, Argmax, Conv2d, Dense, Flatten, MaxPool2d, Netwo
 from hls.rtl import popcount
 from hls.rtl.config import Folded, RtlConfig, Unrolled
 from hls.rtl.units import (
-    AffineUnit,
     Fifo,
     Gather,
     Matrix,
+    ParallelAffine,
     Pool,
     Scatter,
+    SerialAffine,
     SerialArgmax,
     Stream,
     ThresholdUnit,
@@ -280,9 +281,11 @@ class _Lowering:
     def _affine(self, operation: Affine) -> None:
         stream = self._stream(operation.name, self._signal(operation.name))
         pe = ceil(stream.channels / self._slowest())
-        self._append(
-            AffineUnit(operation.name, self.last, stream, operation.scale, operation.offset, pe), operation.name
-        )
+        scale, offset = operation.scale, operation.offset
+        if pe < stream.channels:
+            self._append(SerialAffine(operation.name, self.last, stream, scale, offset, pe), operation.name)
+        else:
+            self._append(ParallelAffine(operation.name, self.last, stream, scale, offset), operation.name)
 
     def _argmax(self, operation: Argmax) -> None:
         classes = self.last.channels

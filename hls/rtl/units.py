@@ -319,7 +319,7 @@ class ThresholdUnit(Unit):
 
 
 @dataclass(frozen=True, eq=False)
-class AffineUnit(Unit):
+class SerialAffine(Unit):
     """``scale * x + offset``, `pe` channels per cycle; scale and offset are int64 arrays of shape (channels,)."""
 
     scale: IntArray
@@ -330,6 +330,18 @@ class AffineUnit(Unit):
     def steps(self) -> tuple[Step, ...]:
         cycles = ceil(self.source.channels / self.pe)
         return (Step(cycles, (cycles + 2,)),) * self.source.vectors
+
+
+@dataclass(frozen=True, eq=False)
+class ParallelAffine(Unit):
+    """``scale * x + offset`` with constant multipliers, a vector per cycle; int64 arrays of shape (channels,)."""
+
+    scale: IntArray
+    offset: IntArray
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return (Step(1, (1,)),) * self.source.vectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -344,7 +356,9 @@ class SerialArgmax(Unit):
 
 @dataclass(frozen=True, eq=False)
 class TreeArgmax(Unit):
-    """The scores, and above them the index of the largest, found by a tree of comparators, one level per cycle."""
+    """The scores, and above them the index of the largest, found by a tree of comparators; a vector per cycle."""
+
+    levels_per_stage = 2
 
     @property
     def levels(self) -> int:
@@ -352,5 +366,10 @@ class TreeArgmax(Unit):
         return max(1, (self.source.channels - 1).bit_length())
 
     @property
+    def stages(self) -> int:
+        """Registers on the way."""
+        return ceil(self.levels / self.levels_per_stage)
+
+    @property
     def steps(self) -> tuple[Step, ...]:
-        return (Step(1, (self.levels - 1,)),) * self.source.vectors
+        return (Step(1, (self.stages - 1,)),) * self.source.vectors

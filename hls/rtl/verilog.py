@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hls.rtl.units import (
-    AffineUnit,
     Fifo,
     Gather,
     Matrix,
+    ParallelAffine,
     Pool,
     Scatter,
+    SerialAffine,
     SerialArgmax,
     ThresholdUnit,
     TreeArgmax,
@@ -242,7 +243,7 @@ def _lane_sum(unit: Matrix, simd: int) -> tuple[list[str], str, int, bool]:
     return lines, "difference", bits + 2, True
 
 
-def _affine(unit: AffineUnit, name: str) -> Module:
+def _serial_affine(unit: SerialAffine, name: str) -> Module:
     channels = unit.source.channels
     folds = ceil(channels / unit.pe)
     pe = ceil(channels / folds)
@@ -253,8 +254,17 @@ def _affine(unit: AffineUnit, name: str) -> Module:
         padded = np.zeros(folds * pe, np.int64)
         padded[:channels] = constants
         values.append(_integer_bits(padded, width).reshape(folds, pe * width))
-    text = render("affine.v.j2", unit=unit, module=name, pe=pe, folds=folds, bits=bits, scale_bits=scale_bits)
+    text = render("serial_affine.v.j2", unit=unit, module=name, pe=pe, folds=folds, bits=bits, scale_bits=scale_bits)
     return Module(text, {f"{name}_scales.mem": _words(values[0]), f"{name}_offsets.mem": _words(values[1])})
+
+
+def _parallel_affine(unit: ParallelAffine, name: str) -> Module:
+    scale_bits, bits = _signed_bits(unit.scale), unit.result.bits
+    constants = [
+        (constant(int(scale), scale_bits), constant(int(offset), bits))
+        for scale, offset in zip(unit.scale, unit.offset)
+    ]
+    return Module(render("parallel_affine.v.j2", unit=unit, module=name, constants=constants))
 
 
 def _signed_bits(values: NDArray[np.int64]) -> int:
@@ -278,7 +288,7 @@ def _pool(unit: Pool, name: str) -> Module:
 
 def _threshold(unit: ThresholdUnit, name: str) -> Module:
     bits = _signed_bits(np.append(unit.threshold, unit.source.range))
-    bounds = [constant(int(bound), bits).replace("'h", "'sh") for bound in unit.threshold]
+    bounds = [constant(int(bound), bits) for bound in unit.threshold]
     return Module(render("threshold.v.j2", unit=unit, module=name, bits=bits, bounds=bounds))
 
 
@@ -303,7 +313,8 @@ _MODULES: Mapping[type[Unit], Callable[[Any, str], Module]] = {
     UnrolledMatrix: _unrolled_matrix,
     Pool: _pool,
     ThresholdUnit: _threshold,
-    AffineUnit: _affine,
+    SerialAffine: _serial_affine,
+    ParallelAffine: _parallel_affine,
     SerialArgmax: _serial_argmax,
     TreeArgmax: _tree_argmax,
 }
