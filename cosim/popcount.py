@@ -30,13 +30,13 @@ Shape = tuple[int, ...]
 _intrinsic: Any = intrinsic
 
 #: Words in one vector of the tile. LLVM splits it where the machine's registers are shorter.
-_LANES = 8
+LANES = 8
 #: A tile is ROWS patches times NEURONS neurons: 16 sums of 8 words, half of AVX-512's registers.
-ROWS, NEURONS = 4, 4 * _LANES
+ROWS, NEURONS = 4, 4 * LANES
 
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
-_VECTOR = ir.VectorType(_I64, _LANES)
-_VECTORS = range(0, NEURONS, _LANES)
+_VECTOR = ir.VectorType(_I64, LANES)
+_VECTORS = range(0, NEURONS, LANES)
 
 
 def block_weights(weight: NDArray[np.int8]) -> NDArray[np.uint64]:
@@ -83,8 +83,8 @@ def _vector_at(builder: Any, pointer: Any, offset: Any, vector: Any) -> Any:
     return builder.bitcast(builder.gep(pointer, [offset]), vector.as_pointer())
 
 
-def _splat(builder: Any, vector: Any, value: Any) -> Any:
-    """A vector of equal elements."""
+def splat(builder: Any, vector: Any, value: Any) -> Any:
+    """Return a vector of equal elements, of LLVM's type `vector`."""
     single = builder.insert_element(ir.Constant(vector, ir.Undefined), value, _I32(0))
     return builder.shuffle_vector(single, single, ir.Constant(ir.VectorType(_I32, vector.count), [0] * vector.count))
 
@@ -106,19 +106,19 @@ def _count(context: Any, builder: Any, kinds: Any, arguments: Any, block: Any, r
     starts = [builder.gep(patches.data, [product(row, planes, length)]) for row in rows]
     first = builder.gep(weight.data, [product(block, length, _I64(2 * NEURONS))])
     popcount = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(_VECTOR, [_VECTOR]), f"llvm.ctpop.v{_LANES}i64"
+        builder.module, ir.FunctionType(_VECTOR, [_VECTOR]), f"llvm.ctpop.v{LANES}i64"
     )
     # Memory on the stack that LLVM promotes to registers.
-    counts = [[cgutils.alloca_once_value(builder, _VECTOR([0] * _LANES)) for _ in _VECTORS] for _ in rows]
+    counts = [[cgutils.alloca_once_value(builder, _VECTOR([0] * LANES)) for _ in _VECTORS] for _ in rows]
     with cgutils.for_range(builder, planes) as plane:
         for count in itertools.chain(*counts):
-            builder.store(builder.shl(builder.load(count), _VECTOR([1] * _LANES)), count)
+            builder.store(builder.shl(builder.load(count), _VECTOR([1] * LANES)), count)
         with cgutils.for_range(builder, length) as word:
             here = builder.gep(first, [product(word.index, _I64(2 * NEURONS))])
             signs, masks = ([load(here, part + lane) for lane in _VECTORS] for part in (0, NEURONS))
             offset = builder.add(product(plane.index, length), word.index)
             for start, row in zip(starts, counts, strict=True):
-                bits = _splat(builder, _VECTOR, builder.load(builder.gep(start, [offset])))
+                bits = splat(builder, _VECTOR, builder.load(builder.gep(start, [offset])))
                 for sign, mask, count in zip(signs, masks, row, strict=True):
                     differ = builder.and_(builder.xor(bits, sign), mask)
                     builder.store(builder.add(builder.load(count), builder.call(popcount, [differ])), count)
@@ -136,9 +136,9 @@ def _sum_tile(typing_context: Any, patches: Any, weight: Any, bias: Any, shift: 
         offsets, sums = (context.make_array(signature.args[i])(context, builder, arguments[i]) for i in (2, 4))
         columns = cgutils.unpack_tuple(builder, sums.shape)[1]
         element = context.get_data_type(out.dtype)
-        vector, align = ir.VectorType(element, _LANES), element.width // 8
+        vector, align = ir.VectorType(element, LANES), element.width // 8
         narrow = builder.trunc if element.width < _I64.width else lambda value, _: value
-        left = _splat(builder, vector, narrow(arguments[3], element))
+        left = splat(builder, vector, narrow(arguments[3], element))
         for row, kind, line in zip(rows, kinds, counts, strict=True):
             for lane, count in zip(_VECTORS, line, strict=True):
                 column = builder.add(builder.mul(block, _I64(NEURONS)), _I64(lane))
@@ -168,7 +168,7 @@ def _compare_tile(typing_context: Any, patches: Any, weight: Any, limit: Any, fl
         for row, kind, line in zip(rows, kinds, counts, strict=True):
             for lane, count in zip(_VECTORS, line, strict=True):
                 neuron = builder.add(builder.mul(block, _I64(NEURONS)), _I64(lane))
-                octet = builder.udiv(neuron, _I64(_LANES))
+                octet = builder.udiv(neuron, _I64(LANES))
                 source = _vector_at(builder, limits.data, builder.add(builder.mul(kind, neurons), neuron), _VECTOR)
                 within = builder.icmp_signed("<=", count, builder.load(source, align=8))
                 value = builder.xor(
@@ -186,7 +186,7 @@ def _have_bit(typing_context: Any, octets: Any, first: Any, bit: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         octet = _load_word(context, builder, octets, arguments[0], arguments[1])
-        chosen = builder.and_(octet, _splat(builder, octet.type, arguments[2]))
+        chosen = builder.and_(octet, splat(builder, octet.type, arguments[2]))
         return _to_word(builder, "!=", chosen, octet.type([0] * WORD))
 
     return types.uint64(octets, first, bit), generate
@@ -198,7 +198,7 @@ def _equal(typing_context: Any, octets: Any, first: Any, octet: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         left = _load_word(context, builder, octets, arguments[0], arguments[1])
-        return _to_word(builder, "==", left, _splat(builder, left.type, arguments[2]))
+        return _to_word(builder, "==", left, splat(builder, left.type, arguments[2]))
 
     return types.uint64(octets, first, octet), generate
 
