@@ -95,14 +95,12 @@ class CSim:
         if inputs is None or expected is None:
             inputs, expected = np.zeros((0, 1), np.int8), np.zeros((0, 1), np.int8)
         try:
-            self._project = project.write(
-                network, folder, self.config, inputs[:_VECTORS_ON_DISK], expected[:_VECTORS_ON_DISK]
-            )
+            made = project.write(network, folder, self.config, inputs[:_VECTORS_ON_DISK], expected[:_VECTORS_ON_DISK])
         except Unsupported as error:
             raise EngineUnavailable(str(error)) from None
-        self._network = network
+        self._network, self._folder = network, folder
         self.compile()
-        layers = [(port.name, list(port.storage.shape)) for port in self._project.layers]
+        layers = [(port.name, list(port.storage.shape)) for port in made.layers]
         (self._program.parent / _LAYERS).write_text(json.dumps(layers))
         self.attach(network, folder)
 
@@ -114,12 +112,16 @@ class CSim:
         EngineError
             If it is not there.
         """
-        self._network, self._folder, self._program = network, folder, folder.resolve() / "build" / "csim"
+        self._network, self._folder = network, folder
         try:
             layers = json.loads((self._program.parent / _LAYERS).read_text())
         except (OSError, ValueError) as error:
             raise EngineError(f"{self.name}: no compiled project in {folder}: {error}") from None
         self._layers = [(name, tuple(shape)) for name, shape in layers]
+
+    @property
+    def _program(self) -> Path:
+        return self._folder.resolve() / "build" / "csim"
 
     def compile(self) -> None:
         """Compile the project as it lies in its folder; whatever was compiled before is removed first.
@@ -129,10 +131,10 @@ class CSim:
         EngineError
             If that fails; the message holds the compiler's first errors.
         """
-        top, folder = self._project.top, self._project.folder.resolve()
-        build = folder / "build"
+        from hls.project import top_name
+
+        top, folder, build = top_name(self._network), self._folder.resolve(), self._program.parent
         build.mkdir(exist_ok=True)
-        self._program = build / "csim"
         self._program.unlink(missing_ok=True)
         descriptor, name = tempfile.mkstemp(dir=build, prefix="csim-")
         os.close(descriptor)

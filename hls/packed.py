@@ -33,8 +33,9 @@ class PackedLayer(Layer):
     """A layer whose kernel, shape, numbers and constants are given when it is made.
 
     Attributes of the layer: ``kernel`` (C++ function), ``storage`` (of the result), ``numbers`` (name to int, for the
-    kernel's configuration), ``types`` (name to C++ type, likewise) and ``constants`` (name to array, in the order of
-    the kernel's arguments).
+    kernel's configuration), ``types`` (name to C++ type, likewise), ``constants`` (name to array, in the order of the
+    kernel's arguments) and, where operators can be shared, ``sharing`` (the strategy; hls4ml's own attribute of that
+    name would be checked by rules for hls4ml's layers).
     """
 
     def initialize(self) -> None:
@@ -99,10 +100,10 @@ class _Config(LayerConfigTemplate):
         super().__init__(LAYERS)
 
     def format(self, node: Layer) -> str:
-        numbers = {"reuse_factor": node.get_attr("reuse_factor"), **node.get_attr("numbers")}
         lines = [f"struct config{node.index} {{"]
-        lines += [f"    static const int {name} = {int(value)};" for name, value in numbers.items()]
-        lines += [f"    static const int strategy = nnet::{node.model.config.get_strategy(node)};"]
+        lines += [f"    static const int {name} = {value:d};" for name, value in node.get_attr("numbers").items()]
+        if strategy := node.get_attr("sharing"):
+            lines += [f"    static const int strategy = nnet::{strategy};"]
         lines += [f"    typedef {ctype} {name};" for name, ctype in node.get_attr("types").items()]
         return "\n".join([*lines, "};\n"])
 
@@ -194,11 +195,11 @@ def _neurons(
 ) -> dict[str, Any]:
     """Settings that a dense layer and a convolution share; `weight` has shape (outputs, taps, channels)."""
     outputs, taps, channels = weight.shape
-    reuse_factor, _ = config.of(operation.name)
+    reuse_factor, strategy = config.of(operation.name)
     if reuse_factor > outputs:
         raise UserError(
-            f"hls, layer {operation.name}: the packed style shares operators between neurons, so reuse_factor is at most"
-            f" their number, {outputs}; got {reuse_factor}"
+            f"hls, layer {operation.name}: the packed style shares operators between neurons, so reuse_factor is at"
+            f" most their number, {outputs}; got {reuse_factor}"
         )
     live = weight != 0
     ternary = not live.all()
@@ -211,9 +212,11 @@ def _neurons(
     total = taps * channels * largest
     width = bits(-total, total)
     return {
+        "sharing": strategy,
         "numbers": {
             **_operand_numbers(storage, taps),
             "n_out": outputs,
+            "reuse_factor": reuse_factor,
             "n_masks": mask.shape[1],
             "n_counts": count.shape[1],
             "ternary": ternary,
@@ -319,14 +322,21 @@ _MAKE: Mapping[type[Operation], Any] = {
 }
 
 
-def pipeline(network: Network, config: HlsConfig) -> dict[str, Any]:
-    """How the top function overlaps its layers, for hls4ml's model configuration.
+def hls_config(network: Network, config: HlsConfig) -> dict[str, Any]:
+    """Return hls4ml's model configuration: how the top function overlaps its layers.
 
     One pipeline of everything unrolled where every layer is; otherwise processes that run side by side (dataflow).
     """
+    source = packed(network.signals[network.input.name])
     weighted = [operation for operation in network.operations if isinstance(operation, Dense | Conv2d)]
     folded = any(config.of(operation.name)[1] == "resource" for operation in weighted)
-    if config.io_type == "io_stream" or folded or any(len(s.shape) == 3 for s in network.signals.values()):
-        return {"PipelineStyle": "dataflow"}
-    interval = max((config.of(operation.name)[0] for operation in weighted), default=1)
-    return {"PipelineStyle": "pipeline", "PipelineInterval": interval}
+    model = {
+        "Precision": f"ap_{'' if source.signed else 'u'}int<{source.bits}>",
+        "ReuseFactor": 1,  # of hls4ml's own layers, of which there are none
+        "Strategy": "latency",
+        "PipelineStyle": "dataflow",
+    }
+    if config.io_type == "io_parallel" and not folded and all(len(s.shape) == 1 for s in network.signals.values()):
+        interval = max((config.of(operation.name)[0] for operation in weighted), default=1)
+        model |= {"PipelineStyle": "pipeline", "PipelineInterval": interval}
+    return {"Model": model}

@@ -92,6 +92,11 @@ class Project:
         return self.layers[-1]
 
 
+def top_name(network: Network) -> str:
+    """Name of a network's top function: never one that C++ keeps for itself."""
+    return f"{network.name}_top"
+
+
 def hardware(network: Network) -> Network:
     """Return the part of a network that becomes hardware: without a final argmax, which the host computes.
 
@@ -141,7 +146,7 @@ def write(
     """
     config = config.resolve(network)
     core = hardware(network)
-    top = f"{core.name}_top"  # so that no network's name is one that C++ keeps for itself
+    top = top_name(core)
     names = _layer_names(core)
     with tempfile.TemporaryDirectory(prefix="xnorflow-") as scratch:
         graph, stored = _graph(core, config, names, top, scratch)
@@ -177,35 +182,22 @@ def _graph(
     if config.style == "packed":
         packed.register(config.backend)
         layers, stored = packed.layers(network, config, names)
-        style = packed.pipeline(network, config)
+        hls_config = packed.hls_config(network, config)
     else:
         layers, stored = stock.layers(network, config, names)
-        style = {}
+        hls_config = stock.hls_config(stored[network.input.name], config, names)
     settings = backend.create_initial_config(
         part=config.part,
         clock_period=config.clock_ns,
         io_type=config.io_type,
         write_weights_txt=config.style == "stock",
     )
-    input_storage = stored[network.input.name]
     settings |= {
         "Backend": config.backend.capitalize(),
         "ProjectName": top,
         "OutputDir": folder,
         "Stamp": "csim",
-        "HLSConfig": {
-            "Flows": [],  # applied below, when the types are set
-            "Model": {
-                "Precision": f"ap_{'' if input_storage.signed else 'u'}int<{input_storage.bits}>",
-                "ReuseFactor": config.reuse_factor,
-                "Strategy": config.strategy,
-                **style,
-            },
-            "LayerName": {
-                names[layer]: {"ReuseFactor": config.of(layer)[0], "Strategy": config.of(layer)[1]}
-                for layer in config.layers
-            },
-        },
+        "HLSConfig": {"Flows": [], **hls_config},  # flows are applied below, when the types are set
     }
     with contextlib.redirect_stdout(io.StringIO()):  # hls4ml's passes print notes that are no concern of the user
         graph = ModelGraph.from_layer_list(settings, layers)

@@ -64,11 +64,33 @@ def layers(
         make = _MAKE.get(type(operation))
         if make is None:
             raise Unsupported(f"layer {operation.name}: the stock style has no {type(operation).__name__}")
+        if (
+            isinstance(operation, Conv2d)
+            and operation.pad_value
+            and _operand(network, operation, stored).kind != "sign"
+        ):
+            raise Unsupported(
+                f"layer {operation.name}: pads with -1 what another layer reads with 0 in between, which hls4ml cannot"
+                " store in one type; use the packed style"
+            )
         entry = {"name": names[operation.name], **make(operation, network, config)}
         if operation.inputs:
             entry["inputs"] = [source]
         entries.append(entry)
     return entries, stored
+
+
+def hls_config(source: Storage, config: HlsConfig, names: Mapping[str, str]) -> dict[str, Any]:
+    """Return hls4ml's model configuration: reuse factors and strategies; types are set layer by layer."""
+
+    def sharing(reuse_factor: int, strategy: str) -> dict[str, Any]:
+        return {"ReuseFactor": reuse_factor, "Strategy": strategy}
+
+    precision = f"ap_{'' if source.signed else 'u'}int<{source.bits}>"
+    return {
+        "Model": {"Precision": precision, **sharing(config.reuse_factor, config.strategy)},
+        "LayerName": {names[layer]: sharing(*config.of(layer)) for layer in config.layers},
+    }
 
 
 def set_types(graph: Any, network: Network, names: Mapping[str, str], stored: Mapping[str, Storage]) -> None:
@@ -249,6 +271,11 @@ def _geometry(
 
 def _max_pool2d(operation: MaxPool2d, network: Network, config: HlsConfig) -> dict[str, Any]:
     height, width, channels = network.signals[operation.inputs[0]].shape
+    if config.io_type == "io_stream" and operation.size != operation.stride:
+        raise Unsupported(
+            f"layer {operation.name}: hls4ml streams max-pools only where size and stride are equal; use io_parallel or"
+            " the packed style"
+        )
     return {
         "class_name": "MaxPooling2D",
         "data_format": "channels_last",

@@ -1,0 +1,363 @@
+"""Both styles of hls4ml project, compiled and run, give the oracle's integers; whatever goes wrong is an error."""
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from bnn.canonical import canonicalise
+from bnn.network import Affine, Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Operation, Signal, Threshold
+from cosim.compare import Comparison, compare
+from cosim.csim import CSim
+from cosim.engine import EngineError, EngineUnavailable, outputs
+from tests import oracle
+from tests.strategies import inputs_for, networks
+
+slow = pytest.mark.slow
+VECTORS = 60
+
+
+class Builder:
+    """Chains operations and knows the signal that each gives."""
+
+    def __init__(self, name: str, source: Input, seed: int) -> None:
+        self.name, self.operations, self.signal = name, [source], source.infer()
+        self.rng = np.random.default_rng(seed)
+
+    def add(self, make: Callable[..., Operation], name: str, **values) -> "Builder":
+        operation = make(name, (self.operations[-1].name,), **values)
+        self.signal: Signal = operation.infer(self.signal)
+        self.operations.append(operation)
+        return self
+
+    def weights(self, *shape: int, zeros: float = 0.0) -> np.ndarray:
+        weight = self.rng.choice(np.array([-1, 1], np.int8), shape)
+        weight[self.rng.random(shape) < zeros] = 0
+        return weight
+
+    def threshold(self, name: str, down: float = 0.5) -> "Builder":
+        """Thresholds near the middle, of both directions; the first four channels are always or never."""
+        channels = self.signal.channels
+        direction = np.where(self.rng.random(channels) < down, -1, 1).astype(np.int8)
+        low, high = self.signal.low - (direction < 0), self.signal.high + (direction > 0)
+        threshold = np.clip(self.rng.integers(-6, 7, channels), low, high)
+        threshold[0:2], threshold[2:4] = low[0:2], high[2:4]
+        return self.add(Threshold, name, threshold=threshold, direction=direction)
+
+    def network(self) -> Network:
+        return Network(self.name, tuple(self.operations))
+
+
+def vectors_network() -> Network:
+    """Signed fixed-point inputs; binary and ternary dense layers; negative and zero scales; awkward names."""
+    b = Builder("double", Input("inputs", (), (37,), "signed", 5, 2), 1)
+    b.add(Dense, "input", weight=b.weights(70, 37, zeros=0.3)).threshold("sign1")
+    b.add(Dense, "int", weight=b.weights(130, 70)).threshold("sign2")
+    b.add(Dense, "fc3", weight=b.weights(6, 130, zeros=0.2))
+    b.add(Affine, "affine", scale=np.array([3, -2, 0, -100, 1, 7]), offset=np.array([0, -9, 4, 0, 0, 1000]), fraction=4)
+    return b.add(Argmax, "argmax").network()
+
+
+def images_network(pool_stride: tuple[int, int] = (1, 2)) -> Network:
+    """8-bit images; zero padding on integers and on bits; ternary weights; max-pools before and after the sign."""
+    b = Builder("images", Input("image", (), (7, 6, 2), "unsigned", 8), 2)
+    b.add(Conv2d, "conv1", weight=b.weights(65, 3, 3, 2, zeros=0.2), padding=(1, 1, 1, 1))
+    b.add(MaxPool2d, "pool1", size=(2, 2), stride=pool_stride).threshold("sign1")
+    b.add(Conv2d, "conv2", weight=b.weights(9, 2, 3, 65, zeros=0.1), stride=(2, 1), padding=(1, 0, 0, 2))
+    b.threshold("sign2")
+    b.add(MaxPool2d, "pool2", size=(2, 2), stride=(2, 2))
+    b.add(Flatten, "flatten")
+    b.add(Dense, "fc1", weight=b.weights(20, b.signal.size)).threshold("sign3")
+    b.add(Dense, "fc2", weight=b.weights(4, 20))
+    return b.add(Argmax, "argmax").network()
+
+
+def padded_network(pad_value: int) -> Network:
+    """Bipolar images; padding of the given value, on binary and ternary convolutions, strides, kernels of one row."""
+    b = Builder("padded", Input("image", (), (5, 6, 3)), 3)
+    b.add(Conv2d, "conv1", weight=b.weights(5, 3, 2, 3), stride=(1, 2), padding=(2, 1, 1, 0), pad_value=pad_value)
+    b.threshold("sign1", down=0.0)
+    b.add(Conv2d, "conv2", weight=b.weights(4, 1, 2, 5, zeros=0.3), padding=(0, 0, 1, 1), pad_value=pad_value)
+    b.threshold("sign2", down=0.0)
+    b.add(Flatten, "flatten")
+    return b.add(Dense, "fc", weight=b.weights(3, b.signal.size)).network()
+
+
+def prepared(engine: CSim, network: Network, folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Build the project with vectors; returns the inputs and the oracle's results."""
+    inputs = inputs_for(network, VECTORS)
+    expected = oracle.run(network, inputs)
+    engine.prepare(network, folder, inputs, expected[outputs(network)[0]])
+    return inputs, expected
+
+
+def compared(engine: CSim, network: Network, folder: Path) -> Comparison:
+    inputs, expected = prepared(engine, network, folder)
+    results = engine.run(inputs, every_layer=True)
+    assert set(results) == set(expected)
+    briefly = engine.run(inputs)
+    assert set(briefly) >= set(outputs(network))
+    for name, values in briefly.items():
+        assert np.array_equal(values, results[name])
+    return compare(network, expected, results)
+
+
+CONFIGURATIONS = [
+    ("packed", "vitis", "io_parallel", {}),
+    ("packed", "vivado", "io_stream", {"strategy": "resource", "reuse_factor": 3}),
+    ("stock", "vitis", "io_stream", {}),
+    ("stock", "vivado", "io_parallel", {"strategy": "latency", "reuse_factor": 2}),
+]
+
+
+@slow
+@pytest.mark.parametrize(("style", "backend", "io_type", "more"), CONFIGURATIONS)
+@pytest.mark.parametrize("make", [vectors_network, images_network])
+def test_every_layer_is_exact(tmp_path, make, style, backend, io_type, more):
+    if make is images_network and (style, io_type) == ("stock", "io_stream"):
+        network = images_network(pool_stride=(2, 2))  # see test_what_stock_layers_cannot_express_is_unavailable
+    else:
+        network = make()
+    network = network if style == "packed" else canonicalise(network)
+    comparison = compared(CSim(style, backend, io_type, **more), network, tmp_path)
+    assert comparison.vectors == VECTORS
+    assert comparison.first is None
+
+
+@slow
+@pytest.mark.parametrize("io_type", ["io_parallel", "io_stream"])
+@pytest.mark.parametrize(("style", "pad_value"), [("packed", 1), ("stock", -1)])
+def test_padding_of_bits_is_exact(tmp_path, style, pad_value, io_type):
+    assert compared(CSim(style, "vitis", io_type), padded_network(pad_value), tmp_path).first is None
+
+
+@slow
+@pytest.mark.parametrize("style", ["packed", "stock"])
+def test_resource_strategy_per_layer_is_exact(tmp_path, style):
+    network = canonicalise(vectors_network())
+    engine = CSim(style, layers={"int": {"strategy": "resource", "reuse_factor": 35}})
+    assert compared(engine, network, tmp_path).first is None
+
+
+@slow
+@pytest.mark.parametrize("style", ["packed", "stock"])
+def test_random_networks_are_exact(tmp_path, style):
+    ran = []
+
+    @settings(max_examples=3, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
+              suppress_health_check=list(HealthCheck))  # fmt: skip
+    @given(networks(width=70), st.sampled_from(["io_parallel", "io_stream"]), st.sampled_from(["vitis", "vivado"]))
+    def check(network: Network, io_type: str, backend: str) -> None:
+        network = network if style == "packed" else canonicalise(network)
+        try:
+            assert compared(CSim(style, backend, io_type), network, tmp_path).first is None
+            ran.append(network)
+        except EngineUnavailable:
+            assert style == "stock"
+
+    check()
+    assert ran
+
+
+@pytest.fixture(scope="module", params=["packed", "stock"])
+def original(request, tmp_path_factory):
+    """A prepared project of a small network, one of whose channels points down: (engine, network, folder)."""
+    b = Builder("small", Input("x", (), (9,)), 5)
+    b.add(Dense, "fc1", weight=b.weights(6, 9))
+    direction = np.array([1, 1, -1, 1, 1, 1], np.int8)
+    b.add(Threshold, "sign1", threshold=np.array([1, -1, 3, 1, 1, -1]), direction=direction)
+    b.add(Dense, "fc2", weight=b.weights(3, 6))
+    network = b.network()
+    folder = tmp_path_factory.mktemp(request.param)
+    engine = CSim(request.param)
+    prepared(engine, network if request.param == "packed" else canonicalise(network), folder)
+    return engine, network, folder
+
+
+@pytest.fixture
+def planted(original, tmp_path):
+    """A copy of the project to break: (engine on the copy, network, function that edits a constant's values)."""
+    prepared_engine, network, folder = original
+    style = prepared_engine.config.style
+    network = network if style == "packed" else canonicalise(network)
+    copy = tmp_path / "project"
+    shutil.copytree(folder, copy)
+    engine = CSim(style)
+    engine.attach(network, copy)
+
+    def edit(name: str, change: Callable[[list[str]], None]) -> None:
+        path = next((copy / "firmware" / "weights").glob(f"{name}.{'h' if style == 'packed' else 'txt'}"))
+        text = path.read_text()
+        before = text if style == "stock" else re.search(r"= \{(.*)\};", text)[1]
+        values = before.split(", ")
+        change(values)
+        assert before != ", ".join(values)
+        path.write_text(text.replace(before, ", ".join(values)))
+
+    def comparison() -> Comparison:
+        if style == "packed":  # stock layers load their constants when they run
+            engine.compile()
+        inputs = inputs_for(network, 2**9)
+        return compare(network, oracle.run(network, inputs), engine.run(inputs, every_layer=True))
+
+    return engine, edit, comparison
+
+
+@slow
+def test_a_wrong_weight_bit_is_found_in_its_layer_and_channel(planted):
+    engine, edit, comparison = planted
+
+    def flip(values: list[str]) -> None:
+        if engine.config.style == "packed":  # a word per neuron
+            values[4] = hex(int(values[4].removesuffix("ull"), 16) ^ 2) + "ull"
+        else:  # inputs x neurons
+            values[1 * 6 + 4] = str(1 - int(values[1 * 6 + 4]))
+
+    edit("weight2" if engine.config.style == "packed" else "w2", flip)
+    first = comparison().first
+    assert (first.layer, first.channel, abs(first.expected - first.got)) == ("fc1", 4, 2)
+
+
+@slow
+def test_a_threshold_off_by_one_step_is_found_in_its_layer_and_channel(planted):
+    engine, edit, comparison = planted
+
+    def raise_it(values: list[str]) -> None:
+        values[3] = str(int(values[3]) + 1)  # 1 to 2: the sums are odd, so only 1 itself now falls below
+
+    edit("threshold3" if engine.config.style == "packed" else "t3", raise_it)
+    first = comparison().first
+    assert (first.layer, first.channel, first.expected, first.got) == ("sign1", 3, 1, -1)
+
+
+@slow
+def test_a_channel_left_unflipped_is_found(planted):
+    engine, edit, comparison = planted
+    if engine.config.style == "packed":  # compares >= like all others
+
+        def unflip(values: list[str]) -> None:
+            values[2] = "0"
+
+        edit("flip3", unflip)
+        layer = "sign1"
+    else:  # the weights that the canonical form had negated
+
+        def negate(values: list[str]) -> None:
+            values[2::6] = [str(1 - int(value)) for value in values[2::6]]
+
+        edit("w2", negate)
+        layer = "fc1"
+    first = comparison().first
+    assert (first.layer, first.channel) == (layer, 2)
+
+
+@slow
+def test_a_failed_compilation_shows_the_compilers_error_and_leaves_no_old_program(planted):
+    engine, _, _ = planted
+    folder = engine._folder
+    source = next((folder / "firmware").glob("*_top.cpp"))
+    source.write_text(source.read_text().replace("#include", "#error planted\n#include", 1))
+    with pytest.raises(EngineError, match=r"(?s)exit status 1.*error: #error planted") as error:
+        engine.compile()
+    assert str(folder) in str(error.value)
+    with pytest.raises(EngineError, match="cannot run"):
+        engine.run(np.ones((2, 9), np.int8))
+
+
+@slow
+def test_a_crash_of_the_generated_code_is_an_error(planted):
+    engine, _, _ = planted
+    source = next((engine._folder / "firmware").glob("*_top.cpp"))
+    source.write_text(source.read_text().replace("// NETWORK INSTANTIATION", "\n    __builtin_abort();"))
+    engine.compile()
+    with pytest.raises(EngineError, match="killed by SIGABRT"):
+        engine.run(np.ones((2, 9), np.int8))
+
+
+@slow
+@pytest.mark.parametrize("values", [0, 5])
+def test_missing_results_are_an_error(planted, values):
+    engine, _, _ = planted
+    program = engine._folder / "build" / "csim"
+    program.unlink()
+    program.write_text(f'#!/bin/sh\nhead -c {8 * values} /dev/zero > "$2"\n' if values else "#!/bin/sh\n")
+    program.chmod(0o755)
+    with pytest.raises(EngineError, match="expected 1 x 3 results, got"):
+        engine.run(np.ones((2, 9), np.int8))
+
+
+@slow
+def test_a_moved_project_still_runs(planted, tmp_path):
+    engine, _, _ = planted
+    network = engine._network
+    engine._folder.rename(tmp_path / "elsewhere")
+    engine.attach(network, tmp_path / "elsewhere")
+    inputs = inputs_for(network, 9)
+    assert compare(network, oracle.run(network, inputs), engine.run(inputs)).first is None
+
+
+def fake_compiler(folder: Path, script: str, monkeypatch) -> None:
+    program = folder / "g++"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+
+def test_a_missing_compiler_makes_the_engine_unavailable(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EngineUnavailable, match="apt-get install g\\+\\+"):
+        CSim("packed").prepare(vectors_network(), tmp_path / "project")
+    assert not (tmp_path / "project").exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("echo 'x.cpp:1: error: no such luck' >&2; exit 3", "exit status 3 .*\n.*no such luck"),
+        ("exit 0", "exit status 0 and left no program"),
+        ("kill -SEGV $$", "killed by SIGSEGV"),
+    ],
+)
+def test_a_compiler_that_fails_is_never_believed(tmp_path, monkeypatch, script, message):
+    fake_compiler(tmp_path, script, monkeypatch)
+    engine = CSim("packed")
+    with pytest.raises(EngineError, match=message):
+        engine.prepare(vectors_network(), tmp_path / "project")
+    assert list((tmp_path / "project" / "build").iterdir()) == []
+    with pytest.raises(EngineError, match="no compiled project"):
+        engine.attach(vectors_network(), tmp_path / "project")
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [
+        (vectors_network(), "layer sign1: channel .* points down"),
+        (canonicalise(padded_network(1)), "layer conv1: .* not with \\+1"),
+        (canonicalise(images_network()), "layer pool1: .* size and stride are equal"),
+    ],
+)
+def test_what_stock_layers_cannot_express_is_unavailable(tmp_path, network, reason):
+    with pytest.raises(EngineUnavailable, match=reason):
+        CSim("stock").prepare(network, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_inputs_are_refused():
+    engine = CSim("packed")
+    engine._network, engine._layers = vectors_network(), [("fc3", (6,))]
+    with pytest.raises(EngineError, match="expected integer inputs"):
+        engine.run(np.ones((2, 36), np.int8))
+    with pytest.raises(EngineError, match="expected integer inputs"):
+        engine.run(np.ones((2, 37)))
+
+
+def test_tools_names_the_versions():
+    versions = CSim("packed").tools()
+    assert set(versions) == {"hls4ml", "g++"}
+    assert all(re.fullmatch(r"\d+(\.\d+)+", version) for version in versions.values())
