@@ -76,7 +76,7 @@ def run(
         for step in steps():
             _take(flow, step, console, force, target)
         projects = {kind.name: flow.project(kind) for kind in ENGINES if kind.build_step in flow.entries}
-        with _locked(target / ".lock", f"another flow that writes to {target}", console):
+        with _locked(target / ".xnorflow.lock", f"another flow that writes to {target}", console):
             _publish(flow.entries["report"], target)
             if out:
                 projects = {name: _copy(folder, out / name) for name, folder in projects.items()}

@@ -1,0 +1,122 @@
+"""The set-up script, with stand-ins on PATH for everything that it calls: no network, nothing installed."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from flows.cache import PROJECT
+
+NEEDED = ["awk", "bash", "cat", "dirname", "env", "flock", "grep", "mkdir", "tail", "tee", "touch", "cp", "chmod"]
+
+# Does as a Python that makes virtual environments would; `pip install` succeeds unless PIP_FAILS is set.
+PYTHON = """#!/bin/bash
+case "$*" in
+    *"-m venv"*) mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;
+    *"-m pip install"*) echo "pip install" >> "$CALLS"; [[ -z $PIP_FAILS ]] || { echo "ERROR: no index"; exit 1; } ;;
+    -V) echo "Python 3.11.0" ;;
+esac
+"""
+# Fails to install until the lists are fetched, as on a new machine; then the package is there.
+APT = """#!/bin/bash
+echo "apt-get $*" >> "$CALLS"
+case "$1" in
+    update) touch lists ;;
+    install) [[ -f lists ]] || exit 100; cp "$BASH" "${0%/*}/${!#}" ;;
+esac
+"""
+
+
+class Machine:
+    """A project folder and a PATH with only what the test puts there."""
+
+    def __init__(self, folder):
+        self.project, self.bin, self.calls = folder / "project", folder / "bin", folder / "calls"
+        (self.project / "flows").mkdir(parents=True)
+        shutil.copy(PROJECT / "flows" / "setup.sh", self.project / "flows")
+        (self.project / "requirements.lock").write_text("numpy==1.26.4\n")
+        self.bin.mkdir()
+        for name in NEEDED:
+            (self.bin / name).symlink_to(shutil.which(name))
+
+    def add(self, name, text="#!/bin/bash\n"):
+        (self.bin / name).write_text(text)
+        (self.bin / name).chmod(0o755)
+
+    def setup(self, **environment):
+        return subprocess.run(
+            ["bash", "flows/setup.sh"],
+            cwd=self.project,
+            env={"PATH": str(self.bin), "CALLS": str(self.calls)} | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def called(self):
+        return self.calls.read_text().splitlines() if self.calls.exists() else []
+
+    def ready(self):
+        return (self.project / ".venv" / ".ready").exists()
+
+
+@pytest.fixture
+def machine(tmp_path):
+    return Machine(tmp_path)
+
+
+def test_a_complete_machine_gets_its_environment_once(machine):
+    for name, text in (("python3.11", PYTHON), ("g++", ""), ("iverilog", "")):
+        machine.add(name, text or "#!/bin/bash\n")
+    done = machine.setup()
+    assert (done.returncode, machine.called(), machine.ready()) == (0, ["pip install"], True), done.stderr
+    done = machine.setup()
+    assert (done.returncode, done.stdout, done.stderr, machine.called()) == (0, "", "", ["pip install"])
+    os.utime(machine.project / "requirements.lock", (2**31, 2**31))  # the lock changed since
+    machine.setup()
+    assert machine.called() == ["pip install"] * 2
+
+
+def test_no_python_and_no_apt_is_told(machine):
+    done = machine.setup()
+    assert done.returncode == 1
+    assert "no Python 3.10, 3.11 or 3.12" in done.stderr
+    assert not machine.ready()
+
+
+def test_a_python_that_cannot_make_environments_is_passed_over(machine):
+    machine.add("python3.11", "#!/bin/bash\nexit 1\n")
+    machine.add("python3.12", PYTHON)
+    assert machine.setup().returncode == 0
+
+
+def test_pip_failing_is_told_and_tried_again_next_time(machine):
+    machine.add("python3.11", PYTHON)
+    done = machine.setup(PIP_FAILS="1")
+    assert done.returncode == 1
+    assert "ERROR: no index" in done.stderr
+    assert not machine.ready()
+    machine.setup()
+    assert machine.ready()
+
+
+def test_missing_programs_without_apt_are_told_but_do_not_stop(machine):
+    machine.add("python3.11", PYTHON)
+    done = machine.setup()
+    assert done.returncode == 0
+    assert "g++ is missing" in done.stderr
+    assert "iverilog is missing" in done.stderr
+    assert machine.ready()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="apt without sudo needs root")
+def test_missing_programs_are_installed_and_the_lists_fetched_if_need_be(machine):
+    machine.add("python3.11", PYTHON)
+    machine.add("iverilog")
+    machine.add("apt-get", APT)
+    done = machine.setup()
+    assert done.returncode == 0, done.stderr
+    assert [call.split()[1] for call in machine.called()[1:]] == ["install", "update", "install"]
+    assert all(call.endswith(" g++") for call in machine.called() if " install " in call and call != "pip install")
+    assert "missing" not in done.stderr
