@@ -9,7 +9,6 @@ reads the words as they lie.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,6 +44,7 @@ class PackedLayer(Layer):
         )
         for name, data in self.get_attr("constants").items():
             self.set_attr(name, PackedConstant(f"{name}{self.index}", data))
+            del self.attributes[f"{name}_t"]  # constants have the machine's types
 
 
 class PackedDense(PackedLayer):
@@ -125,8 +125,6 @@ def register(backend: str) -> None:
         register_layer(layer.__name__, layer)
     get_backend(backend).register_template(_Config)
     get_backend(backend).register_template(_Call)
-    for header in HEADERS:
-        get_backend(backend).register_source(Path(__file__).with_name("nnet_utils") / header)
 
 
 @dataclass(frozen=True)

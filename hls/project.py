@@ -145,6 +145,8 @@ def write(
         If the style cannot express it.
     """
     config = config.resolve(network)
+    if len(inputs) != len(expected):
+        raise UserError(f"test bench: {len(inputs)} input vectors and {len(expected)} expected results")
     core = hardware(network)
     top = top_name(core)
     names = _layer_names(core)
@@ -235,6 +237,8 @@ def _write_files(
 ) -> None:
     import jinja2
 
+    from hls import packed
+
     writer = graph.config.backend.writer
     writer.write_project_dir(graph)
     writer.write_project_cpp(graph)
@@ -251,8 +255,11 @@ def _write_files(
         writer.write_build_prj_override(graph)
         writer.write_build_opts(graph)
     (folder / "build_lib.sh").unlink()  # builds hls4ml's floating-point bridge
-    source = Path(__file__).with_name("nnet_utils") / "plain_integers.h"
-    shutil.copyfile(source, folder / "firmware" / "nnet_utils" / source.name)
+    # Not through the back end's register_source, which would add the headers to every later project of the process.
+    headers = ["plain_integers.h", *(packed.HEADERS if project.config.style == "packed" else ())]
+    for header in headers:
+        source = Path(__file__).with_name("nnet_utils") / header
+        shutil.copyfile(source, folder / "firmware" / "nnet_utils" / header)
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES), undefined=jinja2.StrictUndefined, keep_trailing_newline=True

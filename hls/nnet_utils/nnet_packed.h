@@ -284,7 +284,8 @@ void packed_dense(const data_T data[CONFIG_T::n_taps * CONFIG_T::n_elem], res_T 
                   const word_t weight[][CONFIG_T::n_taps * CONFIG_T::n_words], const word_t mask[][CONFIG_T::n_masks],
                   const unsigned count[][CONFIG_T::n_counts]) {
     #pragma HLS INLINE
-    packed::neurons<data_T, res_T, CONFIG_T>(data, 0, res, weight, mask, count);
+    bool valid[CONFIG_T::n_taps]; // never read: a dense layer has no padding
+    packed::neurons<data_T, res_T, CONFIG_T>(data, valid, res, weight, mask, count);
 }
 
 template <class data_T, class res_T, typename CONFIG_T>

@@ -90,8 +90,10 @@ void packed_dense(hls::stream<data_T> &data, hls::stream<res_T> &res,
     #pragma HLS ARRAY_PARTITION variable=x complete
     typename res_T::value_type acc[CONFIG_T::n_out];
     #pragma HLS ARRAY_PARTITION variable=acc complete
+    bool valid[CONFIG_T::n_taps]; // never read: a dense layer has no padding
     packed::gather<CONFIG_T::n_taps * CONFIG_T::n_elem>(data, x);
-    packed::neurons<typename data_T::value_type, typename res_T::value_type, CONFIG_T>(x, 0, acc, weight, mask, count);
+    packed::neurons<typename data_T::value_type, typename res_T::value_type, CONFIG_T>(x, valid, acc, weight, mask,
+                                                                                     count);
     packed::send(acc, res);
 }
 

@@ -1,0 +1,211 @@
+"""What lies on disk: a whole project, deterministic, with a test bench that can fail."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bnn.errors import UserError
+from bnn.network import Argmax, Dense, Flatten, Input, Network, Threshold
+from bnn.packing import pack
+from hls import project
+from hls.config import HlsConfig
+from hls.errors import Unsupported
+from hls.storage import bits
+from tests import oracle
+from tests.strategies import inputs_for
+
+VECTORS = 5
+
+
+def network(name: str = "tiny", inputs: int = 70) -> Network:
+    rng = np.random.default_rng(0)
+    return Network(
+        name,
+        (
+            Input("x", (), (inputs,)),
+            Dense("fc1", ("x",), rng.choice(np.array([-1, 1], np.int8), (8, inputs))),
+            Threshold("sign1", ("fc1",), rng.integers(-3, 4, 8), np.ones(8, np.int8)),
+            Dense("fc2", ("sign1",), rng.choice(np.array([-1, 1], np.int8), (3, 8))),
+            Argmax("argmax", ("fc2",)),
+        ),
+    )
+
+
+def written(folder: Path, net: Network | None = None, **settings) -> project.Project:
+    net = net or network()
+    inputs = inputs_for(net, VECTORS)
+    return project.write(net, folder, HlsConfig(**settings), inputs, oracle.run(net, inputs)["fc2"])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("style", ["packed", "stock"])
+@pytest.mark.parametrize("backend", ["vitis", "vivado"])
+@pytest.mark.parametrize("io_type", ["io_parallel", "io_stream"])
+def test_a_project_is_whole_and_the_same_each_time(tmp_path, style, backend, io_type):
+    settings = {"style": style, "backend": backend, "io_type": io_type, "part": "xc7z020clg400-1", "clock_ns": 4.0}
+    made = written(tmp_path / "a", **settings)
+    files = contents(tmp_path / "a")
+    script = files["project.tcl"].decode()
+    assert f'set backend "{backend}"' in script
+    assert 'set part "xc7z020clg400-1"' in script
+    assert "set clock_period 4.0" in script
+    assert 'set project_name "tiny_top"' in script
+    for name in (
+        "build_prj.tcl",
+        "tiny_top_test.cpp",
+        "tiny_top_dut.h",
+        "firmware/tiny_top.cpp",
+        "firmware/parameters.h",
+    ):
+        assert name in files
+    assert ("build_opt.tcl" in files) == (backend == "vitis")
+    top = files["firmware/tiny_top.cpp"].decode()
+    assert "#pragma HLS INTERFACE " + ("ap_vld" if io_type == "io_parallel" else "axis") in top
+    assert ("#pragma HLS PIPELINE" if io_type == "io_parallel" else "#pragma HLS DATAFLOW") in top
+    assert [port.name for port in made.layers] == ["fc1", "sign1", "fc2"]
+    assert files["tb_data/tb_input_features.dat"].count(b"\n") == VECTORS
+    written(tmp_path / "b", **settings)
+    assert contents(tmp_path / "b") == files
+    assert str(tmp_path).encode() not in b"".join(files.values())
+
+
+def test_only_what_changed_is_written(tmp_path):
+    written(tmp_path)
+    (tmp_path / "tiny_top_prj").mkdir()
+    (tmp_path / "tiny_top_prj" / "report").write_text("a tool's own")
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    written(tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in times} == times
+    written(tmp_path, style="stock")
+    assert not (tmp_path / "firmware" / "nnet_utils" / "nnet_packed.h").exists()
+    assert not (tmp_path / "firmware" / "weights" / "weight2.h").exists()
+    assert (tmp_path / "tiny_top_prj" / "report").exists()
+
+
+def test_packed_weights_lie_in_words(tmp_path):
+    written(tmp_path)
+    header = (tmp_path / "firmware" / "weights" / "weight2.h").read_text()
+    assert "static const nnet::word_t weight2[8][2]" in header
+    words = pack(network()["fc1"].weight).ravel()
+    assert ", ".join(f"0x{word:x}ull" for word in words.tolist()) in header
+
+
+def test_the_configuration_reaches_the_layers(tmp_path):
+    written(tmp_path / "packed", layers={"fc1": {"strategy": "resource", "reuse_factor": 4}})
+    parameters = (tmp_path / "packed" / "firmware" / "parameters.h").read_text()
+    first, second = parameters.split("struct config2 ")[1].split("struct config4 ")
+    assert "reuse_factor = 4;" in first and "strategy = nnet::resource;" in first
+    assert "reuse_factor = 1;" in second and "strategy = nnet::latency;" in second
+    assert "#pragma HLS DATAFLOW" in (tmp_path / "packed" / "firmware" / "tiny_top.cpp").read_text()
+    written(tmp_path / "interval", reuse_factor=3)
+    assert "#pragma HLS PIPELINE II=3" in (tmp_path / "interval" / "firmware" / "tiny_top.cpp").read_text()
+    written(tmp_path / "stock", style="stock", layers={"fc1": {"strategy": "resource", "reuse_factor": 35}})
+    parameters = (tmp_path / "stock" / "firmware" / "parameters.h").read_text()
+    first, second = parameters.split("struct config2 ")[1].split("struct config4 ")
+    assert "reuse_factor = 35;" in first and "DenseResource" in first
+    assert "reuse_factor = 1;" in second and "DenseLatency" in second
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"style": "fast"}, "style must be one of packed, stock; got 'fast'"),
+        ({"backend": "quartus"}, "backend must be one of vitis, vivado"),
+        ({"io_type": "io_serial"}, "io_type must be one of auto, io_parallel, io_stream"),
+        ({"strategy": "Latency"}, "strategy must be one of latency, resource"),
+        ({"reuse_factor": 0}, "reuse_factor must be a whole number of 1 or more, got 0"),
+        ({"reuse_factor": True}, "reuse_factor must be a whole number"),
+        ({"clock_ns": 0}, "clock_ns must be a period in nanoseconds above 0"),
+        ({"clock_ns": float("nan")}, "clock_ns must be a period"),
+        ({"part": 'x" ; exec'}, "part must name an FPGA part"),
+        ({"layers": {"fc1": {"reuse": 2}}}, "layer fc1: unknown setting 'reuse'; there are reuse_factor, strategy"),
+        ({"layers": {"fc1": {"strategy": "fast"}}}, "layer fc1: strategy must be one of latency, resource"),
+        ({"layers": {"fc9": {}}}, "no layer 'fc9' with weights in tiny; there are fc1, fc2"),
+        ({"reuse_factor": 4}, "layer fc2: .* at most their number, 3; got 4"),
+        (
+            {"style": "stock", "strategy": "resource", "layers": {"fc1": {"reuse_factor": 3}}},
+            "layer fc1: .* takes 1, 2, 5",
+        ),
+    ],
+)
+def test_a_wrong_configuration_is_refused_and_nothing_is_written(tmp_path, settings, message):
+    with pytest.raises(UserError, match=message):
+        written(tmp_path / "project", **settings)
+    assert not (tmp_path / "project").exists()
+
+
+def test_vectors_of_the_wrong_size_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"tb_input_features\.dat: expected integers, 70 per vector"):
+        project.write(network(), tmp_path / "p", HlsConfig(), np.ones((2, 69), np.int8), np.ones((2, 3), np.int8))
+    with pytest.raises(UserError, match=r"tb_output_predictions\.dat: expected integers, 3 per vector"):
+        project.write(network(), tmp_path / "p", HlsConfig(), np.ones((2, 70), np.int8), np.ones((2, 3)))
+    with pytest.raises(UserError, match="2 input vectors and 1 expected"):
+        project.write(network(), tmp_path / "p", HlsConfig(), np.ones((2, 70), np.int8), np.ones((1, 3), np.int8))
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_network_without_hardware_is_refused():
+    empty = Network("empty", (Input("x", (), (2, 2, 1)), Flatten("flat", ("x",)), Argmax("argmax", ("flat",))))
+    with pytest.raises(Unsupported, match="nothing to compute"):
+        project.hardware(empty)
+
+
+def test_no_training_framework_is_loaded(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from tests.hls.test_project import written\n"
+        f"for style in ('packed', 'stock'): written(Path({str(tmp_path)!r}) / style, style=style)\n"
+        "print([m for m in ('tensorflow', 'keras', 'tf_keras', 'torch', 'onnx') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "width"),
+    [(0, 0, 1), (0, 1, 1), (0, 255, 8), (-1, 0, 1), (-1, 1, 2), (-2, 1, 2), (-128, 127, 8), (-9, 2, 5)],
+)
+def test_bits_hold_the_range_and_no_more(low, high, width):
+    assert bits(low, high) == width
+
+
+@pytest.fixture(scope="module", params=["packed", "stock"])
+def bench(request, tmp_path_factory):
+    """A compiled test bench: (project folder, program)."""
+    folder = tmp_path_factory.mktemp(request.param)
+    written(folder, style=request.param)
+    command = ["g++", "-std=c++11", "-O1", "-w", "-Ifirmware/ap_types", '-DWEIGHTS_DIR="firmware/weights"']
+    sources = ["firmware/tiny_top.cpp", "tiny_top_test.cpp", "-o", "bench"]
+    subprocess.run([*command, *sources], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@pytest.mark.slow
+def test_the_test_bench_compares_integers_and_its_status_says_so(bench):
+    def run() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["./bench"], cwd=bench, capture_output=True, text=True, check=False)
+
+    inputs, expected = bench / "tb_data" / "tb_input_features.dat", bench / "tb_data" / "tb_output_predictions.dat"
+    good = run()
+    assert (good.returncode, good.stdout.strip()) == (0, f"PASS: {VECTORS} vectors, 0 wrong")
+    assert (bench / "tb_data" / "csim_results.log").read_text() == expected.read_text()
+
+    before = expected.read_text()
+    values = before.split(" ", 1)
+    expected.write_text(f"{int(values[0]) + 1} {values[1]}")
+    wrong = run()
+    assert wrong.returncode == 1
+    assert f"vector 0, output 0: expected {int(values[0]) + 1}, got {values[0]}" in wrong.stdout
+    for broken in ("", before.split("\n", 1)[0] + "\n", before.replace(" ", " 0 ", 1)):
+        expected.write_text(broken)
+        assert run().returncode == 1
+    expected.write_text(before)
+    inputs.write_text("")
+    assert run().returncode == 1
+    inputs.unlink()
+    assert run().returncode == 1
