@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil, prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.network import Argmax, Network
+from bnn.network import Affine, Argmax, Network
 from hls.rtl import verilog
 from hls.rtl.config import RtlConfig
 from hls.rtl.cycles import CycleModel, fit_queues
@@ -179,8 +180,8 @@ def plan(network: Network, config: RtlConfig) -> Pipeline:
 def write(network: Network, folder: Path, config: RtlConfig) -> RtlProject:
     """Write the RTL of `network` into `folder`, which is made anew.
 
-    Files: one Verilog module per unit, the memories they read, ``files.f`` with the list of sources. The same network
-    and configuration give the same bytes.
+    Files: one Verilog module per unit, the memories they read, ``files.f`` with the list of sources, ``README.md`` with
+    ports, packing and timing, a C header with the packing. The same network and configuration give the same bytes.
 
     Raises
     ------
@@ -198,6 +199,8 @@ def write(network: Network, folder: Path, config: RtlConfig) -> RtlProject:
         module = verilog.module(unit, name)
         files[f"{name}.v"] = module.text
         files |= {file: "\n".join(words) + "\n" for file, words in module.memories.items()}
+    files["README.md"] = _readme(project, config.clock_ns)
+    files[f"{network.name}.h"] = verilog.render("header.h.j2", **_facts(project))
     files["files.f"] = "".join(f"{path.name}\n" for path in project.sources)
     if folder.exists():
         shutil.rmtree(folder)
@@ -245,22 +248,43 @@ def _describe(network: Network, folder: Path, pipeline: Pipeline) -> RtlProject:
 def _top(project: RtlProject) -> str:
     pipeline = project.pipeline
     streams: list[Stream] = [pipeline.source, *(unit.result for unit in pipeline.units)]
-    units = [*pipeline.units, *([pipeline.scatter] if pipeline.scatter else [])]
     if pipeline.scatter:
         streams += [pipeline.scatter.source]
+    return verilog.render("top.v.j2", **_facts(project), source=pipeline.source, streams=streams)
+
+
+def _readme(project: RtlProject, clock_ns: float) -> str:
+    output = project.network.output
+    scores = project.network[output.inputs[0]] if isinstance(output, Argmax) else output
     return verilog.render(
-        "top.v.j2",
-        network=project.top,
-        in_width=project.in_width,
-        in_beats=project.in_beats,
-        out_width=project.out_width,
-        out_beats=project.out_beats,
-        source=pipeline.source,
-        result=pipeline.result,
-        scatter=pipeline.scatter,
-        units=pipeline.units,
-        streams=streams,
-        modules={unit.name: _module_name(project.network, unit) for unit in units},
-        score_bits=project.score_bits,
-        class_bits=project.class_bits,
+        "README.md.j2",
+        **_facts(project),
+        timing=cycles(project),
+        clock_ns=clock_ns,
+        fraction=scores.fraction if isinstance(scores, Affine) else None,
     )
+
+
+def _facts(project: RtlProject) -> dict[str, Any]:
+    """Return what the templates of the top module, the README and the header have in common."""
+    pipeline, shape = project.pipeline, project.network.input.shape
+    units = [*pipeline.units, *([pipeline.scatter] if pipeline.scatter else [])]
+    return {
+        "network": project.network,
+        "top": project.top,
+        "prefix": project.network.name.upper(),
+        "lower": project.network.name,
+        "in_width": project.in_width,
+        "in_beats": project.in_beats,
+        "in_vectors": prod(shape[:-1]),
+        "in_channels": shape[-1],
+        "element_bits": project.in_element_bits,
+        "out_width": project.out_width,
+        "out_beats": project.out_beats,
+        "score_bits": project.score_bits,
+        "class_bits": project.class_bits,
+        "result": pipeline.result,
+        "scatter": pipeline.scatter,
+        "units": units,
+        "modules": {unit.name: _module_name(project.network, unit) for unit in units},
+    }

@@ -1,0 +1,231 @@
+"""Choosing the folding of every layer from one wish: a frame rate, or an area.
+
+All layers of a pipeline share its interval, so each gets the cheapest folding that keeps up with the same one.
+
+**The area is an estimate**, of 4- to 6-input LUTs, to choose by and not to report. A folded layer counts
+
+- one LUT per bit of the rotating input vector (load or rotate), and one more per inside flag,
+- per neuron in parallel and input in parallel: 2.3 for a bipolar value (agreement and its share of the popcount), 3.3
+  more with zero padding; 2 per bit for an integer; 1 more with zero weights,
+- per neuron in parallel two LUTs per bit of the accumulator,
+- 40 for control.
+
+The units without weights depend little on the folding and are counted as one LUT per bit of their input vector (a
+window: per 16 bits of its line buffer), a serial affine with its multiplier.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import ceil
+
+from rich.table import Table
+
+from bnn.errors import UserError
+from bnn.network import Network
+from hls.rtl.config import Folded, RtlConfig
+from hls.rtl.cycles import CycleModel, cycles, fit_queues
+from hls.rtl.lowering import Pipeline, lower
+from hls.rtl.units import Matrix, SerialAffine, Unit, Window
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The folding chosen for a layer.
+
+    Attributes
+    ----------
+    name : str
+    neurons, inputs, vectors : int
+        Its size, and how often it is computed per frame.
+    folding : Folded
+    cycles : int
+        Per frame.
+    luts : int
+        Estimated; see :mod:`hls.rtl.folding`.
+    memory_bits : int
+        Of weights and biases.
+    """
+
+    name: str
+    neurons: int
+    inputs: int
+    vectors: int
+    folding: Folded
+    cycles: int
+    luts: int
+    memory_bits: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What :func:`choose` found.
+
+    Attributes
+    ----------
+    config : RtlConfig
+    layers : tuple of Layer
+        What the choice was made from.
+    luts : int
+        Estimated for the whole pipeline.
+    timing : CycleModel
+        Exact.
+    """
+
+    config: RtlConfig
+    layers: tuple[Layer, ...]
+    luts: int
+    timing: CycleModel
+
+    def table(self) -> Table:
+        """Return the layers as a table to print."""
+        rate = self.timing.frames_per_second(self.config.clock_ns)
+        table = Table(
+            title=f"Folding: {self.timing.interval:,} cycles per frame, {rate:,.0f} frames/s at "
+            f"{1e3 / self.config.clock_ns:g} MHz, latency {self.timing.latency:,} cycles, estimated {self.luts:,} LUTs"
+        )
+        for column in (
+            "layer",
+            "neurons x inputs",
+            "vectors",
+            "PE",
+            "SIMD",
+            "cycles",
+            "LUTs (estimate)",
+            "memory bits",
+        ):
+            table.add_column(column, justify="left" if column == "layer" else "right")
+        for layer in self.layers:
+            table.add_row(
+                layer.name,
+                f"{layer.neurons} x {layer.inputs}",
+                f"{layer.vectors:,}",
+                str(layer.folding.pe),
+                str(layer.folding.simd),
+                f"{layer.cycles:,}",
+                f"{layer.luts:,}",
+                f"{layer.memory_bits:,}",
+            )
+        return table
+
+
+def choose(
+    network: Network, config: RtlConfig, *, target_fps: float | None = None, max_luts: int | None = None
+) -> Choice:
+    """Choose the folding of every layer for which `config` does not name an architecture.
+
+    Parameters
+    ----------
+    network : Network
+    config : RtlConfig
+        Its clock is the one that `target_fps` is meant at; its `layers` stay as they are.
+    target_fps : float
+        Frames per second to reach, at the least area.
+    max_luts : int
+        Estimated LUTs to stay within, at the highest rate. One of the two must be given.
+
+    Raises
+    ------
+    UserError
+        If the wish cannot be met; the message says what can.
+    """
+    if (target_fps is None) == (max_luts is None):
+        raise UserError("rtl: give either a target rate (target_fps) or a limit of area (max_luts)")
+    planner = _Planner(network, config)
+    if target_fps is not None:
+        return planner.at_rate(target_fps)
+    assert max_luts is not None
+    return planner.within(max_luts)
+
+
+class _Planner:
+    def __init__(self, network: Network, config: RtlConfig) -> None:
+        self.network, self.config = network, config
+        units = lower(network, replace(config, default=Folded(1, 1))).units
+        self.free = [unit for unit in units if isinstance(unit, Matrix) and unit.layer not in config.layers]
+        fixed = [unit.interval for unit in units if unit not in self.free]
+        self.fastest = max([*fixed, *(unit.source.vectors for unit in self.free)], default=1)
+        self.slowest = max([self.fastest, *(unit.interval for unit in self.free)])
+
+    def at_rate(self, target_fps: float) -> Choice:
+        wanted = 1e9 / (self.config.clock_ns * target_fps) if target_fps > 0 else 0.0
+        interval = int(wanted)
+        while interval >= self.fastest:
+            choice = self._choice(self._pipeline(interval))
+            if choice.timing.interval <= wanted:
+                return choice
+            interval -= max(1, choice.timing.interval - int(wanted))  # bursts between the layers cost as much again
+        best = self._choice(self._pipeline(self.fastest)).timing.frames_per_second(self.config.clock_ns)
+        raise UserError(
+            f"rtl: {self.network.name} cannot reach {target_fps:,.0f} frames/s with folded layers at "
+            f"{1e3 / self.config.clock_ns:g} MHz; {best:,.0f} is the most: ask for less or a faster clock"
+        )
+
+    def within(self, max_luts: int) -> Choice:
+        low, high = self.fastest, self.slowest
+        smallest = _luts(self._pipeline(high))
+        if smallest > max_luts:
+            raise UserError(
+                f"rtl: {self.network.name} does not fit into {max_luts:,} LUTs: the least is estimated at {smallest:,}"
+            )
+        while low < high:
+            middle = (low + high) // 2
+            if _luts(self._pipeline(middle)) <= max_luts:
+                high = middle
+            else:
+                low = middle + 1
+        return self._choice(self._pipeline(high))
+
+    def _pipeline(self, interval: int) -> Pipeline:
+        """Return the pipeline whose layers each take at most `interval` cycles per frame."""
+        return lower(self.network, self._config({unit.layer: _cheapest(unit, interval) for unit in self.free}))
+
+    def _config(self, foldings: Mapping[str, Folded]) -> RtlConfig:
+        return replace(self.config, layers={**self.config.layers, **foldings})
+
+    def _choice(self, pipeline: Pipeline) -> Choice:
+        pipeline = fit_queues(pipeline)
+        units = [unit for unit in pipeline.units if isinstance(unit, Matrix)]
+        config = self._config({unit.layer: unit.folding for unit in units})
+        return Choice(config, tuple(map(_layer, units)), _luts(pipeline), cycles(pipeline))
+
+
+def _luts(pipeline: Pipeline) -> int:
+    return sum(map(luts, pipeline.units))
+
+
+def _cheapest(unit: Matrix, interval: int) -> Folded:
+    return min(_foldings(unit, interval), key=lambda folding: (luts(replace(unit, folding=folding)), folding.pe))
+
+
+def _foldings(unit: Matrix, interval: int) -> Iterator[Folded]:
+    """Yield the foldings that take at most `interval` cycles per frame, one for each useful number of neurons."""
+    neurons, inputs = unit.weights.shape
+    budget = interval // unit.source.vectors  # cycles per vector
+    for pe in sorted({ceil(neurons / folds) for folds in range(1, min(neurons, budget) + 1)}):
+        input_folds = min(inputs, budget // ceil(neurons / pe))
+        yield Folded(pe, ceil(inputs / input_folds))
+
+
+def _layer(unit: Matrix) -> Layer:
+    neurons, inputs = unit.weights.shape
+    neuron_folds, input_folds = unit.folds
+    pe, simd = ceil(neurons / neuron_folds), ceil(inputs / input_folds)
+    words = neuron_folds * input_folds
+    bits = words * pe * simd * (1 + unit.masked) + neuron_folds * pe * unit.accumulator_bits
+    return Layer(unit.layer, neurons, inputs, unit.source.vectors, Folded(pe, simd), unit.interval, luts(unit), bits)
+
+
+def luts(unit: Unit) -> int:
+    """Estimate the LUTs of a unit; see :mod:`hls.rtl.folding`."""
+    if isinstance(unit, Matrix):
+        (neurons, inputs), (neuron_folds, input_folds) = unit.weights.shape, unit.folds
+        pe, simd = ceil(neurons / neuron_folds), ceil(inputs / input_folds)
+        lane = 2.3 + 3.3 * bool(unit.flag_channels) if unit.source.bipolar else 2.0 * (unit.source.bits + 1)
+        lane += unit.masked
+        vector = inputs * (unit.source.bits + bool(unit.flag_channels)) if input_folds > 1 else 0
+        return ceil(vector + pe * (simd * lane + 2 * unit.accumulator_bits) + 40)
+    if isinstance(unit, Window):
+        return 40 + (unit.kernel[0] - 1) * unit.pixel_bits * unit.columns // 16
+    if isinstance(unit, SerialAffine):
+        return unit.source.width + unit.pe * unit.source.bits * unit.result.bits
+    return unit.source.width
