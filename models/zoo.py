@@ -122,7 +122,7 @@ _DEFINITIONS = (
         description="MNIST, 784-256-256-256-10, binarised input: the SFC topology of FINN (Umuroglu et al., 2017)",
         dataset="mnist",
         input=_BINARY_MNIST,
-        recipe=Recipe(100, 256, 5e-3, 1e-6, 0.0, Augmentation(rotation=7, scale=0.07, shear=0.07, shift=1)),
+        recipe=Recipe(60, 256, 5e-3, 1e-6, 0.0, Augmentation(rotation=7, scale=0.07, shear=0.07, shift=1)),
         build=_dense(784, 256, 256, 256, 10),
     ),
     ModelDefinition(
