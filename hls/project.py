@@ -283,10 +283,11 @@ def _replace(fresh: Path, folder: Path) -> None:
     """Make `folder` like `fresh`, touching only what differs; what tools wrote beside the project stays."""
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {path.relative_to(fresh) for path in fresh.rglob("*") if path.is_file()}
-    for owned in ("firmware", "tb_data"):
-        for path in (folder / owned).rglob("*"):
-            if path.is_file() and path.relative_to(folder) not in wanted and path.suffix != ".log":
-                path.unlink()
+    owned = [*folder.glob("*.tcl"), *folder.glob("*.cpp"), *folder.glob("*.h")]
+    owned += [path for part in ("firmware", "tb_data") for path in (folder / part).rglob("*") if path.suffix != ".log"]
+    for path in owned:
+        if path.is_file() and path.relative_to(folder) not in wanted:
+            path.unlink()
     for name in wanted:
         source, target = fresh / name, folder / name
         if target.is_file() and target.read_bytes() == source.read_bytes():

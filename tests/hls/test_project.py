@@ -85,6 +85,8 @@ def test_only_what_changed_is_written(tmp_path):
     written(tmp_path, style="stock")
     assert not (tmp_path / "firmware" / "nnet_utils" / "nnet_packed.h").exists()
     assert not (tmp_path / "firmware" / "weights" / "weight2.h").exists()
+    written(tmp_path, network("other"), backend="vivado")
+    assert not list(tmp_path.glob("tiny_top*.*")) and not (tmp_path / "build_opt.tcl").exists()
     assert (tmp_path / "tiny_top_prj" / "report").exists()
 
 
