@@ -182,9 +182,9 @@ def networks(
         append(Flatten(*name(Flatten)))
     append(Dense(*name(Dense), weight=weights(draw(widths(min(width, 10))), signal.size)))
     if affine and draw(st.booleans()):
-        scale = rng.integers(-100, 100, signal.channels, endpoint=True)
+        scale = rng.integers(-100, 100, signal.channels, np.int64, endpoint=True)
         scale[rng.random(signal.channels) < 0.2] = 0
-        offset = rng.integers(-1000, 1000, signal.channels, endpoint=True)
+        offset = rng.integers(-1000, 1000, signal.channels, np.int64, endpoint=True)
         offset[rng.random(signal.channels) < 0.3] = 0
         append(Affine(*name(Affine), scale=scale, offset=offset, fraction=draw(st.integers(0, 16))))
     if draw(st.booleans()):

@@ -20,6 +20,7 @@ from bnn.network import (
     Operation,
     Threshold,
 )
+from bnn.packing import pack
 from cosim.engine import EngineError, EngineUnavailable
 from cosim.golden import Golden
 from tests import oracle, strategies
@@ -197,6 +198,21 @@ def test_inputs_of_any_integer_dtype_and_layout(shape):
     for same in (inputs.astype(np.int64), np.asfortranarray(inputs), inputs[::-2], inputs.astype(">i2")):
         check(chain(*layers), same)
     check(chain(*layers), np.ones((2, *shape), np.uint64))
+
+
+@pytest.mark.parametrize("channels", WIDTHS)
+def test_unused_bits_are_zero(channels):
+    from cosim import packed
+
+    network = chain(
+        Input("x", (), shape=(3,)),
+        Dense("sum", ("x",), weight=weights(17, channels, 3)),
+        Threshold("sign", ("sum",), threshold=np.full(channels, -3), direction=np.ones(channels, int)),
+    )
+    value = np.ones((2, 3), np.int8)
+    for step in packed.steps(network).values():
+        value = step(value)
+    np.testing.assert_array_equal(value, pack(np.ones((2, channels), np.int8)))
 
 
 SIGNS = chain(Input("x", (), shape=(2, 3)), Flatten("f", ("x",)), Dense("d", ("f",), weight=weights(11, 1, 6)))
