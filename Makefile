@@ -16,9 +16,9 @@ flow: $(READY)  ## run the flow: MODEL=name-or-file [VECTORS=n|all] [BACKEND=vit
 		$(if $(FORCE),--force)
 
 test: $(READY)  ## run every test, then compare the models with their baselines
-	@$(PYTHON) -m pytest -m 'not slow'
+	@$(PYTHON) -m pytest -n auto -m 'not slow'
 	@$(PYTHON) -m flows regress
-	@$(PYTHON) -m pytest -m slow
+	@$(PYTHON) -m pytest -n auto -m slow
 
 lint: $(READY)  ## check style and types
 	@$(PYTHON) -m ruff check
