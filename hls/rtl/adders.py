@@ -1,18 +1,22 @@
-"""Sums of many bits on carry chains: a graph of wide adders, its compressor, its evaluation and its Verilog.
+"""Sums of many bits on carry chains: a graph of wide adders, the compressor that builds it, and its evaluation.
 
-The only operator is the **absorbing adder**. On an FPGA with 6-input LUTs an adder spends one LUT per position, and that
-LUT computes ``a XOR b`` from two of its six inputs. The other four are free: operand ``b`` may be any function of five
-signals, so each three positions of ``b`` hold a whole count of five bits (``3 + 2·2`` or ``5·1`` fit into 0..7). With the
-carry input, three LUTs take nine bits in and give four out: 0.6 LUTs for each bit removed, where a plain adder costs more
-than 1 and a full adder built of LUTs costs 2. What limits this: operand ``a`` and the carry go straight to the carry
-multiplexer, so they must be signals as they are, not their complement.
+The only operator is the **absorbing adder**. On an FPGA with 6-input LUTs an adder spends one LUT per position, which
+computes ``a XOR b`` from two of its six inputs. The other four are free: a bit of operand ``b`` may be any function of
+five signals, so three positions of ``b`` take a whole count of five bits (``3 + 2·2`` or ``5·1`` fit into 0..7). With
+the carry input, three LUTs take nine bits in and give four out: 0.6 LUTs for each bit removed, where a plain adder
+needs more than 1 and a full adder built of LUTs needs 2. What limits this: operand ``a`` and the carry go straight to
+the carry multiplexer, so they must be signals as they are, not their complement.
 
-A *literal* is ``2 * signal + inverted``. Signal 0 is the constant 0, so the literals 0 and 1 are the constants.
+A *literal* is ``2 * signal + inverted``. Signal 0 is the constant 0, so the literals 0 and 1 are the constants. A
+*heap* is the sum of some literals, listed by weight.
 """
 
-from collections.abc import Iterable, Sequence
+import math
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +28,7 @@ Columns = list[list[int]]  # Columns[c]: literals of weight 2**c; their sum is t
 
 @dataclass(frozen=True)
 class Group:
-    """Some bits counted inside operand ``b``: ``columns[c]`` are literals of weight 2**c, counted modulo 2**len(columns)."""
+    """Bits counted inside operand ``b``, modulo ``2**len(columns)``; ``columns[c]`` are literals of weight 2**c."""
 
     columns: tuple[tuple[int, ...], ...]
 
@@ -92,9 +96,19 @@ class Graph:
         self.levels += [level] * width
         return [2 * (first + i) for i in range(width)]
 
-    def luts(self) -> int:
-        """Estimate of the LUTs: one for each position whose operand ``b`` is not empty."""
-        return sum(_luts(adder) for adder in self.adders)
+    def luts(self, start: int = 0) -> int:
+        """Estimate of the LUTs from an adder on: one for each position whose operand ``b`` is not empty."""
+        return sum(_luts(adder) for adder in self.adders[start:])
+
+    def mark(self) -> int:
+        """The state that :meth:`forget` goes back to."""
+        return len(self.adders)
+
+    def forget(self, mark: int) -> None:
+        """Drop the adders added since a mark."""
+        if mark < len(self.adders):
+            del self.levels[self.adders[mark].first :]
+            del self.adders[mark:]
 
     def evaluate(self, inputs: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Value of every signal.
@@ -139,7 +153,26 @@ def _luts(adder: Adder) -> int:
     return len(functions)
 
 
-def compress(graph: Graph, columns: Columns, width: int, uses: int = 0) -> Columns:
+@dataclass(frozen=True)
+class Search:
+    """How adders are chosen.
+
+    Attributes
+    ----------
+    schedules : tuple of tuples of float
+        Each a list of prices: the bits that an adder must remove for each of its LUTs to be built, tried from the first
+        on until some adder is worth it; at the last one any adder is. High first prices make small deep sums, low ones
+        shallow sums. Of several schedules the one that needs the fewest LUTs is taken, heap by heap.
+    """
+
+    schedules: tuple[tuple[float, ...], ...]
+
+
+_PATIENCE = 0.9  # while bits are still being computed elsewhere, wait rather than build an adder below this price
+_LATER_LUTS = 0.65  # LUTs that one bit left in a heap costs later
+
+
+def compress(graph: Graph, columns: Columns, width: int, search: Search, uses: int = 0) -> Columns:
     """Add up a heap of bits with as few LUTs as a greedy choice finds.
 
     Parameters
@@ -150,6 +183,8 @@ def compress(graph: Graph, columns: Columns, width: int, uses: int = 0) -> Colum
         Literals of each weight; not changed.
     width : int
         The sum is wanted modulo 2**width.
+    search : Search
+        How to choose the adders.
     uses : int
         0: down to one bit per column. Else the number of heaps that the result goes into: adders are built only where
         that is cheaper than leaving the work to each of them.
@@ -159,126 +194,149 @@ def compress(graph: Graph, columns: Columns, width: int, uses: int = 0) -> Colum
     list of lists of int
         Columns (at most `width`) of the same sum modulo 2**width.
     """
-    heap = [list(column) for column in columns[:width]]
-    heap += [[] for _ in range(width - len(heap))]
+    if len(search.schedules) == 1:
+        return _compress(graph, columns, width, search.schedules[0], uses)
+    start = graph.mark()
+    costs = []
+    for prices in search.schedules:
+        result = _compress(graph, columns, width, prices, uses)
+        costs.append(graph.luts(start) + uses * _LATER_LUTS * sum(map(len, result)))
+        graph.forget(start)
+    return _compress(graph, columns, width, search.schedules[costs.index(min(costs))], uses)
+
+
+def _compress(graph: Graph, columns: Columns, width: int, prices: Sequence[float], uses: int) -> Columns:
+    waiting: dict[int, list[tuple[int, int]]] = defaultdict(list)  # (column, literal) by level
+    for c, column in enumerate(columns[:width]):
+        for bit in column:
+            waiting[graph.levels[bit >> 1]].append((c, bit))
+    ready: list[_Ready] = [(deque(), deque()) for _ in range(width)]
     level = 0
     while True:
-        ready = [[bit for bit in column if graph.levels[bit >> 1] <= level] for column in heap]
-        waiting = any(len(a) < len(b) for a, b in zip(ready, heap))
-        done = False
-        for price in _PRICES:
-            if done or (waiting and price < _PATIENCE) or (uses and price * uses * _LATER_LUTS < 1):
+        for c, bit in waiting.pop(level, ()):
+            ready[c][_needs_inverter(bit)].append(bit)
+        worked = False
+        for price in prices:
+            if worked or (waiting and price < _PATIENCE) or (uses and price * uses * _LATER_LUTS < 1):
                 break
-            while step := _best_step(_profile(graph, ready), price, price == _PRICES[-1]):
-                _apply(graph, ready, heap, step)
-                done = True
-        if all(len(column) <= 1 for column in heap) or not (done or waiting):
-            while heap and not heap[-1]:
-                heap.pop()
-            return heap
+            while step := _best_step(_profile(ready), price, price == prices[-1]):
+                start, literals = _build(graph, ready, step)
+                waiting[level + 1] += [(start + i, bit) for i, bit in enumerate(literals)]
+                worked = True
+        if not waiting:
+            result = [[*plain, *inverted] for plain, inverted in ready]
+            while result and not result[-1]:
+                result.pop()
+            return result
         level += 1
 
 
-# Bits that an adder must remove for each LUT to be worth it, tried from the best adders down to any at all.
-_PRICES = (1.4, 1.2, 0.99, 0.7, 0.4, 0.01)
-_PATIENCE = 0.9  # while bits are still being computed elsewhere, wait rather than build an adder below this price
-_LATER_LUTS = 0.65  # LUTs that one bit left in a heap costs later
+_Ready = tuple[deque[int], deque[int]]
+"""Bits of one column that can be added now: as they are, and complements (which only operand ``b`` can take)."""
 
 
-def _profile(graph: Graph, ready: Columns) -> tuple[tuple[int, int], ...]:
+def _needs_inverter(bit: int) -> int:
+    return bit & 1 if bit != 1 else 0
+
+
+_Profile = tuple[tuple[int, int], ...]
+"""How many bits of each column there are as they are, and how many complements."""
+
+
+def _profile(ready: Sequence[_Ready]) -> _Profile:
     # More than eight bits of a kind in a column change no choice.
-    return tuple(
-        (min(8, sum(not bit & 1 or bit == 1 for bit in column)), min(8, sum(bit & 1 and bit != 1 for bit in column)))
-        for column in ready
-    )
+    return tuple((min(8, len(plain)), min(8, len(inverted))) for plain, inverted in ready)
 
 
-Step = tuple[int, int, tuple[tuple[int, ...], ...], tuple[int, ...], int]
-"""First column, carry (0 or 1), bits per column of each group, direct (0 or 1) per position, width of the sum."""
+class _Step(NamedTuple):
+    """An adder over some columns of a heap, without its literals."""
+
+    start: int  # first column
+    carry: int  # 1: a bit of the first column goes into the carry input
+    groups: tuple[tuple[int, ...], ...]  # bits per column
+    direct: tuple[int, ...]  # per column, 1: a bit of it goes into operand a
+    width: int  # of the sum
 
 
-def _group_shapes() -> list[tuple[int, ...]]:
-    shapes = [(0,), (1,), (2, 0), (3, 0), (1, 1, 0), (2, 1, 0)]
-    for a in range(7):
-        for b in range(4):
-            for c in range(2):
-                if 3 <= a + b + c <= 6 and 3 < a + 2 * b + 4 * c <= 7:
-                    shapes.append((a, b, c))
-    return shapes
+# Bits per column of the groups that are not two smaller groups side by side.
+_SHAPES: tuple[tuple[int, ...], ...] = (
+    *((0,), (1,), (2, 0), (3, 0), (2, 1, 0), (2, 2, 0), (3, 1, 0), (3, 2, 0)),
+    *((4, 0, 0), (4, 1, 0), (5, 0, 0), (5, 1, 0), (6, 0, 0)),
+)
+# At the top of a heap what overflows is not wanted, so larger counts fit.
+_TOP_SHAPES = (*((a,) for a in range(2, 7)), *((a, b) for a in range(2, 7) for b in range(7 - a) if a + 2 * b > 3))
 
 
-_SHAPES = _group_shapes()
-_TOP_SHAPES = [(n,) for n in range(2, 7)] + [(a, b) for a in range(7) for b in range(7 - a) if a + 2 * b > 3]
-"""Groups that only fit at the top of a heap, where what overflows is not wanted."""
+@lru_cache(1 << 17)
+def _best_step(profile: _Profile, price: float, finishing: bool) -> _Step | None:
+    """The adder that removes the most bits beyond `price` for each of its LUTs; None if none does.
 
-
-@cache
-def _best_step(profile: tuple[tuple[int, int], ...], price: float, finishing: bool) -> Step | None:
-    """The adder that removes the most bits beyond `price` per LUT from columns of (plain, inverted) bits, or None."""
-    best: tuple[float, Step] | None = None
-    size = len(profile)
-    for start in range(size):
-        if sum(profile[start]) < 2:
-            continue
-        for carry in (0, 1):
-            if profile[start][0] < carry:
+    When `finishing`, the best adder is taken however poor, as long as a column has two bits.
+    """
+    best, best_gain = None, -math.inf if finishing else 1e-9
+    for start in range(len(profile)):
+        for carry in range(1 + (profile[start][0] > 0)):
+            plain, inverted = profile[start]
+            if plain + inverted < 2:
                 continue
-            # reach[i]: best (gain, groups, direct, largest sum) of the positions from start to before i.
-            reach: dict[int, tuple[float, tuple[tuple[int, ...], ...], tuple[int, ...], int]] = {
-                start: (carry, (), (), carry)
-            }
-            for i in range(start, size):
-                if i not in reach:
-                    continue
-                gain, groups, direct, largest = reach[i]
-                for shape in _SHAPES if i + 2 < size else _SHAPES + [s for s in _TOP_SHAPES if i + len(s) == size]:
-                    end = i + len(shape)
-                    if end > size:
-                        continue
-                    a = []
-                    inputs = 0
-                    for k, count in enumerate(shape):
-                        plain, inverted = profile[i + k]
-                        if i == start and k == 0:
-                            plain -= carry
-                        inputs += count
-                        if count > plain + inverted or inputs > 6:
-                            break
-                        a.append(int(plain > 0 and count < plain + inverted and inputs < 6))
-                    else:
-                        if not any(shape) and not any(a):
-                            continue
-                        luts = len(shape) if any(shape) else 0
-                        value = gain + sum(shape) + sum(a) - len(shape) - price * luts
-                        value += 1e-3 * finishing * (not any(shape))
-                        if end not in reach or value > reach[end][0]:
-                            total = sum((count + d) << k for k, (count, d) in enumerate(zip(shape, a)))
-                            reach[end] = (value, (*groups, shape), (*direct, *a), largest + (total << (i - start)))
-            for end, (gain, groups, direct, largest) in reach.items():
-                width = end - start
-                overflow = int(largest >> width > 0 and end < size)
-                if end > start and gain - overflow > 1e-9 and (best is None or gain - overflow > best[0] + 1e-9):
-                    best = gain - overflow, (start, carry, groups, direct, width + overflow)
-    return best[1] if best else None
+            left = (*profile[:start], (plain - carry, inverted), *profile[start + 1 :])
+            for gain, step in _chains(left, start, carry, price, finishing):
+                if gain > best_gain + 1e-9:
+                    best, best_gain = step, gain
+    return best
 
 
-def _apply(graph: Graph, ready: Columns, heap: Columns, step: Step) -> None:
-    """Build the adder of a step: take its bits out of `ready` and `heap`, put its sum into `heap`."""
+def _chains(profile: _Profile, start: int, carry: int, price: float, finishing: bool) -> Iterator[tuple[float, _Step]]:
+    """The best adder from one column on to each other column, and what it gains."""
+    # reach[i]: gain, groups, direct and largest sum of the positions before i.
+    reach: dict[int, tuple[float, tuple[tuple[int, ...], ...], tuple[int, ...], int]] = {start: (carry, (), (), carry)}
+    top = len(profile)
+    for i in range(start, top):
+        if i not in reach:
+            continue
+        gain, groups, direct, largest = reach[i]
+        for shape in _SHAPES if i + 2 < top else _SHAPES + _TOP_SHAPES:
+            end = i + len(shape)
+            if end > top or (end < top and shape in _TOP_SHAPES):
+                continue
+            a = _direct(profile[i:end], shape)
+            taken = sum(shape) + sum(a or ())
+            if a is None or not taken or (i == start and carry + shape[0] + a[0] < 2):
+                continue
+            value = gain + taken - len(shape) - (price * len(shape) if any(shape) else -1e-3 * finishing)
+            if end not in reach or value > reach[end][0]:
+                total = sum((count + d) << k for k, (count, d) in enumerate(zip(shape, a)))
+                reach[end] = (value, (*groups, shape), (*direct, *a), largest + (total << (i - start)))
+    del reach[start]
+    for end, (gain, groups, direct, largest) in reach.items():
+        width = end - start
+        overflow = int(end < top and largest >> width > 0)
+        yield gain - overflow, _Step(start, carry, groups, direct, width + overflow)
+
+
+def _direct(profile: _Profile, shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Which positions of a group can have a bit in operand a, too; None if there are too few bits for the group."""
+    direct = []
+    inputs = 0
+    for (plain, inverted), count in zip(profile, shape):
+        inputs += count  # of the LUT, which sees the group's bits up to its own position
+        if count > plain + inverted:
+            return None
+        direct.append(int(plain > 0 and count < plain + inverted and inputs < 6))
+    return tuple(direct)
+
+
+def _build(graph: Graph, ready: Sequence[_Ready], step: _Step) -> tuple[int, list[int]]:
+    """Take the bits of a step out of `ready` and add them; the first column of the sum, and its literals."""
     start, carry, shapes, direct, width = step
-
-    def take(column: int, plain: bool) -> int:
-        bits = ready[column]
-        # Operand b takes inverted bits first: nothing else can.
-        pick = next((i for i, bit in enumerate(bits) if (not bit & 1 or bit == 1) == plain), 0)
-        bit = bits.pop(pick)
-        heap[column].remove(bit)
-        return bit
-
-    carry_bit = take(start, True) if carry else 0
-    direct_bits = [take(start + i, True) if d else 0 for i, d in enumerate(direct)]
+    carry_bit = ready[start][0].popleft() if carry else 0
+    direct_bits = [ready[start + i][0].popleft() if d else 0 for i, d in enumerate(direct)]
     groups, position = [], start
     for shape in shapes:
-        groups.append(Group(tuple(tuple(take(position + k, False) for _ in range(n)) for k, n in enumerate(shape))))
+        columns = []
+        for k, count in enumerate(shape):
+            plain, inverted = ready[position + k]
+            columns.append(tuple((inverted or plain).popleft() for _ in range(count)))
+        groups.append(Group(tuple(columns)))
         position += len(shape)
-    for i, bit in enumerate(graph.add(direct_bits, groups, carry_bit, width)):
-        heap[start + i].append(bit)
+    return start, graph.add(direct_bits, groups, carry_bit, width)

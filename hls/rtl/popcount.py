@@ -1,5 +1,7 @@
 """One matrix of weights in {-1, 0, +1}, fully unrolled: a pipelined graph of adders as one Verilog module."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -7,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnn.network import IntArray
-from hls.rtl.adders import Graph
+from hls.rtl.adders import Graph, Search
 from hls.rtl.pipeline import module, stages
-from hls.rtl.sharing import Element, Number, Partial, Row, Shape, finish, shared_sums, size
+from hls.rtl.sharing import Element, Number, Row, Shape, shared_sums, size
 
 Effort = Literal["fast", "high"]
 
@@ -81,10 +83,19 @@ def unrolled(
     -------
     UnrolledMatrix
         Port `in` holds input k at bits ``[k * input_bits +: input_bits]``, port `out` output j likewise.
+
+    Raises
+    ------
+    ValueError
+        If the weights are not a matrix of -1, 0 and +1, or a sum does not fit into `output_bits`.
     """
+    if weight.ndim != 2 or not weight.size or not np.isin(weight, (-1, 0, 1)).all():
+        raise ValueError(f"{name}: weights must be a matrix of -1, 0 and +1, not of shape {weight.shape}")
     graph, outputs = build(weight, input_bits, input_signed, bipolar, thresholds, effort)
     signals: list[int] = []
-    for number in outputs:
+    for j, number in enumerate(outputs):
+        if len(number.bits) > output_bits:
+            raise ValueError(f"{name}: output {j} needs {len(number.bits)} bits, output_bits is {output_bits}")
         signals += number.extend(output_bits)
     live = _live_inputs(graph, signals, weight.shape[1], input_bits)
     kind = "bipolar bits" if bipolar else f"{'signed' if input_signed else 'unsigned'} {input_bits}-bit integers"
@@ -92,8 +103,8 @@ def unrolled(
         f"{name}: {weight.shape[0]} {'neurons' if thresholds is not None else 'sums'} of {weight.shape[1]} {kind}.",
         f"{len(graph.adders)} adders, at most {graph.depth} in a row, {levels_per_stage} per pipeline stage.",
         "",
-        "Every adder is {a, carry} - {~b, ~carry}, which is a + b + carry above bit 0 (which is unused). Written so, a goes",
-        "straight to the carry chain, and each LUT of the chain computes its bit of b, a small count, by the way.",
+        "An adder is {a, carry} - {~b, ~carry}: that is a + b + carry, from bit 1 on. Written so, a goes straight to",
+        "the carry chain, and the LUTs of the chain compute b, which is made of small counts, by the way.",
     ]
     return UnrolledMatrix(
         verilog=module(name, graph, weight.shape[1] * input_bits, signals, levels_per_stage, header),
@@ -131,43 +142,80 @@ def build(
     graph = Graph(inputs * input_bits)
     # A bipolar input is 2b - 1: its sum is twice the sum of the bits b, less the sum of the weights.
     minus = weight.sum(1, dtype=np.int64) if bipolar else np.zeros(neurons, np.int64)
-    low = np.minimum(weight * elements[0].low, weight * elements[0].high).sum(1)
-    high = np.maximum(weight * elements[0].low, weight * elements[0].high).sum(1)
+    ends = weight.astype(np.int64)[:, :, None] * [elements[0].low, elements[0].high]
+    low, high = ends.min(2).sum(1), ends.max(2).sum(1)
 
-    outputs: list[Number | None] = [None] * neurons
-    rows: dict[int, Row] = {}
-    for j in range(neurons):
+    outputs: dict[int, Number] = {}
+    wanted: dict[tuple[bytes, int], list[int]] = defaultdict(list)  # equal rows are added up once
+    for j in _alike_together(weight):
         if thresholds is None:
-            if weight[j].any():
-                rows[j] = Row(weight[j], -(-int(minus[j]) // 2) * -1 if bipolar else 0)
-            else:
-                outputs[j] = Number((0,), False)
-            continue
-        bound = -(-(int(thresholds[j]) + int(minus[j])) // 2) if bipolar else int(thresholds[j])
-        if bound <= low[j] or bound > high[j]:
-            outputs[j] = Number((int(bound <= low[j]),), False)
+            addend = -(int(minus[j] + 1) // 2)
+            constant = None if weight[j].any() else 0
         else:
-            rows[j] = Row(weight[j], -bound)
+            # Bipolar: 2 * sum - minus >= threshold.
+            bound = int(thresholds[j] + minus[j] + 1) // 2 if bipolar else int(thresholds[j])
+            addend = -bound
+            constant = int(bound <= low[j]) if bound <= low[j] or bound > high[j] else None
+        if constant is None:
+            wanted[weight[j].tobytes(), addend].append(j)
+        else:
+            outputs[j] = Number((constant,), False)
 
-    for group, shape in _plan(graph, elements, rows, effort):
-        numbers = shared_sums(graph, elements, [rows[j] for j in group], shape)
-        for j, number in zip(group, numbers):
+    rows = [Row(weight[same[0]], addend) for (_, addend), same in wanted.items()]
+    search = _SEARCH[effort]
+    numbers: list[Number] = []
+    for shape in _plan(graph.inputs, elements, rows, search):
+        group = rows[len(numbers) : len(numbers) + size(shape)]
+        numbers += shared_sums(graph, elements, group, shape, search)
+    for number, same in zip(numbers, wanted.values()):
+        for j in same:
             if thresholds is not None:
-                outputs[j] = Number((number.bits[-1] ^ 1,), False)
+                outputs[j] = Number((number.bits[-1] ^ 1,), False)  # not negative
             elif bipolar:
                 outputs[j] = Number((int(minus[j]) & 1, *number.bits), number.signed)
             else:
                 outputs[j] = number
-    return graph, [number for number in outputs if number is not None]
+    return graph, [outputs[j] for j in range(neurons)]
 
 
-def _plan(graph: Graph, elements: list[Element], rows: dict[int, Row], effort: Effort) -> list[tuple[list[int], Shape]]:
-    """Groups of rows and how each is split."""
-    order = list(rows)
-    shape: Shape = ((1, 1), (1, 1))
-    step = size(shape)
-    plan: list[tuple[list[int], Shape]] = []
-    for start in range(0, len(order), step):
-        group = order[start : start + step]
-        plan.append((group, shape if len(group) == step else (1,) * len(group) if len(group) > 1 else 1))
-    return plan
+def _alike_together(weight: NDArray[np.int8]) -> list[int]:
+    """All rows; equal and opposite ones side by side, where they share everything."""
+    first = (weight != 0).argmax(1)
+    sign = np.take_along_axis(weight, first[:, None], 1)
+    alike: dict[bytes, list[int]] = defaultdict(list)
+    for j, row in enumerate(weight * sign):
+        alike[row.tobytes()].append(j)
+    return [j for group in alike.values() for j in group]
+
+
+_PAIR, _THREE = (1, 1), (1, 1, 1)
+_SHAPES: tuple[Shape, ...] = (
+    *(1, _PAIR, _THREE, (_PAIR, _PAIR), (_PAIR, _THREE), (_THREE, _THREE), ((_PAIR, _PAIR), _PAIR)),
+    *(((_PAIR, _PAIR), _THREE), ((_PAIR, _PAIR), (_PAIR, _PAIR)), ((_THREE, _THREE), (_THREE, _THREE))),
+)
+_SEARCH = {
+    "fast": Search(((0.99, 0.7, 0.4, 0.01),)),
+    "high": Search(((1.5, 1.1, 0.8, 0.5, 0.2, 0.01), (1.3, 0.99, 0.7, 0.4, 0.01))),
+}
+
+
+_ADDER_LUTS = 0.1  # what an adder costs beside its LUTs: a few carry cells
+
+
+def _plan(inputs: int, elements: Sequence[Element], rows: Sequence[Row], search: Search) -> list[Shape]:
+    """Shapes that take all rows in turn: each is tried on the first rows, and the cheapest mix wins."""
+    costs: list[tuple[float, Shape]] = []
+    for shape in _SHAPES:
+        if size(shape) <= len(rows):
+            trial = Graph(inputs)
+            shared_sums(trial, elements, rows[: size(shape)], shape, search)
+            costs.append((trial.luts() + _ADDER_LUTS * len(trial.adders), shape))
+    best: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]  # cost and choice for the first n rows
+    for n in range(1, len(rows) + 1):
+        options = []
+        for i, (cost, shape) in enumerate(costs):
+            if size(shape) <= n:
+                before, chosen = best[n - size(shape)]
+                options.append((before + cost, (*chosen, i)))
+        best.append(min(options))
+    return [costs[i][1] for i in best[-1][1]]

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.network import IntArray
-from hls.rtl.adders import Columns, Graph, Group, compress
+from hls.rtl.adders import Columns, Graph, Group, Search, compress
 
 Shape = tuple["Shape", ...] | int
 """How a group of rows is split: 1 is one row, a tuple its parts."""
@@ -94,7 +93,7 @@ def number_bits(low: int, high: int) -> int:
     return max(1, high.bit_length())
 
 
-def finish(graph: Graph, partial: Partial, addend: int) -> Number:
+def finish(graph: Graph, partial: Partial, addend: int, search: Search) -> Number:
     """The number ``partial + addend``, in as many bits as its range needs."""
     low, high = partial.low + addend, partial.high + addend
     width = number_bits(low, high)
@@ -103,12 +102,14 @@ def finish(graph: Graph, partial: Partial, addend: int) -> Number:
     for c in range(width):
         if constant >> c & 1:
             columns[c].append(1)
-    reduced = compress(graph, columns, width)
+    reduced = compress(graph, columns, width, search)
     bits = [column[0] if column else 0 for column in reduced]
     return Number(tuple(bits + [0] * (width - len(bits))), low < 0)
 
 
-def shared_sums(graph: Graph, elements: Sequence[Element], rows: Sequence[Row], shape: Shape) -> list[Number]:
+def shared_sums(
+    graph: Graph, elements: Sequence[Element], rows: Sequence[Row], shape: Shape, search: Search
+) -> list[Number]:
     """Add up a few rows together.
 
     Parameters
@@ -121,6 +122,8 @@ def shared_sums(graph: Graph, elements: Sequence[Element], rows: Sequence[Row], 
         As many as `shape` has.
     shape : Shape
         How to split them.
+    search : Search
+        How to choose the adders.
 
     Returns
     -------
@@ -134,10 +137,10 @@ def shared_sums(graph: Graph, elements: Sequence[Element], rows: Sequence[Row], 
     for pattern, s, k in zip(map(tuple, patterns.T.tolist()), sign.tolist(), used.tolist()):
         cell = cells.setdefault(pattern, Partial([]))
         cell.accumulate(_partial(elements[k]), s)
-    return _split(graph, cells, rows, shape)
+    return _split(graph, cells, rows, shape, search)
 
 
-def _normalise(patterns: IntArray) -> tuple[IntArray, IntArray]:
+def _normalise(patterns: NDArray[np.int8]) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
     """Columns with their first non-zero entry made +1, and the sign taken out."""
     first = (patterns != 0).argmax(0)
     sign = np.take_along_axis(patterns, first[None], 0)[0]
@@ -156,13 +159,15 @@ def size(shape: Shape) -> int:
     return 1 if isinstance(shape, int) else sum(map(size, shape))
 
 
-def _split(graph: Graph, cells: dict[tuple[int, ...], Partial], rows: Sequence[Row], shape: Shape) -> list[Number]:
+def _split(
+    graph: Graph, cells: dict[tuple[int, ...], Partial], rows: Sequence[Row], shape: Shape, search: Search
+) -> list[Number]:
     if isinstance(shape, int):
-        return [finish(graph, cells.get((1,), Partial([])), rows[0].addend)]
+        return [finish(graph, cells.get((1,), Partial([])), rows[0].addend, search)]
     if shape == (1, 1) and set(cells) == {(1, 1), (1, -1)}:
-        return _pair(graph, cells[1, 1], cells[1, -1], rows)
+        return _pair(graph, cells[1, 1], cells[1, -1], rows, search)
     for cell in cells.values():
-        cell.columns = compress(graph, cell.columns, cell.width(), uses=len(shape))
+        cell.columns = compress(graph, cell.columns, cell.width(), search, uses=len(shape))
     numbers = []
     start = 0
     for part in shape:
@@ -174,22 +179,22 @@ def _split(graph: Graph, cells: dict[tuple[int, ...], Partial], rows: Sequence[R
             if sign:
                 key = tuple(sign * s for s in sub)
                 merged.setdefault(key, Partial([])).accumulate(cell, sign)
-        numbers += _split(graph, merged, rows[start:end], part)
+        numbers += _split(graph, merged, rows[start:end], part, search)
         start = end
     return numbers
 
 
-def _pair(graph: Graph, same: Partial, other: Partial, rows: Sequence[Row]) -> list[Number]:
-    """``same + other`` and ``same - other``, each plus its row's addend, with the constants spread over the two operands.
+def _pair(graph: Graph, same: Partial, other: Partial, rows: Sequence[Row], search: Search) -> list[Number]:
+    """``same + other`` and ``same - other``, each plus its row's addend.
 
-    With a = same + c and b = other + d the results are a + b + carry and a + ~b + carry: two carries and the two integers
-    c and d suffice for any two constants.
+    The addends cost no adder of their own: with a = same + c and b = other + d the results are a + b + carry and
+    a + ~b + carry, where c, d and the two carries suffice for any two constants.
     """
     first, second = rows[0].addend, rows[1].addend + 1
     carries = ((first + second) & 1, 0)
     c = (first + second - carries[0]) // 2
     d = first - c - carries[0]
-    a, b = finish(graph, same, c), finish(graph, other, d)
+    a, b = finish(graph, same, c, search), finish(graph, other, d, search)
     numbers = []
     for row, sign, carry in zip(rows, (1, -1), carries):
         low = same.low + min(sign * other.low, sign * other.high) + row.addend
