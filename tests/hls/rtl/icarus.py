@@ -19,89 +19,112 @@ module bench;
     wire [{out_width}-1:0] out_data;
     reg [{out_width}-1:0] held;
     reg waiting = 0;
-    integer sent = 0, got = 0, cycle = 0, seed = {seed}, quiet = 0;
+    integer sent = 0, presented = -1, got = 0, cycle = 0, quiet = 0, seed, stall, patience, reset_at;
     {top} dut (.aclk(aclk), .aresetn(aresetn), .s_axis_tdata(in_data), .s_axis_tvalid(in_valid),
         .s_axis_tready(in_ready), .s_axis_tlast(in_last), .m_axis_tdata(out_data), .m_axis_tvalid(out_valid),
         .m_axis_tready(out_ready), .m_axis_tlast(out_last));
     always #5 aclk = !aclk;
-    initial $readmemh("beats.mem", beats);
+    initial begin
+        $readmemh("beats.mem", beats);
+        if (!$value$plusargs("seed=%d", seed) || !$value$plusargs("stall=%d", stall)
+            || !$value$plusargs("patience=%d", patience) || !$value$plusargs("reset_at=%d", reset_at)) $finish;
+    end
     always @(posedge aclk) begin
         cycle <= cycle + 1;
-        if (in_valid && in_ready) begin
+        if (aresetn && in_valid && in_ready) begin
             $display("in %0d", cycle);
             sent = sent + 1;
         end
-        if (out_valid && out_ready) begin
+        if (aresetn && out_valid && out_ready) begin
             $display("out %0d %b %h", cycle, out_last, out_data);
             got = got + 1;
             quiet = 0;
         end
-        if (waiting && (!out_valid || out_data !== held)) $display("unstable %0d", cycle);
+        if (waiting && aresetn && (!out_valid || out_data !== held)) $display("unstable %0d", cycle);
         waiting = out_valid && !out_ready && aresetn;
         held = out_data;
         quiet = quiet + 1;
-        if (got == {total_out} || quiet > {patience}) $finish;
+        if (cycle == reset_at) begin
+            $display("reset");
+            sent = 0;
+            got = 0;
+        end
+        if (got == {total_out} || quiet > patience) $finish;
     end
     always @(negedge aclk) begin
-        aresetn <= cycle >= {reset} && cycle != {reset_again};
-        if (cycle == {reset_again}) begin
-            sent = {resume};
-            in_valid <= 0;
-        end else if (!in_valid || sent != presented) begin
-            in_valid <= cycle > {start} && sent < {total_in} && $unsigned($random(seed)) % 100 >= {stall};
-        end
+        aresetn <= cycle >= 4 && cycle != reset_at;
+        if (!in_valid || sent != presented || cycle == reset_at + 1)
+            in_valid <= cycle > {start} && sent < {total_in} && $unsigned($random(seed)) % 100 >= stall;
         presented = sent;
         in_data <= beats[sent < {total_in} ? sent : 0];
         in_last <= sent % {in_beats} == {in_beats} - 1;
-        out_ready <= $unsigned($random(seed)) % 100 >= {stall};
+        out_ready <= $unsigned($random(seed)) % 100 >= stall;
     end
-    integer presented = -1;
+    {extra}
 endmodule
 """
+
+_START = 60  # first beat; until then the padding in front of the first pixel passes
 
 
 @dataclass(frozen=True)
 class Run:
-    """What came out: results by layer, the cycle of each beat in and out."""
+    """What came out: results by layer, the cycle of each beat in and out, and all that was printed."""
 
     results: dict
     entered: list
     left: list
+    lines: list
 
 
-def simulate(project, inputs, *, stall=0, seed=1, reset_at=None, patience=20_000):
-    """Simulate `project` on `inputs`.
-
-    `stall` is the chance in percent that either side holds back in a cycle. With `reset_at`, the design is reset in
-    that cycle and all frames are sent again from the first; only what comes out after that counts.
-    """
-    beats = project.pack(inputs)
-    flat = beats.reshape(-1, beats.shape[-1])
-    (project.folder / "beats.mem").write_text("".join(row[::-1].tobytes().hex() + "\n" for row in flat))
-    start = 60  # padding in front of the first pixel passes meanwhile
+def build(project, frames, extra=""):
+    """Compile `project` and the bench for a number of frames; `extra` is Verilog for the bench."""
     bench = _BENCH.format(
-        top=project.top, in_width=project.in_width, out_width=project.out_width, in_beats=project.in_beats,
-        total_in=len(flat), total_out=len(inputs) * project.out_beats if reset_at is None else 1 << 30,
-        stall=stall, seed=seed, patience=patience, reset=4, start=start,
-        reset_again=-1 if reset_at is None else start + reset_at, resume=0,
-    )  # fmt: skip
+        top=project.top,
+        in_width=project.in_width,
+        out_width=project.out_width,
+        in_beats=project.in_beats,
+        total_in=frames * project.in_beats,
+        total_out=frames * project.out_beats,
+        start=_START,
+        extra=extra,
+    )
     (project.folder / "bench.v").write_text(bench)
     sources = [path.name for path in project.sources]
     command = ["iverilog", "-g2012", "-Wall", "-Wno-timescale", "-o", "bench.vvp", "-s", "bench", "bench.v", *sources]
     built = subprocess.run(command, cwd=project.folder, capture_output=True, text=True)
     warnings = [line for line in built.stderr.splitlines() if line and "bench.v" not in line]
     assert built.returncode == 0 and not warnings, built.stderr
-    ran = subprocess.run(["vvp", "bench.vvp"], cwd=project.folder, capture_output=True, text=True, check=True)
+
+
+def run(project, inputs, *, stall=0, seed=1, reset_at=None, patience=20_000):
+    """Run what :func:`build` compiled.
+
+    `stall` is the chance in percent that either side holds back in a cycle. With `reset_at`, the design is reset in
+    that cycle after the first beat and all frames are sent again from the first; only what comes out after it counts.
+    """
+    beats = project.pack(inputs)
+    flat = beats.reshape(-1, beats.shape[-1])
+    (project.folder / "beats.mem").write_text("".join(row[::-1].tobytes().hex() + "\n" for row in flat))
+    reset_cycle = -1 if reset_at is None else _START + 2 + reset_at
+    options = [f"+stall={stall}", f"+seed={seed}", f"+patience={patience}", f"+reset_at={reset_cycle}"]
+    ran = subprocess.run(["vvp", "bench.vvp", *options], cwd=project.folder, capture_output=True, text=True, check=True)
     lines = [line.split() for line in ran.stdout.splitlines()]
     assert not [line for line in lines if line[0] == "unstable"], "data changed while it waited"
+    if reset_at is not None:
+        lines = lines[lines.index(["reset"]) :]
     entered = [int(line[1]) for line in lines if line[0] == "in"]
     out = [line for line in lines if line[0] == "out"]
-    if reset_at is not None:
-        out = [line for line in out if int(line[1]) > start + reset_at]
     assert len(out) == len(inputs) * project.out_beats, f"{len(out)} beats of {len(inputs) * project.out_beats}"
     assert "x" not in "".join(line[3] for line in out), "undefined bits"
     last = [line[2] == "1" for line in out]
     assert last == [beat % project.out_beats == project.out_beats - 1 for beat in range(len(out))], "tlast"
     words = np.stack([np.frombuffer(bytes.fromhex(line[3])[::-1], np.uint8) for line in out])
     results = project.unpack(words.reshape(len(inputs), project.out_beats, -1))
-    return Run(results, entered, [int(line[1]) for line in out])
+    return Run(results, entered, [int(line[1]) for line in out], lines)
+
+
+def simulate(project, inputs, **options):
+    """Build and run."""
+    build(project, len(inputs))
+    return run(project, inputs, **options)

@@ -1,0 +1,103 @@
+"""The automatic folding keeps its promises, by the cycle model that simulation holds exact."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from bnn.errors import UserError
+from bnn.network import Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Threshold
+from hls.rtl.config import Folded, RtlConfig
+from hls.rtl.cycles import cycles
+from hls.rtl.folding import choose
+from hls.rtl.project import plan
+from hls.rtl.units import Fifo
+
+
+@pytest.fixture
+def network():
+    """Pools in front of a convolution: its pixels come in bursts."""
+    rng = np.random.default_rng(0)
+
+    def weights(*shape):
+        return rng.choice(np.array([-1, 1], np.int8), shape)
+
+    return Network(
+        "bursts",
+        (
+            Input("image", (), shape=(16, 16, 3), kind="unsigned", bits=8),
+            Conv2d("conv1", ("image",), weights(8, 3, 3, 3), padding=(1, 1, 1, 1)),
+            MaxPool2d("pool1", ("conv1",)),
+            Threshold("sign1", ("pool1",), np.zeros(8, np.int64), np.ones(8, np.int8)),
+            Conv2d("conv2", ("sign1",), weights(16, 3, 3, 8), padding=(1, 1, 1, 1)),
+            Threshold("sign2", ("conv2",), np.zeros(16, np.int64), np.ones(16, np.int8)),
+            Flatten("flatten", ("sign2",)),
+            Dense("dense", ("flatten",), weights(10, 1024)),
+        ),
+    )
+
+
+@pytest.mark.parametrize("rate", [5e3, 5e4, 2e5])
+def test_the_target_rate_is_reached_and_the_layers_are_balanced(network, rate):
+    choice = choose(network, RtlConfig(clock_ns=10), target_fps=rate)
+    assert choice.timing.frames_per_second(10) >= rate
+    assert cycles(plan(network, choice.config)) == choice.timing
+    wanted = 1e8 / rate
+    for layer in choice.layers:
+        assert layer.cycles <= wanted
+        smaller = [Folded(max(1, layer.folding.pe - 1), layer.folding.simd), Folded(1, max(1, layer.folding.simd - 1))]
+        assert layer.folding in smaller or wanted / 4 < layer.cycles  # none does much more than it must
+
+
+def test_the_area_is_kept_and_more_area_is_no_slower(network):
+    intervals = []
+    for limit in (4_000, 8_000, 16_000):
+        choice = choose(network, RtlConfig(), max_luts=limit)
+        assert choice.luts <= limit
+        intervals.append(choice.timing.interval)
+    assert intervals == sorted(intervals, reverse=True)
+    assert intervals[0] > intervals[-1]
+
+
+def test_layers_that_are_named_stay_as_they_are(network):
+    fixed = Folded(2, 9)
+    choice = choose(network, RtlConfig(layers={"conv1": fixed}), target_fps=1e3)
+    assert choice.config.layers["conv1"] == fixed
+    assert set(choice.config.layers) == {"conv1", "conv2", "dense"}
+
+
+@pytest.mark.parametrize(
+    "wish, says",
+    [
+        ({"target_fps": 1e9}, "cannot reach"),
+        ({"target_fps": -1.0}, "cannot reach"),
+        ({"max_luts": 50}, "does not fit"),
+        ({}, "either"),
+        ({"target_fps": 1.0, "max_luts": 50}, "either"),
+    ],
+)
+def test_a_wish_that_cannot_be_met_is_refused(network, wish, says):
+    with pytest.raises(UserError, match=says):
+        choose(network, RtlConfig(), **wish)
+
+
+def test_the_table_shows_every_layer(network):
+    console = Console(width=160, record=True)
+    console.print(choose(network, RtlConfig(), target_fps=1e4).table())
+    text = console.export_text()
+    assert all(layer in text for layer in ("conv1", "conv2", "dense", "estimate"))
+
+
+def test_queues_are_as_good_as_endless_ones_and_needed(network):
+    # conv2 takes four times as long per pixel as conv1, and gets a quarter of the pixels, all in every second row
+    config = RtlConfig(layers={"conv1": Folded(8, 1), "conv2": Folded(4, 3), "dense": Folded(10, 64)})
+    pipeline = plan(network, config)
+
+    def interval(depth):
+        units = (dataclasses.replace(unit, depth=depth) if isinstance(unit, Fifo) else unit for unit in pipeline.units)
+        return cycles(dataclasses.replace(pipeline, units=tuple(units))).interval
+
+    (queue,) = [unit for unit in pipeline.units if isinstance(unit, Fifo)]
+    assert queue.depth < 20
+    assert cycles(pipeline).interval == interval(1000) < interval(2)

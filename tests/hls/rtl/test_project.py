@@ -1,0 +1,258 @@
+"""The generated RTL on Icarus: every result against the oracle, every cycle against the cycle model."""
+
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bnn.errors import UserError
+from bnn.network import Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Threshold
+from hls.rtl.config import Folded, RtlConfig, Unrolled
+from hls.rtl.project import cycles, write
+from tests import oracle, strategies
+from tests.hls.rtl.icarus import build, needs_icarus, run, simulate
+
+FRAMES = 4
+
+foldings = st.builds(Folded, st.sampled_from([1, 2, 3, 5, 200]), st.sampled_from([1, 3, 8, 64, 5000]))
+architectures = st.one_of(foldings, st.builds(Unrolled, st.sampled_from([1, 2, 50])))
+random_networks = settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+
+
+def weighted(network):
+    return [operation.name for operation in network.operations if isinstance(operation, Dense | Conv2d)]
+
+
+def assert_equal(network, inputs, got):
+    expected = oracle.run(network, inputs)
+    assert got.results
+    for layer, result in got.results.items():
+        np.testing.assert_array_equal(result, expected[layer], err_msg=layer)
+
+
+def assert_on_time(project, frames, got):
+    """Check the first beat in and the last beat out of each frame, counted from the first beat of all."""
+    model = cycles(project, max(2, frames)).frames[:frames]
+    start = got.entered[0]
+    assert [cycle - start for cycle in got.entered[:: project.in_beats]] == [frame.first_in for frame in model]
+    last = got.left[project.out_beats - 1 :: project.out_beats]
+    assert [cycle - start for cycle in last] == [frame.last_out for frame in model]
+
+
+def small_dense(seed=0, sizes=(21, 7, 4)):
+    rng = np.random.default_rng(seed)
+    inputs, hidden, classes = sizes
+    return Network(
+        "small",  # a reserved word of Verilog
+        (
+            Input("image", (), shape=(inputs,)),
+            Dense("dense1", ("image",), rng.choice(np.array([-1, 1], np.int8), (hidden, inputs))),
+            Threshold(
+                "sign1", ("dense1",), rng.integers(-3, 4, hidden), rng.choice(np.array([-1, 1], np.int8), hidden)
+            ),
+            Dense("dense2", ("sign1",), rng.choice(np.array([-1, 1], np.int8), (classes, hidden))),
+            Argmax("argmax", ("dense2",)),
+        ),
+    )
+
+
+def small_image(seed=0):
+    rng = np.random.default_rng(seed)
+    down = np.array([-1, 1, -1], np.int8)
+    return Network(
+        "images",
+        (
+            Input("image", (), shape=(6, 7, 2), kind="unsigned", bits=4),
+            Conv2d("conv1", ("image",), rng.choice(np.array([-1, 0, 1], np.int8), (3, 3, 3, 2)), padding=(1, 1, 1, 1)),
+            MaxPool2d("pool1", ("conv1",)),
+            Threshold("sign1", ("pool1",), np.array([2, 0, -1]), down),
+            Conv2d("conv2", ("sign1",), rng.choice(np.array([-1, 1], np.int8), (5, 3, 3, 3)), padding=(1, 1, 1, 1)),
+            Threshold("sign2", ("conv2",), np.array([0, 1, -1, 2, 0]), np.ones(5, np.int8)),
+            Flatten("flatten", ("sign2",)),
+            Dense("dense", ("flatten",), rng.choice(np.array([-1, 1], np.int8), (4, 45))),
+            Argmax("argmax", ("dense",)),
+        ),
+    )
+
+
+@needs_icarus
+@random_networks
+@given(strategies.networks(width=40), st.data())
+def test_random_networks_in_random_foldings_are_exact_to_the_bit_and_to_the_cycle(tmp_path_factory, network, data):
+    config = RtlConfig(
+        layers={layer: data.draw(architectures) for layer in weighted(network)},
+        in_width=data.draw(st.sampled_from([None, 8, 24])),
+        out_width=data.draw(st.sampled_from([None, 8, 24])),
+    )
+    project = write(network, tmp_path_factory.mktemp("rtl") / "project", config)
+    inputs = strategies.inputs_for(network, FRAMES)
+    clean = simulate(project, inputs)
+    assert_equal(network, inputs, clean)
+    assert_on_time(project, FRAMES, clean)
+    assert_equal(network, inputs, run(project, inputs, stall=data.draw(st.sampled_from([20, 80])), seed=3))
+
+
+@needs_icarus
+@pytest.mark.parametrize("make", [small_dense, small_image])
+@pytest.mark.parametrize("default", [Folded(1, 3), Folded(3, 50), Unrolled(2)])
+def test_a_reset_at_any_time_starts_a_new_frame(make, default, tmp_path):
+    network = make()
+    project = write(network, tmp_path / "rtl", RtlConfig(default=default, in_width=8, out_width=16))
+    inputs = strategies.inputs_for(network, 3)
+    latency = cycles(project).latency
+    build(project, len(inputs))
+    for at in (1, latency // 3, latency // 2, latency - 1, latency + 2):
+        assert_equal(network, inputs, run(project, inputs, reset_at=at, stall=10, seed=at))
+
+
+@needs_icarus
+@pytest.mark.parametrize("name, default", [("digits_bnn", Folded(32, 16)), ("mnist_bnn", Folded(4, 49))])
+@pytest.mark.slow
+def test_trained_models_are_exact(name, default, tmp_path):
+    pytest.importorskip("torch")
+    from bnn.frontends.torch import convert
+    from models import checkpoint, zoo
+
+    given_format = zoo.get(name).input
+    module = checkpoint.load(checkpoint.FOLDER / f"{name}.safetensors").module
+    network = convert(module, name, Input("image", (), shape=given_format.shape))
+    project = write(network, tmp_path / "rtl", RtlConfig(default=default))
+    inputs = strategies.inputs_for(network, 4)
+    clean = simulate(project, inputs)
+    assert_equal(network, inputs, clean)
+    assert_on_time(project, len(inputs), clean)
+
+
+def flip_a_weight(folder):
+    memory = next(folder.glob("*_dense_weights.mem"))
+    words = memory.read_text().split()
+    words[len(words) // 2] = f"{int(words[len(words) // 2], 16) ^ 1:0{len(words[0])}x}"
+    memory.write_text("\n".join(words) + "\n")
+
+
+def replace_text(module, old, new):
+    def fault(folder):
+        path = next(folder.glob(f"*_{module}.v"))
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+
+    return fault
+
+
+@needs_icarus
+@pytest.mark.parametrize(
+    "fault",
+    [
+        flip_a_weight,
+        replace_text("dense", "position == 14", "position == 13"),  # one group of inputs too few
+        replace_text("conv2_queue", "in_ready = count != 3", "in_ready = 1'b1"),  # a queue that overflows
+        replace_text("conv2", "in_ready = enable && (!busy || last)", "in_ready = 1'b1"),  # no back-pressure
+        replace_text("conv2_window", "column >= 1", "column >= 0"),  # padding in the wrong place
+        replace_text("pool1", "(all & use_all)", "(any & use_all)"),
+        replace_text("flatten", "position == 8", "position == 7"),
+    ],
+)
+def test_planted_faults_are_found(fault, tmp_path):
+    network = small_image()
+    project = write(network, tmp_path / "rtl", RtlConfig(default=Folded(1, 3), layers={"conv1": Folded(3, 18)}))
+    inputs = strategies.inputs_for(network, 12)
+    assert_equal(network, inputs, simulate(project, inputs, stall=30))
+    fault(project.folder)
+    with pytest.raises(AssertionError):
+        assert_equal(network, inputs, simulate(project, inputs, stall=30, patience=3000))
+
+
+def test_the_same_network_gives_the_same_bytes(tmp_path):
+    for name in ("one", "two"):
+        write(small_image(), tmp_path / name, RtlConfig(default=Folded(2, 3), layers={"dense": Unrolled(2)}))
+    one, two = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("one", "two"))
+    assert one == two
+    assert set((tmp_path / "one" / "files.f").read_text().split()) == {name for name in one if name.endswith(".v")}
+
+
+@pytest.mark.parametrize("name", ["packing_of_bits", "packing_of_integers"])
+def test_frames_are_packed_as_documented(name, tmp_path):
+    if name == "packing_of_bits":
+        project = write(small_dense(sizes=(11, 5, 3)), tmp_path / "rtl", RtlConfig(in_width=8))
+        inputs = np.array([[1, -1, -1, -1, -1, -1, -1, -1, 1, 1, -1]])
+        np.testing.assert_array_equal(project.pack(inputs), [[[0b00000001], [0b00000011]]])
+        beats = np.array([[[5, 0xFF, 0x80, 2]]], np.uint8)
+        results = project.unpack(beats)
+        np.testing.assert_array_equal(results["dense2"], [[5, -1, -128]])
+        np.testing.assert_array_equal(results["argmax"], [[2]])
+    else:
+        project = write(small_image(), tmp_path / "rtl", RtlConfig())
+        inputs = np.zeros((1, 6, 7, 2), np.uint8)
+        inputs[0, 0, 1] = 3, 9
+        assert project.pack(inputs).shape == (1, 42, 1)
+        assert project.pack(inputs)[0, 1, 0] == 0x93
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
+def test_the_c_header_packs_and_reads_like_python(tmp_path):
+    network = small_dense()
+    project = write(network, tmp_path / "rtl", RtlConfig(in_width=8, out_width=16))
+    (tmp_path / "driver.c").write_text(
+        """
+        #include <stdio.h>
+        #include "rtl/small.h"
+        int main(void)
+        {
+            uint8_t in[SMALL_IN_BYTES] = {0};
+            const uint8_t out[SMALL_OUT_BYTES] = {1, 0xFE, 3, 4, 3};
+            for (unsigned i = 0; i < SMALL_IN_VALUES; i++) small_set(in, i, i % 3 == 0);
+            for (unsigned i = 0; i < SMALL_IN_BYTES; i++) printf("%d ", in[i]);
+            for (unsigned i = 0; i < SMALL_SCORES; i++) printf("%d ", (int)small_score(out, i));
+            printf("%u", small_class(out));
+        }
+        """
+    )
+    subprocess.run(["gcc", "-Wall", "-Werror", "-o", "driver", "driver.c"], cwd=tmp_path, check=True)
+    printed = subprocess.run([tmp_path / "driver"], capture_output=True, text=True, check=True).stdout.split()
+    inputs = np.where(np.arange(21) % 3 == 0, 1, -1)[None]
+    assert [int(word) for word in printed] == [*project.pack(inputs).ravel(), 1, -2, 3, 4, 3]
+    assert project.out_beats * project.out_width // 8 == 6
+
+
+@needs_icarus
+def test_layers_can_be_probed_where_the_project_says(tmp_path):
+    network = small_image()
+    project = write(network, tmp_path / "rtl", RtlConfig(default=Folded(1, 9)))
+    assert set(project.probes) == {"image", "sign1", "sign2", "flatten", "dense"}
+    monitor = "\n".join(
+        f"always @(posedge dut.aclk) if (dut.{p.stream}_valid && dut.{p.stream}_ready && dut.aresetn) "
+        f'$display("probe {layer} %h", dut.{p.stream}_data);'
+        for layer, p in project.probes.items()
+    )
+    inputs = strategies.inputs_for(network, 3)
+    build(project, len(inputs), extra=monitor)
+    observed = run(project, inputs).lines
+    expected = oracle.run(network, inputs)
+    for layer, probe in project.probes.items():
+        seen = [line[2] for line in observed if line[0] == "probe" and line[1] == layer]
+        words = [bytes.fromhex(word.zfill(len(word) + len(word) % 2))[::-1] for word in seen]
+        values = probe.unpack(np.stack([np.frombuffer(word, np.uint8) for word in words])[: 3 * probe.vectors])
+        np.testing.assert_array_equal(values, expected[layer], err_msg=layer)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Folded(0, 1),
+        lambda: Folded(1, True),
+        lambda: Unrolled(0),
+        lambda: Unrolled(1, effort="some"),
+        lambda: RtlConfig(in_width=12),
+        lambda: RtlConfig(clock_ns=0),
+        lambda: RtlConfig(layers={"nobody": Folded()}).check(small_dense()),
+    ],
+)
+def test_bad_configurations_are_refused(make):
+    with pytest.raises(UserError, match=r"^rtl: "):
+        make()
