@@ -6,7 +6,6 @@ beat of the frame before to its own. Both are measured with all frames back to b
 """
 
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -187,13 +186,13 @@ def scratch(parent: Path) -> Iterator[Path]:
 
 
 def build_once(folder: Path, build: Callable[[Path], None]) -> None:
-    """Make `folder` by calling `build` with a private folder that is then renamed; do nothing if it is there already."""
+    """Make `folder`, if it is not there: `build` fills a private folder, which is then renamed."""
     if folder.is_dir():
         return
     with scratch(folder.parent) as private:
         build(private)
         try:
-            os.rename(private, folder)
+            private.rename(folder)
         except OSError:
             if not folder.is_dir():  # else another process has built the same meanwhile
                 raise

@@ -126,8 +126,10 @@ def _compile(project: Project, folder: Path) -> None:
         f"hierarchy -check -top {project.top}",
         "proc",
         "flatten",
-        "opt_expr",
+        "opt_clean",  # no opt_expr: CXXRTL 0.70 computes some of the subtractors that it leaves wrongly
+        "splitnets -driver",  # else a vector filled bit by bit looks like feedback, which costs a second evaluation
         "opt_clean",
+        "rename -enumerate",  # short names: half of the C++ would be names
         f"expose {' '.join(watched)}" if watched else "",  # outputs of the top module are there to be read
         f"write_cxxrtl -noproc -noflatten -g0 {design.name}",
     ]

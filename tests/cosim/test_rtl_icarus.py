@@ -1,0 +1,125 @@
+"""Icarus under cocotb gives the right integers and cycles, and no fault of the RTL or the tool goes unseen."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cosim.compare import compare
+from cosim.engine import EngineError, EngineUnavailable
+from cosim.rtl import Spread
+from cosim.rtl_icarus import RtlIcarus
+from tests import oracle, strategies
+from tests.cosim.rtl_by_hand import NETWORK, writer
+
+needs_icarus = pytest.mark.skipif(not shutil.which("iverilog"), reason="needs iverilog: apt-get install iverilog")
+
+
+def engine(folder: Path, fault: str | None = None, **settings: object) -> RtlIcarus:
+    made = RtlIcarus(writer(fault), **settings)
+    made.prepare(NETWORK, folder)
+    return made
+
+
+@needs_icarus
+def test_results_and_cycles(tmp_path: Path) -> None:
+    inputs = strategies.inputs_for(NETWORK, 40)
+    icarus = engine(tmp_path)
+    got = icarus.run(inputs)
+    assert set(got) == {"scores", "winner"}
+    assert compare(NETWORK, oracle.run(NETWORK, inputs), got).first is None
+    # Counted by hand: 3 beats in, 5 out; the second result waits for the first, the third frame for the FIFO.
+    assert icarus.timing is not None and icarus.waveform is None
+    assert icarus.timing.first_in[:4].tolist() == [0, 3, 8, 13]
+    assert icarus.timing.last_out[:4].tolist() == [7, 12, 17, 22]
+    assert icarus.timing.latency == Spread(7, 9.0, 9) and icarus.timing.interval == Spread(5, 5.0, 5)
+    assert icarus.tools().keys() == {"iverilog", "cocotb", "cocotbext-axi"}
+    assert sorted(path.name.split("_")[0] for path in tmp_path.iterdir()) == ["icarus", "rtl"], "nothing left behind"
+
+
+@needs_icarus
+def test_one_frame_has_no_interval(tmp_path: Path) -> None:
+    icarus = engine(tmp_path)
+    icarus.run(strategies.inputs_for(NETWORK, 1))
+    assert icarus.timing is not None
+    assert icarus.timing.latency == Spread(7, 7.0, 7) and icarus.timing.interval is None
+
+
+@needs_icarus
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("tready dropped", "pass stalls: m_axis"),
+        ("tvalid taken back", "pass stalls: m_axis: tvalid fell"),
+        ("tlast early", "pass back_to_back: .*frame 0: tlast after 4 beats instead of 5"),
+        ("counter not reset", "pass resets: other results than back to back: vector"),
+        ("stuck", "pass back_to_back: .*frame 0: no result within [0-9]+ clock cycles"),
+    ],
+)
+def test_planted_faults_are_told_with_a_waveform(tmp_path: Path, fault: str, told: str) -> None:
+    icarus = engine(tmp_path, fault)
+    with pytest.raises(EngineError, match=told) as error:
+        icarus.run(strategies.inputs_for(NETWORK, 20))
+    assert icarus.waveform is not None and str(icarus.waveform) in str(error.value)
+    assert icarus.waveform.stat().st_size > 1000
+
+
+@needs_icarus
+def test_wrong_integers_are_for_the_comparison_and_located_by_the_probe(tmp_path: Path) -> None:
+    inputs = strategies.inputs_for(NETWORK, 20)
+    expected = oracle.run(NETWORK, inputs)
+    icarus = engine(tmp_path, "wrong sign")
+    wrong = np.array(compare(NETWORK, expected, icarus.run(inputs)).wrong)
+    assert wrong.size
+    got = icarus.run(inputs[wrong], every_layer=True)
+    first = compare(NETWORK, {name: values[wrong] for name, values in expected.items()}, got).first
+    assert first is not None and first.layer == "scores" and first.channel == 1
+    assert icarus.waveform is not None and icarus.waveform.stat().st_size > 1000
+
+
+@needs_icarus
+def test_fifo_overflow_is_seen_back_to_back(tmp_path: Path) -> None:
+    inputs = strategies.inputs_for(NETWORK, 20)
+    icarus = engine(tmp_path, "fifo off by one")
+    try:
+        got = icarus.run(inputs)
+    except EngineError:
+        return
+    assert compare(NETWORK, oracle.run(NETWORK, inputs), got).mismatches
+
+
+@needs_icarus
+def test_broken_verilog_is_told_in_the_tools_words(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"totals\.v:[0-9]+: syntax error"):
+        engine(tmp_path, "syntax")
+    assert [path.name for path in tmp_path.iterdir()] == ["rtl"], "no half-built simulation stays"
+
+
+@needs_icarus
+def test_nothing_stale_stands_in_for_results(tmp_path: Path) -> None:
+    inputs = strategies.inputs_for(NETWORK, 4)
+    icarus = engine(tmp_path)
+    icarus.run(inputs)
+    (program,) = tmp_path.glob("icarus_*/sim.vvp")
+    program.write_text("#! /usr/bin/vvp\n")
+    with pytest.raises(EngineError, match="no results"):
+        icarus.run(inputs)
+    assert icarus.timing is None
+
+
+@needs_icarus
+def test_builds_once_for_the_same_files(tmp_path: Path) -> None:
+    engine(tmp_path)
+    (program,) = tmp_path.glob("icarus_*/sim.vvp")
+    before = program.stat().st_mtime_ns
+    engine(tmp_path)
+    assert program.stat().st_mtime_ns == before
+    engine(tmp_path, "wrong sign")
+    assert len(list(tmp_path.glob("icarus_*/sim.vvp"))) == 2
+
+
+def test_missing_tool_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EngineUnavailable, match="apt-get install iverilog"):
+        engine(tmp_path)
