@@ -96,19 +96,9 @@ class Graph:
         self.levels += [level] * width
         return [2 * (first + i) for i in range(width)]
 
-    def luts(self, start: int = 0) -> int:
-        """Estimate of the LUTs from an adder on: one for each position whose operand ``b`` is not empty."""
-        return sum(_luts(adder) for adder in self.adders[start:])
-
-    def mark(self) -> int:
-        """The state that :meth:`forget` goes back to."""
-        return len(self.adders)
-
-    def forget(self, mark: int) -> None:
-        """Drop the adders added since a mark."""
-        if mark < len(self.adders):
-            del self.levels[self.adders[mark].first :]
-            del self.adders[mark:]
+    def luts(self) -> int:
+        """Estimate of the LUTs: one for each position whose operand ``b`` is not empty."""
+        return sum(_luts(adder) for adder in self.adders)
 
     def evaluate(self, inputs: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Value of every signal.
@@ -153,26 +143,18 @@ def _luts(adder: Adder) -> int:
     return len(functions)
 
 
-@dataclass(frozen=True)
-class Search:
-    """How adders are chosen.
+Prices = tuple[float, ...]
+"""How adders are chosen: the bits that one must remove for each of its LUTs to be built.
 
-    Attributes
-    ----------
-    schedules : tuple of tuples of float
-        Each a list of prices: the bits that an adder must remove for each of its LUTs to be built, tried from the first
-        on until some adder is worth it; at the last one any adder is. High first prices make small deep sums, low ones
-        shallow sums. Of several schedules the one that needs the fewest LUTs is taken, heap by heap.
-    """
-
-    schedules: tuple[tuple[float, ...], ...]
-
+Tried from the first on until some adder is worth it; at the last one any adder is. High first prices make sums of few
+LUTs and many levels, low ones the reverse.
+"""
 
 _PATIENCE = 0.9  # while bits are still being computed elsewhere, wait rather than build an adder below this price
 _LATER_LUTS = 0.65  # LUTs that one bit left in a heap costs later
 
 
-def compress(graph: Graph, columns: Columns, width: int, search: Search, uses: int = 0) -> Columns:
+def compress(graph: Graph, columns: Columns, width: int, prices: Prices, uses: int = 0) -> Columns:
     """Add up a heap of bits with as few LUTs as a greedy choice finds.
 
     Parameters
@@ -183,7 +165,7 @@ def compress(graph: Graph, columns: Columns, width: int, search: Search, uses: i
         Literals of each weight; not changed.
     width : int
         The sum is wanted modulo 2**width.
-    search : Search
+    prices : Prices
         How to choose the adders.
     uses : int
         0: down to one bit per column. Else the number of heaps that the result goes into: adders are built only where
@@ -194,18 +176,6 @@ def compress(graph: Graph, columns: Columns, width: int, search: Search, uses: i
     list of lists of int
         Columns (at most `width`) of the same sum modulo 2**width.
     """
-    if len(search.schedules) == 1:
-        return _compress(graph, columns, width, search.schedules[0], uses)
-    start = graph.mark()
-    costs = []
-    for prices in search.schedules:
-        result = _compress(graph, columns, width, prices, uses)
-        costs.append(graph.luts(start) + uses * _LATER_LUTS * sum(map(len, result)))
-        graph.forget(start)
-    return _compress(graph, columns, width, search.schedules[costs.index(min(costs))], uses)
-
-
-def _compress(graph: Graph, columns: Columns, width: int, prices: Sequence[float], uses: int) -> Columns:
     waiting: dict[int, list[tuple[int, int]]] = defaultdict(list)  # (column, literal) by level
     for c, column in enumerate(columns[:width]):
         for bit in column:

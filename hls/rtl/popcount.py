@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnn.network import IntArray
-from hls.rtl.adders import Graph, Search
+from hls.rtl.adders import Graph, Prices
 from hls.rtl.pipeline import module, stages
 from hls.rtl.sharing import Element, Number, Row, Shape, shared_sums, size
 
@@ -77,7 +77,7 @@ def unrolled(
     levels_per_stage : int
         Adders in a row between two registers.
     effort : {'fast', 'high'}
-        How long to look for a small graph.
+        'fast' for sums of few levels, 'high' for about a tenth fewer LUTs in nearly twice the levels.
 
     Returns
     -------
@@ -162,11 +162,11 @@ def build(
             outputs[j] = Number((constant,), False)
 
     rows = [Row(weight[same[0]], addend) for (_, addend), same in wanted.items()]
-    search = _SEARCH[effort]
+    prices = _PRICES[effort]
     numbers: list[Number] = []
-    for shape in _plan(graph.inputs, elements, rows, search):
+    for shape in _plan(graph.inputs, elements, rows, prices):
         group = rows[len(numbers) : len(numbers) + size(shape)]
-        numbers += shared_sums(graph, elements, group, shape, search)
+        numbers += shared_sums(graph, elements, group, shape, prices)
     for number, same in zip(numbers, wanted.values()):
         for j in same:
             if thresholds is not None:
@@ -193,22 +193,19 @@ _SHAPES: tuple[Shape, ...] = (
     *(1, _PAIR, _THREE, (_PAIR, _PAIR), (_PAIR, _THREE), (_THREE, _THREE), ((_PAIR, _PAIR), _PAIR)),
     *(((_PAIR, _PAIR), _THREE), ((_PAIR, _PAIR), (_PAIR, _PAIR)), ((_THREE, _THREE), (_THREE, _THREE))),
 )
-_SEARCH = {
-    "fast": Search(((0.99, 0.7, 0.4, 0.01),)),
-    "high": Search(((1.5, 1.1, 0.8, 0.5, 0.2, 0.01), (1.3, 0.99, 0.7, 0.4, 0.01))),
-}
+_PRICES: dict[Effort, Prices] = {"fast": (0.99, 0.7, 0.4, 0.01), "high": (1.25, 0.8, 0.4, 0.01)}
 
 
 _ADDER_LUTS = 0.1  # what an adder costs beside its LUTs: a few carry cells
 
 
-def _plan(inputs: int, elements: Sequence[Element], rows: Sequence[Row], search: Search) -> list[Shape]:
+def _plan(inputs: int, elements: Sequence[Element], rows: Sequence[Row], prices: Prices) -> list[Shape]:
     """Shapes that take all rows in turn: each is tried on the first rows, and the cheapest mix wins."""
     costs: list[tuple[float, Shape]] = []
     for shape in _SHAPES:
         if size(shape) <= len(rows):
             trial = Graph(inputs)
-            shared_sums(trial, elements, rows[: size(shape)], shape, search)
+            shared_sums(trial, elements, rows[: size(shape)], shape, prices)
             costs.append((trial.luts() + _ADDER_LUTS * len(trial.adders), shape))
     best: list[tuple[float, tuple[int, ...]]] = [(0.0, ())]  # cost and choice for the first n rows
     for n in range(1, len(rows) + 1):

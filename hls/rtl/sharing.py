@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hls.rtl.adders import Columns, Graph, Group, Search, compress
+from hls.rtl.adders import Columns, Graph, Group, Prices, compress
 
 Shape = tuple["Shape", ...] | int
 """How a group of rows is split: 1 is one row, a tuple its parts."""
@@ -93,7 +93,7 @@ def number_bits(low: int, high: int) -> int:
     return max(1, high.bit_length())
 
 
-def finish(graph: Graph, partial: Partial, addend: int, search: Search) -> Number:
+def finish(graph: Graph, partial: Partial, addend: int, prices: Prices) -> Number:
     """The number ``partial + addend``, in as many bits as its range needs."""
     low, high = partial.low + addend, partial.high + addend
     width = number_bits(low, high)
@@ -102,13 +102,13 @@ def finish(graph: Graph, partial: Partial, addend: int, search: Search) -> Numbe
     for c in range(width):
         if constant >> c & 1:
             columns[c].append(1)
-    reduced = compress(graph, columns, width, search)
+    reduced = compress(graph, columns, width, prices)
     bits = [column[0] if column else 0 for column in reduced]
     return Number(tuple(bits + [0] * (width - len(bits))), low < 0)
 
 
 def shared_sums(
-    graph: Graph, elements: Sequence[Element], rows: Sequence[Row], shape: Shape, search: Search
+    graph: Graph, elements: Sequence[Element], rows: Sequence[Row], shape: Shape, prices: Prices
 ) -> list[Number]:
     """Add up a few rows together.
 
@@ -122,7 +122,7 @@ def shared_sums(
         As many as `shape` has.
     shape : Shape
         How to split them.
-    search : Search
+    prices : Prices
         How to choose the adders.
 
     Returns
@@ -137,7 +137,7 @@ def shared_sums(
     for pattern, s, k in zip(map(tuple, patterns.T.tolist()), sign.tolist(), used.tolist()):
         cell = cells.setdefault(pattern, Partial([]))
         cell.accumulate(_partial(elements[k]), s)
-    return _split(graph, cells, rows, shape, search)
+    return _split(graph, cells, rows, shape, prices)
 
 
 def _normalise(patterns: NDArray[np.int8]) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
@@ -160,14 +160,14 @@ def size(shape: Shape) -> int:
 
 
 def _split(
-    graph: Graph, cells: dict[tuple[int, ...], Partial], rows: Sequence[Row], shape: Shape, search: Search
+    graph: Graph, cells: dict[tuple[int, ...], Partial], rows: Sequence[Row], shape: Shape, prices: Prices
 ) -> list[Number]:
     if isinstance(shape, int):
-        return [finish(graph, cells.get((1,), Partial([])), rows[0].addend, search)]
+        return [finish(graph, cells.get((1,), Partial([])), rows[0].addend, prices)]
     if shape == (1, 1) and set(cells) == {(1, 1), (1, -1)}:
-        return _pair(graph, cells[1, 1], cells[1, -1], rows, search)
+        return _pair(graph, cells[1, 1], cells[1, -1], rows, prices)
     for cell in cells.values():
-        cell.columns = compress(graph, cell.columns, cell.width(), search, uses=len(shape))
+        cell.columns = compress(graph, cell.columns, cell.width(), prices, uses=len(shape))
     numbers = []
     start = 0
     for part in shape:
@@ -179,12 +179,12 @@ def _split(
             if sign:
                 key = tuple(sign * s for s in sub)
                 merged.setdefault(key, Partial([])).accumulate(cell, sign)
-        numbers += _split(graph, merged, rows[start:end], part, search)
+        numbers += _split(graph, merged, rows[start:end], part, prices)
         start = end
     return numbers
 
 
-def _pair(graph: Graph, same: Partial, other: Partial, rows: Sequence[Row], search: Search) -> list[Number]:
+def _pair(graph: Graph, same: Partial, other: Partial, rows: Sequence[Row], prices: Prices) -> list[Number]:
     """``same + other`` and ``same - other``, each plus its row's addend.
 
     The addends cost no adder of their own: with a = same + c and b = other + d the results are a + b + carry and
@@ -194,7 +194,7 @@ def _pair(graph: Graph, same: Partial, other: Partial, rows: Sequence[Row], sear
     carries = ((first + second) & 1, 0)
     c = (first + second - carries[0]) // 2
     d = first - c - carries[0]
-    a, b = finish(graph, same, c, search), finish(graph, other, d, search)
+    a, b = finish(graph, same, c, prices), finish(graph, other, d, prices)
     numbers = []
     for row, sign, carry in zip(rows, (1, -1), carries):
         low = same.low + min(sign * other.low, sign * other.high) + row.addend
