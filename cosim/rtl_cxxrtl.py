@@ -126,11 +126,13 @@ def _compile(project: Project, folder: Path) -> None:
         f"hierarchy -check -top {project.top}",
         "proc",
         "flatten",
-        "opt_clean",  # no opt_expr: CXXRTL 0.70 computes some of the subtractors that it leaves wrongly
+        # Outputs of the top module are there to be read; before the optimisation, which drops what nobody reads.
+        f"expose {' '.join(watched)}" if watched else "",
+        "opt_expr",
+        "opt_clean",
         "splitnets -driver",  # else a vector filled bit by bit looks like feedback, which costs a second evaluation
         "opt_clean",
         "rename -enumerate",  # short names: half of the C++ would be names
-        f"expose {' '.join(watched)}" if watched else "",  # outputs of the top module are there to be read
         f"write_cxxrtl -noproc -noflatten -g0 {design.name}",
     ]
     _call([sys.executable, "-c", _YOSYS, "-q", "-p", "; ".join(filter(None, script))], folder, "Yosys")
