@@ -14,13 +14,20 @@ class Folded:
 
     A vector takes ``ceil(neurons / pe) * ceil(inputs / simd)`` cycles; neither needs to divide. Values beyond the
     layer's size mean the layer's size.
+
+    Attributes
+    ----------
+    pe, simd : int
+    levels_per_stage : int
+        Adders in a row between two pipeline registers where bipolar inputs are counted, 1 or more.
     """
 
     pe: int = 1
     simd: int = 8
+    levels_per_stage: int = 3
 
     def __post_init__(self) -> None:
-        for what in ("pe", "simd"):
+        for what in ("pe", "simd", "levels_per_stage"):
             value = getattr(self, what)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise UserError(f"rtl: {what} must be a whole number of 1 or more, got {value!r}")

@@ -2,11 +2,11 @@
 
 All layers of a pipeline share its interval, so each gets the cheapest folding that keeps up with the same one.
 
-**The area is an estimate**, of 4- to 6-input LUTs, to choose by and not to report. A folded layer counts
+**The area is an estimate**, in 6-input LUTs, to choose by and not to report. A folded layer counts
 
 - one LUT per bit of the rotating input vector (load or rotate), and one more per inside flag,
-- per neuron in parallel and input in parallel: 2.3 for a bipolar value (agreement and its share of the popcount), 3.3
-  more with zero padding; 2 per bit for an integer; 1 more with zero weights,
+- per neuron in parallel and input in parallel: 1.5 for a bipolar value (agreement and its share of the popcount), 1.5
+  more with zero padding; 2 per bit for an integer; 0.5 more with zero weights,
 - per neuron in parallel two LUTs per bit of the accumulator,
 - 40 for control.
 
@@ -220,8 +220,8 @@ def luts(unit: Unit) -> int:
     if isinstance(unit, Matrix):
         (neurons, inputs), (neuron_folds, input_folds) = unit.weights.shape, unit.folds
         pe, simd = ceil(neurons / neuron_folds), ceil(inputs / input_folds)
-        lane = 2.3 + 3.3 * bool(unit.flag_channels) if unit.source.bipolar else 2.0 * (unit.source.bits + 1)
-        lane += unit.masked
+        lane = 1.5 + 1.5 * bool(unit.flag_channels) if unit.source.bipolar else 2.0 * (unit.source.bits + 1)
+        lane += 0.5 * unit.masked
         vector = inputs * (unit.source.bits + bool(unit.flag_channels)) if input_folds > 1 else 0
         return ceil(vector + pe * (simd * lane + 2 * unit.accumulator_bits) + 40)
     if isinstance(unit, Window):

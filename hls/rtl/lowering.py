@@ -199,10 +199,10 @@ class _Lowering:
             thresholds = threshold.threshold * threshold.direction
             result = replace(result, bits=1, signed=False, bipolar=True)
         architecture = self.config.of(name)
+        core = f"{self.network.name}_{name}_ADDERS"
         if isinstance(architecture, Folded):
-            unit: Unit = Matrix(name, self.last, result, weights, thresholds, architecture, flag_channels)
+            unit: Unit = Matrix(name, self.last, result, weights, thresholds, architecture, core, flag_channels)
         else:
-            core = f"{self.network.name}_{name}_SUMS"
             circuit = popcount.unrolled(
                 core,
                 weights,

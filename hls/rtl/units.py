@@ -4,7 +4,7 @@ A unit says everything that its Verilog (:mod:`hls.rtl.verilog`) and its timing 
 """
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import ceil
 
 import numpy as np
@@ -215,6 +215,8 @@ class Matrix(Unit):
     weights : int8 array, shape (neurons, inputs), values -1, 0, +1
     thresholds : int64 array, shape (neurons,), or None
     folding : Folded
+    core : str
+        Name of the module that counts agreements.
     flag_channels : int
         Channels per inside flag of the source; 0 without flags. A value whose flag is 0 counts as 0.
     """
@@ -222,6 +224,7 @@ class Matrix(Unit):
     weights: NDArray[np.int8]
     thresholds: IntArray | None
     folding: Folded
+    core: str
     flag_channels: int = 0
 
     @property
@@ -269,7 +272,34 @@ class Matrix(Unit):
     def steps(self) -> tuple[Step, ...]:
         neuron_folds, input_folds = self.folds
         cycles = neuron_folds * input_folds
-        return (Step(cycles, (cycles + 3,)),) * self.source.vectors
+        return (Step(cycles, (cycles + 2 + self.sum_stages,)),) * self.source.vectors
+
+    @property
+    def simd(self) -> int:
+        """Inputs per cycle."""
+        return ceil(self.weights.shape[1] / self.folds[1])
+
+    @property
+    def counter(self) -> popcount.UnrolledMatrix | None:
+        """The circuit that counts one neuron's agreements and, with flags, takes its disagreements away.
+
+        None for integers.
+        """
+        if not self.source.bipolar:
+            return None
+        return _counter(self.core, self.simd, bool(self.flag_channels), self.folding.levels_per_stage)
+
+    @property
+    def sum_stages(self) -> int:
+        """Cycles in which one neuron's part of the sum is formed."""
+        return self.counter.latency if self.counter else 1
+
+
+@lru_cache
+def _counter(core: str, ones: int, difference: bool, levels_per_stage: int) -> popcount.UnrolledMatrix:
+    signs = np.repeat(np.array([1, -1], np.int8), ones)[None] if difference else np.ones((1, ones), np.int8)
+    bits = ones.bit_length() + difference
+    return popcount.unrolled(core, signs, 1, False, False, None, bits, levels_per_stage, "fast")
 
 
 @dataclass(frozen=True, eq=False)

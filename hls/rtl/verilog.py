@@ -104,8 +104,8 @@ def constant(value: int, bits: int) -> str:
     return f"{bits}'h{value % (1 << bits):x}"
 
 
-def adder_tree(prefix: str, terms: Sequence[str], bits: int, signed: bool = False) -> tuple[list[str], str, int]:
-    """Sum terms of equal width pairwise, in ceil(log2) levels.
+def adder_tree(prefix: str, terms: Sequence[str], bits: int) -> tuple[list[str], str, int]:
+    """Sum signed terms of equal width pairwise, in ceil(log2) levels.
 
     Returns
     -------
@@ -118,38 +118,14 @@ def adder_tree(prefix: str, terms: Sequence[str], bits: int, signed: bool = Fals
     """
     lines: list[str] = []
     level = 0
-    sign = " signed" if signed else ""
     while len(terms) > 1:
         bits += 1
         sums = []
         for index in range(0, len(terms), 2):
             sums.append(f"{prefix}_{level}_{index // 2}")
-            lines.append(f"wire{sign} [{bits - 1}:0] {sums[-1]} = {' + '.join(terms[index : index + 2])};")
+            lines.append(f"wire signed [{bits - 1}:0] {sums[-1]} = {' + '.join(terms[index : index + 2])};")
         terms, level = sums, level + 1
     return lines, terms[0], bits
-
-
-def popcount(prefix: str, bits: Sequence[str]) -> tuple[list[str], str, int]:
-    """Count the ones among one-bit signals: full adders on three bits at a time, then an adder tree.
-
-    Returns like :func:`adder_tree`.
-    """
-    if len(bits) == 1:
-        return [], bits[0], 1
-    lines, leaves = [], []
-    for index in range(0, len(bits), 3):
-        leaf = f"{prefix}_leaf_{index // 3}"
-        match list(bits[index : index + 3]):
-            case [a, b, c]:
-                value = f"{{({a} & {b}) | ({a} & {c}) | ({b} & {c}), {a} ^ {b} ^ {c}}}"
-            case [a, b]:
-                value = f"{{{a} & {b}, {a} ^ {b}}}"
-            case [a]:
-                value = f"{{1'b0, {a}}}"
-        lines.append(f"wire [1:0] {leaf} = {value};")
-        leaves.append(leaf)
-    tree, total, width = adder_tree(prefix, leaves, 2)
-    return lines + tree, total, width
 
 
 def _words(bits: NDArray[np.bool_]) -> tuple[str, ...]:
@@ -188,59 +164,65 @@ def _matrix(unit: Matrix, name: str) -> Module:
     bias[:neurons] = unit.bias
     bias_bits = unit.accumulator_bits
     biases = _integer_bits(bias.reshape(neuron_folds, pe), bias_bits).reshape(neuron_folds, pe * bias_bits)
-    lines, total, partial_bits, signed = _lane_sum(unit, simd)
-    return Module(
-        render(
-            "matrix_folded.v.j2",
-            unit=unit,
-            module=name,
-            pe=pe,
-            simd=simd,
-            neuron_folds=neuron_folds,
-            input_folds=input_folds,
-            word_bits=words.shape[1],
-            sum_lines=lines,
-            sum=total,
-            partial_bits=partial_bits,
-            partial_signed=signed,
-        ),
-        {f"{name}_weights.mem": _words(words), f"{name}_biases.mem": _words(biases)},
+    lines, total, partial_bits, signed = _lane_sum(unit)
+    text = render(
+        "matrix_folded.v.j2",
+        unit=unit,
+        module=name,
+        pe=pe,
+        simd=simd,
+        neuron_folds=neuron_folds,
+        input_folds=input_folds,
+        word_bits=words.shape[1],
+        sum_lines=lines,
+        sum=total,
+        partial_bits=partial_bits,
+        partial_signed=signed,
     )
+    if unit.counter:
+        text += "\n" + unit.counter.verilog
+    return Module(text, {f"{name}_weights.mem": _words(words), f"{name}_biases.mem": _words(biases)})
 
 
-def _lane_sum(unit: Matrix, simd: int) -> tuple[list[str], str, int, bool]:
-    """The sum over `simd` inputs of one neuron: declarations, the sum's expression, its width and signedness."""
+def _lane_sum(unit: Matrix) -> tuple[list[str], str, int, bool]:
+    """The sum over one neuron's inputs in a cycle: declarations, the sum's expression, its width and signedness."""
     if not unit.source.bipolar:
-        bits = unit.source.bits + 1
-        lines, terms = [], []
-        for lane in range(simd):
-            low = lane * unit.source.bits
-            sign = f"values[{low + unit.source.bits - 1}]" if unit.source.signed else "1'b0"
-            value = f"{{{sign}, values[{low} +: {unit.source.bits}]}}"
-            choice = f"weights[{lane}] ? {value} : -{value}"
-            if unit.masked:
-                choice = f"!mask[{lane}] ? {constant(0, bits)} : {choice}"
-            lines.append(f"wire signed [{bits - 1}:0] term_{lane} = {choice};")
-            terms.append(f"term_{lane}")
-        tree, total, bits = adder_tree("sum", terms, bits, signed=True)
-        return lines + tree, total, bits, True
-    lines = [f"wire [{simd - 1}:0] agree = values ~^ weights;"]
-    counted = [name for name, used in (("mask", unit.masked), ("present", unit.flag_channels)) if used]
+        return _integer_sum(unit)
+    simd, flagged = unit.simd, bool(unit.flag_channels)
+    counted = " & ".join(name for name, used in (("mask", unit.masked), ("present", flagged)) if used)
+    agree, disagree = "values ~^ weights", "values ^ weights"
     if counted:
-        lines = [
-            f"wire [{simd - 1}:0] count = {' & '.join(counted)};",
-            f"wire [{simd - 1}:0] agree = (values ~^ weights) & count;",
-        ]
-    tree, total, bits = popcount("ones", [f"agree[{lane}]" for lane in range(simd)])
-    lines += tree
-    if unit.counting:
-        if unit.thresholds is None:
-            return lines, f"{{{total}, 1'b0}}", bits + 1, False
-        return lines, total, bits, False
-    tree, all_counted, _ = popcount("counted", [f"count[{lane}]" for lane in range(simd)])
-    lines += tree
-    lines.append(f"wire signed [{bits + 1}:0] difference = {{1'b0, {total}, 1'b0}} - {{2'b0, {all_counted}}};")
-    return lines, "difference", bits + 2, True
+        agree, disagree = f"({agree}) & {counted}", f"({disagree}) & {counted}"
+    bits = simd.bit_length() + flagged
+    lines = [
+        f"wire [{simd - 1}:0] agree = {agree};",
+        f"wire [{bits - 1}:0] total;",
+    ]
+    operand = "agree"
+    if flagged:
+        lines.append(f"wire [{simd - 1}:0] disagree = {disagree};")
+        operand = "{disagree, agree}"
+    lines.append(f"{unit.core} adders (.clk(aclk), .ce(enable), .in({operand}), .out(total));")
+    if unit.counting and unit.thresholds is None:
+        return lines, "{total, 1'b0}", bits + 1, False
+    return lines, "total", bits, flagged
+
+
+def _integer_sum(unit: Matrix) -> tuple[list[str], str, int, bool]:
+    bits = unit.source.bits + 1
+    lines, terms = [], []
+    for lane in range(unit.simd):
+        low = lane * unit.source.bits
+        sign = f"values[{low + unit.source.bits - 1}]" if unit.source.signed else "1'b0"
+        value = f"{{{sign}, values[{low} +: {unit.source.bits}]}}"
+        choice = f"weights[{lane}] ? {value} : -{value}"
+        if unit.masked:
+            choice = f"!mask[{lane}] ? {constant(0, bits)} : {choice}"
+        lines.append(f"wire signed [{bits - 1}:0] term_{lane} = {choice};")
+        terms.append(f"term_{lane}")
+    tree, total, bits = adder_tree("sum", terms, bits)
+    register = [f"reg [{bits - 1}:0] total;", f"always @(posedge aclk) if (enable) total <= {total};"]
+    return lines + tree + register, "total", bits, True
 
 
 def _serial_affine(unit: SerialAffine, name: str) -> Module:
