@@ -49,11 +49,12 @@ class _Writer:
         # Adder n works between the registers of stage `stage[n]` and the next; inputs are there at stage 0.
         self.stage = [0, *((adder.level - 1) // levels_per_stage for adder in graph.adders)]
         self.delays: dict[int, int] = defaultdict(int)  # registers behind each adder (0: the inputs)
-        self.functions: dict[tuple[tuple[int, ...], int], str] = {}
+        self.functions: dict[tuple[int, ...], str] = {}  # bits per weight, name
 
     def text(self, name: str, header: Sequence[str]) -> str:
         sums = [self.sum(n, adder) for n, adder in enumerate(self.graph.adders, 1)]
         results = [self.literal(bit, self.latency) for bit in self.outputs]
+        declarations, clocked = self.registers()
         lines = [f"// {line}".rstrip() for line in header]
         lines += [
             f"module {name} (",
@@ -62,9 +63,13 @@ class _Writer:
             f"    input wire [{self.input_bits - 1}:0] in,",
             f"    output wire [{len(self.outputs) - 1}:0] out",
             ");",
-            *(line for (counts, bits), f in sorted(self.functions.items()) for line in _function(f, counts, bits)),
-            *self.registers(),
+            *(line for counts, function in sorted(self.functions.items()) for line in _function(function, counts)),
+            "",
+            *declarations,
+            "",
             *sums,
+            "",
+            *clocked,
             "",
             "assign out = {",
             *(f"    {bit}{',' if i else ''}" for i, bit in reversed(list(enumerate(results)))),
@@ -91,11 +96,8 @@ class _Writer:
         stage = self.stage[n]
         direct = [self.literal(bit, stage) for bit in adder.direct]
         direct += ["1'b0"] * (adder.width - len(direct))
-        operand = []
-        for group in adder.groups:
-            operand.append(self.group(group, stage))
-        missing = adder.width - len(adder.direct)
-        operand += ["1'b1"] * missing
+        operand = [self.group(group, stage) for group in adder.groups]
+        operand += ["1'b1"] * (adder.width - len(adder.direct))
         carry = self.literal(adder.carry, stage)
         first = ", ".join([*reversed(direct), carry])
         second = ", ".join([*reversed(operand), self.literal(adder.carry ^ 1, stage)])
@@ -109,11 +111,11 @@ class _Writer:
         if counts == (1,):
             return self.literal(group.columns[0][0] ^ 1, stage)
         bits = [self.literal(bit, stage) for column in group.columns for bit in column]
-        function = "count_" + "_".join(map(str, counts))
-        self.functions[counts, len(counts)] = function
+        function = self.functions.setdefault(counts, "count_" + "_".join(map(str, counts)))
         return f"~{function}({{{', '.join(reversed(bits))}}})"
 
-    def registers(self) -> list[str]:
+    def registers(self) -> tuple[list[str], list[str]]:
+        """Declarations, which stand in front of the sums, and the clocked block, which stands behind them."""
         declarations, clocked = [], []
         for n, delay in sorted(self.delays.items()):
             name = f"s{n}" if n else "in"
@@ -121,11 +123,12 @@ class _Writer:
             for d in range(1, delay + 1):
                 declarations.append(f"reg [{top}:0] {name}_d{d};")
                 clocked.append(f"    {name}_d{d} <= {name}{f'_d{d - 1}' if d > 1 else ''};")
-        return ["", *declarations, "", "always @(posedge clk) if (ce) begin", *clocked, "end", ""]
+        return declarations, ["always @(posedge clk) if (ce) begin", *clocked, "end"]
 
 
-def _function(name: str, counts: Sequence[int], bits: int) -> list[str]:
+def _function(name: str, counts: Sequence[int]) -> list[str]:
     """Count bits of several weights with full and half adders; tools make one LUT of each result bit."""
+    bits = len(counts)
     columns: list[list[str]] = [[] for _ in range(bits)]
     index = 0
     for c, count in enumerate(counts):
