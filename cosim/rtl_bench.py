@@ -30,7 +30,7 @@ from cocotbext.axi import (  # type: ignore[import-untyped]
 
 FOLDER = "XNORFLOW_BENCH"
 #: Frames sent by the passes that disturb the traffic; the undisturbed one sends all.
-STALLED, GAPPED, RESETS = 64, 24, 12
+STALLED, GAPPED, RESETS = 32, 12, 8
 _PERIOD = 10
 
 

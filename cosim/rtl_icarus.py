@@ -53,7 +53,7 @@ class RtlIcarus:
     """
 
     name = "rtl_icarus"
-    max_vectors = 256
+    max_vectors = 200
 
     def __init__(self, write: Generate, waves: bool = False, seed: int = 1) -> None:
         self.write, self.waves, self.seed = write, waves, seed
