@@ -1,9 +1,9 @@
 """Networks in files: one safetensors file, weights as packed bits, structure in its JSON header.
 
-Layout, schema 1: the header's metadata has ``format``, ``schema`` and ``network`` (JSON: the fields of every operation
-that are not arrays, and the shape of every array). Tensor ``<layer>.<field>`` holds an int64 or int8 array as it is;
-a ``weight`` is ``<layer>.weight.positive`` and, where it has zeros, ``<layer>.weight.mask``: uint64 words, packed along
-the last axis as :mod:`bnn` says.
+Layout, schema 1: the header's metadata has one entry ``xnorflow_network``, JSON with ``schema`` and ``network`` (the
+fields of every operation that are not arrays, and the shape of every array). Tensor ``<layer>.<field>`` holds an int64
+or int8 array as it is; a ``weight`` is ``<layer>.weight.positive`` and, where it has zeros, ``<layer>.weight.mask``:
+uint64 words, packed along the last axis as :mod:`bnn` says.
 """
 
 import json
@@ -21,7 +21,8 @@ from bnn.errors import UserError
 from bnn.network import OPERATIONS, Network, Operation
 from bnn.packing import pack_bits, unpack_bits
 
-FORMAT = "xnorflow.network"
+HEADER = "xnorflow_network"
+"""The entry of the file's metadata."""
 SCHEMA = 1
 
 
@@ -48,11 +49,13 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
                     tensors[f"{key}.mask"] = pack_bits(value != 0)
             else:
                 tensors[key] = value
-    header = json.dumps(network.describe() | {"shapes": shapes}, sort_keys=True)
+    described = network.describe() | {"shapes": shapes}
+    # One entry: safetensors writes several in random order, and equal networks are to be equal files.
+    header = json.dumps({"schema": SCHEMA, "network": described}, sort_keys=True)
     path = Path(path)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         unfinished = Path(folder) / path.name
-        save_file(tensors, unfinished, {"format": FORMAT, "schema": str(SCHEMA), "network": header})
+        save_file(tensors, unfinished, {HEADER: header})
         os.replace(unfinished, path)
 
 
@@ -67,21 +70,14 @@ def load(path: str | os.PathLike[str]) -> Network:
     """
     try:
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise UserError(f"{path}: expected format {FORMAT!r} in the header, got {metadata.get('format')!r}")
-            if metadata.get("schema") != str(SCHEMA):
-                raise UserError(
-                    f"{path}: expected schema {SCHEMA}, got {metadata.get('schema')!r}; a file of a newer schema needs "
-                    "a newer xnorflow"
-                )
+            header = _header(path, file.metadata() or {})
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: not a readable safetensors file (truncated or corrupt?): {error}") from None
     try:
-        described = json.loads(metadata["network"])
+        described = header["network"]
         shapes = {key: tuple(shape) for key, shape in described["shapes"].items()}
         operations = [_operation(entry, shapes, tensors) for entry in described["operations"]]
         network = Network(described["name"], tuple(operations))
@@ -92,6 +88,19 @@ def load(path: str | os.PathLike[str]) -> Network:
     if tensors:
         raise UserError(f"{path}: tensors that no layer uses: {', '.join(sorted(tensors))}")
     return network
+
+
+def _header(path: str | os.PathLike[str], metadata: dict[str, str]) -> dict[str, Any]:
+    try:
+        header = json.loads(metadata[HEADER])
+        schema = header["schema"]
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{path}: not a Network: its metadata entry {HEADER!r} is missing or damaged") from None
+    if schema != SCHEMA:
+        raise UserError(
+            f"{path}: expected schema {SCHEMA}, got {schema!r}; a file of a newer schema needs a newer xnorflow"
+        )
+    return dict(header)
 
 
 def _operation(entry: dict[str, Any], shapes: dict[str, tuple[int, ...]], tensors: dict[str, np.ndarray]) -> Operation:

@@ -56,6 +56,14 @@ def run_command(
         ),
     ] = None,
     backend: Annotated[Literal["vitis", "vivado"], typer.Option(help="hls4ml's back end.")] = "vitis",
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="TOML file with settings of the hls4ml projects: [hls] with io_type, part, clock_ns, strategy, "
+            "reuse_factor, and [hls.layers.NAME] with strategy and reuse_factor.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -69,12 +77,20 @@ def run_command(
     The exit status is 0 when every engine gave the golden model's integers, 1 when one did not, 2 when something that
     you gave cannot be used. What is already there is reused; a second run takes a second or two.
     """
-    from flows import subject
+    from flows import options, subject
     from flows.run import run
 
     console = Console(highlight=False, soft_wrap=True)
     count = _vectors(vectors)
-    outcome = run(subject.find(model), console, vectors=count, data=data, backend=backend, out=out, force=force)
+    outcome = run(
+        subject.find(model),
+        console,
+        vectors=count,
+        data=data,
+        options=options.read(config, backend),
+        out=out,
+        force=force,
+    )
     for name, project in outcome.projects.items():
         console.print(f"  {name}: {escape(_short(project))}")
     console.print(f"  report: {escape(_short(outcome.report / 'report.html'))}")

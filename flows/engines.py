@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from cosim.engine import Engine, EngineUnavailable
+from flows.options import Options
 
 if TYPE_CHECKING:
     from torch import nn
-
-Backend = Literal["vitis", "vivado"]
 
 BENCH_VECTORS = 100
 """Vectors that a project's own test bench gets."""
@@ -33,15 +32,15 @@ class EngineKind:
     stage : str
         Stage that runs it.
     make : callable
-        From the backend and a function that loads the PyTorch module to the engine.
+        From the options and a function that loads the PyTorch module to the engine.
     sources : tuple of str
         Files and folders of the code that makes its results.
     packages, commands : tuple of str
         Python packages and programs whose versions matter.
     trained : bool
         Whether it is the trained model itself, in its framework: what the scores' argmax is measured against.
-    uses_backend : bool
-        Whether the HLS backend matters.
+    settings : callable
+        What of the options matters to its results, JSON.
     takes_vectors : bool
         Whether `prepare` takes two further arguments: inputs and expected scores, for the project's own test bench.
     """
@@ -50,12 +49,12 @@ class EngineKind:
     title: str
     builds: bool
     stage: str
-    make: Callable[[Backend, "Callable[[], nn.Module]"], Engine]
+    make: Callable[[Options, "Callable[[], nn.Module]"], Engine]
     sources: tuple[str, ...]
     packages: tuple[str, ...]
     commands: tuple[str, ...] = ()
     trained: bool = False
-    uses_backend: bool = False
+    settings: Callable[[Options], Any] = lambda options: None
     takes_vectors: bool = False
 
     @property
@@ -69,17 +68,17 @@ class EngineKind:
         return self.stage if self.stage == self.name else f"{self.stage} {self.name}"
 
 
-def _pytorch(backend: Backend, module: "Callable[[], nn.Module]") -> Engine:
+def _pytorch(options: Options, module: "Callable[[], nn.Module]") -> Engine:
     from cosim.pytorch import PyTorch
 
     return PyTorch(module())
 
 
-def _hls4ml(style: Literal["stock", "packed"]) -> Callable[[Backend, Any], Engine]:
-    def make(backend: Backend, module: "Callable[[], nn.Module]") -> Engine:
+def _hls4ml(style: Literal["stock", "packed"]) -> Callable[[Options, Any], Engine]:
+    def make(options: Options, module: "Callable[[], nn.Module]") -> Engine:
         from cosim.csim import CSim
 
-        return CSim(style, backend)
+        return CSim(style, options.backend, **options.hls)
 
     return make
 
@@ -90,7 +89,7 @@ _HLS4ML: dict[str, Any] = {
     "sources": ("bnn", "hls", "cosim/engine.py", "cosim/csim.py"),
     "packages": ("numpy", "hls4ml"),
     "commands": ("g++",),
-    "uses_backend": True,
+    "settings": lambda options: {"backend": options.backend, **options.hls},
     "takes_vectors": True,
 }
 

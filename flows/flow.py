@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.cache import Entry, Store, code_digest, digest, tool_versions
-from flows.engines import BENCH_VECTORS, Backend, EngineKind, no_module
+from flows.engines import BENCH_VECTORS, EngineKind, no_module
+from flows.options import Options
 from flows.subject import Subject
 
 if TYPE_CHECKING:
@@ -86,8 +87,8 @@ class Flow:
         Number of vectors; None for all test images.
     data : Path or None
         Folder that has the data set.
-    backend : {"vitis", "vivado"}
-        Of hls4ml.
+    options : Options
+        What the user decides about the hardware.
     store : Store
     entries : dict of Entry, by step
     problems : dict of engine name to (status, reason)
@@ -97,7 +98,7 @@ class Flow:
     subject: Subject
     vectors: int | None
     data: Path | None
-    backend: Backend
+    options: Options
     store: Store
     entries: dict[str, Entry] = field(default_factory=dict)
     problems: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -136,7 +137,7 @@ class Flow:
     def engine(self, kind: EngineKind) -> "Engine":
         """Return the engine, ready to run; where it builds, from what its build step has made."""
         if kind.name not in self._engines:
-            engine: Any = kind.make(self.backend, self.module if self.subject.kind == "checkpoint" else no_module)
+            engine: Any = kind.make(self.options, self.module if self.subject.kind == "checkpoint" else no_module)
             if not kind.builds:
                 engine.prepare(self.network, self.store.root)
             else:
@@ -148,7 +149,7 @@ class Flow:
         """Let an engine build its project, in the folder of its build step."""
         from cosim.engine import outputs
 
-        engine: Any = kind.make(self.backend, no_module)
+        engine: Any = kind.make(self.options, no_module)
         scores = self.golden[outputs(self.network)[0]]
         bench = (self.inputs[:BENCH_VECTORS], scores[:BENCH_VECTORS]) if kind.takes_vectors else ()
         engine.prepare(self.network, self.project(kind), *bench)

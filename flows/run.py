@@ -14,8 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bnn.errors import UserError
 from cosim.engine import EngineError, EngineUnavailable
 from flows.cache import PROJECT, Entry, Store, write
-from flows.engines import ENGINES, Backend
+from flows.engines import ENGINES
 from flows.flow import Flow, Step
+from flows.options import Options
 from flows.stages import steps
 from flows.subject import Subject
 
@@ -42,7 +43,7 @@ def run(
     *,
     vectors: int | None = 1000,
     data: Path | None = None,
-    backend: Backend = "vitis",
+    options: Options | None = None,
     out: Path | None = None,
     force: bool = False,
     build: Path = BUILD,
@@ -54,6 +55,8 @@ def run(
     ----------
     vectors : int or None
         Number of vectors; None for all test images.
+    options : Options or None
+        What the user decides about the hardware; None for the defaults.
     out : Path or None
         Folder for the report and copies of the projects; without it the report goes to ``reports/<name>``.
     force : bool
@@ -72,7 +75,7 @@ def run(
     store.root.mkdir(parents=True, exist_ok=True)
     target = out or reports / subject.name
     with _locked(store.root / ".lock", f"another flow on {subject.name}", console):
-        flow = Flow(subject, vectors, data, backend, store)
+        flow = Flow(subject, vectors, data, options or Options(), store)
         for step in steps():
             _take(flow, step, console, force, target)
         projects = {kind.name: flow.project(kind) for kind in ENGINES if kind.build_step in flow.entries}

@@ -250,7 +250,7 @@ def _engine_basis(flow: Flow, kind: EngineKind) -> dict[str, Any]:
     return {
         "engine": kind.name,
         "network": flow.entries["fold"].facts["digest"],
-        "backend": flow.backend if kind.uses_backend else None,
+        "settings": kind.settings(flow.options),
     }
 
 

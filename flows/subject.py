@@ -60,6 +60,7 @@ def find(model: str) -> Subject:
 def _identify(name: str, path: Path) -> Subject:
     from safetensors import SafetensorError, safe_open
 
+    from bnn import io
     from models import checkpoint
     from models.zoo import ZOO
 
@@ -68,7 +69,7 @@ def _identify(name: str, path: Path) -> Subject:
             header = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise UserError(f"{path}: not a readable safetensors file (truncated or corrupt?): {error}") from None
-    if "network" in header:
+    if io.HEADER in header:
         return Subject(name, "network", path, None, {})
     try:
         zoo, recorded = checkpoint.read_facts(path)

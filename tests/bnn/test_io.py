@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from bnn.errors import UserError
-from bnn.io import load, save
+from bnn.io import HEADER, load, save
 from bnn.network import Dense, Input, Network, Threshold
 from tests import strategies
 
@@ -47,24 +47,29 @@ Tensors = dict[str, np.ndarray]
 Header = dict[str, Any]
 
 
-def rewrite(path: Path, change: Callable[[Tensors, dict[str, str], Header], object]) -> None:
+def rewrite(path: Path, change: Callable[[Tensors, Header, Header], object]) -> None:
     save(NETWORK, path)
     with safe_open(path, framework="numpy") as file:
         metadata, tensors = dict(file.metadata()), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    header = json.loads(metadata["network"])
-    change(tensors, metadata, header)
-    if "network" in metadata and metadata["network"] != "not json":
-        metadata["network"] = json.dumps(header)
-    save_file(tensors, path, metadata)
+    entry = json.loads(metadata[HEADER])
+    change(tensors, entry, entry["network"])
+    save_file(tensors, path, {HEADER: json.dumps(entry)})
+
+
+def test_equal_networks_are_equal_files(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.safetensors" for number in range(4)]
+    for path in files:
+        save(NETWORK, path)
+    assert len({path.read_bytes() for path in files}) == 1
 
 
 @pytest.mark.parametrize(
     ("words", "change"),
     [
-        ("expected format", lambda t, m, h: m.pop("format")),
-        ("needs a newer xnorflow", lambda t, m, h: m.update(schema="2")),
+        ("not a Network", lambda t, m, h: m.pop("schema")),
+        ("needs a newer xnorflow", lambda t, m, h: m.update(schema=2)),
         ("inconsistent header.*network", lambda t, m, h: m.pop("network")),
-        ("inconsistent header", lambda t, m, h: m.update(network="not json")),
+        ("inconsistent header", lambda t, m, h: m.update(network="not a network")),
         ("inconsistent header", lambda t, m, h: h.pop("operations")),
         ("inconsistent header", lambda t, m, h: h.update(operations=3)),
         ("unknown operation 'Relu'", lambda t, m, h: h["operations"][1].update(operation="Relu")),
@@ -83,7 +88,7 @@ def rewrite(path: Path, change: Callable[[Tensors, dict[str, str], Header], obje
         (r"operand of shape \(70,\)", lambda t, m, h: h["operations"][0].update(shape=[71])),
     ],
 )
-def test_refused(tmp_path: Path, words: str, change: Callable[[Tensors, dict[str, str], Header], object]) -> None:
+def test_refused(tmp_path: Path, words: str, change: Callable[[Tensors, Header, Header], object]) -> None:
     path = tmp_path / "bad.safetensors"
     rewrite(path, change)
     with pytest.raises(UserError, match=words) as caught:

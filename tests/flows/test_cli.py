@@ -33,6 +33,7 @@ def test_list_shows_every_model():
         (["run", "digits_bnn", "--vectors", "0"], "expected a number of at least 1, or 'all'"),
         (["run", "digits_bnn", "--vectors", "many"], "expected a number of at least 1, or 'all'"),
         (["run", "digits_bnn", "--backend", "quartus"], "quartus"),
+        (["run", "digits_bnn", "--config", "no/such.toml"], "no/such.toml: cannot be read"),
         (["run", "mnist_bnn", "--data", "no/such/folder"], "no/such/folder"),
         (["run"], "Missing argument"),
         (["rum"], "rum"),
