@@ -24,7 +24,6 @@ from flows.subject import Subject
 if TYPE_CHECKING:
     from bnn.network import Input, Network
     from cosim.engine import Engine
-    from models.zoo import ModelDefinition
 
 SEED = 0
 """Of the random vectors."""
@@ -81,9 +80,9 @@ def _load(flow: Flow, entry: Entry, advance: Advance) -> None:
         from models import data, zoo
 
         definition = zoo.get(flow.subject.zoo)
-        taken = network_input(definition)
+        taken = definition.input
         dataset, name = data.evaluation_images(definition, flow.data)
-        images, labels = data.encode(dataset.test_images, definition.input), dataset.test_labels
+        images, labels = data.encode(dataset.test_images, definition), dataset.test_labels
         note, origin = dataset.note, dataset.digest
     else:
         from bnn import io
@@ -112,13 +111,6 @@ def _load(flow: Flow, entry: Entry, advance: Advance) -> None:
     parts = [f"{len(images):,} test images of {name}"] if len(images) else []
     parts += [f"{count - len(images):,} random vectors"] if count > len(images) else []
     entry.says = " and ".join(parts)
-
-
-def network_input(definition: "ModelDefinition") -> "Input":
-    """Return the input operation of a model of the zoo."""
-    from bnn.network import Input
-
-    return Input("input", (), definition.input.shape, definition.input.kind, definition.input.bits)
 
 
 def random_inputs(taken: "Input", count: int) -> NDArray[np.int32]:
@@ -177,7 +169,7 @@ def read_network(subject: Subject) -> "Network":
     from models import checkpoint, zoo
 
     module = checkpoint.load(subject.path).module
-    return convert(module, subject.name, network_input(zoo.get(subject.zoo)))
+    return convert(module, subject.name, zoo.get(subject.zoo).input)
 
 
 # --- golden: the reference

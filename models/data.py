@@ -12,15 +12,11 @@ import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bnn.errors import UserError
-from models.zoo import InputFormat, ModelDefinition
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from models.zoo import ModelDefinition
 
 DATA_VARIABLE = "XNORFLOW_DATA"
 """Environment variable that names the folder of the data sets."""
@@ -220,24 +216,16 @@ def evaluation_images(definition: ModelDefinition, folder: Path | None = None) -
     return dataset, dataset.name
 
 
-def encode(images: np.ndarray, input_format: InputFormat) -> np.ndarray:
-    """Images uint8 (N, height, width) as integers of a model's input, shape (N, *input_format.shape), channels last.
+def encode(images: np.ndarray, definition: ModelDefinition) -> np.ndarray:
+    """Images uint8 (N, height, width) as integers of a model's input, shape (N, *input shape), channels last.
 
-    Bipolar inputs are int8, +1 where the pixel reaches the format's threshold and -1 elsewhere; unsigned ones are the
-    pixels, uint8.
+    Bipolar inputs are int8, +1 where the pixel reaches ``definition.binarise_at`` and -1 elsewhere; unsigned ones are
+    the pixels, uint8.
     """
-    if math.prod(images.shape[1:]) != math.prod(input_format.shape):
-        raise UserError(f"images of shape {images.shape[1:]} do not fit the model's input shape {input_format.shape}")
-    flat = images.reshape(len(images), *input_format.shape)
-    if input_format.kind == "unsigned":
+    shape = definition.input.shape
+    if math.prod(images.shape[1:]) != math.prod(shape):
+        raise UserError(f"images of shape {images.shape[1:]} do not fit the model's input shape {shape}")
+    flat = images.reshape(len(images), *shape)
+    if definition.input.kind == "unsigned":
         return flat
-    return np.where(flat >= input_format.threshold, np.int8(1), np.int8(-1))
-
-
-def to_torch(encoded: np.ndarray) -> "Tensor":
-    """The same integers as the float32 tensor that a PyTorch module takes: (N, features), or NCHW for (N, H, W, C)."""
-    import torch
-
-    if encoded.ndim == 4:
-        encoded = encoded.transpose(0, 3, 1, 2)
-    return torch.from_numpy(np.ascontiguousarray(encoded, np.float32))
+    return np.where(flat >= definition.binarise_at, np.int8(1), np.int8(-1))

@@ -25,10 +25,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bnn.errors import UserError
+from bnn.frontends.torch import module_input
 from models import checkpoint, zoo
-from models.data import Dataset, digits, encode, mnist, to_torch
+from models.data import Dataset, digits, encode, mnist
 from models.layers import BinaryConv2d, BinaryLinear, clip_latent_weights
-from models.zoo import Augmentation, InputFormat, ModelDefinition, Recipe
+from models.zoo import Augmentation, ModelDefinition, Recipe
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -67,17 +68,17 @@ def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generat
     return moved[:, 0].round().clamp(0, 255).to(torch.uint8)
 
 
-def module_input(images: Tensor, input_format: InputFormat) -> Tensor:
+def _taken(images: Tensor, definition: ModelDefinition) -> Tensor:
     """uint8 images (N, H, W) as the module's float32 input."""
-    return to_torch(encode(images.numpy(), input_format))
+    return module_input(encode(images.numpy(), definition), definition.input)
 
 
 @torch.no_grad()
-def count_correct(module: nn.Module, images: Tensor, labels: Tensor, input_format: InputFormat) -> int:
+def count_correct(module: nn.Module, images: Tensor, labels: Tensor, definition: ModelDefinition) -> int:
     """How many of the uint8 images (N, H, W) the module, put in eval mode, classifies as labelled."""
     module.eval()
     batches = zip(images.split(1000), labels.split(1000), strict=True)
-    return sum(int((module(module_input(x, input_format)).argmax(1) == y).sum()) for x, y in batches)
+    return sum(int((module(_taken(x, definition)).argmax(1) == y).sum()) for x, y in batches)
 
 
 # --- one run
@@ -143,7 +144,7 @@ def _train_epoch(
         x, y = images[batch], labels[batch]
         if recipe.augmentation is not None:
             x = augment(x, recipe.augmentation, generator)
-        logits = module(module_input(x, run.definition.input))
+        logits = module(_taken(x, run.definition))
         loss = F.cross_entropy(logits, y, label_smoothing=recipe.label_smoothing)
         optimizer.zero_grad()
         loss.backward()
@@ -211,7 +212,7 @@ def _fit(run: Run, console: Console, resume: bool) -> tuple[nn.Sequential, int, 
             before = _signs(module)
             loss, train_accuracy = _train_epoch(run, epoch, module, optimizer, images, labels)
             validation, test = (
-                count_correct(module, x, y, definition.input) / len(y)
+                count_correct(module, x, y, definition) / len(y)
                 for x, y in ((validation_images, validation_labels), (test_images, test_labels))
             )
             writer.add_scalar("loss/train", loss, epoch)
@@ -296,7 +297,7 @@ def _train(run: Run, path: Path, console: Console, resume: bool) -> checkpoint.C
     finally:
         draft.unlink(missing_ok=True)
     test_images, test_labels = _tensors(dataset.test_images, dataset.test_labels)
-    correct = count_correct(reloaded.module, test_images, test_labels, definition.input)
+    correct = count_correct(reloaded.module, test_images, test_labels, definition)
     metadata["test"] = {"accuracy": correct / len(test_labels), "correct": correct, "count": len(test_labels)}
     checkpoint.save(path, definition.name, reloaded.module, metadata)
     (run.folder / STATE).unlink()  # nothing is left to resume: the same command trains again

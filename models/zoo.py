@@ -8,31 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from bnn.errors import UserError
+from bnn.network import Input
 
 if TYPE_CHECKING:
     from torch import nn
-
-
-@dataclass(frozen=True)
-class InputFormat:
-    """The integers that a model takes in.
-
-    Attributes
-    ----------
-    shape
-        Of one input, channels last: (features,) or (height, width, channels).
-    kind
-        ``bipolar``: -1 or +1. ``unsigned``: the pixel itself, 0 to 2**bits - 1.
-    bits
-        Bits per value.
-    threshold
-        Smallest pixel that becomes +1; for ``bipolar`` only.
-    """
-
-    shape: tuple[int, ...]
-    kind: Literal["bipolar", "unsigned"]
-    bits: int
-    threshold: int | None = None
 
 
 @dataclass(frozen=True)
@@ -74,14 +53,25 @@ class Recipe:
 
 @dataclass(frozen=True)
 class ModelDefinition:
-    """A model of the zoo. ``build()`` makes its untrained module (an ``nn.Sequential``; imports torch)."""
+    """A model of the zoo.
+
+    Attributes
+    ----------
+    input
+        The integers that it takes in.
+    build
+        Makes the untrained module (an ``nn.Sequential``; imports torch).
+    binarise_at
+        Smallest pixel that becomes +1; for a bipolar input only.
+    """
 
     name: str
     description: str
     dataset: Literal["mnist", "digits"]
-    input: InputFormat
+    input: Input
     recipe: Recipe
     build: "Callable[[], nn.Sequential]"
+    binarise_at: int | None = None
 
 
 def _dense(*sizes: int) -> "Callable[[], nn.Sequential]":
@@ -106,7 +96,7 @@ def _mnist_cnn() -> "nn.Sequential":
     )
 
 
-_BINARY_MNIST = InputFormat(shape=(784,), kind="bipolar", bits=1, threshold=128)
+_BINARY_MNIST = Input("input", (), shape=(784,), kind="bipolar")
 
 _DEFINITIONS = (
     ModelDefinition(
@@ -116,6 +106,7 @@ _DEFINITIONS = (
         input=_BINARY_MNIST,
         recipe=Recipe(200, 128, 5e-3, 1e-6, 0.0, Augmentation(rotation=5, scale=0.05, shift=0.5)),
         build=_dense(784, 128, 10),
+        binarise_at=128,
     ),
     ModelDefinition(
         name="mnist_sfc",
@@ -124,6 +115,7 @@ _DEFINITIONS = (
         input=_BINARY_MNIST,
         recipe=Recipe(60, 256, 5e-3, 1e-6, 0.0, Augmentation(rotation=7, scale=0.07, shear=0.07, shift=1)),
         build=_dense(784, 256, 256, 256, 10),
+        binarise_at=128,
     ),
     ModelDefinition(
         name="mnist_lfc",
@@ -132,12 +124,13 @@ _DEFINITIONS = (
         input=_BINARY_MNIST,
         recipe=Recipe(60, 256, 5e-3, 1e-6, 0.0, Augmentation(rotation=10, scale=0.1, shear=0.1, shift=1.5, elastic=1)),
         build=_dense(784, 1024, 1024, 1024, 10),
+        binarise_at=128,
     ),
     ModelDefinition(
         name="mnist_cnn",
         description="MNIST, two 3x3 binary convolutions (32, 64 channels) and two dense layers, 8-bit pixels",
         dataset="mnist",
-        input=InputFormat(shape=(28, 28, 1), kind="unsigned", bits=8),
+        input=Input("input", (), shape=(28, 28, 1), kind="unsigned", bits=8),
         recipe=Recipe(30, 128, 5e-3, 1e-6, 0.0, Augmentation(rotation=10, scale=0.1, shear=0.1, shift=1.5, elastic=1)),
         build=_mnist_cnn,
     ),
@@ -145,9 +138,10 @@ _DEFINITIONS = (
         name="digits_bnn",
         description="scikit-learn's 8x8 digits, 64-256-256-10, binarised input; trains in seconds without a download",
         dataset="digits",
-        input=InputFormat(shape=(64,), kind="bipolar", bits=1, threshold=6),
+        input=Input("input", (), shape=(64,), kind="bipolar"),
         recipe=Recipe(200, 64, 5e-3, 1e-6, 0.0, Augmentation(rotation=8, scale=0.08, shift=0.4)),
         build=_dense(64, 256, 256, 10),
+        binarise_at=6,
     ),
 )
 

@@ -7,8 +7,9 @@ from safetensors.numpy import load as parse
 from safetensors.numpy import save as serialise
 
 from bnn.errors import UserError
+from bnn.frontends.torch import module_input
 from models import checkpoint, zoo
-from models.data import encode, to_torch
+from models.data import encode
 
 HEADER = {"schema_version": 1, "model": "digits_bnn", "metadata": {}}
 
@@ -60,7 +61,7 @@ def test_the_loaded_module_gives_the_same_bits(name, path):
 
     side = {"mnist": 28, "digits": 8}[definition.dataset]
     images = np.random.default_rng(0).integers(0, 256, (64, side, side), dtype=np.uint8)
-    x = to_torch(encode(images, definition.input))
+    x = module_input(encode(images, definition), definition.input)
     with torch.no_grad():
         assert torch.equal(loaded.module(x), module(x))
     assert (loaded.name, loaded.metadata, loaded.module.training) == (name, metadata, False)

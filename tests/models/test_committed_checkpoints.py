@@ -18,7 +18,7 @@ def committed(name):
 
 def measured(name, dataset):
     images, labels = torch.from_numpy(dataset.test_images), torch.from_numpy(dataset.test_labels)
-    return count_correct(committed(name).module, images, labels, zoo.get(name).input), len(labels)
+    return count_correct(committed(name).module, images, labels, zoo.get(name)), len(labels)
 
 
 def test_every_model_of_the_zoo_has_one_and_there_is_no_other():

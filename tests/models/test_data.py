@@ -1,13 +1,14 @@
 import gzip
 import struct
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from bnn.errors import UserError
+from bnn.network import Input
 from models import data, zoo
-from models.zoo import InputFormat
 
 NAMES = {
     "train-images-idx3-ubyte": (5, 28, 28),
@@ -182,27 +183,17 @@ def test_evaluation_images_choose_mnist_if_it_is_there(tmp_path, monkeypatch):
 
 def test_bipolar_encoding_starts_at_the_threshold():
     images = np.array([[[0, 127], [128, 255]]], np.uint8)
-    encoded = data.encode(images, InputFormat((4,), "bipolar", 1, 128))
+    encoded = data.encode(images, replace(zoo.get("mnist_bnn"), input=Input("input", (), (4,))))
     assert (encoded.tolist(), encoded.dtype) == ([[-1, -1, 1, 1]], np.int8)
 
 
 def test_unsigned_encoding_keeps_the_pixels_channels_last():
     images = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
-    encoded = data.encode(images, InputFormat((2, 3, 1), "unsigned", 8))
+    encoded = data.encode(images, replace(zoo.get("mnist_cnn"), input=Input("input", (), (2, 3, 1), "unsigned", 8)))
     assert (encoded.shape, encoded.dtype) == ((2, 2, 3, 1), np.uint8)
     np.testing.assert_array_equal(encoded[..., 0], images)
 
 
 def test_images_of_another_size_are_refused():
     with pytest.raises(UserError, match=r"\(8, 8\) do not fit .*\(784,\)"):
-        data.encode(np.zeros((1, 8, 8), np.uint8), zoo.get("mnist_bnn").input)
-
-
-def test_to_torch_is_float_and_channels_first():
-    import torch
-
-    encoded = np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5)
-    tensor = data.to_torch(encoded)
-    assert (tensor.shape, tensor.dtype) == ((2, 5, 3, 4), torch.float32)
-    assert tensor[1, 4, 2, 3] == encoded[1, 2, 3, 4]
-    assert data.to_torch(np.array([[1, -1]], np.int8)).tolist() == [[1, -1]]
+        data.encode(np.zeros((1, 8, 8), np.uint8), zoo.get("mnist_bnn"))

@@ -136,7 +136,7 @@ def test_validation_images_are_not_trained_on(dataset):
 def test_the_recorded_accuracy_is_that_of_the_file(tmp_path, dataset):
     trained, path = train(tmp_path, dataset)
     images, labels = torch.from_numpy(dataset.test_images), torch.from_numpy(dataset.test_labels)
-    correct = training.count_correct(checkpoint.load(path).module, images, labels, zoo.get("digits_bnn").input)
+    correct = training.count_correct(checkpoint.load(path).module, images, labels, zoo.get("digits_bnn"))
     assert trained.metadata["test"] == {"correct": correct, "count": 360, "accuracy": correct / 360}
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from bnn.errors import UserError
+from bnn.frontends.torch import module_input
 from models import zoo
-from models.data import to_torch
 
 
 def test_an_unknown_model_lists_the_choices():
@@ -16,22 +16,22 @@ def test_an_unknown_model_lists_the_choices():
 
 
 @pytest.mark.parametrize("name", zoo.ZOO)
-def test_a_module_takes_its_input_format_and_gives_ten_outputs(name):
+def test_a_module_takes_its_input_and_gives_ten_outputs(name):
     definition = zoo.get(name)
     encoded = torch.ones((2, *definition.input.shape)).numpy()
-    assert definition.build().eval()(to_torch(encoded)).shape == (2, 10)
+    assert definition.build().eval()(module_input(encoded, definition.input)).shape == (2, 10)
 
 
 @pytest.mark.parametrize("name", zoo.ZOO)
-def test_the_input_format_is_consistent(name):
+def test_the_input_is_consistent(name):
     definition = zoo.get(name)
     assert definition.name == name
     assert math.prod(definition.input.shape) == {"mnist": 784, "digits": 64}[definition.dataset]
     if definition.input.kind == "bipolar":
         assert definition.input.bits == 1
-        assert definition.input.threshold is not None
+        assert definition.binarise_at is not None
     else:
-        assert definition.input.threshold is None
+        assert definition.binarise_at is None
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,13 @@ def test_convolution(pool: str, input: Input, stride: int, padding: int) -> None
         agree(hostile(finish(conv_net(pool=pool, stride=stride, padding=padding), input), seed), input, seed)
 
 
+def test_module_input_is_float_and_channels_first() -> None:
+    values = np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5)
+    taken = module_input(values, PIXELS)
+    assert taken.shape == (2, 5, 3, 4) and taken.dtype == torch.float32 and taken[1, 4, 2, 3] == values[1, 2, 3, 4]
+    assert module_input(np.array([[16, -8]]), FIXED).tolist() == [[1.0, -0.5]]
+
+
 def test_structure() -> None:
     module = finish(conv_net(pool="before sign"), IMAGE)
     conversion = trace(module, "n", IMAGE)
@@ -103,6 +110,7 @@ def test_structure() -> None:
     assert {"pool1", "conv1", "threshold2", "flatten1", "threshold3", "dense1"} <= set(conversion.observed)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
 def test_same_padding_and_strings() -> None:
     module = nn.Sequential(BinaryConv2d(3, 2, 4, padding="same"), Sign()).eval()  # type: ignore[arg-type]
     agree(module, PIXELS, 1)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from icarus import needs_icarus
 
 from hls.rtl import adders, popcount
+from tests.hls.rtl.icarus import needs_icarus
 
 
 def interpret(outputs, signals, output_bits):
