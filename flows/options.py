@@ -9,7 +9,7 @@ layer::
 
     [hls.layers.dense1]
     strategy = "resource"
-    reuse_factor = 32
+    reuse_factor = 28
 """
 
 import sys

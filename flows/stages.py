@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 SEED = 0
 """Of the random vectors."""
 
+_PART_SECONDS = 4.0  # between two updates of the progress bar
+
 _REPORT_TOOLS = ("numpy", "jinja2", "matplotlib", "jsonschema")
 
 
@@ -231,7 +233,7 @@ def _timed_run(engine: "Engine", inputs: IntArray, advance: Advance) -> tuple[di
         taken = time.perf_counter() - start
         seconds += taken
         done += size
-        size = size * 4 if taken < 0.5 else size
+        size = int(np.clip(size * _PART_SECONDS / max(taken, 1e-6), size, 8 * size))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, seconds
 
 
