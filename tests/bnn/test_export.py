@@ -69,3 +69,10 @@ def test_header_compiles_and_agrees(tmp_path: Path) -> None:
     subprocess.run(["g++", "-Wall", "-Werror", "-x", "c", "main.c", "-o", "main"], cwd=tmp_path, check=True)
     printed = subprocess.run([tmp_path / "main"], capture_output=True, text=True, check=True).stdout.split()
     assert [int(value) for value in printed] == [*weight.ravel().tolist(), -7, 1, 9, 0]
+
+
+def test_numbers_take_the_least_width(tmp_path: Path) -> None:
+    threshold = Threshold("t", ("x",), threshold=np.array([-8, 7]), direction=np.array([1, -1]))
+    export(Network("n", (Input("x", (), shape=(2,), kind="signed", bits=4), threshold)), tmp_path)
+    assert (tmp_path / "t_threshold.mem").read_text() == "8\n7\n"
+    assert "#define T_THRESHOLD_BITS 4" in (tmp_path / "n.h").read_text()
