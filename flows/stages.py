@@ -72,8 +72,7 @@ def _data_state(flow: Flow) -> list[Any]:
     from models import data
 
     folder = flow.data or Path(os.environ.get(data.DATA_VARIABLE) or data.cache_folder())
-    places = (folder, folder / "MNIST" / "raw", folder / "mnist")
-    files = [path for place in places for path in sorted(place.glob("*-ubyte*"))]
+    files = [path for place in data.places(folder) for path in sorted(place.glob("*-ubyte*"))]
     return [str(flow.data), *([str(path), (state := path.stat()).st_size, state.st_mtime_ns] for path in files)]
 
 

@@ -64,8 +64,13 @@ def cache_folder() -> Path:
     return user_cache_path("xnorflow")
 
 
+def places(folder: Path) -> tuple[Path, ...]:
+    """Where MNIST's files are looked for in a folder that is named for them, in this order."""
+    return (folder, folder / "MNIST" / "raw", folder / "mnist")
+
+
 def _find(folder: Path, name: str) -> Path | None:
-    for place in (folder, folder / "MNIST" / "raw", folder / "mnist"):
+    for place in places(folder):
         for path in (place / name, place / f"{name}.gz"):
             if path.is_file():
                 return path
