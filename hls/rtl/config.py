@@ -32,6 +32,9 @@ class Folded:
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise UserError(f"rtl: {what} must be a whole number of 1 or more, got {value!r}")
 
+    def __str__(self) -> str:
+        return f"{self.pe} PE x {self.simd} SIMD"
+
 
 @dataclass(frozen=True)
 class Unrolled:
@@ -54,6 +57,9 @@ class Unrolled:
             raise UserError(f"rtl: levels_per_stage must be a whole number of 1 or more, got {value!r}")
         if self.effort not in ("fast", "high"):
             raise UserError(f"rtl: effort must be fast or high, got {self.effort!r}")
+
+    def __str__(self) -> str:
+        return f"unrolled, {self.effort} effort"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Choosing the folding of every layer from one wish: a frame rate, or an area.
+"""Every layer's architecture, and choosing the foldings from one wish: a frame rate, or an area.
 
 All layers of a pipeline share its interval, so each gets the cheapest folding that keeps up with the same one.
 
@@ -10,8 +10,9 @@ All layers of a pipeline share its interval, so each gets the cheapest folding t
 - per neuron in parallel two LUTs per bit of the accumulator,
 - 40 for control.
 
-The units without weights depend little on the folding and are counted as one LUT per bit of their input vector (a
-window: per 16 bits of its line buffer), a serial affine with its multiplier.
+An unrolled layer counts what :mod:`hls.rtl.adders` prices its adders at. The units without weights depend little on the
+folding and are counted as one LUT per bit of their input vector (a window: per 16 bits of its line buffer), a serial
+affine with its multiplier.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,35 +23,36 @@ from rich.table import Table
 
 from bnn.errors import UserError
 from bnn.network import Network
-from hls.rtl.config import Folded, RtlConfig
+from hls.rtl.config import Folded, RtlConfig, Unrolled
 from hls.rtl.cycles import CycleModel, cycles, fit_queues
 from hls.rtl.lowering import Pipeline, lower
-from hls.rtl.units import Matrix, SerialAffine, Unit, Window
+from hls.rtl.units import Matrix, SerialAffine, Unit, UnrolledMatrix, Window
 
 
 @dataclass(frozen=True)
 class Layer:
-    """The folding chosen for a layer.
+    """The architecture that a layer has.
 
     Attributes
     ----------
     name : str
     neurons, inputs, vectors : int
         Its size, and how often it is computed per frame.
-    folding : Folded
+    architecture : Folded or Unrolled
+        A folding that exceeds the layer's size is cut to it.
     cycles : int
         Per frame.
     luts : int
         Estimated; see :mod:`hls.rtl.folding`.
     memory_bits : int
-        Of weights and biases.
+        Of weights and biases; 0 where they are hard-wired.
     """
 
     name: str
     neurons: int
     inputs: int
     vectors: int
-    folding: Folded
+    architecture: Folded | Unrolled
     cycles: int
     luts: int
     memory_bits: int
@@ -64,7 +66,7 @@ class Choice:
     ----------
     config : RtlConfig
     layers : tuple of Layer
-        What the choice was made from.
+        Those with weights: what the choice was made from.
     luts : int
         Estimated for the whole pipeline.
     timing : CycleModel
@@ -87,20 +89,18 @@ class Choice:
             "layer",
             "neurons x inputs",
             "vectors",
-            "PE",
-            "SIMD",
+            "architecture",
             "cycles",
             "LUTs (estimate)",
             "memory bits",
         ):
-            table.add_column(column, justify="left" if column == "layer" else "right")
+            table.add_column(column, justify="left" if column in ("layer", "architecture") else "right")
         for layer in self.layers:
             table.add_row(
                 layer.name,
                 f"{layer.neurons} x {layer.inputs}",
                 f"{layer.vectors:,}",
-                str(layer.folding.pe),
-                str(layer.folding.simd),
+                str(layer.architecture),
                 f"{layer.cycles:,}",
                 f"{layer.luts:,}",
                 f"{layer.memory_bits:,}",
@@ -111,7 +111,7 @@ class Choice:
 def choose(
     network: Network, config: RtlConfig, *, target_fps: float | None = None, max_luts: int | None = None
 ) -> Choice:
-    """Choose the folding of every layer for which `config` does not name an architecture.
+    """Choose the folding of every layer for which `config` does not name an architecture; without a wish, take its own.
 
     Parameters
     ----------
@@ -121,20 +121,23 @@ def choose(
     target_fps : float
         Frames per second to reach, at the least area.
     max_luts : int
-        Estimated LUTs to stay within, at the highest rate. One of the two must be given.
+        Estimated LUTs to stay within, at the highest rate.
 
     Raises
     ------
     UserError
-        If the wish cannot be met; the message says what can.
+        If `config` does not fit the network, if there are two wishes, or if the wish cannot be met; the message says
+        what can.
+    Unsupported
+        If there is no RTL for a layer.
     """
-    if (target_fps is None) == (max_luts is None):
-        raise UserError("rtl: give either a target rate (target_fps) or a limit of area (max_luts)")
-    planner = _Planner(network, config)
+    if target_fps is not None and max_luts is not None:
+        raise UserError("rtl: give either a target rate (target_fps) or a limit of area (max_luts), not both")
     if target_fps is not None:
-        return planner.at_rate(target_fps)
-    assert max_luts is not None
-    return planner.within(max_luts)
+        return _Planner(network, config).at_rate(target_fps)
+    if max_luts is not None:
+        return _Planner(network, config).within(max_luts)
+    return _choice(config, lower(network, config))
 
 
 class _Planner:
@@ -183,10 +186,14 @@ class _Planner:
         return replace(self.config, layers={**self.config.layers, **foldings})
 
     def _choice(self, pipeline: Pipeline) -> Choice:
-        pipeline = fit_queues(pipeline)
-        units = [unit for unit in pipeline.units if isinstance(unit, Matrix)]
-        config = self._config({unit.layer: unit.folding for unit in units})
-        return Choice(config, tuple(map(_layer, units)), _luts(pipeline), cycles(pipeline))
+        foldings = {unit.layer: unit.folding for unit in pipeline.units if isinstance(unit, Matrix)}
+        return _choice(self._config(foldings), pipeline)
+
+
+def _choice(config: RtlConfig, pipeline: Pipeline) -> Choice:
+    pipeline = fit_queues(pipeline)
+    layers = (_layer(unit, config) for unit in pipeline.units if isinstance(unit, Matrix | UnrolledMatrix))
+    return Choice(config, tuple(layers), _luts(pipeline), cycles(pipeline))
 
 
 def _luts(pipeline: Pipeline) -> int:
@@ -206,13 +213,17 @@ def _foldings(unit: Matrix, interval: int) -> Iterator[Folded]:
         yield Folded(pe, ceil(inputs / input_folds))
 
 
-def _layer(unit: Matrix) -> Layer:
-    neurons, inputs = unit.weights.shape
-    neuron_folds, input_folds = unit.folds
-    pe, simd = ceil(neurons / neuron_folds), ceil(inputs / input_folds)
-    words = neuron_folds * input_folds
-    bits = words * pe * simd * (1 + unit.masked) + neuron_folds * pe * unit.accumulator_bits
-    return Layer(unit.layer, neurons, inputs, unit.source.vectors, Folded(pe, simd), unit.interval, luts(unit), bits)
+def _layer(unit: Matrix | UnrolledMatrix, config: RtlConfig) -> Layer:
+    architecture, bits = config.of(unit.layer), 0
+    if isinstance(unit, Matrix):
+        neuron_folds, input_folds = unit.folds
+        neurons, inputs = unit.weights.shape
+        pe, simd = ceil(neurons / neuron_folds), ceil(inputs / input_folds)
+        architecture = replace(unit.folding, pe=pe, simd=simd)
+        words = neuron_folds * input_folds
+        bits = words * pe * simd * (1 + unit.masked) + neuron_folds * pe * unit.accumulator_bits
+    size = unit.result.channels, unit.source.channels
+    return Layer(unit.layer, *size, unit.source.vectors, architecture, unit.interval, luts(unit), bits)
 
 
 def luts(unit: Unit) -> int:
@@ -224,6 +235,8 @@ def luts(unit: Unit) -> int:
         lane += 0.5 * unit.masked
         vector = inputs * (unit.source.bits + bool(unit.flag_channels)) if input_folds > 1 else 0
         return ceil(vector + pe * (simd * lane + 2 * unit.accumulator_bits) + 40)
+    if isinstance(unit, UnrolledMatrix):
+        return unit.circuit.estimated_luts
     if isinstance(unit, Window):
         return 40 + (unit.kernel[0] - 1) * unit.pixel_bits * unit.columns // 16
     if isinstance(unit, SerialAffine):

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from bnn.errors import UserError
 from bnn.network import Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Threshold
-from hls.rtl.config import Folded, RtlConfig
+from hls.rtl.config import Folded, RtlConfig, Unrolled
 from hls.rtl.cycles import cycles
 from hls.rtl.folding import choose
 from hls.rtl.project import plan
@@ -46,8 +46,11 @@ def test_the_target_rate_is_reached_and_the_layers_are_balanced(network, rate):
     wanted = 1e8 / rate
     for layer in choice.layers:
         assert layer.cycles <= wanted
-        smaller = [Folded(max(1, layer.folding.pe - 1), layer.folding.simd), Folded(1, max(1, layer.folding.simd - 1))]
-        assert layer.folding in smaller or wanted / 4 < layer.cycles  # none does much more than it must
+        smaller = [
+            Folded(max(1, layer.architecture.pe - 1), layer.architecture.simd),
+            Folded(1, max(1, layer.architecture.simd - 1)),
+        ]
+        assert layer.architecture in smaller or wanted / 4 < layer.cycles  # none does much more than it must
 
 
 def test_the_area_is_kept_and_more_area_is_no_slower(network):
@@ -67,13 +70,25 @@ def test_layers_that_are_named_stay_as_they_are(network):
     assert set(choice.config.layers) == {"conv1", "conv2", "dense"}
 
 
+def test_without_a_wish_the_configuration_is_taken_as_it_is(network):
+    config = RtlConfig(layers={"dense": Unrolled()}, default=Folded(3, 500))
+    choice = choose(network, config)
+    assert choice.config == config
+    assert {layer.name: layer.architecture for layer in choice.layers} == {
+        "conv1": Folded(3, 27),  # cut to the layer's size
+        "conv2": Folded(3, 72),
+        "dense": Unrolled(),
+    }
+    assert choice.timing == cycles(plan(network, config))
+    assert choice.luts > sum(layer.luts for layer in choice.layers) > choice.layers[2].luts > 1000
+
+
 @pytest.mark.parametrize(
     "wish, says",
     [
         ({"target_fps": 1e9}, "cannot reach"),
         ({"target_fps": -1.0}, "cannot reach"),
         ({"max_luts": 50}, "does not fit"),
-        ({}, "either"),
         ({"target_fps": 1.0, "max_luts": 50}, "either"),
     ],
 )
