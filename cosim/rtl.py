@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnn.network import Conv2d, Dense, Network
-from cosim.engine import EngineUnavailable, Results
+from cosim.engine import EngineError, EngineUnavailable, Results
 from hls.errors import Unsupported
+from hls.rtl.cycles import CycleModel
 
 #: Words of hardware; the last axis is the bytes of a word, the lowest first, ``ceil(width / 8)`` of them.
 Bytes = NDArray[np.uint8]
@@ -65,6 +66,8 @@ class Project(Protocol):
         Beats of a frame.
     probes : mapping of layer name to Probe
         The layers that can be watched inside.
+    timing : CycleModel or None
+        What the simulation must measure, where that is known.
     """
 
     @property
@@ -83,6 +86,8 @@ class Project(Protocol):
     def out_beats(self) -> int: ...
     @property
     def probes(self) -> Mapping[str, Probe]: ...
+    @property
+    def timing(self) -> CycleModel | None: ...
 
     def pack(self, inputs: NDArray[np.integer]) -> Bytes:
         """Return the beats, shape (frames, in_beats, bytes), of inputs, shape (frames, *input shape)."""
@@ -91,11 +96,12 @@ class Project(Protocol):
         """Return the results of beats, shape (frames, out_beats, bytes)."""
 
 
-#: Writes the RTL of a Network into a folder.
-Generate = Callable[[Network, Path], Project]
+#: Writes the RTL of a Network into a folder, or reads what was written there. The one that reads raises OSError or
+#: ValueError if it is not there.
+Make = Callable[[Network, Path], Project]
 
 
-def generate(write: Generate, network: Network, folder: Path) -> Project:
+def written(write: Make, network: Network, folder: Path) -> Project:
     """Write a project.
 
     Raises
@@ -107,6 +113,33 @@ def generate(write: Generate, network: Network, folder: Path) -> Project:
         return write(network, folder)
     except Unsupported as error:
         raise EngineUnavailable(str(error)) from None
+
+
+def loaded(load: Make, network: Network, folder: Path) -> Project:
+    """Read a project.
+
+    Raises
+    ------
+    EngineError
+        If it is not there.
+    """
+    try:
+        return load(network, folder)
+    except (OSError, ValueError) as error:
+        raise EngineError(f"no RTL project in {folder}: {error}") from None
+
+
+def built(build: Path) -> Path:
+    """Return `build`, the folder of a compiled simulation.
+
+    Raises
+    ------
+    EngineError
+        If it is not there.
+    """
+    if not build.is_dir():
+        raise EngineError(f"no compiled simulation of the RTL in {build}: the RTL or the tools have changed")
+    return build
 
 
 @dataclass(frozen=True)
@@ -146,6 +179,25 @@ class Timing:
     def interval(self) -> Spread | None:
         """Cycles between successive frames' last beats out; None for a single frame."""
         return Spread.of(np.diff(self.last_out))
+
+    def deviation(self, model: CycleModel) -> str | None:
+        """Say which frame is the first whose cycles are not those of `model`; None if there is none.
+
+        Frames beyond those that the model has followed must come and go at its interval.
+        """
+        followed = np.array([(frame.first_in, frame.last_out) for frame in model.frames], np.int64)
+        beyond = np.maximum(np.arange(len(self.first_in)) - len(followed) + 1, 0)
+        expected = followed[np.minimum(np.arange(len(beyond)), len(followed) - 1)] + model.interval * beyond[:, None]
+        measured = np.stack([self.first_in, self.last_out], axis=1)
+        wrong = np.flatnonzero((measured != expected).any(axis=1))
+        if not wrong.size:
+            return None
+        frame = int(wrong[0])
+        (first, last), (due_first, due_last) = measured[frame], expected[frame]
+        return (
+            f"frame {frame} of {len(measured)} came in cycle {first} and left in cycle {last};"
+            f" the cycle model says {due_first} and {due_last}"
+        )
 
 
 def patience(network: Network) -> int:

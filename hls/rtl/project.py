@@ -1,8 +1,10 @@
 """An RTL project on disk, and how frames go in and out of it."""
 
+import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 from math import ceil, prod
 from pathlib import Path
 from typing import Any
@@ -13,12 +15,14 @@ from numpy.typing import NDArray
 from bnn.network import Affine, Argmax, Network
 from hls.rtl import verilog
 from hls.rtl.config import RtlConfig
-from hls.rtl.cycles import CycleModel, fit_queues
-from hls.rtl.cycles import cycles as pipeline_cycles
+from hls.rtl.cycles import CycleModel, Frame, cycles, fit_queues
 from hls.rtl.lowering import Pipeline, class_bits, lower, score_bits
 from hls.rtl.units import Stream, Unit
 
 Bytes = NDArray[np.uint8]
+
+#: The file in which :func:`write` leaves what :func:`load` needs.
+DESCRIPTION = "project.json"
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,6 @@ class RtlProject:
     ----------
     network : Network
     folder : Path
-    pipeline : Pipeline
     top : str
         Name of the top module.
     sources : tuple of Path
@@ -95,11 +98,12 @@ class RtlProject:
     class_bits : int
         Bits of the class above the scores; 0 without an argmax.
     probes : mapping of layer name to Probe
+    timing : CycleModel
+        Its `frames` are followed until they come and go evenly.
     """
 
     network: Network
     folder: Path
-    pipeline: Pipeline
     top: str
     sources: tuple[Path, ...]
     in_width: int
@@ -111,6 +115,7 @@ class RtlProject:
     score_count: int
     class_bits: int
     probes: Mapping[str, Probe]
+    timing: CycleModel
 
     def pack(self, inputs: NDArray[np.integer]) -> Bytes:
         """Return the beats of frames.
@@ -149,12 +154,12 @@ class RtlProject:
         """
         output = self.network.output
         scores = output.inputs[0] if isinstance(output, Argmax) else output.name
-        vectors = self.pipeline.result.vectors
+        signal = self.network.signals[scores]
+        vectors = prod(signal.shape[:-1])
         bits = np.unpackbits(np.ascontiguousarray(beats), axis=-1, bitorder="little").reshape(len(beats), vectors, -1)
         used = self.score_count // vectors * self.score_bits
-        bipolar = self.pipeline.result.bipolar
-        values = _integers(bits[..., :used], self.score_bits, not bipolar, bipolar)
-        results = {scores: values.reshape(len(beats), *self.network.signals[scores].shape)}
+        values = _integers(bits[..., :used], self.score_bits, not signal.bipolar, signal.bipolar)
+        results = {scores: values.reshape(len(beats), *signal.shape)}
         if self.class_bits:
             winner = bits[:, 0, used : used + self.class_bits]
             results[output.name] = _integers(winner, self.class_bits, signed=False, bipolar=False)
@@ -181,7 +186,8 @@ def write(network: Network, folder: Path, config: RtlConfig) -> RtlProject:
     """Write the RTL of `network` into `folder`, which is made anew.
 
     Files: one Verilog module per unit, the memories they read, ``files.f`` with the list of sources, ``README.md`` with
-    ports, packing and timing, a C header with the packing. The same network and configuration give the same bytes.
+    ports, packing and timing, a C header with the packing, ``project.json`` for :func:`load`. The same network and
+    configuration give the same bytes.
 
     Raises
     ------
@@ -193,15 +199,16 @@ def write(network: Network, folder: Path, config: RtlConfig) -> RtlProject:
     pipeline = plan(network, config)
     project = _describe(network, folder, pipeline)
     units = [*pipeline.units, *([pipeline.scatter] if pipeline.scatter else [])]
-    files = {f"{project.top}.v": _top(project)}
+    files = {f"{project.top}.v": _top(project, pipeline)}
     for unit in units:
         name = _module_name(network, unit)
         module = verilog.module(unit, name)
         files[f"{name}.v"] = module.text
         files |= {file: "\n".join(words) + "\n" for file, words in module.memories.items()}
-    files["README.md"] = _readme(project, config.clock_ns)
-    files[f"{network.name}.h"] = verilog.render("header.h.j2", **_facts(project))
+    files["README.md"] = _readme(project, pipeline, config.clock_ns)
+    files[f"{network.name}.h"] = verilog.render("header.h.j2", **_facts(project, pipeline))
     files["files.f"] = "".join(f"{path.name}\n" for path in project.sources)
+    files[DESCRIPTION] = json.dumps(_description(project), indent=1) + "\n"
     if folder.exists():
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
@@ -210,9 +217,59 @@ def write(network: Network, folder: Path, config: RtlConfig) -> RtlProject:
     return project
 
 
-def cycles(project: RtlProject, frames: int = 8) -> CycleModel:
-    """Return the project's timing; see :func:`hls.rtl.cycles.cycles`."""
-    return pipeline_cycles(project.pipeline, frames)
+def load(network: Network, folder: Path) -> RtlProject:
+    """Read a project that :func:`write` has left in `folder`; nothing is generated.
+
+    Raises
+    ------
+    OSError
+        If there is none.
+    ValueError
+        If it is unreadable, or that of another network.
+    """
+    path = folder / DESCRIPTION
+    described = json.loads(path.read_text())
+    try:
+        owner = described.pop("network")
+        if owner != network.digest:
+            raise ValueError(f"{path}: the RTL of another network than {network.name}")
+        described["sources"] = tuple(folder / name for name in described["sources"])
+        described["probes"] = {
+            layer: Probe(**(probe | {"shape": tuple(probe["shape"])})) for layer, probe in described["probes"].items()
+        }
+        timing = described["timing"]
+        timing["frames"] = tuple(Frame(**frame) for frame in timing["frames"])
+        timing["intervals"] = tuple((unit, interval) for unit, interval in timing["intervals"])
+        described["timing"] = CycleModel(**timing)
+        return RtlProject(network=network, folder=folder, **described)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: not the description of an RTL project ({error!r})") from None
+
+
+def _description(project: RtlProject) -> dict[str, Any]:
+    """Return the project as JSON has it; without the network, for which its digest stands, and the folder."""
+    values = {spec.name: getattr(project, spec.name) for spec in fields(project) if spec.name != "folder"}
+    return values | {
+        "network": project.network.digest,
+        "sources": [path.name for path in project.sources],
+        "probes": {layer: asdict(probe) for layer, probe in project.probes.items()},
+        "timing": asdict(project.timing),
+    }
+
+
+def _settled(pipeline: Pipeline) -> CycleModel:
+    """Return the timing with as many frames as it takes until they enter and leave evenly, at most 128.
+
+    Frames enter faster than they leave while the pipeline fills, which takes one frame for each that it can hold.
+    """
+    frames = 8
+    while True:
+        timing = cycles(pipeline, frames)
+        tail = timing.frames[frames // 2 :]
+        distances = {d for a, b in pairwise(tail) for d in (b.first_in - a.first_in, b.last_out - a.last_out)}
+        if len(distances) == 1 or frames == 128:
+            return timing
+        frames *= 2
 
 
 def _module_name(network: Network, unit: Unit) -> str:
@@ -227,7 +284,6 @@ def _describe(network: Network, folder: Path, pipeline: Pipeline) -> RtlProject:
     return RtlProject(
         network=network,
         folder=folder,
-        pipeline=pipeline,
         top=top,
         sources=tuple(folder / f"{name}.v" for name in (top, *(_module_name(network, unit) for unit in units))),
         in_width=8 * ceil(pipeline.source.width / 8),
@@ -242,32 +298,32 @@ def _describe(network: Network, folder: Path, pipeline: Pipeline) -> RtlProject:
             layer: Probe(s.name, network.signals[layer].shape, s.channels, s.bits, s.signed, s.bipolar, s.vectors)
             for layer, s in pipeline.carried.items()
         },
+        timing=_settled(pipeline),
     )
 
 
-def _top(project: RtlProject) -> str:
-    pipeline = project.pipeline
+def _top(project: RtlProject, pipeline: Pipeline) -> str:
     streams: list[Stream] = [pipeline.source, *(unit.result for unit in pipeline.units)]
     if pipeline.scatter:
         streams += [pipeline.scatter.source]
-    return verilog.render("top.v.j2", **_facts(project), source=pipeline.source, streams=streams)
+    return verilog.render("top.v.j2", **_facts(project, pipeline), source=pipeline.source, streams=streams)
 
 
-def _readme(project: RtlProject, clock_ns: float) -> str:
+def _readme(project: RtlProject, pipeline: Pipeline, clock_ns: float) -> str:
     output = project.network.output
     scores = project.network[output.inputs[0]] if isinstance(output, Argmax) else output
     return verilog.render(
         "README.md.j2",
-        **_facts(project),
-        timing=cycles(project),
+        **_facts(project, pipeline),
+        timing=project.timing,
         clock_ns=clock_ns,
         fraction=scores.fraction if isinstance(scores, Affine) else None,
     )
 
 
-def _facts(project: RtlProject) -> dict[str, Any]:
+def _facts(project: RtlProject, pipeline: Pipeline) -> dict[str, Any]:
     """Return what the templates of the top module, the README and the header have in common."""
-    pipeline, shape = project.pipeline, project.network.input.shape
+    shape = project.network.input.shape
     units = [*pipeline.units, *([pipeline.scatter] if pipeline.scatter else [])]
     return {
         "network": project.network,

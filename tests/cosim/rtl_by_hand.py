@@ -51,6 +51,7 @@ class Totals:
     in_beats: int = 3
     out_width: int = 8
     out_beats: int = 5
+    timing: None = None
 
     @property
     def sources(self) -> tuple[Path, ...]:
@@ -67,6 +68,12 @@ class Totals:
     def unpack(self, beats: np.ndarray) -> dict[str, np.ndarray]:
         frames = beats.reshape(-1, 5)
         return {"scores": Scores().unpack(frames[:, :4]), "winner": frames[:, 4:].astype(np.int64)}
+
+
+def load(network: Network, folder: Path) -> Totals:
+    """Take up a project that was written."""
+    (folder / "totals.v").stat()
+    return Totals(folder)
 
 
 def writer(fault: str | None = None) -> Callable[[Network, Path], Totals]:

@@ -18,14 +18,14 @@ from cosim.rtl_icarus import RtlIcarus
 from hls.rtl import project
 from hls.rtl.config import Folded, RtlConfig, Unrolled
 from tests import oracle, strategies
-from tests.cosim.rtl_by_hand import NETWORK, writer
+from tests.cosim.rtl_by_hand import NETWORK, Totals, load, writer
 
 needs_compiler = pytest.mark.skipif(not shutil.which("g++"), reason="needs g++: apt-get install g++")
 needs_icarus = pytest.mark.skipif(not shutil.which("iverilog"), reason="needs iverilog: apt-get install iverilog")
 
 
 def engine(folder: Path, fault: str | None = None) -> RtlCxxrtl:
-    made = RtlCxxrtl(writer(fault))
+    made = RtlCxxrtl(writer(fault), load)
     made.prepare(NETWORK, folder)
     return made
 
@@ -96,6 +96,25 @@ def test_broken_verilog_is_told_in_the_tools_words(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["rtl"], "nothing half-built stays"
 
 
+@needs_compiler
+def test_attach_writes_and_compiles_nothing(tmp_path: Path) -> None:
+    def refuse(network: Network, folder: Path) -> Totals:
+        raise AssertionError("attach must not write")
+
+    inputs = strategies.inputs_for(NETWORK, 2)
+    attached = RtlCxxrtl(refuse, load)
+    with pytest.raises(EngineError, match="no RTL project in"):
+        attached.attach(NETWORK, tmp_path)
+    expected = engine(tmp_path).run(inputs)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    attached.attach(NETWORK, tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert compare(NETWORK, expected, attached.run(inputs)).first is None
+    writer("wrong sign")(NETWORK, tmp_path / "rtl")
+    with pytest.raises(EngineError, match=r"no compiled simulation of the RTL in .*cxxrtl_"):
+        attached.attach(NETWORK, tmp_path)
+
+
 def test_missing_tool_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EngineUnavailable, match=r"apt-get install g\+\+"):
@@ -114,7 +133,7 @@ def test_swapped_weight_bit_is_located(tmp_path: Path) -> None:
         memory.write_text("\n".join([f"{int(first, 16) ^ 1:0{len(first)}x}", *rest]))
         return made
 
-    cxxrtl = RtlCxxrtl(write)
+    cxxrtl = RtlCxxrtl(write, project.load)
     cxxrtl.prepare(network, tmp_path)
     first = compare(network, oracle.run(network, inputs), cxxrtl.run(inputs, every_layer=True)).first
     assert first is not None and (first.layer, first.channel) == ("sign", 0)
@@ -152,7 +171,7 @@ def _agree(network: Network, config: RtlConfig, folder: Path) -> None:
     inputs = strategies.inputs_for(network, 30)
     expected = oracle.run(network, inputs)
     write = partial(project.write, config=config)
-    engines = RtlIcarus(write), RtlCxxrtl(write)
+    engines = RtlIcarus(write, project.load), RtlCxxrtl(write, project.load)
     for engine in engines:
         engine.prepare(network, folder / engine.name)
         for every_layer in (True, False):
@@ -161,6 +180,5 @@ def _agree(network: Network, config: RtlConfig, folder: Path) -> None:
     assert icarus is not None and cxxrtl is not None
     assert icarus.first_in.tolist() == cxxrtl.first_in.tolist()
     assert icarus.last_out.tolist() == cxxrtl.last_out.tolist()
-    model = project.cycles(project.write(network, folder / "model", config), len(inputs))
-    assert [frame.first_in for frame in model.frames] == icarus.first_in.tolist()
-    assert [frame.last_out for frame in model.frames] == icarus.last_out.tolist()
+    assert engines[0].model == engines[1].model is not None
+    assert icarus.deviation(engines[0].model) is None

@@ -6,18 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bnn.network import Network
 from cosim.compare import compare
 from cosim.engine import EngineError, EngineUnavailable
 from cosim.rtl import Spread
 from cosim.rtl_icarus import RtlIcarus
 from tests import oracle, strategies
-from tests.cosim.rtl_by_hand import NETWORK, writer
+from tests.cosim.rtl_by_hand import NETWORK, Totals, load, writer
 
 needs_icarus = pytest.mark.skipif(not shutil.which("iverilog"), reason="needs iverilog: apt-get install iverilog")
 
 
 def engine(folder: Path, fault: str | None = None, **settings: object) -> RtlIcarus:
-    made = RtlIcarus(writer(fault), **settings)
+    made = RtlIcarus(writer(fault), load, **settings)
     made.prepare(NETWORK, folder)
     return made
 
@@ -117,6 +118,25 @@ def test_builds_once_for_the_same_files(tmp_path: Path) -> None:
     assert program.stat().st_mtime_ns == before
     engine(tmp_path, "wrong sign")
     assert len(list(tmp_path.glob("icarus_*/sim.vvp"))) == 2
+
+
+@needs_icarus
+def test_attach_writes_and_compiles_nothing(tmp_path: Path) -> None:
+    def refuse(network: Network, folder: Path) -> Totals:
+        raise AssertionError("attach must not write")
+
+    inputs = strategies.inputs_for(NETWORK, 2)
+    attached = RtlIcarus(refuse, load)
+    with pytest.raises(EngineError, match="no RTL project in"):
+        attached.attach(NETWORK, tmp_path)
+    expected = engine(tmp_path).run(inputs)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    attached.attach(NETWORK, tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert compare(NETWORK, expected, attached.run(inputs)).first is None
+    writer("wrong sign")(NETWORK, tmp_path / "rtl")
+    with pytest.raises(EngineError, match=r"no compiled simulation of the RTL in .*icarus_"):
+        attached.attach(NETWORK, tmp_path)
 
 
 def test_missing_tool_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,7 @@
 """The generated RTL on Icarus: every result against the oracle, every cycle against the cycle model."""
 
+import dataclasses
+import json
 import shutil
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from bnn.errors import UserError
 from bnn.network import Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Threshold
 from hls.rtl.config import Folded, RtlConfig, Unrolled
-from hls.rtl.project import cycles, write
+from hls.rtl.project import load, write
 from tests import oracle, strategies
 from tests.hls.rtl.icarus import build, needs_icarus, run, simulate
 
@@ -39,7 +41,7 @@ def assert_equal(network, inputs, got):
 
 def assert_on_time(project, frames, got):
     """Check the first beat in and the last beat out of each frame, counted from the first beat of all."""
-    model = cycles(project, max(2, frames)).frames[:frames]
+    model = project.timing.frames[:frames]
     start = got.entered[0]
     assert [cycle - start for cycle in got.entered[:: project.in_beats]] == [frame.first_in for frame in model]
     last = got.left[project.out_beats - 1 :: project.out_beats]
@@ -106,7 +108,7 @@ def test_a_reset_at_any_time_starts_a_new_frame(make, default, tmp_path):
     network = make()
     project = write(network, tmp_path / "rtl", RtlConfig(default=default, in_width=8, out_width=16))
     inputs = strategies.inputs_for(network, 3)
-    latency = cycles(project).latency
+    latency = project.timing.latency
     build(project, len(inputs))
     for at in (1, latency // 3, latency // 2, latency - 1, latency + 2):
         assert_equal(network, inputs, run(project, inputs, reset_at=at, stall=10, seed=at))
@@ -176,6 +178,31 @@ def test_the_same_network_gives_the_same_bytes(tmp_path):
     one, two = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("one", "two"))
     assert one == two
     assert set((tmp_path / "one" / "files.f").read_text().split()) == {name for name in one if name.endswith(".v")}
+
+
+@pytest.mark.parametrize("make", [small_dense, small_image])
+def test_a_project_is_read_back_without_generating_it(make, tmp_path, monkeypatch):
+    network = make()
+    written = write(network, tmp_path / "rtl", RtlConfig(default=Unrolled(2), in_width=8, out_width=16))
+    monkeypatch.setattr("hls.rtl.project.lower", None)
+    read = load(network, tmp_path / "rtl")
+    for spec in dataclasses.fields(written):
+        assert getattr(read, spec.name) == getattr(written, spec.name), spec.name
+
+
+def test_a_project_that_cannot_be_read_back_is_told(tmp_path):
+    write(small_dense(), tmp_path / "rtl", RtlConfig())
+    with pytest.raises(ValueError, match=r"project\.json: the RTL of another network than images"):
+        load(small_image(), tmp_path / "rtl")
+    description = tmp_path / "rtl" / "project.json"
+    described = json.loads(description.read_text())
+    for text in ("{", "[]", json.dumps(described | {"extra": 1}), json.dumps(described | {"timing": {}})):
+        description.write_text(text)
+        with pytest.raises(ValueError):  # with the file's name, but for broken JSON
+            load(small_dense(), tmp_path / "rtl")
+    description.unlink()
+    with pytest.raises(OSError, match=r"project\.json"):
+        load(small_dense(), tmp_path / "rtl")
 
 
 @pytest.mark.parametrize("default", [Folded(2, 3), Unrolled(2)])
