@@ -8,8 +8,7 @@ beat of the frame before to its own. Both are measured with all frames back to b
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnn.network import Conv2d, Dense, Network
-from cosim.engine import EngineError, EngineUnavailable, Results
-from hls.errors import Unsupported
+from cosim.engine import EngineError, Results
 from hls.rtl.cycles import CycleModel
 
 #: Words of hardware; the last axis is the bytes of a word, the lowest first, ``ceil(width / 8)`` of them.
@@ -47,7 +45,7 @@ class Probe(Protocol):
 
 
 class Project(Protocol):
-    """Verilog whose top module takes and gives frames over AXI4-Stream, and how values lie in their beats.
+    """Verilog in a folder, whose top module takes and gives frames over AXI4-Stream, and how values lie in their beats.
 
     The module has the ports ``aclk``, ``aresetn``, and ``tdata``, ``tvalid``, ``tready`` and ``tlast`` of ``s_axis_``
     and ``m_axis_``. Any RTL that keeps to that can be simulated, whoever wrote it.
@@ -94,39 +92,6 @@ class Project(Protocol):
 
     def unpack(self, beats: Bytes) -> Results:
         """Return the results of beats, shape (frames, out_beats, bytes)."""
-
-
-#: Writes the RTL of a Network into a folder, or reads what was written there. The one that reads raises OSError or
-#: ValueError if it is not there.
-Make = Callable[[Network, Path], Project]
-
-
-def written(write: Make, network: Network, folder: Path) -> Project:
-    """Write a project.
-
-    Raises
-    ------
-    EngineUnavailable
-        If the generator has no RTL for the network.
-    """
-    try:
-        return write(network, folder)
-    except Unsupported as error:
-        raise EngineUnavailable(str(error)) from None
-
-
-def loaded(load: Make, network: Network, folder: Path) -> Project:
-    """Read a project.
-
-    Raises
-    ------
-    EngineError
-        If it is not there.
-    """
-    try:
-        return load(network, folder)
-    except (OSError, ValueError) as error:
-        raise EngineError(f"no RTL project in {folder}: {error}") from None
 
 
 def built(build: Path) -> Path:
@@ -226,28 +191,22 @@ def content_key(project: Project, *more: str) -> str:
     return sha.hexdigest()[:16]
 
 
-@contextmanager
-def scratch(parent: Path) -> Iterator[Path]:
-    """Give a new folder inside `parent`; it is removed in the end, whatever happens."""
-    parent.mkdir(parents=True, exist_ok=True)
-    private = Path(tempfile.mkdtemp(prefix="tmp_", dir=parent))
-    try:
-        yield private
-    finally:
-        shutil.rmtree(private, ignore_errors=True)
-
-
 def build_once(folder: Path, build: Callable[[Path], None]) -> None:
     """Make `folder`, if it is not there: `build` fills a private folder, which is then renamed."""
     if folder.is_dir():
         return
-    with scratch(folder.parent) as private:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    private = Path(tempfile.mkdtemp(prefix="tmp_", dir=folder.parent))
+    try:
         build(private)
+        private.chmod(0o755)  # mkdtemp's folders are for their owner alone
         try:
             private.rename(folder)
         except OSError:
             if not folder.is_dir():  # else another process has built the same meanwhile
                 raise
+    finally:
+        shutil.rmtree(private, ignore_errors=True)
 
 
 def excerpt(log: str, lines: int = 12) -> str:

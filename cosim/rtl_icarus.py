@@ -5,6 +5,7 @@ import json
 import logging
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -19,8 +20,7 @@ from bnn.network import Network
 from cosim import rtl, rtl_bench
 from cosim.compare import compare
 from cosim.engine import EngineError, EngineUnavailable, Results
-from cosim.rtl import Bytes, Make, Project, Timing
-from hls.rtl.cycles import CycleModel
+from cosim.rtl import Bytes, Project, Timing
 
 _PASSES = ("back_to_back", "stalls", "gaps", "resets")
 
@@ -35,8 +35,8 @@ class RtlIcarus:
 
     Parameters
     ----------
-    write, load : callable
-        From a Network and a folder to the RTL project that is written there, or was.
+    project : Project
+        The RTL, such as :func:`hls.rtl.project.write` makes and :func:`hls.rtl.project.load` reads it.
     waves : bool
         Keep a waveform of all passes.
     seed : int
@@ -47,8 +47,6 @@ class RtlIcarus:
     name : str
     max_vectors : int
         More are a matter for CXXRTL: a flow should run no more than this, and say so.
-    model : CycleModel or None
-        The cycles that the generator promises, where it does.
     timing : Timing or None
         Cycles of the last run, back to back.
     waveform : Path or None
@@ -58,8 +56,8 @@ class RtlIcarus:
     name = "rtl_icarus"
     max_vectors = 200
 
-    def __init__(self, write: Make, load: Make, waves: bool = False, seed: int = 1) -> None:
-        self.write, self.load, self.waves, self.seed = write, load, waves, seed
+    def __init__(self, project: Project, waves: bool = False, seed: int = 1) -> None:
+        self.project, self.waves, self.seed = project, waves, seed
         self.timing: Timing | None = None
         self.waveform: Path | None = None
 
@@ -69,7 +67,7 @@ class RtlIcarus:
         return {"iverilog": _iverilog_version()} | packages
 
     def prepare(self, network: Network, folder: Path) -> None:
-        """Write the RTL into ``folder/rtl`` and compile it beside; what has been compiled from the same files stays.
+        """Compile the RTL, that of `network`, in `folder`; what has been compiled there from the same files stays.
 
         Raises
         ------
@@ -78,9 +76,8 @@ class RtlIcarus:
         EngineError
             If Icarus Verilog refuses the RTL.
         """
-        _iverilog_version()  # say that it is missing before writing anything
-        project = rtl.written(self.write, network, folder.resolve() / "rtl")
-        rtl.build_once(self._build_of(project), lambda private: _compile(project, private))
+        _iverilog_version()  # say that it is missing before making a folder
+        rtl.build_once(self._build_in(folder), lambda private: _compile(self.project, private))
         self.attach(network, folder)
 
     def attach(self, network: Network, folder: Path) -> None:
@@ -91,18 +88,13 @@ class RtlIcarus:
         EngineUnavailable
             If Icarus Verilog is not installed.
         EngineError
-            If the project is not there, or what was compiled from exactly these files with these tools.
+            If what was compiled from exactly these files with these tools is not there.
         """
         self._network, self._folder = network, folder.resolve()
-        self._project = rtl.loaded(self.load, network, self._folder / "rtl")
-        self._build = rtl.built(self._build_of(self._project))
+        self._build = rtl.built(self._build_in(folder))
 
-    @property
-    def model(self) -> CycleModel | None:
-        return self._project.timing
-
-    def _build_of(self, project: Project) -> Path:
-        return project.folder.parent / f"icarus_{rtl.content_key(project, _iverilog_version())}"
+    def _build_in(self, folder: Path) -> Path:
+        return folder.resolve() / f"icarus_{rtl.content_key(self.project, _iverilog_version())}"
 
     def run(self, inputs: NDArray[np.integer], every_layer: bool = False) -> Results:
         """Simulate all passes and return the results of the one back to back.
@@ -116,7 +108,7 @@ class RtlIcarus:
             If the simulator failed or left no results, if the design got stuck or broke the protocol, or if a pass gave
             other results than the one back to back.
         """
-        project = self._project
+        project = self.project
         frames = project.pack(inputs)
         passes = _PASSES[:1] if every_layer else _PASSES
         self.timing, self.waveform = None, None
@@ -167,14 +159,15 @@ class RtlIcarus:
         """Run tests of the bench in a simulator of its own and return what each has saved."""
         from cocotb_tools.runner import get_runner
 
-        project = self._project
+        project = self.project
         job = rtl_bench.Job(
             *(project.in_width, project.in_beats, project.out_width, project.out_beats),
             patience=rtl.patience(self._network),
             seed=self.seed,
             probes=dict(probes),
         )
-        with rtl.scratch(self._folder) as private:
+        with tempfile.TemporaryDirectory(prefix="xnorflow-") as scratch:
+            private = Path(scratch)
             (private / "job.json").write_text(json.dumps(asdict(job)))
             np.save(private / "frames.npy", frames)
             report, log = private / "results.xml", private / "log"

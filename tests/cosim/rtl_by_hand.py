@@ -1,6 +1,6 @@
 """RTL that no generator wrote (``totals.v``), as a project for the RTL engines, with faults to plant in it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,23 +70,13 @@ class Totals:
         return {"scores": Scores().unpack(frames[:, :4]), "winner": frames[:, 4:].astype(np.int64)}
 
 
-def load(network: Network, folder: Path) -> Totals:
-    """Take up a project that was written."""
-    (folder / "totals.v").stat()
+def totals(folder: Path, fault: str | None = None) -> Totals:
+    """Write the project, right or with one of FAULTS in it."""
+    text = Path(__file__).with_name("totals.v").read_text()
+    if fault:
+        right, wrong = FAULTS[fault]
+        assert text.count(right) == 1
+        text = text.replace(right, wrong)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "totals.v").write_text(text)
     return Totals(folder)
-
-
-def writer(fault: str | None = None) -> Callable[[Network, Path], Totals]:
-    """Return what writes the project, right or with one of FAULTS in it."""
-
-    def write(network: Network, folder: Path) -> Totals:
-        text = Path(__file__).with_name("totals.v").read_text()
-        if fault:
-            right, wrong = FAULTS[fault]
-            assert text.count(right) == 1
-            text = text.replace(right, wrong)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "totals.v").write_text(text)
-        return Totals(folder)
-
-    return write
