@@ -164,7 +164,9 @@ def _matrix(unit: Matrix, name: str) -> Module:
     bias[:neurons] = unit.bias
     bias_bits = unit.accumulator_bits
     biases = _integer_bits(bias.reshape(neuron_folds, pe), bias_bits).reshape(neuron_folds, pe * bias_bits)
-    lines, total, partial_bits, signed = _lane_sum(unit)
+    block_memory = _in_block_memory(*words.shape)
+    flagged = bool(unit.flag_channels)
+    sum_lines, partial_bits = ([], unit.simd.bit_length() + flagged) if unit.counter else _integer_sum(unit)
     text = render(
         "matrix_folded.v.j2",
         unit=unit,
@@ -174,41 +176,40 @@ def _matrix(unit: Matrix, name: str) -> Module:
         neuron_folds=neuron_folds,
         input_folds=input_folds,
         word_bits=words.shape[1],
-        sum_lines=lines,
-        sum=total,
+        block_memory=block_memory,
+        compare_first=unit.source.bipolar and not block_memory,
+        comparisons=_comparisons(unit, pe * simd, pe),
+        sum_lines=sum_lines,
         partial_bits=partial_bits,
-        partial_signed=signed,
+        partial_signed=flagged or not unit.counter,
     )
     if unit.counter:
         text += "\n" + unit.counter.verilog
     return Module(text, {f"{name}_weights.mem": _words(words), f"{name}_biases.mem": _words(biases)})
 
 
-def _lane_sum(unit: Matrix) -> tuple[list[str], str, int, bool]:
-    """The sum over one neuron's inputs in a cycle: declarations, the sum's expression, its width and signedness."""
+def _in_block_memory(words: int, bits: int) -> bool:
+    """Whether constants belong into block memory rather than LUTs.
+
+    A LUT holds one bit of up to 64 words, and compares it with an input besides if there are at most 32. Block memories
+    hold 4 to 36 kilobits.
+    """
+    return words > 64 and words * bits >= 4096
+
+
+def _comparisons(unit: Matrix, lanes: int, pe: int) -> dict[str, str]:
+    """The bits that are counted in a cycle, by name: one per neuron and input; none where the inputs are integers."""
     if not unit.source.bipolar:
-        return _integer_sum(unit)
-    simd, flagged = unit.simd, bool(unit.flag_channels)
-    counted = " & ".join(name for name, used in (("mask", unit.masked), ("present", flagged)) if used)
-    agree, disagree = "values ~^ weights", "values ^ weights"
-    if counted:
-        agree, disagree = f"({agree}) & {counted}", f"({disagree}) & {counted}"
-    bits = simd.bit_length() + flagged
-    lines = [
-        f"wire [{simd - 1}:0] agree = {agree};",
-        f"wire [{bits - 1}:0] total;",
-    ]
-    operand = "agree"
-    if flagged:
-        lines.append(f"wire [{simd - 1}:0] disagree = {disagree};")
-        operand = "{disagree, agree}"
-    lines.append(f"{unit.core} adders (.clk(aclk), .ce(enable), .in({operand}), .out(total));")
-    if unit.counting and unit.thresholds is None:
-        return lines, "{total, 1'b0}", bits + 1, False
-    return lines, "total", bits, flagged
+        return {}
+    counts = [f"word[{2 * lanes - 1}:{lanes}]"] * unit.masked + [f"{{{pe}{{present}}}}"] * bool(unit.flag_channels)
+    signs = {"agree": "~^", "disagree": "^"} if unit.flag_channels else {"agree": "~^"}
+    return {
+        name: " & ".join([f"({{{pe}{{values}}}} {sign} word[{lanes - 1}:0])", *counts]) for name, sign in signs.items()
+    }
 
 
-def _integer_sum(unit: Matrix) -> tuple[list[str], str, int, bool]:
+def _integer_sum(unit: Matrix) -> tuple[list[str], int]:
+    """The register ``total`` of one neuron's sum over the integers of a cycle, signed: its lines and its width."""
     bits = unit.source.bits + 1
     lines, terms = [], []
     for lane in range(unit.simd):
@@ -222,7 +223,7 @@ def _integer_sum(unit: Matrix) -> tuple[list[str], str, int, bool]:
         terms.append(f"term_{lane}")
     tree, total, bits = adder_tree("sum", terms, bits)
     register = [f"reg [{bits - 1}:0] total;", f"always @(posedge aclk) if (enable) total <= {total};"]
-    return lines + tree + register, "total", bits, True
+    return lines + tree + register, bits
 
 
 def _serial_affine(unit: SerialAffine, name: str) -> Module:
