@@ -1,0 +1,305 @@
+"""Reports of Vivado HLS and Vitis HLS: C-simulation, C-synthesis and C/RTL co-simulation."""
+
+import re
+from dataclasses import dataclass
+from xml.parsers import expat
+
+from hls.vendor.text import Lines, Resources
+
+
+@dataclass(frozen=True)
+class CSimulation:
+    """The log of a C-simulation (``<top>_csim.log``).
+
+    Attributes
+    ----------
+    errors : int
+    vectors, wrong : int or None
+        As the project's own test bench counts them; None with another test bench.
+    """
+
+    errors: int
+    vectors: int | None
+    wrong: int | None
+
+
+@dataclass(frozen=True)
+class CSynthesis:
+    """Estimates of C-synthesis for a function: the top function, or one that it calls.
+
+    Attributes
+    ----------
+    function : str
+    version : str
+        Of the tool, such as ``2022.2``.
+    part : str
+    clock_target_ns, clock_estimated_ns : float
+        Clock periods.
+    latency_min, latency_max, interval_min, interval_max : int or None
+        In cycles; None if the tool cannot tell.
+    resources, available : Resources
+    """
+
+    function: str
+    version: str
+    part: str
+    clock_target_ns: float
+    clock_estimated_ns: float
+    latency_min: int | None
+    latency_max: int | None
+    interval_min: int | None
+    interval_max: int | None
+    resources: Resources
+    available: Resources
+
+    @property
+    def fmax_mhz(self) -> float | None:
+        """Clock frequency that the tool estimates, without the uncertainty that it keeps in hand."""
+        return 1000 / self.clock_estimated_ns if self.clock_estimated_ns > 0 else None
+
+
+@dataclass(frozen=True)
+class CoSimulation:
+    """C/RTL co-simulation (``<top>_cosim.rpt``).
+
+    Attributes
+    ----------
+    language : str
+        Of the RTL.
+    passed : bool
+    latency_min, latency_max, interval_min, interval_max : int or None
+        In cycles, measured; None if the tool has not.
+    latency_avg, interval_avg : float or None
+    """
+
+    language: str
+    passed: bool
+    latency_min: int | None
+    latency_avg: float | None
+    latency_max: int | None
+    interval_min: int | None
+    interval_avg: float | None
+    interval_max: int | None
+
+
+def csim(text: str, name: str = "csim.log") -> CSimulation:
+    """Read the log of a C-simulation.
+
+    Raises
+    ------
+    ReportError
+        If it does not say how the simulation has ended.
+    """
+    lines = Lines(text, name)
+    index, match = lines.find(r"CSim done with (\S+) errors?", "'CSim done with 0 errors'")
+    errors = lines.whole(index, match[1], "the number of errors")
+    counted = re.search(r"^(?:PASS|FAIL): ([0-9]{1,15}) vectors, ([0-9]{1,15}) wrong", text, re.MULTILINE)
+    return CSimulation(errors, int(counted[1]) if counted else None, int(counted[2]) if counted else None)
+
+
+def csynth_xml(text: str, name: str = "csynth.xml") -> CSynthesis:
+    """Read ``csynth.xml`` or ``<function>_csynth.xml``.
+
+    Raises
+    ------
+    ReportError
+        If it is no such report, or incomplete.
+    """
+    lines = Lines(text, name)
+    elements = _elements(text, lines)
+
+    def element(path: str) -> tuple[str, int]:
+        if path not in elements:
+            raise lines.error(len(lines.lines), f"<{path.replace('/', '> with <')}> somewhere")
+        return elements[path]
+
+    def decimal(path: str) -> float:
+        value, line = element(path)
+        return lines.decimal(line, value, f"<{path}>")
+
+    def cycles(path: str) -> int | None:
+        value, line = element(f"PerformanceEstimates/SummaryOfOverallLatency/{path}")
+        return _cycles(lines, line, value, f"<{path}>")
+
+    def resources(path: str) -> Resources:
+        def count(*tags: str) -> int:
+            present = [f"{path}/{tag}" for tag in tags if f"{path}/{tag}" in elements]
+            value, line = element(present[0] if present else f"{path}/{tags[0]}")
+            return lines.whole(line, value, f"<{tags[0]}>")
+
+        uram = count("URAM") if f"{path}/URAM" in elements else None
+        return Resources(count("LUT"), count("FF"), count("BRAM_18K") / 2, uram, count("DSP", "DSP48E"))
+
+    return CSynthesis(
+        element("UserAssignments/TopModelName")[0],
+        element("ReportVersion/Version")[0],
+        element("UserAssignments/Part")[0],
+        decimal("UserAssignments/TargetClockPeriod"),
+        decimal("PerformanceEstimates/SummaryOfTimingAnalysis/EstimatedClockPeriod"),
+        cycles("Best-caseLatency"),
+        cycles("Worst-caseLatency"),
+        cycles("Interval-min"),
+        cycles("Interval-max"),
+        resources("AreaEstimates/Resources"),
+        resources("AreaEstimates/AvailableResources"),
+    )
+
+
+def _cycles(lines: Lines, line: int, value: str, expected: str) -> int | None:
+    return None if value in ("?", "undef", "-", "NA") else lines.whole(line, value, expected)
+
+
+def _elements(text: str, lines: Lines) -> dict[str, tuple[str, int]]:
+    """Return, for the paths below ``profile``, the text of their first element and the index of its line."""
+    found: dict[str, tuple[str, int]] = {}
+    path: list[str] = []
+    content: list[str] = []
+    parser = expat.ParserCreate("utf-8")
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        if not path and tag != "profile":
+            raise lines.error(parser.CurrentLineNumber - 1, "<profile>")
+        path.append(tag)
+        content.clear()
+
+    def end(tag: str) -> None:
+        if len(path) < 6:
+            found.setdefault("/".join(path[1:]), ("".join(content).strip(), parser.CurrentLineNumber - 1))
+        path.pop()
+        content.clear()
+
+    def refuse(*declaration: object) -> None:
+        raise lines.error(parser.CurrentLineNumber - 1, "no document type")
+
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler = content.append
+    parser.StartDoctypeDeclHandler = refuse  # entities would let a small file grow without bounds
+    try:
+        parser.Parse(text.encode("utf-8", "replace"), True)
+    except expat.ExpatError as error:
+        raise lines.error(error.lineno - 1, f"well-formed XML ({expat.ErrorString(error.code)})") from None
+    return found
+
+
+def csynth_text(text: str, name: str = "csynth.rpt") -> CSynthesis:
+    """Read ``<function>_csynth.rpt``.
+
+    Raises
+    ------
+    ReportError
+        If it is no such report, or incomplete.
+    """
+    lines = Lines(text, name)
+    top, title = lines.find(
+        r"== (?:Vivado|Vitis) HLS Report for '(.+)'", "'== Vivado HLS Report for' or '== Vitis ...'"
+    )
+    _, version = lines.find(r"\* Version: +([0-9.]+)", "'* Version:'", top)
+    _, part = lines.find(r"\* Target device: +(\S+)", "'* Target device:'", top)
+
+    timing, _ = lines.find(r"^\+ Timing\b", "'+ Timing'", top)
+    head, columns = _row(lines, timing, "Clock", "the clocks' table")
+    if "Target" not in columns or "Estimated" not in columns:
+        raise lines.error(head, "columns Target and Estimated")
+    clock, cells = _next(lines, head, len(columns), "a clock")
+
+    def period(column: str) -> float:
+        return lines.decimal(clock, cells[columns.index(column)].removesuffix("ns").strip(), f"the {column} period")
+
+    target, estimated = period("Target"), period("Estimated")
+    latency, _ = lines.find(r"^\+ Latency\b", "'+ Latency'", clock)
+    head, columns = _row(lines, latency, "min", "the latencies' table")
+    if [column for column in columns if column in ("min", "max")] not in (["min", "max"] * 2, ["min", "max"] * 3):
+        raise lines.error(head, "min and max of latency and interval")  # older versions have no time beside the cycles
+    line, cells = _next(lines, head, len(columns), "latency and interval")
+    latencies, intervals = columns.index("min"), len(columns) - 1 - columns[::-1].index("min")
+
+    def cycles(column: int, expected: str) -> int | None:
+        return _cycles(lines, line, cells[column], expected)
+
+    best, worst = cycles(latencies, "the minimal latency"), cycles(latencies + 1, "the maximal latency")
+    least, most = cycles(intervals, "the minimal interval"), cycles(intervals + 1, "the maximal interval")
+
+    used, _ = lines.find(r"^== Utilization Estimates", "'== Utilization Estimates'", line)
+    head, columns = _row(lines, used, "Name", "the resources' table")
+
+    def resources(row: str) -> Resources:
+        index, cells = lines.row(row, f"the row {row}", head)
+        if len(cells) != len(columns):
+            raise lines.error(index, f"{len(columns)} columns")
+        counts = dict(zip(columns, cells))
+
+        def count(*names: str) -> int:
+            for column in names:
+                if column in counts:
+                    return lines.whole(index, counts[column], column)
+            raise lines.error(head, f"a column {names[0]}")
+
+        uram = count("URAM") if "URAM" in counts else None
+        return Resources(count("LUT"), count("FF"), count("BRAM_18K") / 2, uram, count("DSP", "DSP48E"))
+
+    return CSynthesis(
+        title[1],
+        version[1],
+        part[1],
+        target,
+        estimated,
+        best,
+        worst,
+        least,
+        most,
+        resources("Total"),
+        resources("Available"),
+    )
+
+
+def _row(lines: Lines, start: int, word: str, expected: str) -> tuple[int, list[str]]:
+    """Return the first row from `start` on with a cell `word`."""
+    for index, cells in lines.rows(start):
+        if word in cells:
+            return index, cells
+    raise lines.error(len(lines.lines), expected)
+
+
+def _next(lines: Lines, row: int, columns: int, expected: str) -> tuple[int, list[str]]:
+    """Return the row behind another one."""
+    for index, cells in lines.rows(row + 1):
+        if len(cells) != columns:
+            raise lines.error(index, f"{expected}, in {columns} columns")
+        return index, cells
+    raise lines.error(len(lines.lines), expected)
+
+
+def cosim(text: str, name: str = "cosim.rpt") -> CoSimulation:
+    """Read ``<top>_cosim.rpt``.
+
+    Raises
+    ------
+    ReportError
+        If it is no such report, or tells of no simulation.
+    """
+    lines = Lines(text, name)
+    results: list[CoSimulation] = []
+    for index, cells in lines.rows():
+        if cells[0] not in ("VHDL", "Verilog"):
+            continue
+        if len(cells) < 8:
+            raise lines.error(index, "a status, three latencies and three intervals")
+        status, measured = cells[1], cells[2:8]
+        if status == "NA":
+            continue
+        if status not in ("Pass", "Fail"):
+            raise lines.error(index, "Pass, Fail or NA")
+        low, average, high = measured[0::3], measured[1::3], measured[2::3]
+        numbers = [
+            (
+                _cycles(lines, index, low[i], f"the minimal {what}"),
+                None if average[i] == "NA" else lines.decimal(index, average[i], f"the average {what}"),
+                _cycles(lines, index, high[i], f"the maximal {what}"),
+            )
+            for i, what in enumerate(("latency", "interval"))
+        ]
+        results.append(CoSimulation(cells[0], status == "Pass", *numbers[0], *numbers[1]))
+        lines.find(r"^\+-", "the end of the table", index)  # else the row may be cut short
+    if not results:
+        raise lines.error(len(lines.lines), "a row of Verilog or VHDL with its status")
+    return next((result for result in results if not result.passed), results[0])

@@ -1,0 +1,147 @@
+"""Running the steps of vendor synthesis with the tools of this machine."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hls.vendor import results
+from hls.vendor.steps import Job, Step
+from hls.vendor.text import ReportError
+from hls.vendor.tools import Tool, VendorError, environment
+
+_GRACE_SECONDS = 10  # between asking a tool to end and ending it
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A step that has run.
+
+    Attributes
+    ----------
+    step : Step
+    tool : Tool
+    seconds : float
+    """
+
+    step: Step
+    tool: Tool
+    seconds: float
+
+
+def run(
+    job: Job,
+    tools: Mapping[str, Tool],
+    steps: Sequence[str] = (),
+    timeout_s: float = 3600,
+    environ: Mapping[str, str] = os.environ,
+) -> list[Ran]:
+    """Run steps of a job, in their order, and check the reports that they leave; logs stay in ``vendor/logs``.
+
+    The outputs of these steps are removed first: what :func:`hls.vendor.results.import_reports` then finds of them is
+    new.
+
+    Parameters
+    ----------
+    job : Job
+    tools : mapping of {"hls", "vivado"} to Tool
+        Those that the steps need.
+    steps : sequence of str
+        Their names; none for all.
+    timeout_s : float
+        Limit for each step.
+    environ : mapping of str to str
+
+    Raises
+    ------
+    VendorError
+        If a step exits with another status than 0, exceeds the limit, or leaves a report missing or unreadable.
+    """
+    known = {step.name: step for step in job.steps}
+    unknown = [name for name in steps if name not in known]
+    if unknown:
+        raise VendorError(f"no step {unknown[0]}; there are {', '.join(known)}")
+    chosen = [step for step in job.steps if not steps or step.name in steps]
+    for step in chosen:
+        for name in (*step.outputs, step.log):
+            _remove(job.folder / name)
+    return [_run(job, step, tools[step.tool], timeout_s, environ) for step in chosen]
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _run(job: Job, step: Step, tool: Tool, timeout_s: float, environ: Mapping[str, str]) -> Ran:
+    log = job.folder / step.log
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = tool.command(step.script)
+    start = time.perf_counter()
+    try:
+        with log.open("wb") as output:
+            status = _call(command, job, output.fileno(), timeout_s, environment(environ))
+    except OSError as error:
+        raise VendorError(f"{step.name}: cannot run {tool.path}: {error}") from None
+    seconds = time.perf_counter() - start
+    told = f"{step.name}: {tool.name} {tool.version}"
+    if status is None:
+        raise VendorError(f"{told} took longer than {timeout_s:g} s and was ended; log: {log}\n{_excerpt(job, step)}")
+    if status:
+        raise VendorError(f"{told} ended with exit status {status}; log: {log}\n{_excerpt(job, step)}")
+    for report in step.reports:
+        path = job.folder / report
+        if not path.is_file() or not path.stat().st_size:
+            raise VendorError(f"{told} ended well but left no {report}; log: {log}\n{_excerpt(job, step)}")
+        try:
+            read = results.read(path, job.folder)
+        except ReportError as error:
+            raise VendorError(f"{told} left an unreadable report: {error}; log: {log}") from None
+        if read and not all(entry["passed"] for entry in results.neutral([read])["simulation"]):
+            raise VendorError(f"{told} ended well but its simulation failed; log: {log}\n{_excerpt(job, step)}")
+    return Ran(step, tool, seconds)
+
+
+def _call(command: list[str], job: Job, output: int, timeout_s: float, environ: Mapping[str, str]) -> int | None:
+    """Return the exit status; None if the time was over. No process stays behind."""
+    process = subprocess.Popen(
+        command,
+        cwd=job.folder,
+        env=environ,
+        stdin=subprocess.DEVNULL,  # a tool that asks for commands after a failed script shall end
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,  # the tools are wrappers of wrappers, to be ended together
+    )
+    try:
+        return process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End all that is left of a process's group."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_GRACE_SECONDS)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _excerpt(job: Job, step: Step) -> str:
+    """Return the log's first lines that tell of errors, or its end."""
+    lines = (job.folder / step.log).read_text(errors="replace").splitlines()
+    errors = [line for line in lines if re.match(r"\s*(ERROR|@E)\b", line)]
+    return "\n".join(errors[:8] or lines[-8:]) or "(it said nothing)"

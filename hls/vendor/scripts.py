@@ -1,0 +1,81 @@
+"""Scripts that run vendor synthesis, here or on another machine: Tcl for each step, one shell script for all."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from bnn.errors import UserError
+from hls.project import Project
+from hls.rtl.project import RtlProject
+from hls.vendor.steps import FOLDER, Job, hls_steps, solution, vivado_steps
+from hls.vendor.tools import arguments, hls_executables
+
+_templates = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
+_templates.globals["arguments"] = lambda name: " ".join(arguments(name))
+
+
+def write_hls(project: Project) -> Job:
+    """Write the scripts of an hls4ml project into ``vendor/`` inside it.
+
+    C-simulation, C-synthesis, C/RTL co-simulation, export as IP, then Vivado's out-of-context synthesis and
+    implementation of the RTL made; part, clock and back end are the project's.
+    """
+    executables = hls_executables(project.config.backend)
+    facts = {"part": project.config.part, "clock_ns": project.config.clock_ns, "hls_executables": executables}
+    sources = [f"{solution(project.top)}/syn/verilog"]
+    job = Job(project.folder, hls_steps(project.top))
+    _write(job, {"top": project.top, "sources": sources, "clock_port": "ap_clk", **facts})
+    return job
+
+
+def write_rtl(project: RtlProject, folder: Path, part: str, clock_ns: float) -> Job:
+    """Write a folder, made anew, with the RTL and the scripts for its out-of-context synthesis and implementation.
+
+    Parameters
+    ----------
+    project : RtlProject
+    folder : Path
+        Not the project's own; the RTL is copied into it.
+    part : str
+        FPGA part, such as ``xc7z020clg400-1``.
+    clock_ns : float
+        Target clock period in nanoseconds.
+
+    Raises
+    ------
+    UserError
+        If `part` or `clock_ns` cannot be one.
+    """
+    if not part or not part.replace("-", "").replace("_", "").isalnum():
+        raise UserError(f"vivado: part must name an FPGA part such as xc7z020clg400-1, got {part!r}")
+    if not clock_ns > 0:
+        raise UserError(f"vivado: clock_ns must be a period in nanoseconds above 0, got {clock_ns!r}")
+    if folder.exists():
+        shutil.rmtree(folder)
+    shutil.copytree(project.folder, folder / "rtl")
+    memories = sorted(path.name for path in project.folder.glob("*.mem"))
+    sources = [f"rtl/{name}" for name in (*(path.name for path in project.sources), *memories)]
+    job = Job(folder, vivado_steps())
+    facts = {"part": part, "clock_ns": clock_ns, "hls_executables": ()}
+    _write(job, {"top": project.top, "sources": sources, "clock_port": "aclk", **facts})
+    return job
+
+
+def _write(job: Job, facts: dict[str, Any]) -> None:
+    folder = job.folder / FOLDER
+    for name in ("logs", "reports"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    facts = {"steps": job.steps, "folder": FOLDER, **facts}
+    for step in job.steps:
+        template = _templates.get_template(f"{step.tool}.tcl.j2")
+        (job.folder / step.script).write_text(template.render(step=step, **facts))
+    for name in ("clock.xdc", "run.sh", "README.md"):
+        (folder / name).write_text(_templates.get_template(f"{name}.j2").render(facts))

@@ -1,0 +1,82 @@
+"""The steps of vendor synthesis: which tool runs them, and which reports they must leave."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+#: Folder of the scripts, logs and Vivado's reports, inside that of a job.
+FOLDER = "vendor"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One run of a tool.
+
+    Attributes
+    ----------
+    name : str
+    tool : {"hls", "vivado"}
+    outputs : tuple of str
+        Files and folders that it makes, relative to the job's folder. They are removed before it runs, so that what is
+        there afterwards is new.
+    reports : tuple of str
+        Files among them that must be there afterwards.
+    """
+
+    name: str
+    tool: Literal["hls", "vivado"]
+    outputs: tuple[str, ...]
+    reports: tuple[str, ...]
+
+    @property
+    def script(self) -> str:
+        """Its Tcl script, relative to the job's folder."""
+        return f"{FOLDER}/{self.name}.tcl"
+
+    @property
+    def log(self) -> str:
+        """What the tool prints, relative to the job's folder."""
+        return f"{FOLDER}/logs/{self.name}.log"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A folder with scripts in it, and the steps that they run, in order.
+
+    Attributes
+    ----------
+    folder : Path
+        Every step's working directory.
+    steps : tuple of Step
+        A step needs the ones before it, but ``cosim`` and ``csim`` are needed by none.
+    """
+
+    folder: Path
+    steps: tuple[Step, ...]
+
+
+def solution(top: str) -> str:
+    """Return the folder in which the HLS tools keep what they make of an hls4ml project."""
+    return f"{top}_prj/solution1"
+
+
+def hls_steps(top: str) -> tuple[Step, ...]:
+    """Return the steps for an hls4ml project with a top function."""
+    made = solution(top)
+    return (
+        Step("csim", "hls", (f"{made}/csim",), (f"{made}/csim/report/{top}_csim.log",)),
+        Step("csynth", "hls", (f"{made}/syn",), (f"{made}/syn/report/csynth.xml",)),
+        Step("cosim", "hls", (f"{made}/sim",), (f"{made}/sim/report/{top}_cosim.rpt",)),
+        Step("export", "hls", (f"{made}/impl",), (f"{made}/impl/ip/component.xml",)),
+        *vivado_steps(),
+    )
+
+
+def vivado_steps() -> tuple[Step, ...]:
+    """Return the steps for Verilog."""
+
+    def step(name: str) -> Step:
+        reports = tuple(f"{FOLDER}/reports/{name}_{kind}.rpt" for kind in ("utilization", "timing", "power"))
+        return Step(name, "vivado", (f"{FOLDER}/{name}.dcp", *reports), reports)
+
+    return step("synth"), step("impl")

@@ -1,0 +1,152 @@
+"""Steps run with the right arguments in the right place, and nothing but whole, new, good reports is success."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from hls.vendor import results, tools
+from hls.vendor.run import run
+from hls.vendor.tools import VendorError
+from tests.hls.vendor import samples
+from tests.hls.vendor.conftest import hls_job
+from tests.hls.vendor.fakes import Fakes, good
+
+
+def vivado(folder: Path) -> tuple[Fakes, dict]:
+    fakes = Fakes(folder, vivado="2021.2")
+    return fakes, {"vivado": tools.find_vivado(fakes.environ)}
+
+
+def test_all_steps_of_an_hls4ml_project(tmp_path):
+    job = hls_job(tmp_path / "project")
+    fakes = Fakes(tmp_path / "tools", vitis_run="2024.2", vivado="2024.2")
+    fakes.plan(good(job))
+    environ = {**fakes.environ, "XNORFLOW_VIVADO": str(fakes.folder)}
+    found = {"hls": tools.find_hls("vitis", environ), "vivado": tools.find_vivado(environ)}
+    ran = run(job, found, environ=environ)
+    assert [r.step.name for r in ran] == ["csim", "csynth", "cosim", "export", "synth", "impl"]
+    assert all(r.seconds > 0 for r in ran)
+    for call, step in zip(fakes.calls, job.steps, strict=True):
+        assert call["tool"] == {"hls": "vitis-run", "vivado": "vivado"}[step.tool]
+        assert call["arguments"][-1] == f"vendor/{step.name}.tcl"
+        assert call["cwd"] == str(job.folder.resolve())
+        assert call["stdin"] == ""
+        assert call["environment"]["LC_ALL"] == "C"
+        assert call["environment"]["XILINX_VIVADO"] == str(fakes.folder)
+        assert call["environment"]["PATH"].startswith(str(fakes.bin))
+        assert (job.folder / step.log).read_text() == "INFO: it starts\nINFO: it ends\n"
+    assert len(results.import_reports(job.folder)) == 9
+
+
+def test_chosen_steps_run_in_order(job, tmp_path):
+    fakes, found = vivado(tmp_path / "tools")
+    fakes.plan(good(job))
+    assert [r.step.name for r in run(job, found, ["impl", "synth"])] == ["synth", "impl"]
+    run(job, found, ["impl"])
+    assert [call["arguments"][-1] for call in fakes.calls][2:] == ["vendor/impl.tcl"]
+    with pytest.raises(VendorError, match="no step implement; there are synth, impl"):
+        run(job, found, ["implement"])
+
+
+def test_an_exit_status_is_honoured_even_with_all_reports(job, tmp_path):
+    fakes, found = vivado(tmp_path / "tools")
+    plan = good(job)
+    plan["synth"] |= {"status": 3, "says": "INFO: a\nERROR: [Synth 8-439] module 'tiny' not found\nINFO: b"}
+    fakes.plan(plan)
+    with pytest.raises(VendorError) as error:
+        run(job, found)
+    assert str(error.value) == (
+        f"synth: vivado 2021.2 ended with exit status 3; log: {job.folder}/vendor/logs/synth.log\n"
+        "ERROR: [Synth 8-439] module 'tiny' not found"
+    )
+    assert len(fakes.calls) == 1
+
+
+@pytest.mark.parametrize("content", [None, ""])
+def test_a_missing_or_empty_report_is_an_error(job, tmp_path, content):
+    fakes, found = vivado(tmp_path / "tools")
+    plan = good(job)
+    if content is None:
+        del plan["impl"]["files"]["vendor/reports/impl_timing.rpt"]
+    else:
+        plan["impl"]["files"]["vendor/reports/impl_timing.rpt"] = content
+    fakes.plan(plan)
+    with pytest.raises(
+        VendorError, match=r"impl: vivado 2021\.2 ended well but left no vendor/reports/impl_timing\.rpt"
+    ):
+        run(job, found)
+
+
+def test_a_report_cut_short_is_an_error(job, tmp_path):
+    fakes, found = vivado(tmp_path / "tools")
+    plan = good(job)
+    path = "vendor/reports/impl_power.rpt"
+    plan["impl"]["files"][path] = plan["impl"]["files"][path][:900]
+    fakes.plan(plan)
+    with pytest.raises(
+        VendorError, match=r"impl: .* left an unreadable report: vendor/reports/impl_power\.rpt:\d+: exp"
+    ):
+        run(job, found)
+
+
+def test_reports_of_an_earlier_run_are_not_taken(job, tmp_path):
+    fakes, found = vivado(tmp_path / "tools")
+    fakes.plan(good(job))
+    run(job, found)
+    fakes.plan({})
+    with pytest.raises(VendorError, match=r"synth: .* left no vendor/reports/synth_utilization\.rpt"):
+        run(job, found)
+    assert not list((job.folder / "vendor" / "reports").iterdir())
+    fakes.plan(good(job))
+    run(job, found)
+    (fakes.bin / "vivado").unlink()
+    with pytest.raises(VendorError, match=r"synth: cannot run .*vivado"):
+        run(job, found)
+    assert not list((job.folder / "vendor" / "reports").iterdir())
+
+
+def test_functions_of_an_earlier_synthesis_are_forgotten(tmp_path):
+    job = hls_job(tmp_path / "project")
+    old = job.folder / "tiny_top_prj" / "solution1" / "syn" / "report" / "old_csynth.xml"
+    old.parent.mkdir(parents=True)
+    old.write_text(samples.csynth_xml("2022.2", "old"))
+    fakes = Fakes(tmp_path / "tools", vitis_hls="2022.2")
+    fakes.plan(good(job))
+    run(job, {"hls": tools.find_hls("vitis", fakes.environ)}, ["csynth"])
+    assert [report.module for report in results.import_reports(job.folder)] == ["tiny_top"]
+
+
+def test_a_step_that_takes_too_long_is_ended_with_its_children(job, tmp_path):
+    fakes, found = vivado(tmp_path / "tools")
+    fakes.plan({"synth": {"sleep": True}})
+    start = time.monotonic()
+    child = fakes.folder / "child"
+    with pytest.raises(
+        VendorError, match=r"synth: vivado 2021\.2 took longer than 2 s and was ended; log: .*\nINFO: it st"
+    ):
+        run(job, found, timeout_s=2)
+    assert time.monotonic() - start < 30
+    if child.exists():  # else the machine was too slow to get there
+        status = Path(f"/proc/{child.read_text()}/stat")
+        assert not status.exists() or status.read_text().split(")")[-1].split()[0] == "Z"
+    assert "cwd" in fakes.calls[0]
+
+
+def test_a_co_simulation_that_fails_with_status_0_is_told(tmp_path):
+    job = hls_job(tmp_path / "project")
+    fakes = Fakes(tmp_path / "tools", vitis_hls="2022.2")
+    plan = good(job)
+    plan["cosim"]["files"] = dict.fromkeys(plan["cosim"]["files"], samples.cosim("2022.2", "Fail", "NA"))
+    fakes.plan(plan)
+    found = {"hls": tools.find_hls("vitis", fakes.environ)}
+    with pytest.raises(VendorError, match=r"cosim: vitis_hls 2022\.2 ended well but its simulation failed; log"):
+        run(job, found, ["cosim"])
+
+
+def test_logs_need_not_be_text(job, tmp_path):
+    fakes, found = vivado(tmp_path / "tools")
+    (fakes.bin / "vivado").write_text("#!/bin/sh\nprintf '\\377\\376'\nexit 9\n")
+    with pytest.raises(VendorError, match="exit status 9"):
+        run(job, found)
+    assert (job.folder / "vendor" / "logs" / "synth.log").read_bytes() == b"\377\376"
