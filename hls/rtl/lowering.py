@@ -4,6 +4,7 @@ Exact rewritings on the way, none of which the outputs show:
 
 - A threshold moves in front of the max-pools before it, for both are non-decreasing: pooling bits is an OR where the
   threshold points up and an AND where it points down.
+- What cannot matter is left out (:mod:`hls.rtl.pruning`).
 - A layer with weights takes in the threshold that follows; where it points down, the neuron's weights and threshold
   are negated.
 """
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from bnn.network import Affine, Argmax, Conv2d, Dense, Flatten, MaxPool2d, Network, Operation, Signal, Threshold
 from hls.rtl import popcount
 from hls.rtl.config import Folded, RtlConfig, Unrolled
+from hls.rtl.pruning import Pruned, prune
 from hls.rtl.units import (
     Fifo,
     Gather,
@@ -52,6 +54,8 @@ class Pipeline:
         Cuts the result into beats where the output port is narrower.
     carried : mapping of layer name to Stream
         The layers whose results can be observed, and where.
+    pruned : Pruned
+        The network that it computes, and what was left out.
     """
 
     units: tuple[Unit, ...]
@@ -59,6 +63,7 @@ class Pipeline:
     result: Stream
     scatter: Scatter | None
     carried: Mapping[str, Stream]
+    pruned: Pruned
 
 
 def lower(network: Network, config: RtlConfig) -> Pipeline:
@@ -70,7 +75,7 @@ def lower(network: Network, config: RtlConfig) -> Pipeline:
         If `config` names a layer that is not there.
     """
     config.check(network)
-    return _Lowering(network, config).pipeline()
+    return _Lowering(prune(network), config).pipeline()
 
 
 def score_bits(stream: Stream) -> int:
@@ -96,11 +101,11 @@ def _threshold_behind(operations: Sequence[Operation]) -> tuple[list[MaxPool2d],
 
 
 class _Lowering:
-    def __init__(self, network: Network, config: RtlConfig) -> None:
-        self.network, self.config = network, config
+    def __init__(self, pruned: Pruned, config: RtlConfig) -> None:
+        self.pruned, self.network, self.config = pruned, pruned.network, config
         self.units: list[Unit] = []
         self.carried: dict[str, Stream] = {}
-        self.names = {operation.name for operation in network.operations}
+        self.names = {operation.name for operation in self.network.operations}
 
     def pipeline(self) -> Pipeline:
         source = self._input()
@@ -125,7 +130,7 @@ class _Lowering:
                 case _:
                     raise TypeError(f"no RTL for {type(operation).__name__}")
         result = self.last
-        return Pipeline(tuple(self.units), source, result, self._scatter(result), self.carried)
+        return Pipeline(tuple(self.units), source, result, self._scatter(result), self.carried, self.pruned)
 
     @property
     def last(self) -> Stream:
@@ -201,7 +206,11 @@ class _Lowering:
         architecture = self.config.of(name)
         core = f"{self.network.name}_{name}_ADDERS"
         if isinstance(architecture, Folded):
-            unit: Unit = Matrix(name, self.last, result, weights, thresholds, architecture, core, flag_channels)
+            taken = np.flatnonzero(weights.any(0) | bool(flag_channels))
+            if not taken.size:
+                taken = np.arange(1)
+            weights = weights[:, taken]
+            unit: Unit = Matrix(name, self.last, result, weights, thresholds, architecture, core, taken, flag_channels)
         else:
             circuit = popcount.unrolled(
                 core,

@@ -17,6 +17,7 @@ from hls.rtl import verilog
 from hls.rtl.config import RtlConfig
 from hls.rtl.cycles import CycleModel, Frame, cycles, fit_queues
 from hls.rtl.lowering import Pipeline, class_bits, lower, score_bits
+from hls.rtl.pruning import Remains
 from hls.rtl.units import Stream, Unit
 
 Bytes = NDArray[np.uint8]
@@ -45,6 +46,10 @@ class Probe:
     signed, bipolar : bool
     vectors : int
         Per frame.
+    kept : tuple of int
+        The layer's channels that a vector's values are, where the others are constant and not computed; empty: all.
+    base : tuple of int
+        Per channel of the layer: its constant, or what is to be added to the vector's value; empty: nothing.
     """
 
     stream: str
@@ -54,6 +59,8 @@ class Probe:
     signed: bool
     bipolar: bool
     vectors: int
+    kept: tuple[int, ...] = ()
+    base: tuple[int, ...] = ()
 
     def unpack(self, words: Bytes) -> NDArray[np.int64]:
         """Read the layer's results from observed vectors.
@@ -68,7 +75,13 @@ class Probe:
         int64 array, shape (frames, *shape)
         """
         bits = np.unpackbits(words, axis=1, count=self.channels * self.bits, bitorder="little")
-        return _integers(bits, self.bits, self.signed, self.bipolar).reshape(-1, *self.shape)
+        seen = _integers(bits, self.bits, self.signed, self.bipolar)
+        if not self.base:
+            return seen.reshape(-1, *self.shape)
+        seen = seen.reshape(-1, *self.shape[:-1], len(self.kept))
+        values = np.broadcast_to(np.array(self.base, np.int64), (*seen.shape[:-1], len(self.base))).copy()
+        values[..., self.kept] += seen
+        return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +111,8 @@ class RtlProject:
     class_bits : int
         Bits of the class above the scores; 0 without an argmax.
     probes : mapping of layer name to Probe
+    pruned : mapping of layer name to (int, int)
+        For each layer with weights: its neurons that are constant and not computed, and its inputs without a reader.
     timing : CycleModel
         Its `frames` are followed until they come and go evenly.
     """
@@ -115,6 +130,7 @@ class RtlProject:
     score_count: int
     class_bits: int
     probes: Mapping[str, Probe]
+    pruned: Mapping[str, tuple[int, int]]
     timing: CycleModel
 
     def pack(self, inputs: NDArray[np.integer]) -> Bytes:
@@ -235,8 +251,10 @@ def load(network: Network, folder: Path) -> RtlProject:
             raise ValueError(f"{path}: the RTL of another network than {network.name}")
         described["sources"] = tuple(folder / name for name in described["sources"])
         described["probes"] = {
-            layer: Probe(**(probe | {"shape": tuple(probe["shape"])})) for layer, probe in described["probes"].items()
+            layer: Probe(**(probe | {name: tuple(probe[name]) for name in ("shape", "kept", "base")}))
+            for layer, probe in described["probes"].items()
         }
+        described["pruned"] = {layer: (neurons, inputs) for layer, (neurons, inputs) in described["pruned"].items()}
         timing = described["timing"]
         timing["frames"] = tuple(Frame(**frame) for frame in timing["frames"])
         timing["intervals"] = tuple((unit, interval) for unit, interval in timing["intervals"])
@@ -295,11 +313,19 @@ def _describe(network: Network, folder: Path, pipeline: Pipeline) -> RtlProject:
         score_count=result.channels * result.vectors,
         class_bits=class_bits(result),
         probes={
-            layer: Probe(s.name, network.signals[layer].shape, s.channels, s.bits, s.signed, s.bipolar, s.vectors)
-            for layer, s in pipeline.carried.items()
+            layer: _probe(network.signals[layer].shape, stream, pipeline.pruned.remains.get(layer))
+            for layer, stream in pipeline.carried.items()
+            if pipeline.pruned.remains.get(layer, True) is not None
         },
+        pruned=pipeline.pruned.counts,
         timing=_settled(pipeline),
     )
+
+
+def _probe(shape: tuple[int, ...], stream: Stream, remains: Remains | None) -> Probe:
+    kept, base = (tuple(remains.kept.tolist()), tuple(remains.base.tolist())) if remains else ((), ())
+    name, channels, bits = stream.name, stream.channels, stream.bits
+    return Probe(name, shape, channels, bits, stream.signed, stream.bipolar, stream.vectors, kept, base)
 
 
 def _top(project: RtlProject, pipeline: Pipeline) -> str:
@@ -339,6 +365,7 @@ def _facts(project: RtlProject, pipeline: Pipeline) -> dict[str, Any]:
         "out_beats": project.out_beats,
         "score_bits": project.score_bits,
         "class_bits": project.class_bits,
+        "pruned": {layer: counts for layer, counts in project.pruned.items() if any(counts)},
         "result": pipeline.result,
         "scatter": pipeline.scatter,
         "units": units,

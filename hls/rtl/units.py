@@ -217,6 +217,8 @@ class Matrix(Unit):
     folding : Folded
     core : str
         Name of the module that counts agreements.
+    taken : int64 array, shape (inputs,)
+        Which of the source's channels the inputs are, in order; the others have no reader.
     flag_channels : int
         Channels per inside flag of the source; 0 without flags. A value whose flag is 0 counts as 0.
     """
@@ -225,6 +227,7 @@ class Matrix(Unit):
     thresholds: IntArray | None
     folding: Folded
     core: str
+    taken: IntArray
     flag_channels: int = 0
 
     @property

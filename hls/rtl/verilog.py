@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -178,7 +179,8 @@ def _matrix(unit: Matrix, name: str) -> Module:
         word_bits=words.shape[1],
         block_memory=block_memory,
         compare_first=unit.source.bipolar and not block_memory,
-        comparisons=_comparisons(unit, pe * simd, pe),
+        comparisons=partial(_comparisons, unit, pe),
+        taken=_channels("in_data", unit.source.bits, unit.taken),
         sum_lines=sum_lines,
         partial_bits=partial_bits,
         partial_signed=flagged or not unit.counter,
@@ -186,6 +188,13 @@ def _matrix(unit: Matrix, name: str) -> Module:
     if unit.counter:
         text += "\n" + unit.counter.verilog
     return Module(text, {f"{name}_weights.mem": _words(words), f"{name}_biases.mem": _words(biases)})
+
+
+def _channels(vector: str, bits: int, channels: NDArray[np.int64]) -> str:
+    """Return a selection of a vector's channels, the first lowest."""
+    runs = np.split(channels, np.flatnonzero(np.diff(channels) != 1) + 1)
+    parts = [f"{vector}[{bits * int(run[-1] + 1) - 1}:{bits * int(run[0])}]" for run in reversed(runs)]
+    return parts[0] if len(parts) == 1 else f"{{{', '.join(parts)}}}"
 
 
 def _in_block_memory(words: int, bits: int) -> bool:
@@ -197,15 +206,15 @@ def _in_block_memory(words: int, bits: int) -> bool:
     return words > 64 and words * bits >= 4096
 
 
-def _comparisons(unit: Matrix, lanes: int, pe: int) -> dict[str, str]:
-    """The bits that are counted in a cycle, by name: one per neuron and input; none where the inputs are integers."""
-    if not unit.source.bipolar:
-        return {}
-    counts = [f"word[{2 * lanes - 1}:{lanes}]"] * unit.masked + [f"{{{pe}{{present}}}}"] * bool(unit.flag_channels)
-    signs = {"agree": "~^", "disagree": "^"} if unit.flag_channels else {"agree": "~^"}
-    return {
-        name: " & ".join([f"({{{pe}{{values}}}} {sign} word[{lanes - 1}:0])", *counts]) for name, sign in signs.items()
-    }
+def _comparisons(unit: Matrix, pe: int, lane: int) -> dict[str, str]:
+    """The bits that one of `pe` neurons counts in a cycle, by name; with inside flags also those it takes away."""
+    simd = unit.simd
+    weights = f"word[{lane * simd} +: {simd}]"
+    counts = [f"word[{(pe + lane) * simd} +: {simd}]"] * unit.masked + ["present"] * bool(unit.flag_channels)
+    bits = {"agree": " & ".join([f"(values ~^ {weights})", *counts])}
+    if unit.flag_channels:
+        bits["disagree"] = " & ".join([f"(values ^ {weights})", *counts])
+    return bits
 
 
 def _integer_sum(unit: Matrix) -> tuple[list[str], int]:
