@@ -51,7 +51,10 @@ def code_digest(sources: tuple[str, ...]) -> str:
 
 @lru_cache
 def tool_versions(packages: tuple[str, ...], commands: tuple[str, ...] = ()) -> dict[str, str]:
-    """Versions of Python packages and programs; "missing" for what is not there."""
+    """Versions of Python packages and programs; "missing" for what is not there.
+
+    A program is asked with ``--version``, unless its name is followed by another option.
+    """
     found = {}
     for package in packages:
         try:
@@ -59,11 +62,13 @@ def tool_versions(packages: tuple[str, ...], commands: tuple[str, ...] = ()) -> 
         except PackageNotFoundError:
             found[package] = "missing"
     for command in commands:
+        name, *option = command.split()
         try:
-            output = subprocess.run([command, "--version"], capture_output=True, text=True, check=True, timeout=60)
-            found[command] = output.stdout.splitlines()[0]
+            call = [name, *(option or ["--version"])]
+            output = subprocess.run(call, capture_output=True, text=True, check=True, timeout=60)
+            found[name] = output.stdout.splitlines()[0]
         except (OSError, subprocess.SubprocessError, IndexError):
-            found[command] = "missing"
+            found[name] = "missing"
     return found
 
 

@@ -2,14 +2,19 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from bnn.errors import UserError
+from flows.options import TARGET_FPS
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 app = typer.Typer(
     name="flows",
@@ -59,9 +64,25 @@ def run_command(
     config: Annotated[
         Path | None,
         typer.Option(
-            help="TOML file with settings of the hls4ml projects: [hls] with io_type, part, clock_ns, strategy, "
-            "reuse_factor, and [hls.layers.NAME] with strategy and reuse_factor.",
+            help="TOML file. Settings of the hls4ml projects: [hls] with io_type, part, clock_ns, strategy, "
+            "reuse_factor, and [hls.layers.NAME] with strategy and reuse_factor. Settings of the RTL: [rtl] with "
+            "clock_ns, in_width, out_width, target_fps or max_luts, and [rtl.layers.NAME] or [rtl.default] with "
+            "architecture = 'folded', pe, simd, or architecture = 'unrolled', effort; both with levels_per_stage.",
             show_default=False,
+        ),
+    ] = None,
+    target_fps: Annotated[
+        float | None,
+        typer.Option(
+            help="Fold the RTL's layers to take this many vectors per second at its clock.  "
+            f"[default: {TARGET_FPS:,.0f}, or what can be reached]",
+            show_default=False,
+        ),
+    ] = None,
+    max_luts: Annotated[
+        int | None,
+        typer.Option(
+            help="Fold the RTL's layers to be as fast as fits into so many LUTs, estimated.", show_default=False
         ),
     ] = None,
     out: Annotated[
@@ -72,7 +93,7 @@ def run_command(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Redo everything, also what could be reused.")] = False,
 ) -> None:
-    """Run the flow: fold, golden model, hls4ml projects and their C-simulation, exact comparison, report.
+    """Run the flow: fold, golden model, hls4ml projects and RTL, their simulations, exact comparison, report.
 
     The exit status is 0 when every engine gave the golden model's integers, 1 when one did not, 2 when something that
     you gave cannot be used. What is already there is reused; a second run takes a second or two.
@@ -87,10 +108,12 @@ def run_command(
         console,
         vectors=count,
         data=data,
-        options=options.read(config, backend),
+        options=options.read(config, backend, target_fps, max_luts),
         out=out,
         force=force,
     )
+    if outcome.rtl and (target_fps or max_luts):
+        console.print(_folding(outcome.rtl))
     for name, project in outcome.projects.items():
         console.print(f"  {name}: {escape(_short(project))}")
     console.print(f"  report: {escape(_short(outcome.report / 'report.html'))}")
@@ -151,6 +174,26 @@ def main() -> NoReturn:
         error_console.print("interrupted; the stages that were finished are kept")
         sys.exit(130)
     sys.exit(0)
+
+
+def _folding(rtl: Mapping[str, Any]) -> "Table":
+    """Return the table that the foldings were chosen from."""
+    from rich.table import Table
+
+    rate = 1e9 / (rtl["clock_ns"] * rtl["interval"])
+    table = Table(
+        title=f"folding by {rtl['wish']}: {rtl['interval']:,} cycles per vector, {rate:,.0f} vectors/s at "
+        f"{1e3 / rtl['clock_ns']:g} MHz, latency {rtl['latency']:,} cycles, estimated {rtl['luts']:,} LUTs",
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+    )
+    for column in ("layer", "architecture", "size", "vectors", "cycles", "est. LUTs", "memory"):
+        table.add_column(column, justify="left" if column in ("layer", "architecture") else "right", no_wrap=True)
+    for layer in rtl["layers"]:
+        numbers = (f"{layer[what]:,}" for what in ("vectors", "cycles", "luts", "memory_bits"))
+        table.add_row(layer["name"], layer["architecture"], f"{layer['neurons']} x {layer['inputs']}", *numbers)
+    return table
 
 
 def _short(path: Path) -> str:

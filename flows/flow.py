@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.cache import Entry, Store, code_digest, digest, tool_versions
-from flows.engines import BENCH_VECTORS, EngineKind, no_module
+from flows.engines import BENCH_VECTORS, EngineKind
 from flows.options import Options
 from flows.subject import Subject
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from bnn.network import Network
     from cosim.engine import Engine
+    from hls.rtl.project import RtlProject
 
 IntArray = NDArray[np.integer]
 
@@ -129,15 +130,40 @@ class Flow:
         return read_results(self.entries["golden"])
 
     def module(self) -> "nn.Module":
-        """Load the trained PyTorch module."""
+        """Load the trained PyTorch module.
+
+        Raises
+        ------
+        EngineUnavailable
+            If the flow started from a Network file.
+        """
+        from cosim.engine import EngineUnavailable
         from models import checkpoint
 
+        if self.subject.kind != "checkpoint":
+            raise EngineUnavailable("the flow started from a Network file, which has no PyTorch module")
         return checkpoint.load(self.subject.path).module
+
+    def rtl(self) -> "RtlProject":
+        """Load the RTL that step ``rtl`` has written.
+
+        Raises
+        ------
+        EngineUnavailable
+            If there is no RTL for the network.
+        """
+        from cosim.engine import EngineUnavailable
+        from hls.rtl.project import load
+
+        entry = self.entries["rtl"]
+        if entry.facts["unsupported"]:
+            raise EngineUnavailable(entry.facts["unsupported"])
+        return load(self.network, entry.folder / "project")
 
     def engine(self, kind: EngineKind) -> "Engine":
         """Return the engine, ready to run; where it builds, from what its build step has made."""
         if kind.name not in self._engines:
-            engine: Any = kind.make(self.options, self.module if self.subject.kind == "checkpoint" else no_module)
+            engine: Any = kind.make(self)
             if not kind.builds:
                 engine.prepare(self.network, self.store.root)
             else:
@@ -149,7 +175,7 @@ class Flow:
         """Let an engine build its project, in the folder of its build step."""
         from cosim.engine import outputs
 
-        engine: Any = kind.make(self.options, no_module)
+        engine: Any = kind.make(self)
         scores = self.golden[outputs(self.network)[0]]
         bench = (self.inputs[:BENCH_VECTORS], scores[:BENCH_VECTORS]) if kind.takes_vectors else ()
         engine.prepare(self.network, self.project(kind), *bench)

@@ -1,7 +1,9 @@
-"""What the user decides about a flow's hardware: the back end, and the settings in a configuration file.
+"""What the user decides about a flow's hardware: hls4ml's back end, and the settings in a configuration file.
 
 The file is TOML. Table ``hls`` holds settings of :class:`hls.config.HlsConfig`, and ``hls.layers.<layer>`` those of a
-layer::
+layer. Table ``rtl`` holds settings of :class:`hls.rtl.config.RtlConfig` and the wish that the folding is chosen by
+(``target_fps`` or ``max_luts``); ``rtl.layers.<layer>`` gives a layer an architecture of its own, ``rtl.default`` gives
+one to all others, which leaves nothing to choose. Without any of these it is :data:`TARGET_FPS`::
 
     [hls]
     io_type = "io_stream"
@@ -10,6 +12,14 @@ layer::
     [hls.layers.dense1]
     strategy = "resource"
     reuse_factor = 28
+
+    [rtl]
+    clock_ns = 5.0
+    target_fps = 250_000
+
+    [rtl.layers.dense2]
+    architecture = "unrolled"
+    levels_per_stage = 2
 """
 
 import sys
@@ -19,6 +29,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bnn.errors import UserError
+from hls.rtl.config import Folded, RtlConfig, Unrolled
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -27,7 +38,11 @@ else:
 
 Backend = Literal["vitis", "vivado"]
 
+TARGET_FPS = 50_000.0
+"""Rate that the RTL is folded for where the user wishes nothing, or the highest below it: small and soon simulated."""
+
 _CHOSEN_ELSEWHERE = ("style", "backend")  # both styles are always built, and the back end is an option
+_ARCHITECTURES = {"folded": Folded, "unrolled": Unrolled}
 
 
 @dataclass(frozen=True)
@@ -40,52 +55,123 @@ class Options:
         Of hls4ml.
     hls : mapping
         Further settings of :class:`hls.config.HlsConfig`, for both styles.
+    rtl : RtlConfig
+    target_fps, max_luts : number or None
+        What the folding of the layers without an architecture in `rtl` is chosen by; both None takes `rtl` as it is.
+    wished : bool
+        Whether the user wants that rate; else a lower one will do where it cannot be reached.
     """
 
     backend: Backend = "vitis"
     hls: Mapping[str, Any] = field(default_factory=dict)
+    rtl: RtlConfig = field(default_factory=RtlConfig)
+    target_fps: float | None = TARGET_FPS
+    max_luts: int | None = None
+    wished: bool = False
 
 
-def read(config: Path | None, backend: Backend = "vitis") -> Options:
+def read(
+    config: Path | None = None,
+    backend: Backend = "vitis",
+    target_fps: float | None = None,
+    max_luts: int | None = None,
+) -> Options:
     """Read a configuration file.
 
     Parameters
     ----------
     config : Path or None
         None for the defaults.
+    backend : {"vitis", "vivado"}
+    target_fps, max_luts : number or None
+        A wish that takes the place of the file's.
 
     Raises
     ------
     UserError
         If the file is missing or not TOML, or a setting is unknown or has a bad value; the message lists the choices.
     """
-    if config is None:
-        return Options(backend)
+    content = _content(config) if config else {}
     try:
-        content = tomllib.loads(config.read_text())
+        if unknown := sorted(set(content) - {"hls", "rtl"}):
+            raise UserError(f"unknown table or setting {', '.join(unknown)}; there are [hls] and [rtl]")
+        hls = _hls(content.get("hls", {}))
+        rtl, wish = _rtl(content.get("rtl", {}), {"target_fps": target_fps, "max_luts": max_luts})
+    except UserError as error:
+        raise UserError(f"{config}: {error}" if config else str(error)) from None
+    return Options(backend, hls, rtl, **wish)
+
+
+def _content(config: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(config.read_text())
     except OSError as error:
         raise UserError(f"{config}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{config}: not a TOML file: {error}") from None
-    if unknown := sorted(set(content) - {"hls"}):
-        raise UserError(f"{config}: unknown table or setting {', '.join(unknown)}; there is [hls]")
-    settings = content.get("hls", {})
-    try:
-        _check(settings)
-    except UserError as error:
-        raise UserError(f"{config}: {error}") from None
-    return Options(backend, settings)
 
 
-def _check(settings: Any) -> None:
+def _hls(settings: Any) -> Mapping[str, Any]:
     from hls.config import HlsConfig
 
-    names = [spec.name for spec in fields(HlsConfig) if spec.name not in _CHOSEN_ELSEWHERE]
-    if not isinstance(settings, dict):
-        raise UserError(f"hls: expected a table, got {settings!r}")
+    _check_table("hls", settings, [spec.name for spec in fields(HlsConfig) if spec.name not in _CHOSEN_ELSEWHERE])
+    HlsConfig(**settings)
+    return settings
+
+
+def _rtl(settings: Any, given: Mapping[str, Any]) -> tuple[RtlConfig, Mapping[str, Any]]:
+    """Return the configuration, and the wish as arguments of :class:`Options`: the one `given`, or the table's."""
+    _check_table("rtl", settings, [*(spec.name for spec in fields(RtlConfig)), *given])
+    settings = dict(settings)
+    written = {name: settings.pop(name, None) for name in given}
+    wish = given if any(value is not None for value in given.values()) else written
+    _check_wish(wish)
+    chosen = [name for name, value in wish.items() if value is not None]
+    if "default" in settings:
+        if chosen:
+            raise UserError(
+                f"rtl: {chosen[0]} has nothing to choose where [rtl.default] gives all layers an architecture"
+            )
+        settings["default"] = _architecture("default", settings["default"])
+    elif not chosen:
+        wish = {}
+    settings["layers"] = {name: _architecture(name, table) for name, table in settings.get("layers", {}).items()}
+    return RtlConfig(**settings), {**wish, "wished": True} if wish else {}
+
+
+def _architecture(name: str, table: Any) -> Folded | Unrolled:
+    if not isinstance(table, dict):
+        raise UserError(f"rtl: {name}: expected a table, got {table!r}")
+    settings = dict(table)
+    chosen = settings.pop("architecture", "folded")
+    if chosen not in _ARCHITECTURES:
+        raise UserError(f"rtl: {name}: architecture must be one of {', '.join(_ARCHITECTURES)}, got {chosen!r}")
+    kind = _ARCHITECTURES[chosen]
+    names = [spec.name for spec in fields(kind)]
     if unknown := sorted(set(settings) - set(names)):
-        raise UserError(f"hls: unknown setting {', '.join(unknown)}; there are {', '.join(names)}")
+        raise UserError(
+            f"rtl: {name}: unknown setting {', '.join(unknown)}; architecture {chosen!r} has {', '.join(names)}"
+        )
+    return kind(**settings)
+
+
+def _check_wish(wish: Mapping[str, Any]) -> None:
+    if all(value is not None for value in wish.values()):
+        raise UserError("rtl: give either a rate (target_fps) or a limit of area (max_luts), not both")
+    for name, value in wish.items():
+        whole = name == "max_luts"
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, int if whole else int | float) or value <= 0
+        ):
+            raise UserError(f"rtl: {name} must be a {'whole ' if whole else ''}number above 0, got {value!r}")
+
+
+def _check_table(name: str, settings: Any, known: list[str]) -> None:
+    """Raise a UserError unless `settings` is a table of known settings, and its ``layers`` one of tables."""
+    if not isinstance(settings, dict):
+        raise UserError(f"{name}: expected a table, got {settings!r}")
+    if unknown := sorted(set(settings) - set(known)):
+        raise UserError(f"{name}: unknown setting {', '.join(unknown)}; there are {', '.join(known)}")
     layers = settings.get("layers", {})
     if not isinstance(layers, dict) or not all(isinstance(layer, dict) for layer in layers.values()):
-        raise UserError("hls: layers must be tables, [hls.layers.NAME]")
-    HlsConfig(**settings)
+        raise UserError(f"{name}: layers must be tables, [{name}.layers.NAME]")

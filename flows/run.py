@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 from rich.console import Console
@@ -30,11 +31,23 @@ _MARK = ".copied-from"  # in a copied project: the folder that it is a copy of
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a flow ends with: the verdict, the folder of its report, and the folders of the projects by engine."""
+    """What a flow ends with.
+
+    Attributes
+    ----------
+    verdict : {"pass", "fail"}
+    report : Path
+        Folder of the report.
+    projects : dict of Path, by engine
+        Folders of what was built.
+    rtl : dict or None
+        As the report has it.
+    """
 
     verdict: str
     report: Path
     projects: dict[str, Path]
+    rtl: dict[str, Any] | None
 
 
 def run(
@@ -83,7 +96,8 @@ def run(
             _publish(flow.entries["report"], target)
             if out:
                 projects = {name: _copy(folder, out / name) for name, folder in projects.items()}
-    return Outcome(flow.entries["report"].facts["verdict"], target, projects)
+    facts = flow.entries["report"].facts
+    return Outcome(facts["verdict"], target, projects, facts["rtl"])
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The stages of a flow, in order, as data: what determines each one's result, and the function that makes it.
 
-load, fold, golden, then every engine (what it builds, then its run), compare, report.
+load, fold, golden, rtl, then every engine (what it builds, then its run), compare, report.
 """
 
 import hashlib
@@ -8,6 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,9 @@ from numpy.typing import NDArray
 from bnn.errors import UserError
 from cosim.engine import EngineError
 from flows.cache import Entry, file_digest
-from flows.engines import BENCH_VECTORS, ENGINES, EngineKind
+from flows.engines import BENCH_VECTORS, ENGINES, RTL_SOURCES, EngineKind
 from flows.flow import Advance, Flow, IntArray, Step, read_results
+from flows.options import Options
 from flows.subject import Subject
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ def steps() -> list[Step]:
         Step("fold", "fold", _fold_basis, _fold, ("bnn", "models", "reports/measures.py"), ("numpy", "torch")),
         Step("golden", "golden", _golden_basis, _golden, ("bnn", "cosim"), ("numpy", "numba")),
         *(_run_step(kind) for kind in ENGINES if not kind.builds),
+        Step("rtl", "rtl", _rtl_basis, _rtl, RTL_SOURCES, ("numpy", "jinja2")),
         *(_build_step(kind) for kind in ENGINES if kind.builds),
         *(_run_step(kind) for kind in ENGINES if kind.builds),
         Step("compare", "compare", _compare_basis, _compare, ("bnn", "cosim", "flows/mismatch.py"), ("numpy",)),
@@ -152,7 +155,6 @@ def _fold(flow: Flow, entry: Entry, advance: Advance) -> None:
         "digest": network.digest,
         "layers": measures.layers(network),
         "memory": measures.memory(network),
-        "latency": measures.latency(network),
         "undecided": measures.undecided(network),
     }
     layers = entry.facts["layers"]
@@ -236,6 +238,59 @@ def _timed_run(engine: "Engine", inputs: IntArray, advance: Advance) -> tuple[di
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, seconds
 
 
+# --- rtl: the architecture of every layer, and the Verilog
+
+
+def _rtl_basis(flow: Flow) -> dict[str, Any]:
+    options = flow.options
+    return {
+        "network": flow.entries["fold"].facts["digest"],
+        "config": asdict(options.rtl),
+        "target_fps": options.target_fps,
+        "max_luts": options.max_luts,
+        "wished": options.wished,
+    }
+
+
+def _rtl(flow: Flow, entry: Entry, advance: Advance) -> None:
+    from hls.errors import Unsupported
+    from hls.rtl import project
+    from hls.rtl.folding import choose
+
+    options = flow.options
+    try:
+        choice = choose(
+            flow.network,
+            options.rtl,
+            target_fps=options.target_fps,
+            max_luts=options.max_luts,
+            strict=options.wished,
+        )
+        project.write(flow.network, entry.folder / "project", choice.config)
+    except Unsupported as error:
+        entry.facts = {"unsupported": str(error)}
+        entry.says = f"none: {error}"
+        return
+    timing, clock_ns = choice.timing, choice.config.clock_ns
+    entry.facts = {
+        "unsupported": None,
+        "wish": _wish(options),
+        "clock_ns": clock_ns,
+        "latency": timing.latency,
+        "interval": timing.interval,
+        "units": [{"name": name, "interval": interval} for name, interval in timing.intervals],
+        "luts": choice.luts,
+        "layers": [asdict(layer) | {"architecture": str(layer.architecture)} for layer in choice.layers],
+    }
+    entry.says = f"latency {timing.latency:,} and interval {timing.interval:,} cycles, estimated {choice.luts:,} LUTs"
+
+
+def _wish(options: Options) -> str:
+    if options.target_fps is not None:
+        return f"{options.target_fps:,.0f} vectors/s at {1e3 / options.rtl.clock_ns:g} MHz"
+    return f"at most {options.max_luts:,} LUTs" if options.max_luts is not None else "the configuration file's"
+
+
 # --- engines: what each builds, and its run
 
 
@@ -244,6 +299,7 @@ def _engine_basis(flow: Flow, kind: EngineKind) -> dict[str, Any]:
         "engine": kind.name,
         "network": flow.entries["fold"].facts["digest"],
         "settings": kind.settings(flow.options),
+        "needs": flow.keys(*kind.needs),
     }
 
 
@@ -257,6 +313,7 @@ def _build_step(kind: EngineKind) -> Step:
         kind.packages,
         kind.commands,
         engine=kind,
+        needs=kind.needs,
     )
 
 
@@ -303,14 +360,28 @@ def _run_basis(kind: EngineKind) -> Callable[[Flow], dict[str, Any]]:
 
 def _run(kind: EngineKind) -> Callable[[Flow, Entry, Advance], None]:
     def make(flow: Flow, entry: Entry, advance: Advance) -> None:
-        results, seconds = _timed_run(flow.engine(kind), flow.inputs, advance)
-        if not results or any(len(result) != len(flow.inputs) for result in results.values()):
+        engine: Any = flow.engine(kind)
+        inputs = flow.inputs[: getattr(engine, "max_vectors", None)] if kind.counts_cycles else flow.inputs
+        count = len(inputs)
+        if kind.counts_cycles:
+            start = time.perf_counter()
+            results = engine.run(inputs)
+            seconds = time.perf_counter() - start
+        else:
+            results, seconds = _timed_run(engine, inputs, advance)
+        if not results or any(len(result) != count for result in results.values()):
             lengths = {name: len(result) for name, result in results.items()}
-            raise EngineError(f"{kind.name}: expected results of {len(flow.inputs)} vectors, got {lengths or 'none'}")
+            raise EngineError(f"{kind.name}: expected results of {count} vectors, got {lengths or 'none'}")
         np.savez(entry.folder / "results.npz", **results)
-        count = len(flow.inputs)
-        entry.facts = {"vectors": count, "seconds": seconds}
+        entry.facts = {"vectors": count, "seconds": seconds, "cycles": None}
         entry.says = f"{count:,} vectors at {count / seconds:,.0f} a second"
+        if kind.counts_cycles:
+            entry.facts["cycles"] = {
+                what: asdict(spread) if (spread := getattr(engine.timing, what)) else None
+                for what in ("latency", "interval")
+            }
+            if deviation := engine.timing.deviation(engine.project.timing):
+                raise EngineError(f"{kind.name}: {deviation}")
 
     return make
 
@@ -331,7 +402,9 @@ def _compare(flow: Flow, entry: Entry, advance: Advance) -> None:
         if kind.run_step not in flow.entries:
             continue
         try:
-            comparison = compare(flow.network, flow.golden, read_results(flow.entries[kind.run_step]))
+            count = flow.entries[kind.run_step].facts["vectors"]
+            golden = {name: result[:count] for name, result in flow.golden.items()}
+            comparison = compare(flow.network, golden, read_results(flow.entries[kind.run_step]))
         except EngineError as error:
             outcomes[kind.name] = {"status": "fail", "reason": str(error), "vectors": 0, "mismatches": 0}
             continue
@@ -366,5 +439,5 @@ def _report(flow: Flow, entry: Entry, advance: Advance) -> None:
     render(report, entry.folder)
     for replay in flow.entries["compare"].folder.glob("mismatch_*.npz"):
         shutil.copyfile(replay, entry.folder / replay.name)
-    entry.facts = {"verdict": report["verdict"]}
+    entry.facts = {"verdict": report["verdict"], "rtl": report["rtl"]}
     entry.says = "report.html, report.md, report.json"

@@ -1,13 +1,10 @@
-"""What the Network alone tells: operations, bits, memory, and cycles estimated from them. JSON-ready."""
+"""What the Network alone tells: operations, bits and memory. JSON-ready."""
 
 from typing import Any
 
 import numpy as np
 
 from bnn.network import Affine, Conv2d, Dense, Network, Threshold
-
-BUDGETS = (256, 4096)
-"""One-bit products per cycle and layer, PE x SIMD, for which cycles are estimated."""
 
 
 def layers(network: Network) -> list[dict[str, Any]]:
@@ -82,37 +79,6 @@ def _width(values: np.ndarray) -> int:
     """Return the two's complement bits that hold all values."""
     low, high = int(values.min()), int(values.max())
     return max(high.bit_length(), (-low - 1).bit_length() if low < 0 else 0) + (low < 0)
-
-
-def latency(network: Network) -> list[dict[str, Any]]:
-    """Estimate the cycles of a folded pipeline: one matrix-vector unit of PE x SIMD per layer (Umuroglu et al., 2017).
-
-    A layer takes ``pixels * (outputs / PE) * (inputs / SIMD)`` cycles per vector, PE and SIMD being the divisors with
-    the largest product inside the budget. The interval is the slowest layer's; the latency is at most the sum of all,
-    as if each layer waited for its whole operand.
-    """
-    return [_folded(network, budget) for budget in BUDGETS]
-
-
-def _folded(network: Network, budget: int) -> dict[str, Any]:
-    cycles = []
-    for operation in network.operations:
-        if isinstance(operation, Dense | Conv2d):
-            outputs, inputs = operation.weight.shape[0], operation.weight[0].size
-            parallel = max(pe * simd for pe in _divisors(outputs) for simd in _divisors(inputs) if pe * simd <= budget)
-            cycles.append(_positions(network.signals[operation.name].shape) * outputs * inputs // parallel)
-    return {
-        "source": f"network alone: one unit of PE·SIMD ≤ {budget} per layer takes pixels·(outputs/PE)·(inputs/SIMD) "
-        "cycles; interval = the slowest layer, latency ≤ the sum of all",
-        "cycles": sum(cycles),
-        "interval": max(cycles, default=0),
-        "clock_ns": None,
-        "provenance": "estimated",
-    }
-
-
-def _divisors(number: int) -> list[int]:
-    return [divisor for divisor in range(1, number + 1) if number % divisor == 0]
 
 
 def undecided(network: Network) -> int | None:

@@ -47,7 +47,7 @@ def _template(name: str) -> Any:
         keep_trailing_newline=True,
     )
     environment.filters |= {
-        "count": lambda value: f"{value:,}",
+        "count": lambda value: f"{value:,.10g}",
         "percent": lambda value: f"{value:.2%}",
         "shape": lambda value: "×".join(map(str, value)),
         "quantity": quantity,

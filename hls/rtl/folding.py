@@ -19,8 +19,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import ceil
 
-from rich.table import Table
-
 from bnn.errors import UserError
 from bnn.network import Network
 from hls.rtl.config import Folded, RtlConfig, Unrolled
@@ -78,38 +76,14 @@ class Choice:
     luts: int
     timing: CycleModel
 
-    def table(self) -> Table:
-        """Return the layers as a table to print."""
-        rate = self.timing.frames_per_second(self.config.clock_ns)
-        table = Table(
-            title=f"Folding: {self.timing.interval:,} cycles per frame, {rate:,.0f} frames/s at "
-            f"{1e3 / self.config.clock_ns:g} MHz, latency {self.timing.latency:,} cycles, estimated {self.luts:,} LUTs"
-        )
-        for column in (
-            "layer",
-            "neurons x inputs",
-            "vectors",
-            "architecture",
-            "cycles",
-            "LUTs (estimate)",
-            "memory bits",
-        ):
-            table.add_column(column, justify="left" if column in ("layer", "architecture") else "right")
-        for layer in self.layers:
-            table.add_row(
-                layer.name,
-                f"{layer.neurons} x {layer.inputs}",
-                f"{layer.vectors:,}",
-                str(layer.architecture),
-                f"{layer.cycles:,}",
-                f"{layer.luts:,}",
-                f"{layer.memory_bits:,}",
-            )
-        return table
-
 
 def choose(
-    network: Network, config: RtlConfig, *, target_fps: float | None = None, max_luts: int | None = None
+    network: Network,
+    config: RtlConfig,
+    *,
+    target_fps: float | None = None,
+    max_luts: int | None = None,
+    strict: bool = True,
 ) -> Choice:
     """Choose the folding of every layer for which `config` does not name an architecture; without a wish, take its own.
 
@@ -122,6 +96,8 @@ def choose(
         Frames per second to reach, at the least area.
     max_luts : int
         Estimated LUTs to stay within, at the highest rate.
+    strict : bool
+        Whether a rate that cannot be reached is an error; else the highest is taken.
 
     Raises
     ------
@@ -134,7 +110,7 @@ def choose(
     if target_fps is not None and max_luts is not None:
         raise UserError("rtl: give either a target rate (target_fps) or a limit of area (max_luts), not both")
     if target_fps is not None:
-        return _Planner(network, config).at_rate(target_fps)
+        return _Planner(network, config).at_rate(target_fps, strict)
     if max_luts is not None:
         return _Planner(network, config).within(max_luts)
     return _choice(config, lower(network, config))
@@ -149,7 +125,7 @@ class _Planner:
         self.fastest = max([*fixed, *(unit.source.vectors for unit in self.free)], default=1)
         self.slowest = max([self.fastest, *(unit.interval for unit in self.free)])
 
-    def at_rate(self, target_fps: float) -> Choice:
+    def at_rate(self, target_fps: float, strict: bool) -> Choice:
         wanted = 1e9 / (self.config.clock_ns * target_fps) if target_fps > 0 else 0.0
         interval = int(wanted)
         while interval >= self.fastest:
@@ -157,10 +133,13 @@ class _Planner:
             if choice.timing.interval <= wanted:
                 return choice
             interval -= max(1, choice.timing.interval - int(wanted))  # bursts between the layers cost as much again
-        best = self._choice(self._pipeline(self.fastest)).timing.frames_per_second(self.config.clock_ns)
+        best = self._choice(self._pipeline(self.fastest))
+        if not strict:
+            return best
+        rate = best.timing.frames_per_second(self.config.clock_ns)
         raise UserError(
             f"rtl: {self.network.name} cannot reach {target_fps:,.0f} frames/s with folded layers at "
-            f"{1e3 / self.config.clock_ns:g} MHz; {best:,.0f} is the most: ask for less or a faster clock"
+            f"{1e3 / self.config.clock_ns:g} MHz; {rate:,.0f} is the most: ask for less or a faster clock"
         )
 
     def within(self, max_luts: int) -> Choice:

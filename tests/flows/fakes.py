@@ -71,7 +71,7 @@ def kinds(faults=None, log=None):
     faults = faults or {}
 
     def make(name, kind=FakeBuilder):
-        return lambda options, module: kind(name, faults.get(name), log)
+        return lambda flow: kind(name, faults.get(name), log)
 
     return (
         EngineKind("plain", "runs at once", False, "plain", make("plain", Fake), ("flows/engines.py",), ("numpy",)),

@@ -3,8 +3,10 @@ import sys
 
 import pytest
 
+from bnn import io
 from flows.cache import PROJECT
 from models.zoo import ZOO
+from tests.flows import fakes
 
 
 def flows(*arguments, folder=PROJECT):
@@ -34,7 +36,7 @@ def test_list_shows_every_model():
         (["run", "digits_bnn", "--vectors", "many"], "expected a number of at least 1, or 'all'"),
         (["run", "digits_bnn", "--backend", "quartus"], "quartus"),
         (["run", "digits_bnn", "--config", "no/such.toml"], "no/such.toml: cannot be read"),
-        (["run", "mnist_bnn", "--data", "no/such/folder"], "no/such/folder"),
+        (["run", "digits_bnn", "--target-fps", "-5"], "target_fps must be a number above 0"),
         (["run"], "Missing argument"),
         (["rum"], "rum"),
     ],
@@ -44,6 +46,30 @@ def test_what_the_user_can_mend_is_told_without_a_traceback_and_exits_with_2(arg
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_data_folder_that_is_not_there_is_told(tmp_path):
+    done = flows("run", "mnist_bnn", "--data", "no/such/folder", "--out", str(tmp_path))
+    assert (done.returncode, "no/such/folder" in done.stderr, "Traceback" in done.stderr) == (2, True, False)
+
+
+@pytest.mark.parametrize(
+    ("wish", "says", "status"),
+    [
+        (["--target-fps", "3000000"], "folding by 3,000,000 vectors/s at 100 MHz: 24 cycles per vector", 0),
+        (["--max-luts", "300"], "folding by at most 300 LUTs", 0),
+        (["--max-luts", "3"], "does not fit into 3 LUTs", 2),
+    ],
+)
+def test_a_wish_shows_the_table_that_the_foldings_were_chosen_from(tmp_path, wish, says, status):
+    io.save(fakes.network(), tmp_path / "small.safetensors")
+    command = ["-m", "tests.flows.fakes", str(tmp_path), "run", str(tmp_path / "small.safetensors"), *wish]
+    done = subprocess.run(
+        [sys.executable, *command], cwd=PROJECT, capture_output=True, text=True, check=False, timeout=120
+    )
+    text = " ".join((done.stdout + done.stderr).split())
+    assert (done.returncode, says in text) == (status, True), text
+    assert (" PE x " in text and "est. LUTs" in text) == (status == 0)
 
 
 def test_the_command_line_starts_without_heavy_imports():

@@ -58,7 +58,10 @@ class Place:
         return [line.split("  ")[0].lstrip("✓✗ ") for line in lines if "reused" in line]
 
 
-ALL = ["load", "fold", "golden", "plain", "project first", "project second", "csim first", "csim second", "compare"]
+ALL = [
+    *("load", "fold", "golden", "plain", "rtl", "project first", "project second", "csim first", "csim second"),
+    "compare",
+]
 
 
 @pytest.fixture
@@ -109,7 +112,7 @@ def test_force_redoes_everything(place):
 def test_other_vectors_reuse_the_projects(place):
     place.flow()
     assert place.flow(vectors=301)["engines"]["first"]["vectors"] == 301
-    assert place.reused() == ["fold", "project first", "project second"]
+    assert place.reused() == ["fold", "rtl", "project first", "project second"]
     assert place.built() == ["first", "second"]
 
 

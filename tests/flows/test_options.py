@@ -10,6 +10,7 @@ from bnn.errors import UserError
 from flows import subject
 from flows.options import Options, read
 from flows.run import run
+from hls.rtl.config import Folded, RtlConfig, Unrolled
 from tests.flows import fakes
 
 
@@ -26,11 +27,45 @@ def test_defaults_and_settings(tmp_path):
     assert settings == {"reuse_factor": 4, "layers": {"dense1": {"strategy": "resource"}}}
 
 
+def test_settings_of_the_rtl(tmp_path):
+    text = """
+        [rtl]
+        clock_ns = 5
+        target_fps = 1000
+        [rtl.layers.dense1]
+        architecture = "unrolled"
+        effort = "high"
+        [rtl.layers.dense2]
+        pe = 2
+    """
+    assert read(written(tmp_path, text)) == Options(
+        rtl=RtlConfig({"dense1": Unrolled(effort="high"), "dense2": Folded(pe=2)}, clock_ns=5),
+        target_fps=1000,
+        wished=True,
+    )
+
+
+def test_an_architecture_for_all_layers_leaves_nothing_to_choose(tmp_path):
+    path = written(tmp_path, "[rtl.default]\narchitecture = 'unrolled'")
+    options = read(path)
+    assert (options.rtl, options.target_fps, options.max_luts) == (RtlConfig(default=Unrolled()), None, None)
+    with pytest.raises(UserError, match="max_luts has nothing to choose"):
+        read(path, max_luts=10)
+
+
+def test_a_wish_takes_the_place_of_the_files(tmp_path):
+    path = written(tmp_path, "[rtl]\ntarget_fps = 1000\nclock_ns = 2")
+    options = read(path, max_luts=500)
+    assert (options.target_fps, options.max_luts, options.rtl.clock_ns, options.wished) == (None, 500, 2, True)
+    with pytest.raises(UserError, match="not both"):
+        read(None, target_fps=3.0, max_luts=500)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("[hls\n", "not a TOML file"),
-        ("[hsl]\n", r"unknown table or setting hsl; there is \[hls\]"),
+        ("[hsl]\n", r"unknown table or setting hsl; there are \[hls\] and \[rtl\]"),
         ("hls = 3\n", "expected a table"),
         ("[hls]\nreuse = 3\n", "unknown setting reuse; there are io_type, part"),
         ("[hls]\nbackend = 'vitis'\n", "unknown setting backend"),
@@ -39,6 +74,19 @@ def test_defaults_and_settings(tmp_path):
         ("[hls]\nlayers = 3\n", "layers must be tables"),
         ("[hls.layers]\ndense1 = 3\n", "layers must be tables"),
         ("[hls.layers.dense1]\nfactor = 3\n", "layer dense1: unknown setting 'factor'"),
+        ("rtl = 3\n", "rtl: expected a table"),
+        ("[rtl]\nclock = 3\n", "unknown setting clock; there are layers, default, clock_ns"),
+        ("[rtl]\nclock_ns = -3\n", "clock_ns must be a period"),
+        ("[rtl]\ntarget_fps = 'fast'\n", "target_fps must be a number above 0"),
+        ("[rtl]\nmax_luts = 0\n", "max_luts must be a whole number above 0"),
+        ("[rtl]\nmax_luts = 1.5\n", "max_luts must be a whole number above 0"),
+        ("[rtl]\nmax_luts = 5\ntarget_fps = 5\n", "not both"),
+        ("[rtl]\ntarget_fps = 5\n[rtl.default]\n", "target_fps has nothing to choose"),
+        ("[rtl]\ndefault = 5\n", "default: expected a table"),
+        ("[rtl]\nlayers = 5\n", "layers must be tables"),
+        ("[rtl.layers.dense1]\narchitecture = 'flat'\n", "architecture must be one of folded, unrolled, got 'flat'"),
+        ("[rtl.layers.dense1]\neffort = 'high'\n", "unknown setting effort; architecture 'folded' has pe, simd"),
+        ("[rtl.layers.dense1]\npe = 0\n", "pe must be a whole number"),
     ],
 )
 def test_refused(tmp_path, text, message):
@@ -47,9 +95,16 @@ def test_refused(tmp_path, text, message):
     assert "flow.toml" in str(caught.value)
 
 
-def test_a_layer_that_is_not_there_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    "options",
+    [
+        Options(hls={"layers": {"dense7": {"reuse_factor": 2}}}),
+        Options(rtl=RtlConfig({"dense7": Folded()})),
+        Options(rtl=RtlConfig({"dense7": Folded()}), target_fps=None),
+    ],
+)
+def test_a_layer_that_is_not_there_is_refused(tmp_path, options):
     io.save(fakes.network(), tmp_path / "small.safetensors")
-    options = Options(hls={"layers": {"dense7": {"reuse_factor": 2}}})
     with pytest.raises(UserError, match=r"no layer 'dense7'.*dense1, dense2"):
         run(
             subject.find(str(tmp_path / "small.safetensors")),

@@ -68,18 +68,6 @@ def test_memory(dense, convolution):
     assert measures.memory(convolution)["binary_bits"] == 18 + 2 * 12 + 90
 
 
-def test_latency_of_folded_units(dense, convolution):
-    small, large = measures.latency(convolution)
-    # 18 products fit: a cycle per pixel; 90 do too
-    assert (small["cycles"], small["interval"]) == (36 + 1, 36)
-    assert (large["cycles"], large["interval"]) == (36 + 1, 36)
-    wide = Network("net", (Input("input", (), (784,)), Dense("dense1", ("input",), np.ones((128, 784)))))
-    small, large = measures.latency(wide)
-    assert small["cycles"] == small["interval"] == 128 * 784 // 256  # 256 = 16 * 16
-    assert large["cycles"] == 128 * 784 // (32 * 112)  # the largest product of divisors up to 4096
-    assert {row["provenance"] for row in measures.latency(dense)} == {"estimated"}
-
-
 def test_undecided(dense, convolution):
     assert measures.undecided(dense) == 5
     assert measures.undecided(convolution) is None

@@ -10,7 +10,7 @@ from jsonschema import ValidationError
 from reports.figures import figures, quantity
 from reports.render import render, validate
 
-SECTIONS = ("summary", "engines", "layers", "memory", "latency", "provenance")
+SECTIONS = ("summary", "engines", "layers", "memory", "rtl", "latency", "provenance")
 
 
 def engine(**given):
@@ -51,8 +51,17 @@ def report():
              "xnor_ops": 0, "accumulator_bits": None},
         ],
         "memory": {"binary_bits": 2304, "float32_bits": 67584, "ratio": 29.3, "formula": "weights"},
+        "rtl": {
+            "wish": "at most 10,000 LUTs", "clock_ns": 10.0, "latency": 12345, "interval": 678,
+            "units": [{"name": "dense1", "interval": 678}], "luts": 4321,
+            "layers": [
+                {"name": "dense1", "neurons": 32, "inputs": 64, "vectors": 1, "architecture": "3 PE x 7 SIMD",
+                 "cycles": 678, "luts": 432, "memory_bits": 16000}
+            ],
+        },
         "latency": [
-            {"source": "network alone", "cycles": 12345, "interval": 678, "clock_ns": None, "provenance": "estimated"}
+            {"source": "rtl_cxxrtl", "frames": 1000, "latency": {"minimum": 12345, "median": 12346.5, "maximum": 12400},
+             "interval": {"minimum": 600, "median": 678, "maximum": 679}, "clock_ns": 10.0, "provenance": "simulated"}
         ],
         "resources": [],
         "steps": [{"name": "load", "seconds": 0.01, "says": "1,000 vectors"}],
@@ -114,8 +123,9 @@ def test_the_page_has_every_section_and_number(report, tmp_path):
     text = " ".join(shown.text.split())
     for expected in (
         "small", "verdict pass", "1,000", "95.83%", "97.22%", "quoted from the checkpoint: 10,000 images of mnist",
-        "no <module>", "skipped", "4.2 s", "proved", "dense1", "2,048", "29.3 times smaller", "12,345", "678",
-        "estimated", "build/small/hls4ml_packed", "a" * 64, "3.11", "Nothing was synthesised",
+        "no <module>", "skipped", "4.2 s", "proved", "dense1", "2,048", "29.3 times smaller", "12,345",
+        "12,346.5", "678", "estimated", "simulated", "3 PE x 7 SIMD", "4,321", "at most 10,000 LUTs",
+        "147 k/s at 10.0 ns", "build/small/hls4ml_packed", "a" * 64, "3.11", "Nothing was synthesised",
     ):  # fmt: skip
         assert expected in text, expected
     assert shown.tags.count("svg") == 5
@@ -154,6 +164,7 @@ def test_a_report_without_images_layers_with_weights_or_resources(report, tmp_pa
     report["accuracy"] = dict.fromkeys(report["accuracy"]) | {"golden_count": 0}
     report["layers"] = report["layers"][1:]
     report["engines"].pop("hls4ml_packed")
+    report |= {"rtl": None, "latency": []}
     assert set(SECTIONS) <= set(page(report, tmp_path).ids)
     assert "not measured" in (tmp_path / "report.md").read_text()
 
@@ -177,7 +188,7 @@ def test_markdown_tables_are_whole(report, tmp_path):
     render(report, tmp_path)
     blocks = (tmp_path / "report.md").read_text().split("\n\n")
     tables = [block.strip().splitlines() for block in blocks if block.lstrip().startswith("|")]
-    assert len(tables) == 3
+    assert len(tables) == 4
     for table in tables:
         columns = {len(re.findall(r"(?<!\\)\|", line)) for line in table}
         assert len(columns) == 1, table
@@ -198,6 +209,8 @@ def test_markdown_tables_are_whole(report, tmp_path):
         lambda report: report["engines"]["pytorch"].update(reason=None),  # skipped without a reason
         lambda report: report["layers"][0].pop("xnor_ops"),
         lambda report: report["latency"][0].update(provenance="guessed"),
+        lambda report: report["latency"][0]["latency"].pop("minimum"),
+        lambda report: report["rtl"].pop("interval"),
     ],
 )
 def test_the_schema_refuses(report, breaking):
