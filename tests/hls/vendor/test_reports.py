@@ -128,6 +128,8 @@ def test_power(version):
     ("kind", "old", "new", "message"),
     [
         ("csynth_xml", "<LUT>4321<", "<LUT>many<", r"r:LINE: expected <LUT> \(a whole number\), got '<LUT>many</LUT>'"),
+        ("csynth_xml", "<LUT>4321<", f"<LUT>{'9' * 5000}<", "r:LINE: expected <LUT>"),
+        ("csynth_xml", "<LUT>4321<", "<LUT>٣<", "r:LINE: expected <LUT>"),
         ("csynth_xml", "<LUT>4321</LUT>\n", "", "expected <AreaEstimates> with <Resources> with <LUT> somewhere"),
         ("csynth_xml", "</Version>", "</Worsion>", r"r:LINE: expected well-formed XML \(mismatched tag\)"),
         ("csynth_xml", "profile>", "report>", "r:LINE: expected <profile>, got '<report>'"),
