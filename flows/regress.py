@@ -12,7 +12,7 @@ from rich.table import Table
 from bnn.errors import UserError
 from flows import subject
 from flows.cache import PROJECT, write
-from flows.stages import random_inputs, read_network
+from flows.stages import fold_rtl, random_inputs, read_network
 
 BASELINES = PROJECT / "reports" / "baselines"
 
@@ -71,15 +71,18 @@ def measure(name: str) -> dict[str, Any]:
     -------
     dict
         The baseline: ``model``, ``recorded_accuracy``, ``vectors``, ``outputs`` (digest of the integers of every
-        compared result), ``layers`` (kind and shapes by name).
+        compared result), ``layers`` (kind and shapes by name), ``rtl`` (exact cycles and each layer's architecture,
+        with the default options).
     """
     from bnn.canonical import canonicalise
     from cosim.engine import outputs
     from cosim.golden import Golden
+    from flows.options import Options
     from reports.measures import layers
 
     found = subject.find(name)
     network = canonicalise(read_network(found))
+    choice = fold_rtl(network, Options())
     golden = Golden()
     golden.prepare(network)
     results = golden.run(random_inputs(network.input, _VECTORS))
@@ -94,6 +97,11 @@ def measure(name: str) -> dict[str, Any]:
         "outputs": sha.hexdigest(),
         "layers": {
             layer["name"]: f"{layer['kind']} {layer['inputs']} -> {layer['outputs']}" for layer in layers(network)
+        },
+        "rtl": {
+            "latency": choice.timing.latency,
+            "interval": choice.timing.interval,
+            "layers": {layer.name: str(layer.architecture) for layer in choice.layers},
         },
     }
 

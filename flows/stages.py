@@ -26,6 +26,7 @@ from flows.subject import Subject
 if TYPE_CHECKING:
     from bnn.network import Input, Network
     from cosim.engine import Engine
+    from hls.rtl.folding import Choice
 
 SEED = 0
 """Of the random vectors."""
@@ -255,18 +256,11 @@ def _rtl_basis(flow: Flow) -> dict[str, Any]:
 def _rtl(flow: Flow, entry: Entry, advance: Advance) -> None:
     from hls.errors import Unsupported
     from hls.rtl import project
-    from hls.rtl.folding import choose
 
     options = flow.options
     try:
-        choice = choose(
-            flow.network,
-            options.rtl,
-            target_fps=options.target_fps,
-            max_luts=options.max_luts,
-            strict=options.wished,
-        )
-        project.write(flow.network, entry.folder / "project", choice.config)
+        choice = fold_rtl(flow.network, options)
+        written = project.write(flow.network, entry.folder / "project", choice.config)
     except Unsupported as error:
         entry.facts = {"unsupported": str(error)}
         entry.says = f"none: {error}"
@@ -280,9 +274,21 @@ def _rtl(flow: Flow, entry: Entry, advance: Advance) -> None:
         "interval": timing.interval,
         "units": [{"name": name, "interval": interval} for name, interval in timing.intervals],
         "luts": choice.luts,
+        "pruned": {
+            layer: {"neurons": neurons, "inputs": inputs}
+            for layer, (neurons, inputs) in written.pruned.items()
+            if neurons or inputs
+        },
         "layers": [asdict(layer) | {"architecture": str(layer.architecture)} for layer in choice.layers],
     }
     entry.says = f"latency {timing.latency:,} and interval {timing.interval:,} cycles, estimated {choice.luts:,} LUTs"
+
+
+def fold_rtl(network: "Network", options: Options) -> "Choice":
+    """Return the RTL's foldings that the options lead to; see :func:`hls.rtl.folding.choose`."""
+    from hls.rtl.folding import choose
+
+    return choose(network, options.rtl, target_fps=options.target_fps, max_luts=options.max_luts, strict=options.wished)
 
 
 def _wish(options: Options) -> str:

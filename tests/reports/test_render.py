@@ -54,6 +54,7 @@ def report():
         "rtl": {
             "wish": "at most 10,000 LUTs", "clock_ns": 10.0, "latency": 12345, "interval": 678,
             "units": [{"name": "dense1", "interval": 678}], "luts": 4321,
+            "pruned": {"dense1": {"neurons": 3, "inputs": 5}},
             "layers": [
                 {"name": "dense1", "neurons": 32, "inputs": 64, "vectors": 1, "architecture": "3 PE x 7 SIMD",
                  "cycles": 678, "luts": 432, "memory_bits": 16000}
@@ -125,7 +126,9 @@ def test_the_page_has_every_section_and_number(report, tmp_path):
         "small", "verdict pass", "1,000", "95.83%", "97.22%", "quoted from the checkpoint: 10,000 images of mnist",
         "no <module>", "skipped", "4.2 s", "proved", "dense1", "2,048", "29.3 times smaller", "12,345",
         "12,346.5", "678", "estimated", "simulated", "3 PE x 7 SIMD", "4,321", "at most 10,000 LUTs",
-        "147 k/s at 10.0 ns", "build/small/hls4ml_packed", "a" * 64, "3.11", "Nothing was synthesised",
+        "147 k/s at 10.0 ns",
+        "in dense1 3 constant neurons and 5 inputs that nobody uses.",
+        "build/small/hls4ml_packed", "a" * 64, "3.11", "Nothing was synthesised",
     ):  # fmt: skip
         assert expected in text, expected
     assert shown.tags.count("svg") == 5
