@@ -89,6 +89,7 @@ def fold_affine(
     signal: Signal,
     slope: NDArray[np.float64],
     intercept: NDArray[np.float64],
+    interval: tuple[Formula, Formula] | None = None,
 ) -> Affine:
     """Turn a trailing affine (batch norm, bias, scale) into a fixed-point :class:`~bnn.network.Affine`.
 
@@ -103,13 +104,17 @@ def fold_affine(
         The framework's own computation: int64 (values, channels) to floating-point scores.
     slope, intercept : float64 array, shape (channels,)
         Its real-valued meaning, ``slope * acc + intercept``, finite.
+    interval : (callable, callable), optional
+        Where the framework's scores are not known exactly, because its sums are rounded in an unknown order: formulas
+        for two ends (in any order) between which they surely lie. Pairs that the interval leaves open are undecided.
     """
     if not (np.isfinite(slope).all() and np.isfinite(intercept).all()):
         raise NetworkError(f"layer {name!r}: expected finite scales and offsets, got NaN or infinity")
     grid, real = _reachable(signal)
     values = [grid[real[:, c], c] for c in range(signal.channels)]
-    scores = formula(grid)
-    floats = [scores[real[:, c], c] for c in range(signal.channels)]
+    ends = [end(grid) for end in interval or (formula, formula)]
+    lows = [np.minimum(*(end[real[:, c], c] for end in ends)) for c in range(signal.channels)]
+    highs = [np.maximum(*(end[real[:, c], c] for end in ends)) for c in range(signal.channels)]
     largest = max(np.abs(slope * end + intercept).max() for end in (signal.low, signal.high))
     largest_exponent = int(np.frexp(max(largest, np.abs(slope).max(), np.abs(intercept).max()))[1])
     best: Affine | None = None
@@ -118,7 +123,7 @@ def fold_affine(
         scale = np.rint(np.ldexp(slope, fraction)).astype(np.int64)
         offset = np.rint(np.ldexp(intercept, fraction)).astype(np.int64)
         integers = [scale[c] * values[c] + offset[c] for c in range(signal.channels)]
-        undecided = _disagreements(floats, integers)
+        undecided = _disagreements(lows, highs, integers)
         if best is None or undecided < best.undecided:
             best = Affine(name, inputs, scale=scale, offset=offset, fraction=fraction, undecided=undecided)
         if not undecided:
@@ -127,19 +132,24 @@ def fold_affine(
     return best
 
 
-def _disagreements(floats: list[NDArray[np.floating]], integers: list[IntArray]) -> int:
-    """Count (class pair, accumulator pair) combinations in which the two kinds of score choose differently.
+def _disagreements(
+    lows: list[NDArray[np.floating]], highs: list[NDArray[np.floating]], integers: list[IntArray]
+) -> int:
+    """Count (class pair, accumulator pair) combinations in which the two kinds of score do not surely choose alike.
 
-    For classes i < j, i wins where its score is at least j's. Scores are monotonic in the accumulator, both kinds in
-    the same direction, so the accumulators of j that lose to a given score of i are a prefix of its sorted scores,
-    and two prefixes differ by the difference of their lengths.
+    For classes i < j, i wins where its score is at least j's. Scores are monotonic in the accumulator, all kinds in
+    the same direction, so the accumulators of j that lose to a given score of i are a prefix of its sorted scores:
+    those that surely lose, those that may, and those whose integers lose. Combinations outside the first two that
+    the third has on the other side are counted by the differences of their lengths.
     """
-    sorted_floats = [np.sort(score) for score in floats]
+    sorted_lows = [np.sort(score) for score in lows]
+    sorted_highs = [np.sort(score) for score in highs]
     sorted_integers = [np.sort(score) for score in integers]
     total = 0
-    for i in range(len(floats)):
-        for j in range(i + 1, len(floats)):
-            lost_float = np.searchsorted(sorted_floats[j], floats[i], side="right")
-            lost_integer = np.searchsorted(sorted_integers[j], integers[i], side="right")
-            total += int(np.abs(lost_float - lost_integer).sum())
+    for i in range(len(integers)):
+        for j in range(i + 1, len(integers)):
+            surely = np.searchsorted(sorted_highs[j], lows[i], side="right")
+            maybe = np.searchsorted(sorted_lows[j], highs[i], side="right")
+            lost = np.searchsorted(sorted_integers[j], integers[i], side="right")
+            total += int((np.maximum(lost - surely, 0) + np.maximum(maybe - lost, 0)).sum())
     return total

@@ -1,0 +1,349 @@
+"""Keras model files: checked first, then loaded without running anything that is in them.
+
+A Keras file holds a configuration, which names classes to be instantiated, and weights. The configuration is read as
+JSON and every class it names is held against a list before TensorFlow is even imported: a ``Lambda`` layer, a class of
+another module, a layer that no Network can express are refused by name. Nothing is unpickled.
+"""
+
+import io
+import json
+import math
+import os
+import re
+import sys
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py  # type: ignore[import-untyped]
+import numpy as np
+
+from bnn.errors import UserError
+
+#: Layers that :mod:`bnn.frontends.keras` converts.
+LINEAR = ("Dense", "Conv2D", "QDense", "QConv2D", "QuantDense", "QuantConv2D")
+NORMALISATION = ("BatchNormalization", "QBatchNormalization")
+NO_EFFECT = (
+    *("InputLayer", "Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout"),
+    "ActivityRegularization",
+)
+LARQ_QUANTIZERS = (
+    *("SteSign", "ApproxSign", "SwishSign", "SteTern", "SteHeaviside", "MagnitudeAwareSign"),
+    *("NoOp", "NoOpQuantizer", "DoReFa", "DoReFaQuantizer"),
+)
+LAYERS = (
+    *LINEAR,
+    *NORMALISATION,
+    *("QActivation", "Activation", "Softmax", "MaxPooling2D", "Flatten", "ZeroPadding2D"),
+    *NO_EFFECT,
+    *LARQ_QUANTIZERS,
+)
+
+SUPPORTED = (
+    "Dense and Conv2D of Keras, QKeras and Larq with binary or ternary weights, QActivation, Activation and Larq's "
+    "quantizers where they give two values, BatchNormalization, QBatchNormalization, MaxPooling2D, Flatten, "
+    "ZeroPadding2D, Dropout, and Softmax at the end"
+)
+
+#: What is refused, and the way round it.
+INSTEAD = {
+    "Lambda": "it holds code, which is never run; write it with the layers above",
+    "TFOpLambda": "it holds an operation outside a layer; write it with the layers above",
+    "Add": "residual additions are not supported; a plain chain of layers is",
+    "Sequential": "put the layers of the inner model into the outer one",
+    "Functional": "put the layers of the inner model into the outer one",
+    "Concatenate": "branches are not supported; a plain chain of layers is",
+    "Conv1D": "use a Conv2D with a kernel of (1, k) on an input of (1, length, channels)",
+    "QConv1D": "use a QConv2D with a kernel of (1, k) on an input of (1, length, channels)",
+    "QuantConv1D": "use a QuantConv2D with a kernel of (1, k) on an input of (1, length, channels)",
+    "AveragePooling2D": "use MaxPooling2D, or a convolution with strides",
+    "QAveragePooling2D": "use MaxPooling2D, or a convolution with strides",
+    "GlobalAveragePooling2D": "use Flatten and a dense layer",
+    "QGlobalAveragePooling2D": "use Flatten and a dense layer",
+    "GlobalMaxPooling2D": "use MaxPooling2D over the whole image and Flatten",
+    "Reshape": "give the Input the shape that the next layer takes",
+    "Rescaling": "feed the integers, or fixed-point values as the Input's fraction says",
+    "QConv2DBatchnorm": "train with QConv2D followed by BatchNormalization, which is folded exactly",
+    "DepthwiseConv2D": "use a Conv2D, ternary weights with zeros between the channels if need be",
+    "QDepthwiseConv2D": "use a QConv2D, ternary weights with zeros between the channels if need be",
+    "QuantDepthwiseConv2D": "use a QuantConv2D, ternary weights with zeros between the channels if need be",
+    "QuantSeparableConv2D": "use a QuantConv2D, ternary weights with zeros between the channels if need be",
+}
+
+_CONTAINERS = ("Sequential", "Functional", "Model")
+_QKERAS_QUANTIZERS = (
+    *("binary", "ternary", "stochastic_binary", "stochastic_ternary", "bernoulli"),
+    *("quantized_bits", "quantized_relu", "quantized_po2", "quantized_relu_po2"),
+    *("quantized_tanh", "quantized_sigmoid", "quantized_ulaw"),
+)
+#: What layers carry that has no effect on a prediction: initialisers, regularisers, constraints, precision.
+_PARTS = (
+    *("Zeros", "Ones", "Constant", "RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling", "Identity"),
+    *("Orthogonal", "GlorotUniform", "GlorotNormal", "HeNormal", "HeUniform", "LecunNormal", "LecunUniform"),
+    *("QInitializer", "L1", "L2", "L1L2", "OrthogonalRegularizer"),
+    *("Clip", "weight_clip", "WeightClip", "MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm", "RadialConstraint"),
+    *("Policy", "DTypePolicy"),
+)
+_ALLOWED = frozenset((*LAYERS, *_CONTAINERS, *LARQ_QUANTIZERS, *_QKERAS_QUANTIZERS, *_PARTS))
+_MODULES = re.compile(r"(keras|tf_keras|qkeras|larq)(\.[A-Za-z0-9_]+)*\Z")
+_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+_LARGEST_CONFIG = 1 << 26  # bytes of JSON
+_LARGEST_WEIGHTS = 1 << 31  # bytes of weights, unpacked
+_LARGEST_RATIO = 100  # of compression
+
+
+def unsupported(kind: str) -> str:
+    """Say that layers of class `kind` are not supported, what is, and the way round it if there is one."""
+    hint = f"; {INSTEAD[kind]}" if kind in INSTEAD else ""
+    return f"not supported; supported are {SUPPORTED}{hint}"
+
+
+def import_keras() -> Any:
+    """Import TensorFlow with the Keras 2 that QKeras and Larq are written for, and return its ``tf_keras``.
+
+    The one place that sets ``TF_USE_LEGACY_KERAS``, which TensorFlow reads when its ``keras`` is first used.
+
+    Raises
+    ------
+    UserError
+        If TensorFlow has already come up with Keras 3 in this process.
+    """
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import tensorflow  # type: ignore[import-untyped]
+
+    if not tensorflow.keras.Model.__module__.startswith("tf_keras."):
+        raise UserError(
+            "Keras: expected TensorFlow to use Keras 2 (tf_keras), but it has already come up with Keras 3; "
+            "set TF_USE_LEGACY_KERAS=1 before anything imports TensorFlow"
+        )
+    return tensorflow.keras
+
+
+def load(path: str | Path) -> Any:
+    """Load a Keras, QKeras or Larq model.
+
+    Parameters
+    ----------
+    path : path
+        What ``model.save`` wrote: HDF5 (``.h5``) or the Keras archive (``.keras``); the content decides, not the name.
+
+    Returns
+    -------
+    tf_keras.Model
+        Not compiled; the optimiser's state is not read.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, is no Keras model, is damaged or implausibly large, holds code, a class that is not
+        supported, or weights that are not finite. Nothing of the file is executed.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    if content.startswith(_HDF5_MAGIC):
+        configuration = _check_hdf5(path, content, "HDF5 file")
+        if configuration is None:
+            raise UserError(
+                f"{path}: expected a whole model, got HDF5 without 'model_config' (weights alone?); "
+                "save it with model.save, not save_weights"
+            )
+    elif content.startswith(b"PK\x03\x04"):
+        configuration = _check_archive(path, content)
+    else:
+        raise UserError(f"{path}: expected a Keras model (HDF5 or a .keras archive), got {_kind(content)}")
+    _check_configuration(path, configuration)
+
+    keras = import_keras()
+    import larq  # type: ignore[import-untyped]  # noqa: F401 (registers its layers and quantizers)
+    from qkeras.utils import load_qmodel  # type: ignore[import-untyped]
+
+    suffix = ".h5" if content.startswith(_HDF5_MAGIC) else ".keras"
+    try:
+        with warnings.catch_warnings(), _as_file(path, suffix) as source:
+            warnings.simplefilter("ignore")
+            model = load_qmodel(str(source), compile=False)
+    except Exception as error:  # whatever Keras raises on what it cannot make sense of
+        raise UserError(f"{path}: Keras cannot load it: {_first_line(error)}") from None
+    if not isinstance(model, keras.Model):
+        raise UserError(f"{path}: expected a model, got {type(model).__name__}")
+    for layer in model.layers:
+        check_finite(f"{path}, layer {layer.name!r} ({type(layer).__name__})", layer)
+    return model
+
+
+def check_finite(where: str, layer: Any) -> None:
+    """Raise a UserError that starts with `where` if a weight of the Keras `layer` is NaN or infinite."""
+    for variable, value in zip(layer.weights, layer.get_weights(), strict=True):
+        if not np.isfinite(value).all():
+            name = variable.name.rpartition("/")[2].partition(":")[0]
+            raise UserError(f"{where}: expected finite weights, got NaN or infinity in {name!r}")
+
+
+class _as_file:
+    """The path itself if its name ends as Keras wants it to, else a copy that does, removed at the end."""
+
+    def __init__(self, path: Path, suffix: str) -> None:
+        self._path, self._suffix = path, suffix
+
+    def __enter__(self) -> Path:
+        import tempfile
+
+        if self._path.suffix == self._suffix:
+            self._folder = None
+            return self._path
+        self._folder = tempfile.TemporaryDirectory()
+        copy = Path(self._folder.name) / f"model{self._suffix}"
+        copy.write_bytes(self._path.read_bytes())
+        return copy
+
+    def __exit__(self, *_: object) -> None:
+        if self._folder is not None:
+            self._folder.cleanup()
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
+
+
+def _kind(content: bytes) -> str:
+    """Say what a file that is no Keras model looks like."""
+    if not content:
+        return "an empty file"
+    if content[:1] == b"\x80" and content[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        return "a Python pickle, which is never loaded"
+    return f"a file that starts with {content[:8]!r}"
+
+
+def _check_hdf5(path: Path, content: bytes, what: str) -> Any:
+    """Check that the HDF5 can be read whole and is no bomb; return its model configuration, None if it has none."""
+    try:
+        with h5py.File(io.BytesIO(content), "r") as file:
+            total = 0
+            for name, item in _items(file):
+                if isinstance(item, h5py.ExternalLink | h5py.SoftLink):
+                    raise UserError(f"{path}: expected all weights in the file itself, got a link {name!r}")
+                if isinstance(item, h5py.Dataset):
+                    if item.is_virtual or item.external:
+                        raise UserError(f"{path}: expected all weights in the file itself, got {name!r} outside it")
+                    total += math.prod(item.shape or (1,)) * item.dtype.itemsize
+            if total > max(_LARGEST_RATIO * len(content), 1 << 20) or total > _LARGEST_WEIGHTS:
+                raise UserError(
+                    f"{path}: expected weights of at most {_LARGEST_WEIGHTS} bytes that are not compressed more than "
+                    f"{_LARGEST_RATIO} times, got {total} bytes from a file of {len(content)}"
+                )
+            text = file.attrs.get("model_config")
+    except UserError:
+        raise
+    except Exception as error:  # h5py raises many kinds for a damaged file
+        raise UserError(f"{path}: damaged or truncated {what}: {_first_line(error)}") from None
+    return None if text is None else _parse(path, text)
+
+
+def _items(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Everything below an HDF5 group, links as links, each group once."""
+    for key in group:
+        link = group.get(key, getlink=True)
+        if isinstance(link, h5py.ExternalLink | h5py.SoftLink):
+            yield f"{prefix}{key}", link
+            continue
+        item = group[key]
+        yield f"{prefix}{key}", item
+        if isinstance(item, h5py.Group):
+            if prefix.count("/") > 32:
+                raise UserError(f"expected groups nested at most 32 deep, got {prefix}{key!r}")
+            yield from _items(item, f"{prefix}{key}/")
+
+
+def _check_archive(path: Path, content: bytes) -> Any:
+    """Check the archive's members; return its model configuration."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = {info.filename: info for info in archive.infolist()}
+            for needed, largest in (("config.json", _LARGEST_CONFIG), ("model.weights.h5", _LARGEST_WEIGHTS)):
+                if needed not in members:
+                    raise UserError(f"{path}: expected a .keras archive with {needed!r}, got {sorted(members)[:8]}")
+                if members[needed].file_size > largest:
+                    raise UserError(
+                        f"{path}: expected at most {largest} bytes in {needed!r}, got {members[needed].file_size}"
+                    )
+            total = sum(info.file_size for info in members.values())
+            if len(members) != len(archive.infolist()) or any(".." in name or name[:1] in "/\\" for name in members):
+                raise UserError(f"{path}: expected members with plain names, each once, got {archive.namelist()[:8]}")
+            if total > max(_LARGEST_RATIO * len(content), 1 << 20):
+                raise UserError(
+                    f"{path}: expected members compressed at most {_LARGEST_RATIO} times, got {total} bytes from a "
+                    f"file of {len(content)}: a zip bomb?"
+                )
+            text, weights = archive.read("config.json"), archive.read("model.weights.h5")
+    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path}: damaged or truncated .keras archive: {_first_line(error)}") from None
+    if not weights.startswith(_HDF5_MAGIC):
+        raise UserError(f"{path}: expected HDF5 in 'model.weights.h5', got {_kind(weights)}")
+    _check_hdf5(path, weights, "'model.weights.h5'")
+    return _parse(path, text)
+
+
+def _parse(path: Path, text: str | bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError, TypeError) as error:
+        raise UserError(f"{path}: expected JSON as the model's configuration: {_first_line(error)}") from None
+
+
+def _check_configuration(path: Path, configuration: Any) -> None:
+    """Hold every class and every quantizer that the configuration names against what is known."""
+    if not isinstance(configuration, dict) or configuration.get("class_name") not in _CONTAINERS:
+        name = configuration.get("class_name") if isinstance(configuration, dict) else type(configuration).__name__
+        raise UserError(
+            f"{path}: expected a Sequential or functional model, got {name!r}; a subclassed Model holds code"
+        )
+    sys_limit = sys.getrecursionlimit() // 4
+    todo: list[tuple[Any, str, int]] = [(configuration, "the model", 0)]
+    while todo:
+        node, where, depth = todo.pop()
+        if depth > sys_limit:
+            raise UserError(f"{path}: {where}: expected a configuration nested at most {sys_limit} deep")
+        if isinstance(node, list):
+            todo.extend((child, where, depth + 1) for child in reversed(node))
+        if not isinstance(node, dict):
+            continue
+        if "class_name" in node:
+            where = _check_class(path, node, where)
+        for key, value in node.items():
+            if isinstance(value, str) and (key.endswith("quantizer") or key == "activation"):
+                word = _WORD.match(value)
+                if key != "activation" and (not word or word[0] not in _ALLOWED):
+                    raise UserError(f"{path}, {where}: {key} {value[:80]!r} is not a known quantizer")
+                if not word or (len(word[0]) != len(value) and word[0] not in _QKERAS_QUANTIZERS):
+                    raise UserError(f"{path}, {where}: {key} {value[:80]!r} is not a known activation")
+        todo.extend((value, where, depth + 1) for value in node.values())
+
+
+def _check_class(path: Path, node: dict[str, Any], where: str) -> str:
+    """Refuse a class that is not known, or that comes from elsewhere; return what to call the place in messages."""
+    kind, inner = node["class_name"], node.get("config")
+    name = inner.get("name") if isinstance(inner, dict) else None
+    is_layer = isinstance(inner, dict) and "layers" not in inner and isinstance(name, str)
+    if is_layer and kind not in LARQ_QUANTIZERS:
+        where = f"layer {name!r} ({kind})"
+    if kind not in _ALLOWED:
+        if is_layer or where == "the model":
+            raise UserError(f"{path}, {where}: {unsupported(str(kind))}")
+        raise UserError(f"{path}, {where}: {str(kind)[:80]!r} is not a class that Keras, QKeras or Larq bring")
+    module, registered = node.get("module"), node.get("registered_name")
+    if module is not None and not (isinstance(module, str) and _MODULES.match(module)):
+        raise UserError(f"{path}, {where}: expected a class of Keras, QKeras or Larq, got module {str(module)[:80]!r}")
+    if registered is not None and str(registered).rpartition(">")[2] not in _ALLOWED:
+        raise UserError(f"{path}, {where}: expected a class of Keras, QKeras or Larq, got {str(registered)[:80]!r}")
+    return where

@@ -1,0 +1,100 @@
+"""What the tests of Keras models share: hostile parameters, and the framework's own prediction against ours."""
+
+import os
+
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+
+import numpy as np
+
+from bnn.canonical import canonicalise
+from bnn.frontends.keras import Conversion, trace
+from bnn.frontends.keras_file import import_keras
+from bnn.network import Affine, Argmax, Input
+from cosim.golden import Golden
+from tests import strategies
+
+keras = import_keras()
+
+import larq as lq  # noqa: E402, F401 (after Keras 2 has been chosen)
+import qkeras  # noqa: E402, F401
+
+VECTOR = Input("x", (), shape=(20,))
+IMAGE = Input("x", (), shape=(8, 9, 3))
+PIXELS = Input("x", (), shape=(8, 9, 3), kind="unsigned", bits=8)
+FIXED = Input("x", (), shape=(8, 9, 3), kind="signed", bits=6, fraction=4)
+INTEGERS = Input("x", (), shape=(20,), kind="signed", bits=4)
+
+
+def hostile(model, seed, *, halves=False):
+    """Give kernels with zeros in them, and batch norms that break naive folding: ties, zero, negative and huge scales.
+
+    With `halves`, the means lie between the accumulators as well as on them.
+    """
+    rng = np.random.default_rng(seed)
+    for layer in model.layers:
+        values = []
+        for variable in layer.weights:
+            kind, shape = variable.name.rpartition("/")[2].partition(":")[0], tuple(variable.shape)
+            if kind.endswith("kernel"):
+                value = rng.uniform(-1, 1, shape) * (rng.random(shape) > 0.1)
+            elif kind == "bias":
+                value = rng.choice([0, 1, -2, 0.5, 0.3, -0.7], shape)
+            elif kind == "gamma":
+                value = rng.choice([1, -1, 0.3, -2, 0, 1e-30, -1e30], shape)
+            elif kind == "beta":
+                value = rng.choice([0, 0, 1, -0.5], shape)
+            elif kind == "moving_mean":
+                value = rng.choice([0, 1, -2, 3.5, 1e6] if not halves else [0.5, -1.25, 3.5], shape)
+            else:
+                assert kind == "moving_variance", kind
+                value = rng.choice([1e-8, 1, 4, 50], shape)
+            values.append(np.asarray(value, np.float32))
+        layer.set_weights(values)
+    return model
+
+
+def scores_of(model):
+    """Give the tensor before a softmax at the end, whose float32 makes different scores equal."""
+    tensor = model.outputs[0]
+    while True:
+        layer = tensor._keras_history.layer
+        if not (
+            isinstance(layer, keras.layers.Softmax) or getattr(layer, "activation", None) is keras.activations.softmax
+        ):
+            return tensor
+        tensor = layer.input
+
+
+def agree(model, input, seed, count=40, undecided=False) -> Conversion:
+    """Hold everything that the framework computes as we do equal to the golden model, then the classes."""
+    conversion = trace(model, "n", input)
+    network = conversion.network
+    assert undecided or not conversion.undecided
+    inputs = strategies.inputs_for(network, count, seed)
+    if input.kind != "bipolar":
+        inputs[2] = 0
+    floats = (inputs / 2.0**input.fraction).astype(np.float32)
+    engine = Golden(threads=1)
+    engine.prepare(network)
+    got = engine.run(inputs, every_layer=True)
+    assert conversion.observed
+    tensors = [observed.tensor for observed in conversion.observed.values()]
+    *results, scores = keras.Model(model.inputs, [*tensors, scores_of(model)]).predict(floats, verbose=0)
+    for (name, observed), result in zip(conversion.observed.items(), results, strict=True):
+        if observed.quantizer is not None:
+            result = np.asarray(observed.quantizer(result))
+        integers = (result - observed.shift) / observed.scale
+        expected = np.rint(integers)
+        assert np.abs(integers - expected).max() < 0.1, name
+        assert np.array_equal(got[name], expected), name
+    turned = canonicalise(network)
+    engine.prepare(turned)
+    assert np.array_equal(engine.run(inputs)[turned.output.name], got[network.output.name]) or not isinstance(
+        network.output, Argmax
+    )
+    if isinstance(network.output, Argmax):
+        affine = network[network.output.inputs[0]]
+        if not isinstance(affine, Affine) or affine.undecided == 0:
+            assert np.array_equal(got["argmax"][:, 0], scores.argmax(axis=1))
+    return conversion

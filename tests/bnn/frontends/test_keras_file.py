@@ -1,0 +1,227 @@
+"""Keras files: good ones load as they were saved, bad ones end in one clear line and run nothing."""
+
+import io
+import json
+import pickle
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+
+from bnn.errors import UserError
+from bnn.frontends.keras import convert
+from bnn.frontends.keras_file import load
+from tests.bnn.frontends.keras_models import VECTOR, hostile, keras, lq, qkeras
+
+L = keras.layers
+
+
+@pytest.fixture(scope="module")
+def models():
+    """A model of each framework."""
+    q = keras.Sequential(
+        [L.InputLayer((20,)), qkeras.QDense(6, kernel_quantizer="binary", bias_quantizer=qkeras.quantized_bits(4, 1)),
+         qkeras.QBatchNormalization(), qkeras.QActivation("binary(alpha=1)"),
+         qkeras.QDense(3, kernel_quantizer=qkeras.ternary(alpha="auto")), L.BatchNormalization(), L.Softmax()]
+    )  # fmt: skip
+    x = y = keras.Input((20,))
+    y = lq.layers.QuantDense(6, kernel_quantizer="magnitude_aware_sign", kernel_constraint="weight_clip")(y)
+    y = L.BatchNormalization(scale=False)(y)
+    y = lq.layers.QuantDense(3, input_quantizer="ste_sign", kernel_quantizer=lq.quantizers.SteTern(0.3))(y)
+    larq = keras.Model(x, y)
+    larq.compile("adam", "mse")  # what is saved with it is not read
+    return {"qkeras": hostile(q, 1, halves=True), "larq": hostile(larq, 2, halves=True)}
+
+
+@pytest.fixture(scope="module")
+def files(models, tmp_path_factory):
+    """Paths of the saved models by (framework, suffix)."""
+    folder = tmp_path_factory.mktemp("models")
+    paths = {}
+    for name, model in models.items():
+        for suffix in (".h5", ".keras"):
+            paths[name, suffix] = folder / f"{name}{suffix}"
+            model.save(paths[name, suffix])
+    return paths
+
+
+@pytest.mark.parametrize("name", ["qkeras", "larq"])
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_a_saved_model_is_the_same_network(models, files, name, suffix, tmp_path):
+    expected = convert(models[name], "n", VECTOR)
+    assert convert(load(files[name, suffix]), "n", VECTOR) == expected
+    other = tmp_path / "model.bin"  # the content decides, not the name
+    other.write_bytes(files[name, suffix].read_bytes())
+    assert convert(load(str(other)), "n", VECTOR) == expected
+
+
+class Bomb:
+    """Unpickling it would run code."""
+
+    def __reduce__(self):
+        return (pytest.exit, ("a pickle was loaded",))
+
+
+def hdf5(path, change):
+    """Change the file at `path` through h5py and return its content."""
+    stream = io.BytesIO(path.read_bytes())
+    with h5py.File(stream, "r+") as file:
+        change(file)
+    return stream.getvalue()
+
+
+def archive(path, members=(), *, compress=zipfile.ZIP_STORED, without=()):
+    """Rewrite the archive at `path` with other members and return its content."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(stream, "w", compress) as new:
+        contents = {name: old.read(name) for name in old.namelist()} | dict(members)
+        for name, content in contents.items():
+            if name not in without:
+                new.writestr(name, content)
+    return stream.getvalue()
+
+
+def configured(path, change):
+    """Change the model's configuration, in either kind of file."""
+    if path.suffix == ".h5":
+
+        def edit(file):
+            configuration = json.loads(file.attrs["model_config"])
+            change(configuration)
+            file.attrs["model_config"] = json.dumps(configuration)
+
+        return hdf5(path, edit)  # fmt: skip
+    with zipfile.ZipFile(path) as old:
+        configuration = json.loads(old.read("config.json"))
+    change(configuration)
+    return archive(path, {"config.json": json.dumps(configuration)})
+
+
+def layer(configuration, kind):
+    return next(spec for spec in configuration["config"]["layers"] if spec["class_name"] == kind)
+
+
+def replaced(kind, **entries):
+    """A change of the configuration: other entries for a layer, `config_*` inside its own configuration."""
+
+    def change(configuration):
+        spec = layer(configuration, kind)
+        for key, value in entries.items():
+            if key.startswith("config_"):
+                spec["config"][key[7:]] = value
+            else:
+                spec[key] = value
+
+    return change
+
+
+def huge(file):
+    file.create_dataset("bomb", shape=(10**7, 10**4), dtype="f4", chunks=(1000, 1000), compression="gzip")
+
+
+def nested(depth):
+    inner = None
+    for _ in range(depth):
+        inner = [inner]
+    return inner
+
+
+OS = {"module": "os", "class_name": "system", "config": {}, "registered_name": "system"}
+POPEN = {"module": "subprocess", "class_name": "Popen", "config": {"args": "true"}, "registered_name": None}
+FUNCTION = {"module": "builtins", "class_name": "function", "config": "eval", "registered_name": "function"}
+TRICK = {"module": "subprocess", "class_name": "Dense", "config": {}, "registered_name": None}
+
+BAD = {
+    "empty": ("got an empty file", lambda f: b""),
+    "text": ("starts with b'import o'", lambda f: b"import os"),
+    "pickle": ("a Python pickle, which is never loaded", lambda f: pickle.dumps(Bomb())),
+    "torch": ("'config.json', got", lambda f: archive(f["larq", ".keras"], {"data.pkl": pickle.dumps(Bomb())},
+                                                      without=("config.json",))),
+    "pickled weights": ("in 'model.weights.h5', got a Python pickle",
+                        lambda f: archive(f["larq", ".keras"], {"model.weights.h5": pickle.dumps(Bomb())})),
+    "truncated h5": ("truncated HDF5", lambda f: f["qkeras", ".h5"].read_bytes()[:9000]),
+    "header only": ("truncated HDF5", lambda f: f["qkeras", ".h5"].read_bytes()[:9]),
+    "truncated archive": ("truncated .keras", lambda f: f["qkeras", ".keras"].read_bytes()[:-400]),
+    "flipped archive": ("damaged or truncated .keras archive.*CRC",
+                        lambda f: f["qkeras", ".keras"].read_bytes().replace(b'"Sequential"', b'"Sequentiel"')),
+    "truncated weights": ("truncated 'model.weights.h5'",
+                          lambda f: archive(f["qkeras", ".keras"], {"model.weights.h5": zipfile.ZipFile(
+                              f["qkeras", ".keras"]).read("model.weights.h5")[:5000]})),
+    "zip bomb": ("a zip bomb", lambda f: archive(f["qkeras", ".keras"], {"assets/zeros": bytes(10**8)},
+                                                 compress=zipfile.ZIP_DEFLATED)),
+    "h5 bomb": ("compressed more than 100 times", lambda f: hdf5(f["qkeras", ".h5"], huge)),
+    "member outside": ("plain names", lambda f: archive(f["qkeras", ".keras"], {"../../evil": b"x"})),
+    "external link": ("a link 'away'", lambda f: hdf5(
+        f["qkeras", ".h5"], lambda file: file.__setitem__("away", h5py.ExternalLink("/etc/passwd", "/")))),
+    "weights alone": ("save_weights", lambda f: hdf5(f["qkeras", ".h5"], lambda file: file.attrs.pop("model_config"))),
+    "no json": ("expected JSON", lambda f: archive(f["qkeras", ".keras"], {"config.json": "{'a': 1}"})),
+    "json list": ("got 'list'", lambda f: archive(f["qkeras", ".keras"], {"config.json": "[]"})),
+    "deep json": ("nested at most|expected JSON",
+                  lambda f: configured(f["qkeras", ".keras"], replaced("Softmax", deep=nested(400)))),
+    "deepest json": ("expected JSON", lambda f: archive(f["qkeras", ".keras"], {"config.json": "[" * 10**6})),
+    "subclassed": ("a subclassed Model holds code",
+                   lambda f: configured(f["qkeras", ".keras"], lambda c: c.update(class_name="MyModel"))),
+    "lambda h5": (r"\(Lambda\): not supported.*holds code",
+                  lambda f: configured(f["qkeras", ".h5"], replaced("Softmax", class_name="Lambda"))),
+    "lambda keras": (r"layer '\w+' \(Lambda\): not supported.*holds code",
+                     lambda f: configured(f["larq", ".keras"], replaced("BatchNormalization", class_name="Lambda"))),
+    "unsupported": (r"\(AveragePooling2D\): not supported; .*; use MaxPooling2D",
+                    lambda f: configured(f["qkeras", ".h5"], replaced("Softmax", class_name="AveragePooling2D"))),
+    "os.system": ("'system' is not a class that Keras, QKeras or Larq bring",
+                  lambda f: configured(f["qkeras", ".keras"], replaced("QDense", config_kernel_initializer=OS))),
+    "popen": ("'Popen' is not a class",
+              lambda f: configured(f["qkeras", ".h5"], replaced("QDense", config_kernel_constraint=POPEN))),
+    "function": ("'function' is not a class",
+                 lambda f: configured(f["larq", ".keras"], replaced("QuantDense", config_activation=FUNCTION))),
+    "module": ("got module 'subprocess'",
+               lambda f: configured(f["larq", ".keras"], replaced("QuantDense", config_input_quantizer=TRICK))),
+    "registered": ("got 'my>Evil'",
+                   lambda f: configured(f["larq", ".keras"], replaced("QuantDense", registered_name="my>Evil"))),
+    "quantizer": (r"kernel_quantizer 'safe_eval\(1\)' is not a known quantizer",
+                  lambda f: configured(f["qkeras", ".h5"], replaced("QDense", config_kernel_quantizer="safe_eval(1)"))),
+    "activation": (r"activation 'K.x\(1\)' is not a known activation",
+                   lambda f: configured(f["qkeras", ".h5"], replaced("QActivation", config_activation="K.x(1)"))),
+    "shape": ("Keras cannot load it",
+              lambda f: configured(f["qkeras", ".h5"], replaced("QDense", config_units=7))),
+    "argument": ("Keras cannot load it",
+                 lambda f: configured(f["qkeras", ".keras"], replaced("QDense", config_colour="red"))),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_end_in_one_line(name, files, tmp_path):
+    words, content = BAD[name]
+    path = tmp_path / "bad.h5"
+    path.write_bytes(content(files))
+    with pytest.raises(UserError, match=words) as error:
+        load(path)
+    assert str(error.value).startswith(f"{path}") and "\n" not in str(error.value)
+
+
+def test_a_lambda_is_refused_as_keras_saves_it(tmp_path):
+    model = keras.Sequential([L.InputLayer((20,)), L.Lambda(lambda x: x, name="mine")])
+    for suffix in (".h5", ".keras"):
+        model.save(path := tmp_path / f"m{suffix}")
+        with pytest.raises(UserError, match=r"layer 'mine' \(Lambda\): not supported"):
+            load(path)
+
+
+def test_weights_that_are_not_finite(files, tmp_path):
+    def spoil(file):
+        def visit(name, item):
+            if name.endswith("beta:0"):
+                item[0] = np.nan
+
+        file.visititems(visit)  # fmt: skip
+
+    (path := tmp_path / "nan.h5").write_bytes(hdf5(files["larq", ".h5"], spoil))
+    with pytest.raises(UserError, match=r"layer 'batch_norm\w+' \(BatchNormalization\): expected finite.*in 'beta'"):
+        load(path)
+
+
+def test_missing_files(tmp_path):
+    with pytest.raises(UserError, match="cannot be read: No such file"):
+        load(tmp_path / "none.h5")
+    with pytest.raises(UserError, match="cannot be read: Is a directory"):
+        load(tmp_path)
