@@ -43,7 +43,11 @@ def test_exact_kernels(kernel):
 def test_quantized_batch_norm():
     """QKeras' own batch norm, whose four parameters are rounded to powers of two."""
     agree(hostile(mlp("binary(alpha=1)", norm=QBatchNormalization), 1), VECTOR, 1)
-    agree(hostile(conv_net(norm=QBatchNormalization), 5), PIXELS, 5)
+    model = hostile(conv_net(norm=QBatchNormalization), 5)
+    model.layers[-1].set_weights([np.full(7, value, np.float32) for value in (0.7, 0.3, 2.9, 11)])
+    affine = agree(model, PIXELS, 5).network["affine"]
+    assert isinstance(affine, Affine) and affine.undecided == 0
+    assert len(set(affine.scale)) == 1 and affine.scale[0] / 2.0**affine.fraction == pytest.approx(0.5 / 4, rel=0.1)
 
 
 @pytest.mark.parametrize("kernel", SCALED)
@@ -166,6 +170,17 @@ def test_sums_that_depend_on_their_order_are_counted():
     got = model.predict(inputs.astype(np.float32), verbose=0)
     assert len(np.unique(got[sums == 0])) == 2
     assert np.array_equal(got[sums != 0], np.sign(sums[sums != 0]))
+
+
+def test_scores_that_depend_on_their_order_are_counted():
+    """Two classes with the same scale tie wherever their accumulators do, unless both sums are exact."""
+    for quantizer, proved in (("binary(alpha='auto')", False), ("binary(alpha=1)", True)):
+        model = keras.Sequential([L.InputLayer((20,)), QDense(2, kernel_quantizer=quantizer, use_bias=False),
+                                  L.BatchNormalization()])  # fmt: skip
+        rng = np.random.default_rng(0)
+        model.layers[0].set_weights([rng.uniform(0.5, 0.9, (20, 1)) * rng.choice([-1, 1], (20, 2))])
+        affine = trace(model, "n", VECTOR).network["affine"]
+        assert isinstance(affine, Affine) and (affine.undecided == 0) == proved
 
 
 def test_a_sign_that_rounds_spoils_exactness():
