@@ -32,8 +32,9 @@ train: $(READY)  ## train a model of the zoo: MODEL=name [DATA=folder]
 regress: $(READY)  ## compare the models with reports/baselines; UPDATE=1 rewrites the baselines
 	@$(PYTHON) -m flows regress $(if $(UPDATE),--update)
 
-bench: $(READY)  ## measure the golden model's speed against PyTorch
+bench: $(READY)  ## measure the golden model's speed against PyTorch, and the area of unrolled matrices
 	@$(PYTHON) -m cosim.bench
+	@$(PYTHON) -m hls.rtl.bench
 
 setup: $(READY)  ## install what is missing (every other target does it, too)
 

@@ -3,6 +3,7 @@ import shutil
 import numpy as np
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from hls.rtl import bench
@@ -42,3 +43,13 @@ def test_wrong_size_is_one_line_and_exit_2():
 def test_weights_are_the_same_every_time():
     assert np.array_equal(bench.random_weights("64x32"), bench.random_weights("64x32"))
     assert bench.random_weights("64x32").shape == (32, 64)
+
+
+def test_the_growth_table_measures_every_size_alone(monkeypatch):
+    monkeypatch.setattr(bench, "GROWING", ("16x4", "64x16"))
+    console = Console(width=160, record=True)
+    bench.scaling(console)
+    rows = [line.split("│") for line in console.export_text().splitlines() if line.startswith("│")]
+    assert [row[1].strip() for row in rows] == ["16x4", "64x16"]
+    assert [int(row[2].replace(",", "")) for row in rows] == [64, 1024]
+    assert all(float(row[4]) >= 0 and float(row[6]) >= 0 for row in rows)
