@@ -2,8 +2,8 @@
 
 Both sides sum the same random ±1 matrices over one-bit inputs. Their Verilog goes through the same Yosys
 (``synth_xilinx -family xcup`` on the flattened module), which is where LUTs, carry cells and logic depth come from;
-LUTs are the sum of LUT1 to LUT6. The adders in a row are each side's own count. 784x128 takes half an hour, and is
-measured only where ``--size 784x128`` asks for it.
+LUTs are the sum of LUT1 to LUT6. The adders in a row are each side's own count. 784x128, many minutes of
+synthesis, is measured only where ``--size 784x128`` asks for it.
 
 The second table shows the CPU time and the memory of generation; each size has a process of its own.
 
