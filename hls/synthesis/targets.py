@@ -63,6 +63,8 @@ class Target:
         Yosys commands that declare the cells.
     models : tuple of str
         Yosys's simulation models of the cells, inside its folder of data.
+    unmodelled : str
+        Regular expression for the cells that these leave empty.
     bram_unit : str
         What one ``bram`` is.
     cells : mapping of str to Resources
@@ -74,6 +76,7 @@ class Target:
     synth: str
     library: tuple[str, ...]
     models: tuple[str, ...]
+    unmodelled: str
     bram_unit: str
     cells: Mapping[str, Resources]
 
@@ -120,6 +123,7 @@ TARGETS: Mapping[str, Target] = {
             "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -abc9",
             _XILINX_LIBRARY,
             ("xilinx/cells_sim.v",),
+            r"RAMB.*",
             "RAMB18",
             _XILINX_CELLS,
         ),
@@ -129,6 +133,7 @@ TARGETS: Mapping[str, Target] = {
             "synth_xilinx -family xcup -flatten -noiopad -noclkbuf -abc9",
             _XILINX_LIBRARY,
             ("xilinx/cells_sim.v",),
+            r"RAMB.*",
             "RAMB18",
             _XILINX_CELLS,
         ),
@@ -138,6 +143,7 @@ TARGETS: Mapping[str, Target] = {
             "synth_ecp5 -abc9",
             ("read_verilog -lib -specify +/ecp5/cells_sim.v +/ecp5/cells_bb.v",),
             ("ecp5/cells_sim.v",),
+            r"DP16KD|PDPW16KD|MULT18X18D",
             "EBR of 18 Kb",
             {
                 r"LUT4": Resources(lut=1),
@@ -155,6 +161,7 @@ TARGETS: Mapping[str, Target] = {
             "synth_ice40 -dsp -device u -abc9",
             ("read_verilog -D ICE40_U -icells -lib -specify +/ice40/cells_sim.v",),
             ("ice40/cells_sim.v",),
+            "",
             "EBR of 4 Kb",
             {
                 r"SB_LUT4": Resources(lut=1),

@@ -1,0 +1,84 @@
+"""The synthesised netlist as a project of its own, so that it can be simulated like the RTL that it was made from."""
+
+import hashlib
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from hls.rtl.project import RtlProject
+from hls.synthesis.targets import parse
+from hls.synthesis.tools import Processes, SynthesisError, build_once, excerpt
+from hls.synthesis.yosys import LIMIT_S, Synthesis
+
+
+class NoModel(Exception):
+    """Yosys has no simulation model of a cell in the netlist; the message names it."""
+
+
+def write(project: RtlProject, synthesis: Synthesis, cache: Path, *, limit_s: float = LIMIT_S) -> RtlProject:
+    """Write the netlist of `project` as Verilog: in place of each cell stands what Yosys's model says that it does.
+
+    Ports and timing are those of `project`, so it is run and compared in the same way; there are no probes, because
+    synthesis has moved what they would watch. Of the memories in block RAM only iCE40's have models.
+
+    Parameters
+    ----------
+    project : RtlProject
+    synthesis : Synthesis
+        Of `project`.
+    cache : Path
+        As for :func:`hls.synthesis.yosys.synthesise`; the netlist's folder is made in there.
+    limit_s : float
+        Seconds that it may take.
+
+    Raises
+    ------
+    NoModel
+        If a cell cannot be simulated.
+    SynthesisError
+        If Yosys failed.
+    """
+    parts = synthesis.parts
+    for part in parts:
+        cells = parse((part.folder / "stat.json").read_text(), part.module)
+        for cell in cells:
+            if re.fullmatch(synthesis.target.unmodelled, cell):
+                raise _no_model(cell, synthesis)
+    commands = [
+        *(f"read_verilog -defer +/{model}" for model in synthesis.target.models),  # some that are not used are huge
+        *(f"read_rtlil part{number}.il" for number in range(len(parts))),
+        f"hierarchy -check -top {project.top}",
+        "proc",
+        "flatten",
+        "opt_expr",
+        "opt_clean",
+        "splitnets",  # a bus of which one bit becomes another looks like feedback
+        "opt_clean -purge",
+        f"write_verilog -noattr {project.top}.v",
+    ]
+    key = hashlib.sha256("\0".join([*(part.folder.name for part in parts), *commands]).encode())
+    folder = cache.resolve() / f"{project.top}-{synthesis.target.name}-{key.hexdigest()[:16]}.netlist"
+
+    def build(private: Path) -> None:
+        for number, part in enumerate(parts):
+            (private / f"part{number}.il").write_bytes((part.folder / "netlist.il").read_bytes())
+        (private / "netlist.ys").write_text("\n".join([*commands, ""]))
+        with Processes() as processes:
+            status = processes.run(synthesis.tool, ["-q", "-s", "netlist.ys"], private, limit_s, check=False)
+        log = (private / "log").read_text(errors="replace")
+        if status:
+            missing = re.search(r"Module `\\?(\w+)' referenced in module .* is not part of the design", log)
+            if missing:
+                raise _no_model(missing[1], synthesis)
+            raise SynthesisError(f"{synthesis.tool}: failed with exit status {status}{excerpt(private / 'log')}")
+        if not (private / f"{project.top}.v").is_file():
+            raise SynthesisError(f"{synthesis.tool}: left no netlist")
+        for number in range(len(parts)):
+            (private / f"part{number}.il").unlink()
+
+    build_once(folder, build)
+    return replace(project, folder=folder, sources=(folder / f"{project.top}.v",), probes={})
+
+
+def _no_model(cell: str, synthesis: Synthesis) -> NoModel:
+    return NoModel(f"Yosys has no simulation model of {cell} ({synthesis.target.title})")
