@@ -24,7 +24,7 @@ def document(flow: Flow) -> dict[str, Any]:
             "path": _inside(flow.subject.path),
             "digest": file_digest(flow.subject.path),
         },
-        "verdict": _verdict(engines),
+        "verdict": _verdict(engines, flow.entries["synthesis"].facts["targets"]),
         "inputs": {
             name: load[name] for name in ("dataset", "count", "digest", "images", "random", "note", "dataset_digest")
         },
@@ -35,7 +35,7 @@ def document(flow: Flow) -> dict[str, Any]:
         "memory": fold["memory"],
         "rtl": _rtl(flow),
         "latency": [row for kind in ENGINES if kind.counts_cycles for row in _latency(flow, kind)],
-        "resources": [],  # the Network alone tells operations and bits, but no honest number of LUTs
+        "synthesis": flow.entries["synthesis"].facts["targets"],
         "steps": [
             {"name": name, "seconds": entry.seconds, "says": entry.says}
             for name, entry in flow.entries.items()
@@ -112,10 +112,11 @@ def _latency(flow: Flow, kind: EngineKind) -> list[dict[str, Any]]:
     ]
 
 
-def _verdict(engines: dict[str, dict[str, Any]]) -> str:
-    """Return pass if every engine that ran agrees with golden, and at least one ran."""
+def _verdict(engines: dict[str, dict[str, Any]], synthesis: list[dict[str, Any]]) -> str:
+    """Return pass if every engine that ran agrees with golden, at least one ran, and no tool has failed."""
     status = [engine["status"] for name, engine in engines.items() if name != "golden"]
-    return "pass" if "pass" in status and "fail" not in status else "fail"
+    tools = [row["status"] for row in synthesis] + [row["placement"]["status"] for row in synthesis if row["placement"]]
+    return "pass" if "pass" in status and "fail" not in (*status, *tools) else "fail"
 
 
 def _accuracy(flow: Flow) -> dict[str, Any]:

@@ -20,6 +20,9 @@ one to all others, which leaves nothing to choose. Without any of these it is :d
     [rtl.layers.dense2]
     architecture = "unrolled"
     levels_per_stage = 2
+
+    [synthesis]
+    targets = ["xilinx7", "ultrascale+", "ecp5", "ice40"]
 """
 
 import sys
@@ -41,6 +44,9 @@ Backend = Literal["vitis", "vivado"]
 TARGET_FPS = 50_000.0
 """Rate that the RTL is folded for where the user wishes nothing, or the highest below it: small and soon simulated."""
 
+TARGETS = ("xilinx7", "ecp5")
+"""What the RTL is synthesised for where the user says nothing."""
+
 _CHOSEN_ELSEWHERE = ("style", "backend")  # both styles are always built, and the back end is an option
 _ARCHITECTURES = {"folded": Folded, "unrolled": Unrolled}
 
@@ -60,6 +66,8 @@ class Options:
         What the folding of the layers without an architecture in `rtl` is chosen by; both None takes `rtl` as it is.
     wished : bool
         Whether the user wants that rate; else a lower one will do where it cannot be reached.
+    targets : tuple of str
+        What the RTL is synthesised for, and placed and routed where an open tool can.
     """
 
     backend: Backend = "vitis"
@@ -68,6 +76,7 @@ class Options:
     target_fps: float | None = TARGET_FPS
     max_luts: int | None = None
     wished: bool = False
+    targets: tuple[str, ...] = TARGETS
 
 
 def read(
@@ -93,13 +102,14 @@ def read(
     """
     content = _content(config) if config else {}
     try:
-        if unknown := sorted(set(content) - {"hls", "rtl"}):
-            raise UserError(f"unknown table or setting {', '.join(unknown)}; there are [hls] and [rtl]")
+        if unknown := sorted(set(content) - {"hls", "rtl", "synthesis"}):
+            raise UserError(f"unknown table or setting {', '.join(unknown)}; there are [hls], [rtl] and [synthesis]")
+        targets = _targets(content.get("synthesis", {}))
         hls = _hls(content.get("hls", {}))
         rtl, wish = _rtl(content.get("rtl", {}), {"target_fps": target_fps, "max_luts": max_luts})
     except UserError as error:
         raise UserError(f"{config}: {error}" if config else str(error)) from None
-    return Options(backend, hls, rtl, **wish)
+    return Options(backend, hls, rtl, **wish, targets=targets)
 
 
 def _content(config: Path) -> dict[str, Any]:
@@ -137,6 +147,16 @@ def _rtl(settings: Any, given: Mapping[str, Any]) -> tuple[RtlConfig, Mapping[st
         wish = {}
     settings["layers"] = {name: _architecture(name, table) for name, table in settings.get("layers", {}).items()}
     return RtlConfig(**settings), {**wish, "wished": True} if wish else {}
+
+
+def _targets(settings: Any) -> tuple[str, ...]:
+    from hls.synthesis.targets import target
+
+    _check_table("synthesis", settings, ["targets"])
+    names = settings.get("targets", TARGETS)
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"synthesis: targets must be a list of names, got {names!r}")
+    return tuple(target(name).name for name in names)
 
 
 def _architecture(name: str, table: Any) -> Folded | Unrolled:

@@ -12,7 +12,8 @@ from rich.table import Table
 from bnn.errors import UserError
 from flows import subject
 from flows.cache import PROJECT, write
-from flows.stages import fold_rtl, random_inputs, read_network
+from flows.hardware import fold_rtl
+from flows.stages import random_inputs, read_network
 
 BASELINES = PROJECT / "reports" / "baselines"
 

@@ -1,6 +1,7 @@
 """The stages of a flow, in order, as data: what determines each one's result, and the function that makes it.
 
-load, fold, golden, rtl, then every engine (what it builds, then its run), compare, report.
+load, fold, golden, the hardware (:mod:`flows.hardware`), then every engine (what it builds, then its run), compare,
+report.
 """
 
 import hashlib
@@ -17,16 +18,15 @@ from numpy.typing import NDArray
 
 from bnn.errors import UserError
 from cosim.engine import EngineError
+from flows import hardware
 from flows.cache import Entry, file_digest
-from flows.engines import BENCH_VECTORS, ENGINES, RTL_SOURCES, EngineKind
+from flows.engines import BENCH_VECTORS, ENGINES, EngineKind
 from flows.flow import Advance, Flow, IntArray, Step, read_results
-from flows.options import Options
 from flows.subject import Subject
 
 if TYPE_CHECKING:
     from bnn.network import Input, Network
     from cosim.engine import Engine
-    from hls.rtl.folding import Choice
 
 SEED = 0
 """Of the random vectors."""
@@ -43,7 +43,7 @@ def steps() -> list[Step]:
         Step("fold", "fold", _fold_basis, _fold, ("bnn", "models", "reports/measures.py"), ("numpy", "torch")),
         Step("golden", "golden", _golden_basis, _golden, ("bnn", "cosim"), ("numpy", "numba")),
         *(_run_step(kind) for kind in ENGINES if not kind.builds),
-        Step("rtl", "rtl", _rtl_basis, _rtl, RTL_SOURCES, ("numpy", "jinja2")),
+        *hardware.steps(),
         *(_build_step(kind) for kind in ENGINES if kind.builds),
         *(_run_step(kind) for kind in ENGINES if kind.builds),
         Step("compare", "compare", _compare_basis, _compare, ("bnn", "cosim", "flows/mismatch.py"), ("numpy",)),
@@ -237,64 +237,6 @@ def _timed_run(engine: "Engine", inputs: IntArray, advance: Advance) -> tuple[di
         done += size
         size = int(np.clip(size * _PART_SECONDS / max(taken, 1e-6), size, 8 * size))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}, seconds
-
-
-# --- rtl: the architecture of every layer, and the Verilog
-
-
-def _rtl_basis(flow: Flow) -> dict[str, Any]:
-    options = flow.options
-    return {
-        "network": flow.entries["fold"].facts["digest"],
-        "config": asdict(options.rtl),
-        "target_fps": options.target_fps,
-        "max_luts": options.max_luts,
-        "wished": options.wished,
-    }
-
-
-def _rtl(flow: Flow, entry: Entry, advance: Advance) -> None:
-    from hls.errors import Unsupported
-    from hls.rtl import project
-
-    options = flow.options
-    try:
-        choice = fold_rtl(flow.network, options)
-        written = project.write(flow.network, entry.folder / "project", choice.config)
-    except Unsupported as error:
-        entry.facts = {"unsupported": str(error)}
-        entry.says = f"none: {error}"
-        return
-    timing, clock_ns = choice.timing, choice.config.clock_ns
-    entry.facts = {
-        "unsupported": None,
-        "wish": _wish(options),
-        "clock_ns": clock_ns,
-        "latency": timing.latency,
-        "interval": timing.interval,
-        "units": [{"name": name, "interval": interval} for name, interval in timing.intervals],
-        "luts": choice.luts,
-        "pruned": {
-            layer: {"neurons": neurons, "inputs": inputs}
-            for layer, (neurons, inputs) in written.pruned.items()
-            if neurons or inputs
-        },
-        "layers": [asdict(layer) | {"architecture": str(layer.architecture)} for layer in choice.layers],
-    }
-    entry.says = f"latency {timing.latency:,} and interval {timing.interval:,} cycles, estimated {choice.luts:,} LUTs"
-
-
-def fold_rtl(network: "Network", options: Options) -> "Choice":
-    """Return the RTL's foldings that the options lead to; see :func:`hls.rtl.folding.choose`."""
-    from hls.rtl.folding import choose
-
-    return choose(network, options.rtl, target_fps=options.target_fps, max_luts=options.max_luts, strict=options.wished)
-
-
-def _wish(options: Options) -> str:
-    if options.target_fps is not None:
-        return f"{options.target_fps:,.0f} vectors/s at {1e3 / options.rtl.clock_ns:g} MHz"
-    return f"at most {options.max_luts:,} LUTs" if options.max_luts is not None else "the configuration file's"
 
 
 # --- engines: what each builds, and its run

@@ -39,7 +39,8 @@ def figures(report: dict[str, Any]) -> dict[str, str]:
     Returns
     -------
     dict of str
-        SVG elements by name: ``memory``, ``weights``, ``work``, ``speed``, and ``build`` where a project was compiled.
+        SVG elements by name: ``memory``, ``weights``, ``work``, ``speed``, ``build`` where a project was compiled,
+        and ``luts_<target>`` for what was synthesised.
     """
     layers = [layer for layer in report["layers"] if layer["weight_bits"]]
     names = [layer["name"] for layer in layers]
@@ -66,6 +67,11 @@ def figures(report: dict[str, Any]) -> dict[str, str]:
     }
     if built:
         drawn["build"] = _bars(list(built), list(built.values()), [f"{seconds:.1f} s" for seconds in built.values()])
+    for row in report["synthesis"]:
+        if row["total"]:
+            luts = [layer["lut"] for layer in row["layers"]]
+            names = [layer["name"] for layer in row["layers"]]
+            drawn[f"luts_{row['target']}"] = _bars(names, luts, [f"{value:,}" for value in luts])
     return {name: _svg(figure, name) for name, figure in drawn.items()}
 
 

@@ -16,6 +16,7 @@ from bnn.network import Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Thres
 from cosim.engine import EngineError, EngineUnavailable
 from cosim.golden import Golden
 from flows.engines import EngineKind
+from hls.synthesis.tools import SynthesisError, ToolMissing
 
 
 class Fake:
@@ -115,14 +116,26 @@ def image_network():
     )
 
 
+def synthesised(fault=None):
+    """What synthesis of one target gives, without a tool. `fault` says what goes wrong."""
+    if fault == "missing":
+        raise ToolMissing("no Yosys here; install it")
+    if fault == "crashes":
+        raise SynthesisError("Yosys was killed")
+    resources = {"lut": 17, "ff": 4, "carry": 0, "lutram": 0, "bram": 0, "dsp": 0}
+    return {"tool": "a fake", "total": resources, "layers": [{"name": "dense1", **resources}], "placement": None}
+
+
 def install(patch, faults=None, log=None):
-    """Put the fakes in the place of the engines, with `patch(module, name, value)`."""
+    """Put the fakes in the place of the engines and of synthesis, with `patch(module, name, value)`."""
     import flows.document
+    import flows.hardware
     import flows.run
     import flows.stages
 
     for module in (flows.document, flows.run, flows.stages):
         patch(module, "ENGINES", kinds(faults, log))
+    patch(flows.hardware, "_synthesised", lambda flow, project, name: synthesised((faults or {}).get(name)))
 
 
 def _kill_after(count, folder):

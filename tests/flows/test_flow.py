@@ -59,7 +59,18 @@ class Place:
 
 
 ALL = [
-    *("load", "fold", "golden", "plain", "rtl", "project first", "project second", "csim first", "csim second"),
+    *(
+        "load",
+        "fold",
+        "golden",
+        "plain",
+        "rtl",
+        "synthesis",
+        "project first",
+        "project second",
+        "csim first",
+        "csim second",
+    ),
     "compare",
 ]
 
@@ -112,7 +123,7 @@ def test_force_redoes_everything(place):
 def test_other_vectors_reuse_the_projects(place):
     place.flow()
     assert place.flow(vectors=301)["engines"]["first"]["vectors"] == 301
-    assert place.reused() == ["fold", "rtl", "project first", "project second"]
+    assert place.reused() == ["fold", "rtl", "synthesis", "project first", "project second"]
     assert place.built() == ["first", "second"]
 
 
@@ -145,6 +156,17 @@ def test_a_report_that_was_changed_or_removed_is_published_again(place):
     (folder / "report.html").unlink()
     place.flow()
     assert {path.name: path.read_bytes() for path in folder.glob("report.*")} == content
+
+
+def test_synthesis_without_its_tool_is_skipped_and_one_that_fails_fails_the_flow(place):
+    report = place.flow({"ecp5": "missing"})
+    assert report["verdict"] == "pass"
+    assert [(row["target"], row["status"], row["reason"]) for row in report["synthesis"]] == [
+        ("xilinx7", "pass", None),
+        ("ecp5", "skipped", "no Yosys here; install it"),
+    ]
+    report = place.flow({"ecp5": "crashes"}, force=True)
+    assert (report["verdict"], report["synthesis"][1]["reason"]) == ("fail", "Yosys was killed")
 
 
 def test_a_mismatch_fails_and_is_located_and_can_be_replayed(place):

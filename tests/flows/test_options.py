@@ -65,7 +65,7 @@ def test_a_wish_takes_the_place_of_the_files(tmp_path):
     ("text", "message"),
     [
         ("[hls\n", "not a TOML file"),
-        ("[hsl]\n", r"unknown table or setting hsl; there are \[hls\] and \[rtl\]"),
+        ("[hsl]\n", r"unknown table or setting hsl; there are \[hls\], \[rtl\] and \[synthesis\]"),
         ("hls = 3\n", "expected a table"),
         ("[hls]\nreuse = 3\n", "unknown setting reuse; there are io_type, part"),
         ("[hls]\nbackend = 'vitis'\n", "unknown setting backend"),
@@ -86,6 +86,9 @@ def test_a_wish_takes_the_place_of_the_files(tmp_path):
         ("[rtl]\nlayers = 5\n", "layers must be tables"),
         ("[rtl.layers.dense1]\narchitecture = 'flat'\n", "architecture must be one of folded, unrolled, got 'flat'"),
         ("[rtl.layers.dense1]\neffort = 'high'\n", "unknown setting effort; architecture 'folded' has pe, simd"),
+        ("[synthesis]\ntargets = ['xilinx9']\n", "no target 'xilinx9'; there are xilinx7"),
+        ("[synthesis]\ntargets = 'ecp5'\n", "targets must be a list of names"),
+        ("[synthesis]\nfor = 'ecp5'\n", "unknown setting for; there are targets"),
         ("[rtl.layers.dense1]\npe = 0\n", "pe must be a whole number"),
     ],
 )

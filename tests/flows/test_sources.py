@@ -18,6 +18,7 @@ ENTRY = {
     "golden": ["cosim.golden"],
     "pytorch": ["cosim.pytorch", "models.checkpoint"],
     "rtl": ["hls.rtl.folding", "hls.rtl.project"],
+    "synthesis": ["hls.synthesis.yosys", "hls.synthesis.nextpnr", "hls.synthesis.timing", "hls.rtl.project"],
     "project hls4ml_stock": ["cosim.csim"],
     "project hls4ml_packed": ["cosim.csim"],
     "csim hls4ml_stock": ["cosim.csim"],
@@ -30,7 +31,14 @@ ENTRY = {
     "report": ["flows.document", "reports.render"],
 }
 # Imported by a step's code, but no part of what makes its result: the flow itself, and the cache.
-MACHINERY = {"flows/__init__.py", "flows/cache.py", "flows/subject.py", "flows/flow.py", "flows/engines.py"}
+MACHINERY = {
+    "flows/__init__.py",
+    "flows/cache.py",
+    "flows/subject.py",
+    "flows/flow.py",
+    "flows/engines.py",
+    "flows/options.py",
+}
 
 
 def imported(path: Path) -> set[Path]:

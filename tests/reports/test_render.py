@@ -10,7 +10,7 @@ from jsonschema import ValidationError
 from reports.figures import figures, quantity
 from reports.render import render, validate
 
-SECTIONS = ("summary", "engines", "layers", "memory", "rtl", "latency", "provenance")
+SECTIONS = ("summary", "engines", "layers", "memory", "rtl", "latency", "synthesis", "provenance")
 
 
 def engine(**given):
@@ -64,7 +64,20 @@ def report():
             {"source": "rtl_cxxrtl", "frames": 1000, "latency": {"minimum": 12345, "median": 12346.5, "maximum": 12400},
              "interval": {"minimum": 600, "median": 678, "maximum": 679}, "clock_ns": 10.0, "provenance": "simulated"}
         ],
-        "resources": [],
+        "synthesis": [
+            {"target": "ecp5", "title": "Lattice ECP5", "bram_unit": "EBR of 18 Kb", "status": "pass", "reason": None,
+             "tool": "yosys 0.23",
+             "total": {"lut": 1194, "ff": 90, "carry": 3, "lutram": 0, "bram": 7, "dsp": 0},
+             "layers": [{"name": "dense1", "lut": 1194, "ff": 90, "carry": 3, "lutram": 0, "bram": 7, "dsp": 0}],
+             "placement": {
+                 "status": "pass", "reason": None, "tool": "nextpnr 0.11", "device": "ecp5-25k",
+                 "usage": [{"name": "LUTs", "used": 1300, "available": 24288}], "fmax_mhz": 87.654,
+                 "latency_ns": 140839.7, "images_per_second": 129283.2,
+                 "critical_path": [{"layer": "dense1", "signal": "popcount", "logic_ns": 1.5, "routing_ns": 2.5}],
+                 "bitstream": "made"}},
+            {"target": "ice40", "title": "Lattice iCE40", "bram_unit": "EBR of 4 Kb", "status": "skipped",
+             "reason": "no Yosys here", "tool": None, "total": None, "layers": [], "placement": None},
+        ],
         "steps": [{"name": "load", "seconds": 0.01, "says": "1,000 vectors"}],
         "tools": {"python": "3.11"},
     }  # fmt: skip
@@ -128,10 +141,10 @@ def test_the_page_has_every_section_and_number(report, tmp_path):
         "12,346.5", "678", "estimated", "simulated", "3 PE x 7 SIMD", "4,321", "at most 10,000 LUTs",
         "147 k/s at 10.0 ns",
         "in dense1 3 constant neurons and 5 inputs that nobody uses.",
-        "build/small/hls4ml_packed", "a" * 64, "3.11", "Nothing was synthesised",
+        "build/small/hls4ml_packed", "a" * 64, "3.11",
     ):  # fmt: skip
         assert expected in text, expected
-    assert shown.tags.count("svg") == 5
+    assert shown.tags.count("svg") == 6
 
 
 def test_the_page_needs_nothing_from_outside_and_escapes_what_it_shows(report, tmp_path):
@@ -167,18 +180,20 @@ def test_a_report_without_images_layers_with_weights_or_resources(report, tmp_pa
     report["accuracy"] = dict.fromkeys(report["accuracy"]) | {"golden_count": 0}
     report["layers"] = report["layers"][1:]
     report["engines"].pop("hls4ml_packed")
-    report |= {"rtl": None, "latency": []}
+    report |= {"rtl": None, "latency": [], "synthesis": []}
     assert set(SECTIONS) <= set(page(report, tmp_path).ids)
     assert "not measured" in (tmp_path / "report.md").read_text()
 
 
 def test_resources_are_shown_with_their_provenance(report, tmp_path):
-    report["resources"] = [
-        {"tool": "yosys", "target": "xcup", "lut": 1194, "ff": None, "bram": 0, "dsp": 0, "provenance": "synthesised"}
-    ]
-    text = page(report, tmp_path).text
-    assert "1194" in text
-    assert "synthesised" in text
+    text = " ".join(page(report, tmp_path).text.split())
+    for expected in (
+        "synthesised by yosys 0.23", "1,194", "EBR of 18 Kb", "placed-and-routed by nextpnr 0.11 on ecp5-25k: 87.7 MHz",
+        "129 k vectors/s", "5.35%", "popcount", "skipped no Yosys here",
+    ):  # fmt: skip
+        assert expected in text, expected
+    report["synthesis"][0]["placement"] |= {"status": "unfit", "reason": "does not fit: LUTs", "fmax_mhz": None}
+    assert "unfit does not fit: LUTs" in " ".join(page(report, tmp_path).text.split())
 
 
 def test_json_is_the_report(report, tmp_path):
@@ -191,7 +206,7 @@ def test_markdown_tables_are_whole(report, tmp_path):
     render(report, tmp_path)
     blocks = (tmp_path / "report.md").read_text().split("\n\n")
     tables = [block.strip().splitlines() for block in blocks if block.lstrip().startswith("|")]
-    assert len(tables) == 4
+    assert len(tables) == 5
     for table in tables:
         columns = {len(re.findall(r"(?<!\\)\|", line)) for line in table}
         assert len(columns) == 1, table
@@ -214,6 +229,8 @@ def test_markdown_tables_are_whole(report, tmp_path):
         lambda report: report["latency"][0].update(provenance="guessed"),
         lambda report: report["latency"][0]["latency"].pop("minimum"),
         lambda report: report["rtl"].pop("interval"),
+        lambda report: report["synthesis"][1].update(reason=None),  # skipped without a reason
+        lambda report: report["synthesis"][0].update(total=None),  # pass of nothing
     ],
 )
 def test_the_schema_refuses(report, breaking):
@@ -226,7 +243,7 @@ def test_the_schema_refuses(report, breaking):
 
 def test_figures_are_well_formed_and_take_the_colours_of_the_page(report):
     drawn = figures(report)
-    assert sorted(drawn) == ["build", "memory", "speed", "weights", "work"]
+    assert sorted(drawn) == ["build", "luts_ecp5", "memory", "speed", "weights", "work"]
     for svg in drawn.values():
         ET.fromstring(svg)
         assert "var(--first)" in svg

