@@ -13,7 +13,7 @@ A RAMB36 counts as two RAMB18; a CCU2C is made of two LUT4 and counts as these, 
 are LUTs used as memories or shift registers; they are not in ``lut``. Multiplexers between LUTs (MUXF7, PFUMX, ...)
 come with the LUTs and are not counted.
 
-All targets are mapped by ABC9, the default of newer Yosys. For folded layers it takes a quarter longer than plain ABC
+Lattice's are mapped by ABC9, the default of newer Yosys. For folded layers it takes a quarter longer than plain ABC
 in Yosys 0.23, and up to a third of the LUTs less.
 """
 
@@ -111,6 +111,7 @@ _XILINX_CELLS = {
     r"DSP48E[12]": Resources(dsp=1),
     r"MUXF[789]|BUFG|VCC|GND": _NOTHING,
 }
+# Without -abc9, which takes fewer LUTs but makes Yosys 0.23 crash on block RAMs of AMD's.
 _XILINX_LIBRARY = ("read_verilog -lib +/xilinx/cells_sim.v", "read_verilog -lib +/xilinx/cells_xtra.v")
 
 #: By name.
@@ -120,7 +121,7 @@ TARGETS: Mapping[str, Target] = {
         Target(
             "xilinx7",
             "AMD 7 series",
-            "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -abc9",
+            "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf",
             _XILINX_LIBRARY,
             ("xilinx/cells_sim.v",),
             r"RAMB.*",
@@ -130,7 +131,7 @@ TARGETS: Mapping[str, Target] = {
         Target(
             "ultrascale+",
             "AMD UltraScale+",
-            "synth_xilinx -family xcup -flatten -noiopad -noclkbuf -abc9",
+            "synth_xilinx -family xcup -flatten -noiopad -noclkbuf",
             _XILINX_LIBRARY,
             ("xilinx/cells_sim.v",),
             r"RAMB.*",
