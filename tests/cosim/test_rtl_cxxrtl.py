@@ -1,14 +1,15 @@
 """CXXRTL gives the right integers, and the same cycles as Icarus and the cycle model; no fault goes unseen."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from bnn.network import Argmax, Dense, Input, Network, Threshold
+from bnn.network import Argmax, Conv2d, Dense, Input, Network, Threshold
 from cosim import rtl_cxxrtl
 from cosim.compare import compare
 from cosim.engine import EngineError, EngineUnavailable
@@ -18,6 +19,7 @@ from hls.rtl import project
 from hls.rtl.config import Folded, RtlConfig, Unrolled
 from tests import oracle, strategies
 from tests.cosim.rtl_by_hand import NETWORK, totals
+from tests.hls.rtl.test_project import small_image
 
 needs_compiler = pytest.mark.skipif(not shutil.which("g++"), reason="needs g++: apt-get install g++")
 needs_icarus = pytest.mark.skipif(not shutil.which("iverilog"), reason="needs iverilog: apt-get install iverilog")
@@ -145,19 +147,56 @@ def test_simulators_and_cycle_model_agree(tmp_path: Path, config: RtlConfig) -> 
 
 @needs_compiler
 @needs_icarus
-@pytest.mark.slow
-@settings(max_examples=3, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(
-    network=strategies.networks(width=40, hidden=2),
-    default=st.one_of(st.builds(Folded, st.integers(1, 9), st.integers(1, 70)), st.builds(Unrolled, st.integers(1, 6))),
+def test_simulators_and_cycle_model_agree_on_images(tmp_path: Path) -> None:
+    _agree(small_image(), RtlConfig(default=Folded(1, 3), layers={"conv1": Unrolled(2)}, out_width=8), tmp_path)
+
+
+@needs_compiler
+def test_command_that_takes_too_long_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cxxrtl = engine(tmp_path)
+    (driver,) = tmp_path.glob("cxxrtl_*/driver")
+    driver.write_text("#!/bin/sh\nexec sleep 60\n")
+    monkeypatch.setattr(rtl_cxxrtl, "_LIMIT", 1)
+    with pytest.raises(EngineError, match=r"the simulation took longer than 1 s: .*driver"):
+        cxxrtl.run(strategies.inputs_for(NETWORK, 3))
+
+
+architectures = st.one_of(
+    st.builds(Folded, st.sampled_from([1, 3, 5, 200]), st.sampled_from([1, 7, 64, 5000])),
+    st.builds(Unrolled, st.integers(1, 6)),
 )
-def test_simulators_agree_on_drawn_networks(
-    tmp_path_factory: pytest.TempPathFactory, network: Network, default: Folded | Unrolled
-) -> None:
-    try:
-        _agree(network, RtlConfig(default=default), tmp_path_factory.mktemp("drawn"))
-    except EngineUnavailable:
-        assume(False)
+ports = st.sampled_from([None, 8, 24])
+
+
+def drawn(examples: int, width: int, hidden: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Run a test with networks of all kinds of layers and a configuration for each: an example costs two compilers."""
+
+    def decorate(test: Callable[..., None]) -> Callable[..., None]:
+        few = settings(max_examples=examples, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+        return few(given(strategies.networks(width=width, hidden=hidden), st.data())(test))
+
+    return decorate
+
+
+@needs_compiler
+@needs_icarus
+@drawn(examples=2, width=9, hidden=2)
+def test_simulators_agree_on_small_drawn_networks(tmp_path_factory, network, data) -> None:
+    _agree(network, draw_config(network, data), tmp_path_factory.mktemp("drawn"))
+
+
+@needs_compiler
+@needs_icarus
+@pytest.mark.slow
+@drawn(examples=4, width=40, hidden=2)
+def test_simulators_agree_on_drawn_networks(tmp_path_factory, network, data) -> None:
+    _agree(network, draw_config(network, data), tmp_path_factory.mktemp("drawn"))
+
+
+def draw_config(network: Network, data: st.DataObject) -> RtlConfig:
+    weighted = [operation.name for operation in network.operations if isinstance(operation, Dense | Conv2d)]
+    layers = {layer: data.draw(architectures) for layer in weighted}
+    return RtlConfig(layers=layers, in_width=data.draw(ports), out_width=data.draw(ports))
 
 
 def _agree(network: Network, config: RtlConfig, folder: Path) -> None:
