@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import random
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -29,8 +30,6 @@ from cocotbext.axi import (  # type: ignore[import-untyped]
 )
 
 FOLDER = "XNORFLOW_BENCH"
-#: Frames sent by the passes that disturb the traffic; the undisturbed one sends all.
-STALLED, GAPPED, RESETS = 32, 12, 8
 _PERIOD = 10
 
 
@@ -50,6 +49,12 @@ class Job:
         Of everything random.
     probes : mapping of layer name to (stream, vectors per frame)
         What to watch inside the design in the undisturbed pass.
+    stalled, gapped, resets : int
+        Frames of the passes with stalls and with gaps, and how often the one with resets resets.
+    latency : int
+        Clock cycles of a frame; 0 if that is not known.
+    seconds : int
+        After these the simulator is killed (by SIGALRM), from within: cocotb's runner cannot.
     """
 
     in_width: int
@@ -59,6 +64,11 @@ class Job:
     patience: int
     seed: int
     probes: dict[str, tuple[str, int]]
+    stalled: int
+    gapped: int
+    resets: int
+    latency: int
+    seconds: int
 
 
 class Broken(Exception):
@@ -72,6 +82,7 @@ class Bench:
         self.dut = dut
         self.folder = Path(os.environ[FOLDER])
         self.job = Job(**json.loads((self.folder / "job.json").read_text()))
+        signal.alarm(self.job.seconds)
         self.frames = np.load(self.folder / "frames.npy")
         self.random = random.Random(self.job.seed)
         self.edge = RisingEdge(dut.aclk)
@@ -166,15 +177,17 @@ async def back_to_back(dut: Any) -> None:
 
 @cocotb.test()
 async def stalls(dut: Any) -> None:
-    """Source and sink pause at random, in bursts and singly; a waiting result must stand still."""
+    """The sink waits until the design is full; then it and the source pause at random. Results must stand still."""
     bench = Bench(dut)
     await bench.reset()
     cocotb.start_soon(_check_stable(bench))
-    bench.source.set_pause_generator(_pauses(bench.random))
-    bench.sink.set_pause_generator(_pauses(bench.random))
-    numbers = range(min(STALLED, len(bench.frames)))
+    numbers = range(min(bench.job.stalled, len(bench.frames)))
+    bench.sink.pause = True
     for number in numbers:
         bench.send(number)
+    await ClockCycles(dut.aclk, 2 * bench.job.latency or 256)
+    bench.source.set_pause_generator(_pauses(bench.random))
+    bench.sink.set_pause_generator(_pauses(bench.random))
     results = [await bench.receive(number) for number in numbers]
     await bench.finish()
     bench.save("stalls", numbers, results)
@@ -185,7 +198,7 @@ async def gaps(dut: Any) -> None:
     """The source idles between frames: not at all, for some cycles, or until the pipeline is empty."""
     bench = Bench(dut)
     await bench.reset()
-    numbers = range(min(GAPPED, len(bench.frames)))
+    numbers = range(min(bench.job.gapped, len(bench.frames)))
     results: list[AxiStreamFrame] = []
     for number in numbers:
         bench.send(number)
@@ -204,12 +217,14 @@ async def resets(dut: Any) -> None:
     """Resets while frames are on their way in, through and out; the frames sent after each must be right."""
     bench = Bench(dut)
     await bench.reset()
-    bench.send(0)
-    started = get_sim_time("ns")
-    await bench.receive(0)
-    whole = int(get_sim_time("ns") - started) // _PERIOD
+    whole = bench.job.latency
+    if not whole:
+        bench.send(0)
+        started = get_sim_time("ns")
+        await bench.receive(0)
+        whole = int(get_sim_time("ns") - started) // _PERIOD
     numbers, results = [], []
-    for trial in range(RESETS):
+    for trial in range(bench.job.resets):
         lost = [bench.random.randrange(len(bench.frames)) for _ in range(3)]
         kept = [bench.random.randrange(len(bench.frames)) for _ in range(2)]
         for number in lost:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from bnn.network import Argmax, Dense, Input, Network
+from hls.rtl.cycles import CycleModel
 
 NETWORK = Network(
     "totals",
@@ -51,7 +52,7 @@ class Totals:
     in_beats: int = 3
     out_width: int = 8
     out_beats: int = 5
-    timing: None = None
+    timing: CycleModel | None = None
 
     @property
     def sources(self) -> tuple[Path, ...]:

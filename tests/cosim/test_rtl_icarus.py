@@ -1,6 +1,7 @@
 """Icarus under cocotb gives the right integers and cycles, and no fault of the RTL or the tool goes unseen."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,14 @@ import pytest
 
 from cosim.compare import compare
 from cosim.engine import EngineError, EngineUnavailable
-from cosim.rtl import Spread
-from cosim.rtl_icarus import RtlIcarus
+from cosim.rtl import Spread, Timing
+from cosim.rtl_icarus import RtlIcarus, _Effort
+from hls.rtl import project
+from hls.rtl.config import Folded, RtlConfig
+from hls.rtl.cycles import CycleModel, Frame
 from tests import oracle, strategies
 from tests.cosim.rtl_by_hand import NETWORK, totals
+from tests.hls.rtl.test_project import small_image
 
 needs_icarus = pytest.mark.skipif(not shutil.which("iverilog"), reason="needs iverilog: apt-get install iverilog")
 
@@ -117,6 +122,72 @@ def test_builds_once_for_the_same_files(tmp_path: Path) -> None:
     assert program.stat().st_mtime_ns == before
     engine(tmp_path, "wrong sign")
     assert len(list(tmp_path.glob("icarus_*/sim.vvp"))) == 2
+
+
+@needs_icarus
+def test_waveform_on_request(tmp_path: Path) -> None:
+    icarus = engine(tmp_path, waves=True)
+    icarus.run(strategies.inputs_for(NETWORK, 2))
+    assert icarus.waveform is not None and icarus.waveform.suffix == ".fst" and icarus.waveform.stat().st_size > 1000
+
+
+@needs_icarus
+def test_simulation_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    icarus = engine(tmp_path)
+    monkeypatch.setattr("cosim.rtl_icarus._LIMIT", 1)
+    with pytest.raises(EngineError, match=r"vvp took longer than 1 s for back_to_back, .* of totals"):
+        icarus.run(strategies.inputs_for(NETWORK, 5000))
+
+
+def test_deviation_from_the_cycle_model_is_told() -> None:
+    model = CycleModel(7, 5, (Frame(0, 7), Frame(3, 12)), ())
+    first_in, last_out = np.array([0, 3, 8, 13]), np.array([7, 12, 17, 22])
+    assert Timing(first_in, last_out).deviation(model) is None
+    assert Timing(first_in[:1], last_out[:1]).deviation(model) is None
+    told = Timing(first_in, np.array([7, 12, 17, 23])).deviation(model)
+    assert told == "frame 3 of 4 came in cycle 13 and left in cycle 23; the cycle model says 13 and 22"
+
+
+def test_slow_designs_get_fewer_vectors(tmp_path: Path) -> None:
+    fast, slow = (replace(totals(tmp_path), timing=CycleModel(cycles, cycles, (), ())) for cycles in (20, 20_000))
+    quick, costly = _Effort.of(fast, 400_000), _Effort.of(slow, 2_000_000)
+    assert quick == _Effort(500, 32, 12, 8)
+    assert costly == _Effort(vectors=2, stalled=1, gapped=0, resets=1)
+
+
+@needs_icarus
+def test_the_smallest_effort_still_finds_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cosim.rtl_icarus._Effort.of", lambda *_: _Effort(2, 1, 0, 1))
+    inputs = strategies.inputs_for(NETWORK, 2)
+    assert compare(NETWORK, oracle.run(NETWORK, inputs), engine(tmp_path).run(inputs)).first is None
+    with pytest.raises(EngineError, match="pass stalls"):
+        engine(tmp_path, "tready dropped").run(inputs)
+
+
+@needs_icarus
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        ("conv2_queue", "in_ready = count != ", "in_ready = 1'b1 || count != "),
+        ("conv1", "in_ready = enable && (!busy || last)", "in_ready = !busy || last"),
+    ],
+    ids=["a queue that overflows", "a dropped tready"],
+)
+def test_faults_in_generated_rtl_are_found(tmp_path: Path, module: str, old: str, new: str) -> None:
+    network = small_image()
+    made = project.write(network, tmp_path / "rtl", RtlConfig(default=Folded(1, 3), layers={"conv1": Folded(3, 18)}))
+    (path,) = made.folder.glob(f"*_{module}.v")
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    icarus = RtlIcarus(made)
+    icarus.prepare(network, tmp_path)
+    inputs = strategies.inputs_for(network, 12)
+    try:
+        got = icarus.run(inputs)
+    except EngineError as error:
+        assert "pass " in str(error) and icarus.waveform is not None
+    else:
+        assert compare(network, oracle.run(network, inputs), got).mismatches
 
 
 @needs_icarus
