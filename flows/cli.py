@@ -156,6 +156,21 @@ def regress_command(
     raise typer.Exit(not regress(Console(highlight=False), update=update))
 
 
+@app.command("import-reports")
+def import_reports_command(
+    folder: Annotated[Path, typer.Argument(help="Folder with a project and its tools' reports.", show_default=False)],
+) -> None:
+    """Read the reports that Vitis HLS, Vivado HLS or Vivado have left in a folder, here or on another machine.
+
+    Prints them as JSON, each figure with its file, tool, version, target, and what it rests on.
+    """
+    import json
+
+    from hls.vendor.results import import_reports, neutral
+
+    typer.echo(json.dumps(neutral(import_reports(folder)), indent=1))
+
+
 def main() -> NoReturn:
     """Run the command line; what the user can mend is told in a few lines and exits with status 2."""
     from cosim.engine import EngineError, EngineUnavailable

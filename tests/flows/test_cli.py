@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ from bnn import io
 from flows.cache import PROJECT
 from models.zoo import ZOO
 from tests.flows import fakes
+from tests.hls.vendor import samples
 
 
 def flows(*arguments, folder=PROJECT):
@@ -39,6 +41,7 @@ def test_list_shows_every_model():
         (["run", "digits_bnn", "--target-fps", "-5"], "target_fps must be a number above 0"),
         (["run"], "Missing argument"),
         (["rum"], "rum"),
+        (["import-reports", "no/such"], "no/such: no such folder"),
     ],
 )
 def test_what_the_user_can_mend_is_told_without_a_traceback_and_exits_with_2(arguments, message):
@@ -70,6 +73,14 @@ def test_a_wish_shows_the_table_that_the_foldings_were_chosen_from(tmp_path, wis
     text = " ".join((done.stdout + done.stderr).split())
     assert (done.returncode, says in text) == (status, True), text
     assert (" PE x " in text and "est. LUTs" in text) == (status == 0)
+
+
+def test_vendor_reports_are_brought_home(tmp_path):
+    (tmp_path / "csynth.xml").write_text(samples.csynth_xml("2022.2", lut=4321))
+    done = flows("import-reports", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    (resources,) = json.loads(done.stdout)["resources"]
+    assert (resources["lut"], resources["provenance"], resources["source"]) == (4321, "vendor", "csynth.xml")
 
 
 def test_the_command_line_starts_without_heavy_imports():
