@@ -89,7 +89,7 @@ class RtlIcarus:
     Attributes
     ----------
     name : str
-    max_vectors : int
+    max_vectors : int or None
         More are a matter for CXXRTL: a flow should run no more than this, and say so. Known once there is a build.
     timing : Timing or None
         Cycles of the last run, back to back.
@@ -101,6 +101,7 @@ class RtlIcarus:
 
     def __init__(self, project: Project, waves: bool = False, seed: int = 1) -> None:
         self.project, self.waves, self.seed = project, waves, seed
+        self.max_vectors: int | None = None
         self.timing: Timing | None = None
         self.waveform: Path | None = None
 
@@ -136,10 +137,7 @@ class RtlIcarus:
         self._network, self._folder = network, folder.resolve()
         self._build = rtl.built(self._build_in(folder))
         self._effort = _Effort.of(self.project, (self._build / "sim.vvp").stat().st_size)
-
-    @property
-    def max_vectors(self) -> int:
-        return self._effort.vectors
+        self.max_vectors = self._effort.vectors
 
     def _build_in(self, folder: Path) -> Path:
         return folder.resolve() / f"icarus_{rtl.content_key(self.project, _iverilog_version())}"

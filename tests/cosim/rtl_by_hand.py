@@ -27,6 +27,10 @@ FAULTS: Mapping[str, tuple[str, str]] = {
     "counter not reset": ("            beat <= 0;\n", ""),
     "stuck": ("m_axis_tvalid = count != 0", "m_axis_tvalid = 1'b0"),
     "wrong sign": ("difference - left - right", "difference - left + right"),
+    "loop": (
+        "wire move = m_axis_tvalid && m_axis_tready",
+        "wire move = m_axis_tvalid && (m_axis_tready && (move || s_axis_tlast))",
+    ),
     "syntax": ("wire pop = ", "wire pop == "),
 }
 

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from cosim.rtl_cxxrtl import RtlCxxrtl
 from cosim.rtl_icarus import RtlIcarus
 from hls.rtl import project
 from hls.rtl.config import Folded, RtlConfig, Unrolled
+from hls.rtl.cycles import CycleModel
 from tests import oracle, strategies
 from tests.cosim.rtl_by_hand import NETWORK, totals
 from tests.hls.rtl.test_project import small_image
@@ -95,6 +97,23 @@ def test_broken_verilog_is_told_in_the_tools_words(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"Yosys failed .*\n.*totals\.v:[0-9]+: ERROR: syntax error"):
         engine(tmp_path, "syntax")
     assert [path.name for path in tmp_path.iterdir()] == ["rtl"], "nothing half-built stays"
+
+
+@needs_compiler
+def test_slow_designs_get_fewer_vectors(tmp_path: Path) -> None:
+    made = replace(totals(tmp_path / "rtl"), timing=CycleModel(7, 5, (), ()))
+    cxxrtl = RtlCxxrtl(made)
+    cxxrtl.prepare(NETWORK, tmp_path)
+    assert cxxrtl.max_vectors is not None and cxxrtl.max_vectors > 1_000_000
+    slow = RtlCxxrtl(replace(made, timing=CycleModel(7, 1_000_000, (), ())))
+    slow.attach(NETWORK, tmp_path)
+    assert slow.max_vectors is not None and slow.max_vectors < 1000
+    assert engine(tmp_path).max_vectors is None, "nobody knows what a frame costs"
+
+
+def test_combinational_loop_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match="wires of the design depend on themselves"):
+        engine(tmp_path, "loop")
 
 
 @needs_compiler
