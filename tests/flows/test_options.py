@@ -123,8 +123,8 @@ def test_settings_reach_the_projects_which_stay_exact(tmp_path):
     io.save(fakes.network(), tmp_path / "small.safetensors")
     found = subject.find(str(tmp_path / "small.safetensors"))
     places = {"build": tmp_path / "build", "reports": tmp_path / "reports"}
-    options = Options(hls={"strategy": "resource", "layers": {"dense1": {"reuse_factor": 4}}})
-    plain = run(found, Console(quiet=True), vectors=64, **places)
+    options = Options(hls={"strategy": "resource", "layers": {"dense1": {"reuse_factor": 4}}}, targets=())
+    plain = run(found, Console(quiet=True), vectors=64, options=Options(targets=()), **places)
     folded = run(found, Console(quiet=True), vectors=64, options=options, **places)
     assert plain.verdict == folded.verdict == "pass"
     for engine in ("hls4ml_stock", "hls4ml_packed"):

@@ -1,6 +1,7 @@
-"""Faults planted into the generated hls4ml projects: the flow must fail each time, at the right layer and channel."""
+"""Faults planted into the generated projects: the flow must fail each time, at the right layer and channel."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -8,10 +9,12 @@ import pytest
 from rich.console import Console
 
 import hls.project
+import hls.rtl.project
 from bnn import io
 from bnn.canonical import canonicalise
 from bnn.network import Network
 from flows import run, subject
+from flows.options import Options
 from tests.flows.fakes import network
 
 pytestmark = pytest.mark.slow
@@ -62,19 +65,33 @@ def test_a_fault_in_the_generated_project_is_found_where_it_is(tmp_path, monkeyp
         assert given == replace(canonicalise(network()), name="small")
         return written(fault(given) if fault else given, *arguments, **options)
 
+    written_rtl = hls.rtl.project.write
+
+    def write_rtl(given, folder, config):
+        good = written_rtl(given, folder, config)
+        if fault:
+            bad = written_rtl(fault(given), tmp_path / "bad", config)
+            for path in (*bad.sources, *bad.folder.glob("*.mem")):
+                shutil.copy(path, folder)
+        return good
+
     monkeypatch.setattr(hls.project, "write", write)
+    monkeypatch.setattr(hls.rtl.project, "write", write_rtl)
     outcome = run.run(
         subject.find(str(tmp_path / "small.safetensors")),
         Console(quiet=True),
         vectors=200,
+        options=Options(targets=()),
         build=tmp_path / "build",
         reports=tmp_path / "reports",
     )
     report = json.loads((outcome.report / "report.json").read_text())
     assert report["verdict"] == outcome.verdict == ("fail" if fault else "pass")
     assert report["engines"]["pytorch"]["status"] == "skipped"
-    for name in ("hls4ml_stock", "hls4ml_packed"):
+    for name in ("hls4ml_stock", "hls4ml_packed", "rtl_icarus", "rtl_cxxrtl"):
         engine = report["engines"][name]
+        if name.startswith("rtl") and fault:
+            layer = "threshold1"  # computed together with dense1
         if not fault:
             assert (engine["status"], engine["vectors"], engine["mismatches"]) == ("pass", 200, 0)
             continue
