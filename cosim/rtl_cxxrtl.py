@@ -63,7 +63,6 @@ class RtlCxxrtl:
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        self.max_vectors: int | None = None
         self.timing: Timing | None = None
 
     def tools(self) -> Mapping[str, str]:
@@ -96,8 +95,11 @@ class RtlCxxrtl:
         """
         self._network = network
         self._build = rtl.built(self._build_in(folder))
+
+    @property
+    def max_vectors(self) -> int | None:
         model, size = self.project.timing, (self._build / "driver").stat().st_size
-        self.max_vectors = max(2, int(_BUDGET / (size * model.interval))) if model else None
+        return max(2, int(_BUDGET / (size * model.interval))) if model else None
 
     def _build_in(self, folder: Path) -> Path:
         code = [path.read_text() for path in (_DRIVER, _DRIVER.with_name("rtl_bits.h"), Path(__file__))]
