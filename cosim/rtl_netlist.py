@@ -3,11 +3,14 @@
 from collections.abc import Mapping
 
 from cosim.rtl import Project
-from cosim.rtl_cxxrtl import RtlCxxrtl
+from cosim.rtl_icarus import RtlIcarus
 
 
-class RtlNetlist(RtlCxxrtl):
-    """Vectors through the AXI4-Stream ports of a synthesised netlist, in compiled C++.
+class RtlNetlist(RtlIcarus):
+    """Vectors through the AXI4-Stream ports of a synthesised netlist, simulated with four states by Icarus Verilog.
+
+    Icarus, because it compiles thousands of cells in seconds, where CXXRTL and g++ need minutes. Its budget leaves few
+    vectors for large netlists: a cycle costs what all cells that change cost.
 
     Parameters
     ----------
@@ -15,15 +18,9 @@ class RtlNetlist(RtlCxxrtl):
         The netlist, such as :func:`hls.synthesis.netlist.write` makes it from Yosys's own models of the cells.
     tool : str
         What has synthesised it, with its version.
-
-    Attributes
-    ----------
-    max_vectors : int
-        A cycle costs as much as all the cells of the device do: a flow should run no more than this, and say so.
     """
 
     name = "netlist"
-    max_vectors = 24
 
     def __init__(self, project: Project, tool: str) -> None:
         super().__init__(project)

@@ -52,8 +52,6 @@ def write(project: RtlProject, synthesis: Synthesis, cache: Path, *, limit_s: fl
         "flatten",
         "opt_expr",
         "opt_clean",
-        "splitnets",  # a bus of which one bit becomes another looks like feedback
-        "opt_clean -purge",
         f"write_verilog -noattr {project.top}.v",
     ]
     key = hashlib.sha256("\0".join([*(part.folder.name for part in parts), *commands]).encode())
