@@ -309,7 +309,7 @@ def _run_basis(kind: EngineKind) -> Callable[[Flow], dict[str, Any]]:
 def _run(kind: EngineKind) -> Callable[[Flow, Entry, Advance], None]:
     def make(flow: Flow, entry: Entry, advance: Advance) -> None:
         engine: Any = flow.engine(kind)
-        inputs = flow.inputs[: getattr(engine, "max_vectors", None)] if kind.counts_cycles else flow.inputs
+        inputs = flow.inputs[: engine.max_vectors] if kind.counts_cycles else flow.inputs
         count = len(inputs)
         if kind.counts_cycles:
             start = time.perf_counter()
