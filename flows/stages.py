@@ -1,7 +1,7 @@
 """The stages of a flow, in order, as data: what determines each one's result, and the function that makes it.
 
-load, fold, golden, the hardware (:mod:`flows.hardware`), then every engine (what it builds, then its run), compare,
-report.
+load, fold, golden, rtl, then every engine (what it builds, then its run), synthesis, compare, report. Those of the
+hardware are in :mod:`flows.hardware`.
 """
 
 import hashlib
@@ -43,9 +43,10 @@ def steps() -> list[Step]:
         Step("fold", "fold", _fold_basis, _fold, ("bnn", "models", "reports/measures.py"), ("numpy", "torch")),
         Step("golden", "golden", _golden_basis, _golden, ("bnn", "cosim"), ("numpy", "numba")),
         *(_run_step(kind) for kind in ENGINES if not kind.builds),
-        *hardware.steps(),
+        hardware.rtl_step(),
         *(_build_step(kind) for kind in ENGINES if kind.builds),
         *(_run_step(kind) for kind in ENGINES if kind.builds),
+        hardware.synthesis_step(),
         Step("compare", "compare", _compare_basis, _compare, ("bnn", "cosim", "flows/mismatch.py"), ("numpy",)),
         Step(
             "report",

@@ -101,7 +101,7 @@ def test_refused(tmp_path, text, message):
 @pytest.mark.parametrize(
     "options",
     [
-        Options(hls={"layers": {"dense7": {"reuse_factor": 2}}}),
+        Options(hls={"layers": {"dense7": {"reuse_factor": 2}}}, targets=()),
         Options(rtl=RtlConfig({"dense7": Folded()})),
         Options(rtl=RtlConfig({"dense7": Folded()}), target_fps=None),
     ],
