@@ -245,7 +245,7 @@ class RtlIcarus:
                 )
             except (RuntimeError, SystemExit) as error:  # the runner's ways to say that the simulator failed
                 problem = str(error)
-            if time.monotonic() - started >= _LIMIT:
+            if problem and time.monotonic() - started >= _LIMIT:  # else it ended by itself
                 problem = f"vvp took longer than {_LIMIT} s for {', '.join(tests)} of {project.top}"
                 report.unlink(missing_ok=True)
             _check(report, tests, problem, log)
