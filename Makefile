@@ -1,6 +1,6 @@
 # Thin wrappers over the Python commands; `make help` lists them. Any of them works as the first command in a fresh clone.
 .DEFAULT_GOAL := help
-.PHONY: help flow test lint train regress bench setup clean
+.PHONY: help flow report test lint train regress bench setup clean
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
 READY := .venv/.ready
@@ -15,6 +15,9 @@ flow: $(READY)  ## run the flow: MODEL=name-or-file [VECTORS=n|all] [BACKEND=vit
 		$(if $(BACKEND),--backend '$(BACKEND)') $(if $(CONFIG),--config '$(CONFIG)') \
 		$(if $(TARGET_FPS),--target-fps '$(TARGET_FPS)') $(if $(MAX_LUTS),--max-luts '$(MAX_LUTS)') $(if $(DATA),--data '$(DATA)') \
 		$(if $(OUT),--out '$(OUT)') $(if $(FORCE),--force)
+
+report: $(READY)  ## write reports/index.html over all flows that have run
+	@$(PYTHON) -m flows report
 
 test: $(READY)  ## run every test, then compare the models with their baselines
 	@$(PYTHON) -m pytest -n auto -m 'not slow'
@@ -39,7 +42,7 @@ bench: $(READY)  ## measure the golden model's speed against PyTorch, and the ar
 setup: $(READY)  ## install what is missing (every other target does it, too)
 
 clean:  ## remove what flows have made: build/ and the generated reports
-	@rm -rf build $(filter-out reports/baselines/ reports/templates/,$(wildcard reports/*/))
+	@rm -rf build reports/index.html $(filter-out reports/baselines/ reports/templates/,$(wildcard reports/*/))
 
 $(READY): requirements.lock flows/setup.sh
 	@bash flows/setup.sh

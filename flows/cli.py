@@ -156,6 +156,19 @@ def regress_command(
     raise typer.Exit(not regress(Console(highlight=False), update=update))
 
 
+@app.command("report")
+def report_command() -> None:
+    """Write reports/index.html over all flows that have run."""
+    from flows.cache import PROJECT
+    from reports.index import index
+
+    page, left_out = index(PROJECT / "reports")
+    console = Console(highlight=False, soft_wrap=True)
+    if left_out:
+        console.print(f"left out, damaged or of another version: {escape(', '.join(left_out))}")
+    console.print(f"index: {escape(_short(page))}")
+
+
 @app.command("import-reports")
 def import_reports_command(
     folder: Annotated[Path, typer.Argument(help="Folder with a project and its tools' reports.", show_default=False)],

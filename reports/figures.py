@@ -75,6 +75,33 @@ def figures(report: dict[str, Any]) -> dict[str, str]:
     return {name: _svg(figure, name) for name, figure in drawn.items()}
 
 
+def front(rows: Sequence[dict[str, Any]], cost: str) -> list[dict[str, Any]]:
+    """Return the rows, by rising cost, of which each is more accurate than every cheaper one."""
+    ordered = sorted(_known(rows, cost), key=lambda row: (row[cost], -row["accuracy"]))
+    return [row for i, row in enumerate(ordered) if all(row["accuracy"] > other["accuracy"] for other in ordered[:i])]
+
+
+def _known(rows: Sequence[dict[str, Any]], cost: str) -> list[dict[str, Any]]:
+    return [row for row in rows if row["accuracy"] is not None and row[cost]]
+
+
+def pareto(rows: Sequence[dict[str, Any]], cost: str, label: str) -> str:
+    """Draw accuracy against a cost (logarithmic) as SVG; a line joins the rows of the `front`."""
+    known, best = _known(rows, cost), front(rows, cost)
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(_WIDTH, 3), layout="constrained")
+        axes: Axes = figure.add_subplot(xlabel=label, ylabel="accuracy in %")
+        axes.grid(color=_LINE, linewidth=0.5)
+        axes.plot([r[cost] for r in best], [100 * r["accuracy"] for r in best], color=_SECOND, linewidth=1)
+        axes.scatter([r[cost] for r in known], [100 * r["accuracy"] for r in known], color=_FIRST, zorder=3)
+        for r in known:
+            axes.annotate(r["model"], (r[cost], 100 * r["accuracy"]), (5, 5), textcoords="offset points")
+        if known:
+            axes.set_xscale("log")
+            axes.margins(0.25, 0.15)
+    return _svg(figure, f"pareto-{cost}")
+
+
 def quantity(value: float, unit: str) -> str:
     """Write a quantity with three digits and a decimal prefix: 12345 B as 12.3 kB."""
     for prefix in ("", "k", "M", "G"):

@@ -28,12 +28,13 @@ def render(report: dict[str, Any], folder: Path) -> None:
 
     validate(report)
     (folder / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-    (folder / "report.md").write_text(_template("report.md.j2").render(report=report))
-    (folder / "report.html").write_text(_template("report.html.j2").render(report=report, figures=figures(report)))
+    (folder / "report.md").write_text(template("report.md.j2").render(report=report))
+    (folder / "report.html").write_text(template("report.html.j2").render(report=report, figures=figures(report)))
 
 
 @lru_cache
-def _template(name: str) -> Any:
+def template(name: str) -> Any:
+    """Return a template of ``reports/templates``, with the filters that write numbers."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
     from reports.figures import quantity

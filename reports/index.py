@@ -1,0 +1,67 @@
+"""One page over all reports: a sortable table, and accuracy against latency and LUTs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bnn.errors import UserError
+
+
+def index(folder: Path) -> tuple[Path, list[str]]:
+    """Write ``index.html`` into `folder` over every ``report.json`` in the folders inside it.
+
+    Returns
+    -------
+    Path
+        The page.
+    list of str
+        Folders whose report is left out: not readable, or not of this version's schema.
+
+    Raises
+    ------
+    UserError
+        If there is no report to show.
+    """
+    from jsonschema import ValidationError
+
+    from reports.figures import pareto
+    from reports.render import template, validate
+
+    rows, left_out = [], []
+    for path in sorted(folder.glob("*/report.json")):
+        try:
+            report = json.loads(path.read_text())
+            validate(report)
+        except (ValueError, OSError, ValidationError):
+            left_out.append(path.parent.name)
+            continue
+        rows.append({"folder": path.parent.name} | row(report))
+    if not rows:
+        odd = f" (left out, of another version or damaged: {', '.join(left_out)})" if left_out else ""
+        raise UserError(f"no flow has left a report in {folder}{odd}; run one: make flow MODEL=digits_bnn")
+    figures = {"latency": pareto(rows, "latency_us", "latency in µs"), "luts": pareto(rows, "luts", "LUTs")}
+    page = folder / "index.html"
+    page.write_text(template("index.html.j2").render(rows=rows, figures=figures, left_out=left_out))
+    return page, left_out
+
+
+def row(report: dict[str, Any]) -> dict[str, Any]:
+    """Return what the index shows of a report; None where the flow has no such figure.
+
+    ``latency_us`` is the least simulated latency at the clock that the project is meant for, ``luts`` those of the
+    first target synthesised, named in ``target``.
+    """
+    latency = next((x for x in reversed(report["latency"]) if x["clock_ns"]), None)
+    synthesised = next((x for x in report["synthesis"] if x["total"]), None)
+    return {
+        "model": report["model"],
+        "verdict": report["verdict"],
+        "vectors": report["inputs"]["count"],
+        "accuracy": report["accuracy"]["golden"],
+        "dataset": report["accuracy"]["golden_dataset"],
+        "latency_us": latency["latency"]["minimum"] * latency["clock_ns"] / 1000 if latency else None,
+        "luts": synthesised["total"]["lut"] if synthesised else None,
+        "target": synthesised["title"] if synthesised else None,
+        "ratio": report["memory"]["ratio"],
+        "created": report["created"],
+    }

@@ -1,0 +1,33 @@
+import json
+
+import pytest
+
+from bnn.errors import UserError
+from reports.figures import front, pareto
+from reports.index import index
+
+
+def test_without_reports_it_says_what_to_run(tmp_path):
+    with pytest.raises(UserError, match="make flow"):
+        index(tmp_path)
+    assert not (tmp_path / "index.html").exists()
+
+
+def test_a_damaged_report_is_named(tmp_path):
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "report.json").write_text(json.dumps({"schema_version": 0}))
+    with pytest.raises(UserError, match="odd"):
+        index(tmp_path)
+
+
+def test_the_front_has_only_what_nothing_beats():
+    rows = [
+        {"model": name, "accuracy": accuracy, "luts": luts}
+        for name, accuracy, luts in (
+            ("large", 0.9, 30), ("small", 0.8, 10), ("beaten", 0.7, 20), ("equal", 0.9, 40), ("unknown", 0.99, None),
+        )
+    ]  # fmt: skip
+    assert [row["model"] for row in front(rows, "luts")] == ["small", "large"]
+    drawn = pareto(rows, "luts", "LUTs")
+    assert all(name in drawn for name in ("small", "beaten", "large", "equal"))
+    assert "unknown" not in drawn
