@@ -89,6 +89,8 @@ class Entry:
         How long the step took when it ran.
     reused : bool
         Whether it was found, not made.
+    keep : bool
+        Whether it may be found again; not where a tool has failed, which it may not do the next time.
     """
 
     folder: Path
@@ -97,6 +99,7 @@ class Entry:
     says: str = ""
     seconds: float = 0.0
     reused: bool = False
+    keep: bool = True
 
 
 class Store:
@@ -119,9 +122,9 @@ class Store:
 
     @contextmanager
     def making(self, step: str, key: str) -> Iterator[Entry]:
-        """Give an entry to fill, in an empty folder, and record it when the block ends without an exception.
+        """Give an entry to fill, in an empty folder, and record it when the block ends, if it is to be kept.
 
-        Where it raises, what was written stays, for the user to look at, but without a record.
+        Where the block raises, what was written stays, for the user to look at, but without a record.
         """
         folder = self._folder(step, key)
         (folder / _RECORD).unlink(missing_ok=True)  # first, so that a half-deleted folder is no entry
@@ -134,6 +137,8 @@ class Store:
         start = time.perf_counter()
         yield entry
         entry.seconds = round(time.perf_counter() - start, 3)
+        if not entry.keep:
+            return
         names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
         record = {
             "key": key,

@@ -20,11 +20,10 @@ if TYPE_CHECKING:
     from bnn.network import Network
     from cosim.engine import Engine
     from hls.rtl.project import RtlProject
-    from hls.synthesis.yosys import Synthesis
 
 IntArray = NDArray[np.integer]
 
-_FLOW = ("flows/engines.py", "flows/flow.py", "flows/hardware.py", "flows/stages.py")  # has a part in every step
+_FLOW = ("flows/engines.py", "flows/flow.py", "flows/stages.py")  # has a part in every step
 
 
 class Advance(Protocol):
@@ -165,18 +164,6 @@ class Flow:
     def parts(self) -> Path:
         """The folder in which synthesised parts are kept, each by its own content."""
         return self.store.root / "parts"
-
-    def synthesis(self, target: str) -> "Synthesis":
-        """Synthesise the RTL for a target, or take what is there.
-
-        Raises
-        ------
-        ToolMissing, SynthesisError
-            As :func:`hls.synthesis.yosys.synthesise` does.
-        """
-        from hls.synthesis.yosys import synthesise
-
-        return synthesise(self.rtl(), target, self.parts)
 
     def engine(self, kind: EngineKind) -> "Engine":
         """Return the engine, ready to run; where it builds, from what its build step has made."""

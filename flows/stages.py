@@ -375,6 +375,7 @@ def _report_basis(flow: Flow) -> dict[str, Any]:
     return {
         "results": flow.keys(*(step for step in flow.entries if step != "report")),
         "problems": flow.problems,
+        "synthesis": flow.entries["synthesis"].facts,  # where a tool failed, the same key may come to something else
         "recorded": flow.subject.recorded,
         "path": str(flow.subject.path),
     }

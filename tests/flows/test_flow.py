@@ -158,6 +158,12 @@ def test_synthesis_without_its_tool_is_skipped_and_one_that_fails_fails_the_flow
     assert (report["verdict"], report["synthesis"][1]["reason"]) == ("fail", "Yosys was killed")
 
 
+def test_a_synthesis_that_failed_is_tried_again_by_the_next_flow(place):
+    place.flow({"ecp5": "crashes"})
+    assert place.flow()["verdict"] == "pass"
+    assert "synthesis" not in place.reused()
+
+
 def test_a_mismatch_fails_and_is_located_and_can_be_replayed(place):
     report = place.flow({"second": "wrong"})
     assert report["verdict"] == place.outcome.verdict == "fail"
