@@ -11,6 +11,7 @@ Exact rewritings on the way, none of which the outputs show:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import ceil, prod
 
 import numpy as np
@@ -212,16 +213,16 @@ class _Lowering:
             weights = weights[:, taken]
             unit: Unit = Matrix(name, self.last, result, weights, thresholds, architecture, core, taken, flag_channels)
         else:
-            circuit = popcount.unrolled(
+            circuit = _adders(
                 core,
-                weights,
+                weights.shape,
+                weights.astype(np.int8).tobytes(),
                 2 if flag_channels else self.last.bits,
                 bool(flag_channels) or self.last.signed,
                 self.last.bipolar and not flag_channels,
-                thresholds,
+                None if thresholds is None else thresholds.astype(np.int64).tobytes(),
                 result.bits,
-                architecture.levels_per_stage,
-                architecture.effort,
+                architecture,
             )
             unit = UnrolledMatrix(name, self.last, result, circuit, core, flag_channels)
         if threshold is None:
@@ -301,3 +302,29 @@ class _Lowering:
         stream = replace(self.last, name=operation.name, extra=max(1, (classes - 1).bit_length()))
         kind = SerialArgmax if self._slowest() > classes else TreeArgmax
         self._append(kind(operation.name, self.last, stream))
+
+
+@lru_cache(maxsize=32)
+def _adders(
+    name: str,
+    shape: tuple[int, int],
+    weights: bytes,
+    input_bits: int,
+    input_signed: bool,
+    bipolar: bool,
+    thresholds: bytes | None,
+    output_bits: int,
+    architecture: Unrolled,
+) -> popcount.UnrolledMatrix:
+    """Return :func:`hls.rtl.popcount.unrolled`; remembered, because the search for a folding lowers again and again."""
+    return popcount.unrolled(
+        name,
+        np.frombuffer(weights, np.int8).reshape(shape),
+        input_bits,
+        input_signed,
+        bipolar,
+        None if thresholds is None else np.frombuffer(thresholds, np.int64),
+        output_bits,
+        architecture.levels_per_stage,
+        architecture.effort,
+    )
