@@ -111,33 +111,28 @@ _XILINX_CELLS = {
     r"DSP48E[12]": Resources(dsp=1),
     r"MUXF[789]|BUFG|VCC|GND": _NOTHING,
 }
-# Without -abc9, which takes fewer LUTs but makes Yosys 0.23 crash on block RAMs of AMD's.
-_XILINX_LIBRARY = ("read_verilog -lib +/xilinx/cells_sim.v", "read_verilog -lib +/xilinx/cells_xtra.v")
+
+
+def _xilinx(name: str, title: str, family: str) -> Target:
+    return Target(
+        name,
+        title,
+        # Without -abc9, which takes fewer LUTs but makes Yosys 0.23 crash on block RAMs of AMD's.
+        f"synth_xilinx -family {family} -flatten -noiopad -noclkbuf",
+        ("read_verilog -lib +/xilinx/cells_sim.v", "read_verilog -lib +/xilinx/cells_xtra.v"),
+        ("xilinx/cells_sim.v",),
+        r"RAMB.*",
+        "RAMB18",
+        _XILINX_CELLS,
+    )
+
 
 #: By name.
 TARGETS: Mapping[str, Target] = {
     target.name: target
     for target in (
-        Target(
-            "xilinx7",
-            "AMD 7 series",
-            "synth_xilinx -family xc7 -flatten -noiopad -noclkbuf",
-            _XILINX_LIBRARY,
-            ("xilinx/cells_sim.v",),
-            r"RAMB.*",
-            "RAMB18",
-            _XILINX_CELLS,
-        ),
-        Target(
-            "ultrascale+",
-            "AMD UltraScale+",
-            "synth_xilinx -family xcup -flatten -noiopad -noclkbuf",
-            _XILINX_LIBRARY,
-            ("xilinx/cells_sim.v",),
-            r"RAMB.*",
-            "RAMB18",
-            _XILINX_CELLS,
-        ),
+        _xilinx("xilinx7", "AMD 7 series", "xc7"),
+        _xilinx("ultrascale+", "AMD UltraScale+", "xcup"),
         Target(
             "ecp5",
             "Lattice ECP5",
