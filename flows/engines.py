@@ -90,6 +90,12 @@ def _hls4ml(style: Literal["stock", "packed"]) -> Callable[["Flow"], Engine]:
     return make
 
 
+def _qonnx(flow: "Flow") -> Engine:
+    from cosim.qonnx import Qonnx
+
+    return Qonnx()
+
+
 def _rtl_icarus(flow: "Flow") -> Engine:
     from cosim.rtl_icarus import RtlIcarus
 
@@ -133,6 +139,15 @@ ENGINES = (
         sources=("bnn", "models", "cosim/engine.py", "cosim/pytorch.py"),
         packages=("numpy", "torch"),
         trained=True,
+    ),
+    EngineKind(
+        "qonnx",
+        "QONNX model, executed by onnxruntime",
+        builds=True,
+        stage="qonnx",
+        make=_qonnx,
+        sources=("bnn", "cosim/engine.py", "cosim/qonnx.py"),
+        packages=("numpy", "onnx", "onnxruntime"),
     ),
     EngineKind("hls4ml_stock", "hls4ml project of stock layers", make=_hls4ml("stock"), **_HLS4ML),
     EngineKind("hls4ml_packed", "hls4ml project of bit-packed layers", make=_hls4ml("packed"), **_HLS4ML),

@@ -19,6 +19,8 @@ ENTRY = {
     "pytorch": ["cosim.pytorch", "models.checkpoint"],
     "rtl": ["hls.rtl.folding", "hls.rtl.project"],
     "synthesis": ["hls.synthesis.yosys", "hls.synthesis.nextpnr", "hls.synthesis.timing", "hls.rtl.project"],
+    "project qonnx": ["cosim.qonnx"],
+    "qonnx": ["cosim.qonnx"],
     "project hls4ml_stock": ["cosim.csim"],
     "project hls4ml_packed": ["cosim.csim"],
     "csim hls4ml_stock": ["cosim.csim"],

@@ -1,0 +1,218 @@
+"""Any Network as a QONNX model: standard ONNX operators between quantisers of ``qonnx.custom_op.general``.
+
+What each operation becomes, in float32 and channels first, as Brevitas exports models:
+
+- Input: ``BipolarQuant``, or ``Quant`` with scale ``2**-fraction`` and then a product that makes it integer;
+- Dense, Conv2d: ``MatMul`` and ``Conv`` with weights behind a ``BipolarQuant`` (a ``Quant`` of 2 bits if some are 0);
+- Threshold: subtract the integer threshold, then ``BipolarQuant``, which is +1 from 0 on. A product with the direction
+  stands before it where some point down;
+- Flatten: a transposition to channels last, then ``Flatten``;
+- Affine: integers of 64 bits; its ``fraction`` is in the model's metadata. Argmax: ``TopK``, which takes the lowest
+  index on a tie.
+
+The result of every operation is the tensor of its name; what else there is has a dot in its name.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from bnn.network import (
+    Affine,
+    Argmax,
+    Conv2d,
+    Dense,
+    Flatten,
+    Input,
+    MaxPool2d,
+    Network,
+    Operation,
+    Threshold,
+)
+
+INPUT = "input.real"
+"""Name of the graph's input: float32, shape (1, channels, ...), of values ``integer / 2**fraction``."""
+
+DOMAIN = "qonnx.custom_op.general"
+
+_OPSET = 13
+_IR_VERSION = 8
+
+
+def write(network: Network, path: Path) -> None:
+    """Write `network` as a QONNX file."""
+    path.write_bytes(to_qonnx(network).SerializeToString(deterministic=True))
+
+
+def to_qonnx(network: Network) -> onnx.ModelProto:
+    """Return `network` as a QONNX model for one vector at a time.
+
+    It equals the Network as long as float32 holds every sum, see :func:`largest_sum`.
+    """
+    builder = _Builder(network)
+    for operation in network.operations:
+        _WRITE[type(operation)](builder, operation)
+    last = network.output
+    graph = helper.make_graph(
+        builder.nodes,
+        network.name,
+        [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, builder.shape(network.input.name))],
+        [helper.make_tensor_value_info(last.name, builder.element(last), builder.shape(last.name))],
+        builder.initialisers,
+    )
+    opsets = [helper.make_opsetid("", _OPSET), helper.make_opsetid(DOMAIN, 1)]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="xnorflow")
+    fractions = [operation.fraction for operation in network.operations if isinstance(operation, Affine)]
+    if fractions:
+        helper.set_model_props(model, {"fraction": str(fractions[0])})
+    return model
+
+
+def largest_sum(network: Network) -> int:
+    """Return the largest sum of magnitudes that a layer of weights adds up, in whatever order."""
+    largest = 0
+    for operation in network.operations:
+        if isinstance(operation, Dense | Conv2d):
+            x = network.signals[operation.inputs[0]]
+            magnitude = np.maximum(np.abs(x.low), np.abs(x.high))
+            weight = np.abs(operation.weight.astype(np.int64)).reshape(-1, x.channels)
+            sums = (weight @ magnitude).reshape(len(operation.weight), -1).sum(axis=1)
+            largest = max(largest, int(sums.max()))
+    return largest
+
+
+class _Builder:
+    """Collects nodes and initialisers."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.nodes: list[onnx.NodeProto] = []
+        self.initialisers: list[onnx.TensorProto] = []
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of an operation's tensor, channels first."""
+        shape = self.network.signals[name].shape
+        return (1, shape[-1], *shape[:-1])
+
+    def element(self, operation: Operation) -> int:
+        """Type of the values of an operation's tensor."""
+        return int(TensorProto.INT64 if isinstance(operation, Affine | Argmax) else TensorProto.FLOAT)
+
+    def constant(self, name: str, value: Any, dtype: Any = np.float32) -> str:
+        self.initialisers.append(numpy_helper.from_array(np.asarray(value, dtype), name))
+        return name
+
+    def node(self, kind: str, inputs: list[str], output: str | list[str], domain: str = "", **attributes: Any) -> None:
+        outputs = [output] if isinstance(output, str) else output
+        self.nodes.append(helper.make_node(kind, inputs, outputs, outputs[-1], domain=domain, **attributes))
+
+    def bipolar(self, source: str, output: str) -> None:
+        self.node("BipolarQuant", [source, self.constant(f"{output}.scale", 1)], output, DOMAIN)
+
+    def quant(self, source: str, output: str, scale: float, bits: int, signed: bool, narrow: bool) -> None:
+        parameters = [self.constant(f"{output}.scale", scale), self.constant(f"{output}.zero_point", 0)]
+        inputs = [source, *parameters, self.constant(f"{output}.bits", bits)]
+        self.node(
+            "Quant", inputs, output, DOMAIN, signed=int(signed), narrow=int(narrow), rounding_mode="ROUND"
+        )  # fmt: skip
+
+    def weight(self, name: str, values: NDArray[np.int8]) -> str:
+        source, output = self.constant(f"{name}.weight", values), f"{name}.weight_quant"
+        if values.all():
+            self.bipolar(source, output)
+        else:
+            self.quant(source, output, 1, bits=2, signed=True, narrow=True)
+        return output
+
+    def by_channel(self, name: str, operand: str, value: NDArray[np.int64]) -> str:
+        """Add a constant with one value for each channel of the tensor `operand`."""
+        return self.constant(name, value.reshape(-1, *[1] * (len(self.shape(operand)) - 2)))
+
+
+def _input(builder: _Builder, operation: Input) -> None:
+    if operation.kind == "bipolar":
+        builder.bipolar(INPUT, operation.name)
+        return
+    quantised = f"{operation.name}.fixed" if operation.fraction else operation.name
+    signed = operation.kind == "signed"
+    builder.quant(INPUT, quantised, 2.0**-operation.fraction, operation.bits, signed, narrow=False)
+    if operation.fraction:
+        unit = builder.constant(f"{operation.name}.unit", 2.0**operation.fraction)
+        builder.node("Mul", [quantised, unit], operation.name)
+
+
+def _dense(builder: _Builder, operation: Dense) -> None:
+    weight = builder.weight(operation.name, operation.weight.T)
+    builder.node("MatMul", [operation.inputs[0], weight], operation.name)
+
+
+def _conv2d(builder: _Builder, operation: Conv2d) -> None:
+    weight = builder.weight(operation.name, operation.weight.transpose(0, 3, 1, 2))
+    top, bottom, left, right = operation.padding
+    source, pads = operation.inputs[0], [top, left, bottom, right]
+    if any(pads) and operation.pad_value:
+        around = builder.constant(f"{operation.name}.pads", [0, 0, top, left, 0, 0, bottom, right], np.int64)
+        value = builder.constant(f"{operation.name}.pad_value", operation.pad_value)
+        builder.node("Pad", [source, around, value], f"{operation.name}.padded")
+        source, pads = f"{operation.name}.padded", [0, 0, 0, 0]
+    kernel = list(operation.weight.shape[1:3])
+    strides = list(operation.stride)
+    builder.node("Conv", [source, weight], operation.name, kernel_shape=kernel, strides=strides, pads=pads)
+
+
+def _max_pool2d(builder: _Builder, operation: MaxPool2d) -> None:
+    size, strides = list(operation.size), list(operation.stride)
+    builder.node("MaxPool", [operation.inputs[0]], operation.name, kernel_shape=size, strides=strides)
+
+
+def _threshold(builder: _Builder, operation: Threshold) -> None:
+    source, direction = operation.inputs[0], operation.direction.astype(np.int64)
+    threshold = operation.threshold
+    if (direction < 0).any():
+        turn = builder.by_channel(f"{operation.name}.direction", source, direction)
+        builder.node("Mul", [source, turn], f"{operation.name}.turned")
+        threshold = threshold * direction
+        source = f"{operation.name}.turned"
+    level = builder.by_channel(f"{operation.name}.threshold", operation.inputs[0], threshold)
+    builder.node("Sub", [source, level], f"{operation.name}.above")
+    builder.bipolar(f"{operation.name}.above", operation.name)
+
+
+def _flatten(builder: _Builder, operation: Flatten) -> None:
+    source = operation.inputs[0]
+    axes = len(builder.shape(source))
+    if axes > 2:
+        builder.node("Transpose", [source], f"{operation.name}.channels_last", perm=[0, *range(2, axes), 1])
+        source = f"{operation.name}.channels_last"
+    builder.node("Flatten", [source], operation.name, axis=1)
+
+
+def _affine(builder: _Builder, operation: Affine) -> None:
+    name = operation.name
+    builder.node("Cast", [operation.inputs[0]], f"{name}.integer", to=TensorProto.INT64)
+    scale = builder.constant(f"{name}.scale", operation.scale, np.int64)
+    builder.node("Mul", [f"{name}.integer", scale], f"{name}.scaled")
+    builder.node("Add", [f"{name}.scaled", builder.constant(f"{name}.offset", operation.offset, np.int64)], name)
+
+
+def _argmax(builder: _Builder, operation: Argmax) -> None:
+    one = builder.constant(f"{operation.name}.k", [1], np.int64)
+    best = f"{operation.name}.score"
+    builder.node("TopK", [operation.inputs[0], one], [best, operation.name], axis=1, largest=1, sorted=1)
+
+
+_WRITE: Mapping[type[Operation], Callable[[_Builder, Any], None]] = {
+    Input: _input,
+    Dense: _dense,
+    Conv2d: _conv2d,
+    MaxPool2d: _max_pool2d,
+    Threshold: _threshold,
+    Flatten: _flatten,
+    Affine: _affine,
+    Argmax: _argmax,
+}

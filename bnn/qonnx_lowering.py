@@ -1,0 +1,122 @@
+"""QONNX's quantisers in terms of standard ONNX operators, so that onnxruntime executes a QONNX model.
+
+Each is what ``qonnx.custom_op.general`` computes, step by step, in the same order and precision. onnxruntime then runs
+the graph without optimisations, which would fuse a batch norm into its convolution and so round elsewhere.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from bnn.errors import UserError
+
+QUANTISERS = ("BipolarQuant", "Quant", "IntQuant")
+DOMAINS = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")
+"""What they have been exported under."""
+
+
+def session(model: onnx.ModelProto, outputs: Iterable[str]) -> Any:
+    """Make an ``onnxruntime.InferenceSession`` that computes the tensors `outputs` of a QONNX model.
+
+    Raises
+    ------
+    UserError
+        If onnxruntime does not take the model.
+    """
+    import onnxruntime
+
+    lowered = lower(model)
+    del lowered.graph.output[:]
+    lowered.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(lowered.SerializeToString(), options, ["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has an exception of its own for each kind of failure
+        raise UserError(f"onnxruntime does not take the model: {str(error).splitlines()[0]}") from None
+
+
+def lower(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model without quantisers of QONNX; all tensors keep their names.
+
+    Raises
+    ------
+    UserError
+        If a ``Quant`` has a bit width that is not constant, or an unknown rounding mode.
+    """
+    lowered = onnx.ModelProto()
+    lowered.CopyFrom(model)
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    nodes: list[onnx.NodeProto] = []
+    for node in model.graph.node:
+        if node.op_type in QUANTISERS and node.domain in DOMAINS:
+            nodes.extend(_Lowering(node, constants).nodes)
+        else:
+            nodes.append(node)
+    del lowered.graph.node[:]
+    lowered.graph.node.extend(nodes)
+    del lowered.graph.value_info[:]  # onnxruntime infers all shapes itself
+    return lowered
+
+
+class _Lowering:
+    """The nodes that compute one quantiser."""
+
+    def __init__(self, node: onnx.NodeProto, constants: dict[str, Any]) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.prefix = f"{node.output[0]}.lowered"
+        if node.op_type == "BipolarQuant":
+            self.op("Mul", self.sign(node.input[0]), node.input[1], output=node.output[0])
+            return
+        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        x, scale, zero_point, width = node.input
+        if width not in constants or constants[width].size != 1 or constants[width] != int(constants[width]):
+            raise UserError(f"node {node.name!r} ({node.op_type}): expected one constant bit width, a whole number")
+        signed, bits = bool(attributes.get("signed", 1)), int(constants[width].item())
+        y = self.op("Add", self.op("Div", x, scale), zero_point)
+        if bits == 1 and signed:  # as qonnx has it: bipolar
+            y = self.sign(y)
+        else:
+            low, high = limits(bits, signed, bool(attributes.get("narrow", 0)))
+            y = self.op("Max", self.op("Min", y, self.constant(high)), self.constant(low))
+            mode = attributes.get("rounding_mode", b"ROUND").decode().upper()
+            y = self.rounded(y, mode, f"node {node.name!r} ({node.op_type})")
+        self.op("Mul", self.op("Sub", y, zero_point), scale, output=node.output[0])
+
+    def op(self, kind: str, *inputs: str, output: str = "") -> str:
+        output = output or f"{self.prefix}.{len(self.nodes)}"
+        self.nodes.append(helper.make_node(kind, inputs, [output]))
+        return output
+
+    def constant(self, value: float) -> str:
+        output = f"{self.prefix}.{len(self.nodes)}"
+        tensor = numpy_helper.from_array(np.asarray(value, np.float32))
+        self.nodes.append(helper.make_node("Constant", [], [output], value=tensor))
+        return output
+
+    def sign(self, x: str) -> str:
+        """-1 below 0, else +1."""
+        return self.op("Where", self.op("Less", x, self.constant(0)), self.constant(-1), self.constant(1))
+
+    def rounded(self, x: str, mode: str, where: str) -> str:
+        if mode in ("ROUND", "HALF_EVEN"):
+            return self.op("Round", x)
+        if mode in ("CEIL", "FLOOR"):
+            return self.op(mode.capitalize(), x)
+        if mode not in (towards := {"UP": ("Ceil", 0.0), "DOWN": ("Floor", 0.0), "HALF_UP": ("Floor", 0.5),
+                                    "HALF_DOWN": ("Ceil", -0.5)}):  # fmt: skip
+            raise UserError(f"{where}: expected rounding_mode ROUND, CEIL, FLOOR, {', '.join(towards)}, got {mode!r}")
+        kind, offset = towards[mode]
+        magnitude = self.op(kind, self.op("Add", self.op("Abs", x), self.constant(offset)))
+        return self.op("Mul", self.op("Sign", x), magnitude)
+
+
+def limits(bits: int, signed: bool, narrow: bool) -> tuple[int, int]:
+    """Return the smallest and the largest integer of a ``Quant``."""
+    if signed:
+        return -(2 ** (bits - 1)) + narrow, 2 ** (bits - 1) - 1
+    return 0, 2**bits - 1 - narrow
