@@ -6,9 +6,7 @@ beat of the frame before to its own. Both are measured with all frames back to b
 """
 
 import hashlib
-import shutil
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -189,24 +187,6 @@ def content_key(project: Project, *more: str) -> str:
     for text in (project.top, *more):
         sha.update(text.encode() + b"\0")
     return sha.hexdigest()[:16]
-
-
-def build_once(folder: Path, build: Callable[[Path], None]) -> None:
-    """Make `folder`, if it is not there: `build` fills a private folder, which is then renamed."""
-    if folder.is_dir():
-        return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    private = Path(tempfile.mkdtemp(prefix="tmp_", dir=folder.parent))
-    try:
-        build(private)
-        private.chmod(0o755)  # mkdtemp's folders are for their owner alone
-        try:
-            private.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another process has built the same meanwhile
-                raise
-    finally:
-        shutil.rmtree(private, ignore_errors=True)
 
 
 def excerpt(log: str, lines: int = 12) -> str:

@@ -20,6 +20,7 @@ from bnn.network import Network
 from cosim import rtl
 from cosim.engine import EngineError, EngineUnavailable, Results
 from cosim.rtl import Bytes, Project, Timing
+from hls.folders import build_once
 
 _COMPILER = "g++"
 _DRIVER = Path(__file__).with_name("rtl_driver.cc")
@@ -80,7 +81,7 @@ class RtlCxxrtl:
             If Yosys or g++ refuses the RTL.
         """
         _compiler_version()  # say that it is missing before making a folder
-        rtl.build_once(self._build_in(folder), lambda private: _compile(self.project, private))
+        build_once(self._build_in(folder), lambda private: _compile(self.project, private))
         self.attach(network, folder)
 
     def attach(self, network: Network, folder: Path) -> None:

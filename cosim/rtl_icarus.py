@@ -22,6 +22,7 @@ from cosim import rtl, rtl_bench
 from cosim.compare import compare
 from cosim.engine import EngineError, EngineUnavailable, Results
 from cosim.rtl import Bytes, Project, Timing
+from hls.folders import build_once
 
 _PASSES = ("back_to_back", "stalls", "gaps", "resets")
 #: What a run may cost: bytes of the compiled simulation times simulated clock cycles. vvp took 0.7 to 3.3 ns for each
@@ -121,7 +122,7 @@ class RtlIcarus:
             If Icarus Verilog refuses the RTL.
         """
         _iverilog_version()  # say that it is missing before making a folder
-        rtl.build_once(self._build_in(folder), lambda private: _compile(self.project, private))
+        build_once(self._build_in(folder), lambda private: _compile(self.project, private))
         self.attach(network, folder)
 
     def attach(self, network: Network, folder: Path) -> None:

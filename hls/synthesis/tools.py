@@ -10,12 +10,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from hls import folders
 
 #: Program -> (the package that has it too, its function there, the other way to get it).
 _PACKAGED = {
@@ -178,14 +179,10 @@ def excerpt(log: Path, lines: int = 12) -> str:
 
 
 def build_once(folder: Path, build: Callable[[Path], None]) -> bool:
-    """Make `folder` if it is not there, and return whether it had to be made.
-
-    `build` fills a private folder beside, which is then renamed. If it fails, its log stays as ``<folder>.log``.
-    """
+    """Do what :func:`hls.folders.build_once` does; if `build` fails, its log stays as ``<folder>.log``."""
     log = folder.with_name(f"{folder.name}.log")
-    if folder.is_dir():
-        return False
-    with _scratch(folder.parent) as private:
+
+    def logged(private: Path) -> None:
         try:
             build(private)
         except SynthesisError:
@@ -193,20 +190,5 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> bool:
                 shutil.copyfile(private / "log", log)
             raise
         log.unlink(missing_ok=True)
-        private.chmod(0o755)  # mkdtemp's folders are for their owner alone
-        try:
-            private.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another process has built the same meanwhile
-                raise
-    return True
 
-
-@contextlib.contextmanager
-def _scratch(parent: Path) -> Iterator[Path]:
-    parent.mkdir(parents=True, exist_ok=True)
-    private = Path(tempfile.mkdtemp(prefix="tmp_", dir=parent))
-    try:
-        yield private
-    finally:
-        shutil.rmtree(private, ignore_errors=True)
+    return folders.build_once(folder, logged)
