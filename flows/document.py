@@ -7,12 +7,14 @@ from typing import Any
 from flows.cache import PROJECT, file_digest, tool_versions
 from flows.engines import ENGINES, EngineKind
 from flows.flow import Flow
+from flows.formats import FORMATS
 
 
 def document(flow: Flow) -> dict[str, Any]:
     """Put together the report of a flow whose steps up to ``compare`` are done."""
     load, fold, golden = (flow.entries[step].facts for step in ("load", "fold", "golden"))
-    engines = {"golden": _reference(golden)} | {kind.name: _engine(flow, kind) for kind in ENGINES}
+    kinds = [kind for kind in ENGINES if kind.takes(flow.subject.kind)]
+    engines = {"golden": _reference(golden)} | {kind.name: _engine(flow, kind) for kind in kinds}
     return {
         "schema_version": 1,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -29,12 +31,13 @@ def document(flow: Flow) -> dict[str, Any]:
             name: load[name] for name in ("dataset", "count", "digest", "images", "random", "note", "dataset_digest")
         },
         "accuracy": _accuracy(flow),
-        "argmax": _argmax(fold["undecided"], engines),
+        "argmax": _argmax(fold["undecided"], fold["conversion"]["undecided"], engines),
+        "conversion": fold["conversion"],
         "engines": engines,
         "layers": fold["layers"],
         "memory": fold["memory"],
         "rtl": _rtl(flow),
-        "latency": [row for kind in ENGINES if kind.counts_cycles for row in _latency(flow, kind)],
+        "latency": [row for kind in kinds if kind.counts_cycles for row in _latency(flow, kind)],
         "synthesis": flow.entries["synthesis"].facts["targets"],
         "steps": [
             {"name": name, "seconds": entry.seconds, "says": entry.says}
@@ -48,7 +51,9 @@ def document(flow: Flow) -> dict[str, Any]:
 def _description(flow: Flow) -> str:
     from models.zoo import ZOO
 
-    return ZOO[flow.subject.zoo].description if flow.subject.zoo else "a Network file"
+    if flow.subject.zoo:
+        return ZOO[flow.subject.zoo].description
+    return FORMATS[flow.subject.kind].title if flow.subject.kind in FORMATS else "a Network file"
 
 
 def _inside(path: Any) -> str:
@@ -133,9 +138,14 @@ def _accuracy(flow: Flow) -> dict[str, Any]:
     }
 
 
-def _argmax(undecided: int | None, engines: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Say how it is known that integer scores give the framework's class; without an affine nothing is rounded."""
-    trained = [engines[kind.name] for kind in ENGINES if kind.trained]
+def _argmax(undecided: int | None, thresholds: dict[str, int], engines: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Say how it is known that integer scores give the framework's class; without an affine nothing is rounded.
+
+    What thresholds leave undecided before the scores counts, too.
+    """
+    if thresholds:
+        undecided = (undecided or 0) + sum(thresholds.values())
+    trained = [engines[kind.name] for kind in ENGINES if kind.trained and kind.name in engines]
     agreeing = [engine["vectors"] for engine in trained if engine["status"] == "pass"]
     if not undecided:
         return {"claim": "proved", "vectors": 0, "undecided": undecided}

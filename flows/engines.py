@@ -48,6 +48,9 @@ class EngineKind:
     counts_cycles : bool
         Whether a run tells clock cycles (:class:`cosim.rtl.Timing`). Its vectors then go in one run, back to back, and
         no more than the engine's ``max_vectors``.
+    subjects : tuple of str or None
+        Kinds of subject (:class:`flows.subject.Subject`) whose flows have it, None for all: a framework's engine has
+        nothing to say of a model of another framework.
     """
 
     name: str
@@ -63,6 +66,11 @@ class EngineKind:
     takes_vectors: bool = False
     needs: tuple[str, ...] = ()
     counts_cycles: bool = False
+    subjects: tuple[str, ...] | None = None
+
+    def takes(self, subject: str | None) -> bool:
+        """Say whether flows that start from this kind of subject, None for any, have the engine at all."""
+        return subject is None or self.subjects is None or subject in self.subjects
 
     @property
     def build_step(self) -> str:
@@ -79,6 +87,12 @@ def _pytorch(flow: "Flow") -> Engine:
     from cosim.pytorch import PyTorch
 
     return PyTorch(flow.module())
+
+
+def _keras(flow: "Flow") -> Engine:
+    from cosim.keras import Keras
+
+    return Keras(*flow.converted.model)
 
 
 def _hls4ml(style: Literal["stock", "packed"]) -> Callable[["Flow"], Engine]:
@@ -139,6 +153,18 @@ ENGINES = (
         sources=("bnn", "models", "cosim/engine.py", "cosim/pytorch.py"),
         packages=("numpy", "torch"),
         trained=True,
+        subjects=("checkpoint", "network"),
+    ),
+    EngineKind(
+        "keras",
+        "the trained Keras model",
+        builds=False,
+        stage="keras",
+        make=_keras,
+        sources=("bnn", "cosim/engine.py", "cosim/keras.py"),
+        packages=("numpy", "tensorflow", "tf_keras", "QKeras", "larq"),
+        trained=True,
+        subjects=("keras",),
     ),
     EngineKind(
         "qonnx",

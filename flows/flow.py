@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
     from bnn.network import Network
     from cosim.engine import Engine
+    from flows.formats import Converted
     from hls.rtl.project import RtlProject
 
 IntArray = NDArray[np.integer]
 
-_FLOW = ("flows/engines.py", "flows/flow.py", "flows/stages.py")  # has a part in every step
+_FLOW = ("flows/engines.py", "flows/flow.py", "flows/formats.py", "flows/stages.py")  # has a part in every step
 
 
 class Advance(Protocol):
@@ -111,6 +112,13 @@ class Flow:
         from bnn import io
 
         return io.load(self.entries["fold"].folder / "network.safetensors")
+
+    @cached_property
+    def converted(self) -> "Converted":
+        """The subject as a Network, as it is, with what its conversion says; read when it is first asked for."""
+        from flows.stages import read_subject
+
+        return read_subject(self.subject, self.options.input)
 
     @cached_property
     def inputs(self) -> IntArray:

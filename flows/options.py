@@ -23,6 +23,13 @@ one to all others, which leaves nothing to choose. Without any of these it is :d
 
     [synthesis]
     targets = ["xilinx7", "ultrascale+", "ecp5", "ice40"]
+
+Table ``input`` says which integers a model takes whose file does not: settings of :class:`bnn.network.Input`::
+
+    [input]
+    kind = "unsigned"
+    bits = 8
+    fraction = 0
 """
 
 import sys
@@ -68,6 +75,8 @@ class Options:
         Whether the user wants that rate; else a lower one will do where it cannot be reached.
     targets : tuple of str
         What the RTL is synthesised for, and placed and routed where an open tool can.
+    input : mapping or None
+        Settings of :class:`bnn.network.Input`, for a model whose file does not tell them.
     """
 
     backend: Backend = "vitis"
@@ -77,6 +86,7 @@ class Options:
     max_luts: int | None = None
     wished: bool = False
     targets: tuple[str, ...] = TARGETS
+    input: Mapping[str, Any] | None = None
 
 
 def read(
@@ -102,14 +112,17 @@ def read(
     """
     content = _content(config) if config else {}
     try:
-        if unknown := sorted(set(content) - {"hls", "rtl", "synthesis"}):
-            raise UserError(f"unknown table or setting {', '.join(unknown)}; there are [hls], [rtl] and [synthesis]")
+        if unknown := sorted(set(content) - {"hls", "rtl", "synthesis", "input"}):
+            raise UserError(
+                f"unknown table or setting {', '.join(unknown)}; there are [hls], [rtl], [synthesis] and [input]"
+            )
+        taken = _input(content["input"]) if "input" in content else None
         targets = _targets(content.get("synthesis", {}))
         hls = _hls(content.get("hls", {}))
         rtl, wish = _rtl(content.get("rtl", {}), {"target_fps": target_fps, "max_luts": max_luts})
     except UserError as error:
         raise UserError(f"{config}: {error}" if config else str(error)) from None
-    return Options(backend, hls, rtl, **wish, targets=targets)
+    return Options(backend, hls, rtl, **wish, targets=targets, input=taken)
 
 
 def _content(config: Path) -> dict[str, Any]:
@@ -119,6 +132,21 @@ def _content(config: Path) -> dict[str, Any]:
         raise UserError(f"{config}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{config}: not a TOML file: {error}") from None
+
+
+def _input(settings: Any) -> Mapping[str, Any]:
+    from bnn.errors import NetworkError
+    from bnn.network import Input
+
+    _check_table("input", settings, ["kind", "bits", "fraction"])
+    for name in ("bits", "fraction"):
+        if type(settings.get(name, 0)) is not int:
+            raise UserError(f"input: {name} must be a whole number, got {settings[name]!r}")
+    try:
+        Input("input", (), (1,), **settings)
+    except NetworkError as error:
+        raise UserError(str(error)) from None
+    return settings
 
 
 def _hls(settings: Any) -> Mapping[str, Any]:

@@ -89,7 +89,7 @@ def run(
     target = out or reports / subject.name
     with _locked(store.root / ".lock", f"another flow on {subject.name}", console):
         flow = Flow(subject, vectors, data, options or Options(), store)
-        for step in steps():
+        for step in steps(subject.kind):
             _take(flow, step, console, force, target)
         projects = {kind.name: flow.project(kind) for kind in ENGINES if kind.build_step in flow.entries}
         with _locked(target / ".xnorflow.lock", f"another flow that writes to {target}", console):

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from bnn.errors import UserError
 from cosim.engine import EngineError
 from flows import hardware
-from flows.cache import Entry, file_digest
+from flows.cache import Entry, file_digest, tool_versions
 from flows.engines import BENCH_VECTORS, ENGINES, EngineKind
 from flows.flow import Advance, Flow, IntArray, Step, read_results
+from flows.formats import FORMATS, Converted
 from flows.subject import Subject
 
 if TYPE_CHECKING:
@@ -36,16 +37,17 @@ _PART_SECONDS = 4.0  # between two updates of the progress bar
 _REPORT_TOOLS = ("numpy", "jinja2", "matplotlib", "jsonschema")
 
 
-def steps() -> list[Step]:
-    """Return all steps in the order in which they run."""
+def steps(subject: str | None = None) -> list[Step]:
+    """Return all steps, those for a kind of subject if one is given, in the order in which they run."""
+    engines = [kind for kind in ENGINES if kind.takes(subject)]
     return [
         Step("load", "load", _load_basis, _load, ("bnn", "models"), ("numpy", "scikit-learn", "scipy")),
         Step("fold", "fold", _fold_basis, _fold, ("bnn", "models", "reports/measures.py"), ("numpy", "torch")),
         Step("golden", "golden", _golden_basis, _golden, ("bnn", "cosim"), ("numpy", "numba")),
-        *(_run_step(kind) for kind in ENGINES if not kind.builds),
+        *(_run_step(kind) for kind in engines if not kind.builds),
         hardware.rtl_step(),
-        *(_build_step(kind) for kind in ENGINES if kind.builds),
-        *(_run_step(kind) for kind in ENGINES if kind.builds),
+        *(_build_step(kind) for kind in engines if kind.builds),
+        *(_run_step(kind) for kind in engines if kind.builds),
         hardware.synthesis_step(),
         Step("compare", "compare", _compare_basis, _compare, ("bnn", "cosim", "flows/mismatch.py"), ("numpy",)),
         Step(
@@ -65,10 +67,20 @@ def steps() -> list[Step]:
 def _load_basis(flow: Flow) -> dict[str, Any]:
     subject = flow.subject
     return {
-        "model": file_digest(subject.path),
+        **_model_basis(flow),
         "zoo": subject.zoo,
         "vectors": flow.vectors,
         "data": _data_state(flow) if subject.zoo else None,
+    }
+
+
+def _model_basis(flow: Flow) -> dict[str, Any]:
+    """Return what determines the Network that the subject is read as."""
+    kind = FORMATS.get(flow.subject.kind)
+    return {
+        "model": file_digest(flow.subject.path),
+        "input": flow.options.input,
+        "frameworks": tool_versions(kind.packages, ()) if kind else None,
     }
 
 
@@ -91,15 +103,12 @@ def _load(flow: Flow, entry: Entry, advance: Advance) -> None:
         images, labels = data.encode(dataset.test_images, definition), dataset.test_labels
         note, origin = dataset.note, dataset.digest
     else:
-        from bnn import io
-
+        kind = FORMATS[flow.subject.kind].title if flow.subject.kind in FORMATS else "a Network file"
         if flow.vectors is None:
-            raise UserError(
-                f"{flow.subject.path} is a Network without test images: give a number of vectors, not 'all'"
-            )
-        taken = io.load(flow.subject.path).input
+            raise UserError(f"{flow.subject.path} is {kind} without test images: give a number of vectors, not 'all'")
+        taken = flow.converted.network.input
         images, labels = np.zeros((0, *taken.shape), np.int64), np.zeros(0, np.int64)
-        name, note, origin = "random", "a Network file brings no data set", None
+        name, note, origin = "random", f"{kind} brings no data set", None
     count = len(images) if flow.vectors is None else flow.vectors
     images, labels = images[:count], labels[:count]
     inputs = np.concatenate([images.astype(np.int32), random_inputs(taken, count - len(images))])
@@ -140,10 +149,7 @@ def _array_digest(*arrays: IntArray) -> str:
 
 
 def _fold_basis(flow: Flow) -> dict[str, Any]:
-    return {
-        "model": file_digest(flow.subject.path),
-        "name": flow.subject.name,
-    }
+    return {**_model_basis(flow), "name": flow.subject.name}
 
 
 def _fold(flow: Flow, entry: Entry, advance: Advance) -> None:
@@ -151,21 +157,34 @@ def _fold(flow: Flow, entry: Entry, advance: Advance) -> None:
     from bnn.canonical import canonicalise
     from reports import measures
 
-    network = canonicalise(read_network(flow.subject))
+    network = canonicalise(flow.converted.network)
     io.save(network, entry.folder / "network.safetensors")
     entry.facts = {
         "digest": network.digest,
         "layers": measures.layers(network),
         "memory": measures.memory(network),
         "undecided": measures.undecided(network),
+        "conversion": {"notes": list(flow.converted.notes), "undecided": dict(flow.converted.undecided)},
     }
     layers = entry.facts["layers"]
     bits = sum(layer["weight_bits"] for layer in layers)
     entry.says = f"{len(layers)} layers, {bits:,} weight bits, {entry.facts['memory']['ratio']:.1f} times smaller"
+    entry.says += "".join(f"; {note}" for note in flow.converted.notes)
+    if unproved := sum(flow.converted.undecided.values()):
+        entry.says += f"; {unproved:,} accumulators' signs depend on how the framework rounds its sums"
+
+
+def read_subject(subject: Subject, settings: Mapping[str, Any] | None = None) -> Converted:
+    """Read the subject, of whatever kind; `settings` are those of table ``input``, for a file that does not tell."""
+    if subject.kind in FORMATS:
+        return FORMATS[subject.kind].read(subject.path, subject.name, settings)
+    if settings is not None:
+        raise UserError(f"table [input]: {subject.path} tells itself which integers it takes; remove the table")
+    return Converted(read_network(subject))
 
 
 def read_network(subject: Subject) -> "Network":
-    """Return the subject as a Network, as it is: from a checkpoint through the PyTorch front end, or from its file."""
+    """Return a checkpoint, through the PyTorch front end, or a Network file as a Network, as it is."""
     from bnn import io
 
     if subject.zoo is None:

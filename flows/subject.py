@@ -1,11 +1,12 @@
-"""What a flow is about: a model of the zoo, a checkpoint file or a Network file, told apart without loading it."""
+"""What a flow is about: a model of the zoo, or a file of one of several kinds, told apart without loading it."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from bnn.errors import UserError
+from flows.formats import FORMATS, recognise
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Subject:
     ----------
     name : str
         Names the Network and the folders of the flow; lower case letters, digits and underscores.
-    kind : {"checkpoint", "network"}
+    kind : {"checkpoint", "network"} or a key of :data:`flows.formats.FORMATS`
     path : Path
     zoo : str or None
         For a checkpoint, the zoo's definition that it is an instance of.
@@ -25,7 +26,7 @@ class Subject:
     """
 
     name: str
-    kind: Literal["checkpoint", "network"]
+    kind: str
     path: Path
     zoo: str | None
     recorded: dict[str, Any]
@@ -37,7 +38,7 @@ def find(model: str) -> Subject:
     Raises
     ------
     UserError
-        If there is no such model or file, or the file is neither a checkpoint nor a Network; lists what there is.
+        If there is no such model or file, or the file is of no known kind; lists what there is.
     """
     from models.checkpoint import FOLDER
     from models.zoo import ZOO
@@ -49,9 +50,11 @@ def find(model: str) -> Subject:
         return _identify(model, path)
     path = Path(model)
     if not path.is_file():
+        what = "a folder, " if path.is_dir() else ""
         raise UserError(
-            f"unknown model {model!r}: neither a model of the zoo nor a file\n"
+            f"unknown model {model!r}: {what}neither a model of the zoo nor a file\n"
             f"choose one of: {', '.join(ZOO)}\nor name a .safetensors file: a checkpoint, or a Network saved by bnn.io"
+            + "".join(f"\nor {kind.title}: {', '.join(kind.suffixes)}" for kind in FORMATS.values())
         )
     name = re.sub(r"[^a-z0-9]+", "_", path.stem.lower()).strip("_") or "network"
     return _identify(name if name[0].isalpha() else f"n_{name}", path)
@@ -64,6 +67,11 @@ def _identify(name: str, path: Path) -> Subject:
     from models import checkpoint
     from models.zoo import ZOO
 
+    try:
+        if kind := recognise(path):
+            return Subject(name, kind, path, None, {})
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     try:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}

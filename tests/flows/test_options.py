@@ -65,8 +65,12 @@ def test_a_wish_takes_the_place_of_the_files(tmp_path):
     ("text", "message"),
     [
         ("[hls\n", "not a TOML file"),
-        ("[hsl]\n", r"unknown table or setting hsl; there are \[hls\], \[rtl\] and \[synthesis\]"),
+        ("[hsl]\n", r"unknown table or setting hsl; there are \[hls\], \[rtl\], \[synthesis\] and \[input\]"),
         ("hls = 3\n", "expected a table"),
+        ("[input]\nkind = 'float'\n", "kind 'bipolar', 'unsigned' or 'signed'"),
+        ("[input]\nkind = 'signed'\nbits = 99\n", "2 to 16 bits for signed values, got 99"),
+        ("[input]\nbits = 1.5\n", "bits must be a whole number, got 1.5"),
+        ("[input]\nshape = [3]\n", "unknown setting shape; there are kind, bits, fraction"),
         ("[hls]\nreuse = 3\n", "unknown setting reuse; there are io_type, part"),
         ("[hls]\nbackend = 'vitis'\n", "unknown setting backend"),
         ("[hls]\nio_type = 'serial'\n", "io_type must be one of auto, io_parallel, io_stream"),

@@ -13,10 +13,14 @@ PACKAGES = ("bnn", "models", "hls", "cosim", "reports", "flows")
 
 # What each step's own code imports when it runs.
 ENTRY = {
-    "load": ["models.data", "models.zoo", "bnn.io"],
-    "fold": ["bnn.io", "bnn.canonical", "bnn.frontends.torch", "models.checkpoint", "models.zoo", "reports.measures"],
+    "load": ["models.data", "models.zoo", "bnn.io", "flows.formats"],
+    "fold": [
+        *("bnn.io", "bnn.canonical", "bnn.frontends.torch", "models.checkpoint", "models.zoo", "reports.measures"),
+        "flows.formats",
+    ],
     "golden": ["cosim.golden"],
     "pytorch": ["cosim.pytorch", "models.checkpoint"],
+    "keras": ["cosim.keras", "flows.formats"],
     "rtl": ["hls.rtl.folding", "hls.rtl.project"],
     "synthesis": ["hls.synthesis.yosys", "hls.synthesis.nextpnr", "hls.synthesis.timing", "hls.rtl.project"],
     "project qonnx": ["cosim.qonnx"],

@@ -39,6 +39,7 @@ def report():
             "recorded": 0.9722, "recorded_count": 10000, "recorded_dataset": "mnist",
         },
         "argmax": {"claim": "proved", "vectors": 0, "undecided": 0},
+        "conversion": {"notes": ["the softmax <x> is left out"], "undecided": {"threshold1": 7}},
         "engines": {
             "golden": engine(reason="the reference"),
             "pytorch": engine(status="skipped", vectors=0, seconds=None, reason="no <module>"),

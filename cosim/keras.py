@@ -1,0 +1,104 @@
+"""The trained Keras, QKeras or Larq model itself, as an engine."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnn.canonical import canonicalise_with_signs
+from bnn.network import Argmax, Network
+from cosim.engine import EngineError, Results
+
+if TYPE_CHECKING:
+    from bnn.frontends.keras import Conversion
+
+_BATCH = 256
+_OFF = 0.1
+"""How far from an integer a float32 sum may lie, in steps of one: sums with scales that are no power of two round."""
+
+
+class Keras:
+    """Runs the model that a Network was converted from.
+
+    Reports what Keras computes in place of integers (:attr:`bnn.frontends.keras.Conversion.observed`: sums without
+    bias, and signs) and the class, the argmax of its floating-point scores. A fixed-point
+    :class:`~bnn.network.Affine` has no counterpart.
+
+    Parameters
+    ----------
+    model : tf_keras.Model
+    conversion : Conversion
+        What :func:`bnn.frontends.keras.trace` made of it.
+    """
+
+    name = "keras"
+
+    def __init__(self, model: Any, conversion: "Conversion") -> None:
+        self._model = model
+        self._conversion = conversion
+
+    def prepare(self, network: Network, folder: Path) -> None:
+        """See what can be observed; `network` is the conversion's, canonical or not. Writes nothing.
+
+        Raises
+        ------
+        EngineError
+            If `network` is not the conversion's, or Keras computes none of its results.
+        """
+        canonical, signs = canonicalise_with_signs(self._conversion.network)
+        if network == canonical:
+            self._signs = dict(signs)
+        elif network == self._conversion.network:
+            self._signs = {}
+        else:
+            raise EngineError(f"network {network.name} is not the conversion of the model that the engine was given")
+        if not self._conversion.observed:
+            raise EngineError(f"network {network.name}: Keras computes none of its results as integers")
+        self._network = network
+
+    def run(self, inputs: NDArray[np.integer], every_layer: bool = False) -> Results:
+        """Compute the last sums that Keras computes as we do and the class; or everything that it computes so."""
+        from bnn.frontends.keras_file import import_keras
+
+        keras = import_keras()
+        observed = self._conversion.observed
+        names = list(observed) if every_layer else list(observed)[-1:]
+        graph = keras.Model(
+            self._model.inputs, [*(observed[name].tensor for name in names), _scores(keras, self._model)]
+        )
+        collected: dict[str, list[NDArray[np.int64]]] = {name: [] for name in names}
+        classes: list[NDArray[np.int64]] = []
+        for start in range(0, len(inputs), _BATCH):
+            integers = inputs[start : start + _BATCH]
+            *results, scores = graph((integers / 2.0**self._network.input.fraction).astype(np.float32), training=False)
+            for name, result in zip(names, results, strict=True):
+                kind = observed[name]
+                values = np.asarray(result if kind.quantizer is None else kind.quantizer(result), np.float64)
+                collected[name].append(_integers(name, (values - kind.shift) / kind.scale))
+            classes.append(np.asarray(scores).argmax(axis=-1).reshape(len(integers), -1)[:, :1])
+        results_by_name = {name: np.concatenate(parts) * self._signs.get(name, 1) for name, parts in collected.items()}
+        if isinstance(self._network.output, Argmax):
+            results_by_name[self._network.output.name] = np.concatenate(classes)
+        return results_by_name
+
+
+def _scores(keras: Any, model: Any) -> Any:
+    """Return the tensor before softmax layers at the end, whose float32 makes different scores equal."""
+    tensor = model.outputs[0]
+    while True:
+        layer = tensor._keras_history.layer
+        if not isinstance(layer, keras.layers.Softmax) and not (
+            type(layer) is keras.layers.Activation and layer.activation is keras.activations.softmax
+        ):
+            return tensor
+        tensor = layer.input
+
+
+def _integers(name: str, values: NDArray[np.float64]) -> NDArray[np.int64]:
+    if not np.isfinite(values).all():
+        raise EngineError(f"layer {name}: expected integers from Keras, got NaN or infinity")
+    integers = np.rint(values)
+    if values.size and np.abs(values - integers).max() > _OFF:
+        raise EngineError(f"layer {name}: expected integers from Keras, got fractions")
+    return integers.astype(np.int64)

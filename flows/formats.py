@@ -1,0 +1,119 @@
+"""The files of other frameworks that a flow can start from, as data: adding one is adding an entry to FORMATS."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bnn.errors import NetworkError, UserError
+
+if TYPE_CHECKING:
+    from bnn.network import Input, Network
+
+
+@dataclass(frozen=True, eq=False)
+class Converted:
+    """A model as a Network, and what its conversion has to say.
+
+    Attributes
+    ----------
+    network : Network
+        Not yet canonical.
+    notes : tuple of str
+        What was left out, a sentence each.
+    undecided : mapping of threshold name to int
+        Thresholds that are not proved equal to the framework's, and the number of (channel, accumulator) pairs for
+        which the sign depends on how the framework rounds its sums.
+    model : object or None
+        The model in its framework, for the engine that runs it.
+    """
+
+    network: "Network"
+    notes: tuple[str, ...] = ()
+    undecided: Mapping[str, int] = field(default_factory=dict)
+    model: Any = None
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of model file.
+
+    Attributes
+    ----------
+    title : str
+        What it is, for people.
+    suffixes : tuple of str
+        What names of such files end in.
+    magic : bytes or None
+        What such files start with and no others do.
+    read : callable
+        From the path, the Network's name and the settings of table ``input``, None without one, to what it holds;
+        raises :class:`UserError`, and never runs anything that is in the file.
+    packages : tuple of str
+        Python packages whose versions matter.
+    """
+
+    title: str
+    suffixes: tuple[str, ...]
+    magic: bytes | None
+    read: Callable[[Path, str, Mapping[str, Any] | None], Converted]
+    packages: tuple[str, ...]
+
+
+def recognise(path: Path) -> str | None:
+    """Return the key of the file's format: by its first bytes, else by its name; None if it is none of FORMATS."""
+    with path.open("rb") as file:
+        start = file.read(16)
+    for name, kind in FORMATS.items():
+        if kind.magic and start.startswith(kind.magic):
+            return name
+    return next((name for name, kind in FORMATS.items() if path.suffix.lower() in kind.suffixes), None)
+
+
+def described_input(path: Path, shape: tuple[int, ...], settings: Mapping[str, Any] | None) -> "Input":
+    """Return the input of a model whose file tells the shape alone, from the settings of table ``input``.
+
+    Raises
+    ------
+    UserError
+        If there are no settings, or they make no input; says what to write.
+    """
+    from bnn.network import Input
+
+    if settings is None:
+        raise UserError(
+            f"{path}: the file does not say which integers the model takes; write into a TOML file, and give it by "
+            "CONFIG=FILE (--config FILE):\n"
+            "[input]\n"
+            'kind = "unsigned"  # or "signed", or "bipolar" (-1 and +1, without the lines below)\n'
+            "bits = 8\n"
+            "fraction = 0  # the model takes integer / 2**fraction"
+        )
+    try:
+        return Input("input", (), shape, **settings)
+    except NetworkError as error:
+        raise UserError(f"table [input]: {error}") from None
+
+
+def _keras(path: Path, name: str, settings: Mapping[str, Any] | None) -> Converted:
+    from bnn.frontends import keras, keras_file
+
+    model = keras_file.load(path)
+    if len(model.inputs) != 1:
+        raise UserError(f"{path}: expected a model with one input, got {len(model.inputs)}")
+    shape = tuple(model.inputs[0].shape[1:])
+    if not shape or None in shape:
+        raise UserError(f"{path}: expected an input of fixed shape, got {shape}")
+    conversion = keras.trace(model, name, described_input(path, shape, settings))
+    return Converted(conversion.network, conversion.notes, conversion.undecided, (model, conversion))
+
+
+FORMATS = {
+    "keras": Format(
+        "a Keras model (QKeras and Larq, too)",
+        suffixes=(".h5", ".hdf5", ".keras"),
+        magic=b"\x89HDF\r\n\x1a\n",
+        read=_keras,
+        packages=("tensorflow", "tf_keras", "QKeras", "larq", "h5py"),
+    ),
+}
