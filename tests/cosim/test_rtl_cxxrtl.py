@@ -20,6 +20,7 @@ from hls.rtl import project
 from hls.rtl.config import Folded, RtlConfig, Unrolled
 from hls.rtl.cycles import CycleModel
 from tests import oracle, strategies
+from tests.cosim.faulty_rtl import FAULTS, faulty
 from tests.cosim.rtl_by_hand import NETWORK, totals
 from tests.hls.rtl.test_project import small_image
 
@@ -232,3 +233,19 @@ def _agree(network: Network, config: RtlConfig, folder: Path) -> None:
     assert icarus.first_in.tolist() == cxxrtl.first_in.tolist()
     assert icarus.last_out.tolist() == cxxrtl.last_out.tolist()
     assert icarus.deviation(made.timing) is None
+
+
+@needs_compiler
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_in_generated_rtl_are_found(tmp_path: Path, fault: str) -> None:
+    network = small_image()
+    cxxrtl = RtlCxxrtl(faulty(network, tmp_path / "rtl", fault))
+    cxxrtl.prepare(network, tmp_path)
+    inputs = strategies.inputs_for(network, 12)
+    try:
+        got = cxxrtl.run(inputs)
+    except EngineError:
+        return
+    assert cxxrtl.timing is not None
+    told = cxxrtl.timing.deviation(cxxrtl.project.timing)
+    assert told or compare(network, oracle.run(network, inputs), got).mismatches

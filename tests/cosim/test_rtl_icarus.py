@@ -11,10 +11,9 @@ from cosim.compare import compare
 from cosim.engine import EngineError, EngineUnavailable
 from cosim.rtl import Spread, Timing
 from cosim.rtl_icarus import RtlIcarus, _Effort
-from hls.rtl import project
-from hls.rtl.config import Folded, RtlConfig
 from hls.rtl.cycles import CycleModel, Frame
 from tests import oracle, strategies
+from tests.cosim.faulty_rtl import FAULTS, faulty
 from tests.cosim.rtl_by_hand import NETWORK, totals
 from tests.hls.rtl.test_project import small_image
 
@@ -165,21 +164,10 @@ def test_the_smallest_effort_still_finds_faults(tmp_path: Path, monkeypatch: pyt
 
 
 @needs_icarus
-@pytest.mark.parametrize(
-    ("module", "old", "new"),
-    [
-        ("conv2_queue", "in_ready = count != ", "in_ready = 1'b1 || count != "),
-        ("conv1", "in_ready = enable && (!busy || last)", "in_ready = !busy || last"),
-    ],
-    ids=["a queue that overflows", "a dropped tready"],
-)
-def test_faults_in_generated_rtl_are_found(tmp_path: Path, module: str, old: str, new: str) -> None:
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_in_generated_rtl_are_found(tmp_path: Path, fault: str) -> None:
     network = small_image()
-    made = project.write(network, tmp_path / "rtl", RtlConfig(default=Folded(1, 3), layers={"conv1": Folded(3, 18)}))
-    (path,) = made.folder.glob(f"*_{module}.v")
-    assert old in path.read_text()
-    path.write_text(path.read_text().replace(old, new, 1))
-    icarus = RtlIcarus(made)
+    icarus = RtlIcarus(faulty(network, tmp_path / "rtl", fault))
     icarus.prepare(network, tmp_path)
     inputs = strategies.inputs_for(network, 12)
     try:
