@@ -1,0 +1,217 @@
+"""QONNX files become Networks that equal what onnxruntime computes, or are refused."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from onnx import TensorProto, helper, numpy_helper
+
+from bnn.canonical import canonicalise
+from bnn.errors import UserError
+from bnn.frontends import qonnx, qonnx_file
+from bnn.network import Argmax, Input
+from bnn.qonnx_export import write
+from cosim.compare import compare
+from cosim.qonnx_source import QonnxSource
+from tests import oracle
+from tests.strategies import inputs_for, networks
+
+DOMAIN = "qonnx.custom_op.general"
+
+
+def refuse(shape):
+    raise UserError("the file does not say what it takes")
+
+
+@settings(max_examples=12)
+@given(network=networks(width=20))
+def test_what_is_exported_comes_back_equal(network, tmp_path_factory):
+    path = tmp_path_factory.mktemp("qonnx") / "network.onnx"
+    write(network, path)
+    model = qonnx_file.load(path)
+    conversion = qonnx.trace(model, "back", refuse)
+    back = conversion.network
+    inputs = inputs_for(network, 12)
+    want, got = oracle.run(network, inputs), oracle.run(back, inputs)
+    scores = [net.output.inputs[0] if isinstance(net.output, Argmax) else net.output.name for net in (network, back)]
+    assert np.array_equal(got[scores[1]], want[scores[0]])
+    if isinstance(network.output, Argmax):
+        assert np.array_equal(got[back.output.name], want[network.output.name])
+    engine = QonnxSource(model, conversion)
+    engine.prepare(canonicalise(back), path.parent)
+    canonical = oracle.run(canonicalise(back), inputs)
+    assert compare(canonicalise(back), canonical, engine.run(inputs, every_layer=True)).first is None
+
+
+def hostile(seed, sizes=(6, 5, 3), scale=1.0, pool=True):
+    """A convolution and two dense layers as Brevitas exports them, with batch norms that no training would give."""
+    rng = np.random.default_rng(seed)
+    nodes, constants = [], []
+
+    def constant(name, value):
+        constants.append(numpy_helper.from_array(np.asarray(value, np.float32), name))
+        return name
+
+    def node(kind, inputs, output, domain="", **attributes):
+        nodes.append(helper.make_node(kind, inputs, [output], output, domain=domain, **attributes))
+        return output
+
+    def weight(name, shape):
+        name = constant(f"{name}.weight", rng.normal(size=shape))
+        return node("BipolarQuant", [name, constant(f"{name}.scale", scale)], f"{name}.quant", DOMAIN)
+
+    def norm(source, name, channels):
+        gamma = rng.choice([-2.0, -1e-3, 0.0, 1e6, 1.0, 0.5], channels)
+        mean = rng.integers(-9, 9, channels) * rng.choice([1.0, 0.5], channels) * scale
+        beta = rng.choice([0.0, 1.0, -0.25], channels)
+        values = [gamma, beta, mean, rng.choice([1.0, 1e-6, 4.0], channels)]
+        return node(
+            "BatchNormalization",
+            [source, *(constant(f"{name}.{n}", value) for n, value in enumerate(values))],
+            name,
+            epsilon=1e-5,
+        )
+
+    parameters = [constant("in.scale", 0.25), constant("in.zero", 0), constant("in.bits", 3)]
+    x = node("Quant", ["x", *parameters], "in", DOMAIN, signed=1, narrow=0, rounding_mode="ROUND")
+    first, second, classes = sizes
+    x = node("Conv", [x, weight("conv", (first, 2, 3, 3))], "conv", kernel_shape=[3, 3], pads=[1, 0, 1, 2])
+    x = norm(x, "norm1", first)
+    if pool:
+        x = node("MaxPool", [x], "pool", kernel_shape=[2, 2], strides=[2, 2])
+    x = node("BipolarQuant", [x, constant("one", 1.0)], "sign1", DOMAIN)
+    size = first * (2 * 3 if pool else 4 * 6)
+    constants.append(numpy_helper.from_array(np.array([1, -1]), "shape"))
+    x = node("Reshape", [x, "shape"], "flat")
+    x = node("MatMul", [x, weight("dense1", (size, second))], "dense1")
+    x = norm(x, "norm2", second)
+    bits = [constant("bit", 1), constant("zero", 0), constant("bits", 1)]
+    x = node("Quant", [x, *bits], "sign2", DOMAIN, signed=1, narrow=1, rounding_mode="ROUND")
+    x = node("MatMul", [x, weight("dense2", (second, classes))], "dense2")
+    x = node("Mul", [x, constant("last.scale", 0.3)], "scaled")
+    node("Add", [x, constant("last.offset", rng.normal(size=classes))], "scores")
+    graph = helper.make_graph(
+        nodes,
+        "hostile",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 2, 4, 6])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1, classes])],
+        constants,
+    )
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 13), helper.make_opsetid(DOMAIN, 1)], ir_version=8
+    )
+
+
+def saved(model, path):
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5, 0.1])
+@pytest.mark.parametrize("seed", range(4))
+def test_hostile_batch_norms_fold_as_onnxruntime_computes_them(seed, scale, tmp_path):
+    model = qonnx_file.load(saved(hostile(seed, scale=scale, pool=seed % 2 == 0), tmp_path / "hostile.onnx"))
+    conversion = qonnx.trace(model, "hostile", refuse)
+    network = canonicalise(conversion.network)
+    assert (network.input.kind, network.input.bits, network.input.fraction) == ("signed", 3, 2)
+    assert scale == 0.1 or not conversion.undecided
+    engine, inputs = QonnxSource(model, conversion), inputs_for(network, 150)
+    assert (inputs == 0).any()
+    engine.prepare(network, tmp_path)
+    got = engine.run(inputs, every_layer=True)
+    assert {"conv1", "dense1", "threshold2", "dense2", "argmax"} <= set(got)
+    if not conversion.undecided:
+        assert compare(network, oracle.run(network, inputs), got).first is None
+    assert conversion.whole
+
+
+def test_a_sign_that_is_0_at_0_is_refused_where_0_is_reached(tmp_path):
+    model = hostile(0)
+    node = next(node for node in model.graph.node if node.name == "sign2")
+    node.op_type, node.domain = "Sign", ""
+    del node.input[1:], node.attribute[:]
+    before = next(node for node in model.graph.node if node.name == "norm2")
+    before.op_type = "Mul"
+    del before.input[2:], before.attribute[:]
+    with pytest.raises(UserError, match="expected a sign of -1 or \\+1"):
+        qonnx.trace(qonnx_file.load(saved(model, tmp_path / "m.onnx")), "m", refuse)
+
+
+def _set(name, **changes):
+    def change(model):
+        node = next(node for node in model.graph.node if node.name == name)
+        for key, value in changes.items():
+            setattr(node, key, value)
+
+    return change
+
+
+def _nan(model):
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.full(1, np.nan, np.float32), "in.scale"))
+
+
+def _external(model):
+    tensor = next(tensor for tensor in model.graph.initializer if tensor.name == "conv.weight")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+
+
+def _dynamic(model):
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "H"
+
+
+def _two_bits(model):
+    bits = next(tensor for tensor in model.graph.initializer if tensor.name == "bits")
+    bits.CopyFrom(numpy_helper.from_array(np.float32(4), "bits"))
+
+
+def _branch(model):
+    model.graph.node.append(helper.make_node("Add", ["sign2", "sign2"], ["twice"], "twice"))
+
+
+def _wrong_shape(model):
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 3
+
+
+def _function(model):
+    model.functions.add(name="f", domain="f")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (_nan, "NaN"),
+        (_external, "another file"),
+        (_dynamic, "fixed shape"),
+        (_two_bits, "one bit"),
+        (_branch, "branch"),
+        (_wrong_shape, r"expected an operand of shape \(height, width, 2\)"),
+        (_function, "functions"),
+        (_set("norm2", op_type="Relu"), "'norm2' \\(Relu\\): not supported"),
+        (_set("sign1", domain="antigravity"), "antigravity"),
+        (_set("norm2", domain="antigravity"), "antigravity"),
+        (_set("pool", op_type="AveragePool"), "MaxPool, or a convolution"),
+    ],
+)
+def test_what_is_not_supported_is_refused_with_its_name(change, says, tmp_path):
+    model = hostile(0)
+    change(model)
+    with pytest.raises(UserError, match=says):
+        qonnx.trace(qonnx_file.load(saved(model, tmp_path / "bad.onnx")), "bad", refuse)
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", b"\x80\x04K\x01.", hostile(0).SerializeToString()[:900]])
+def test_files_that_are_no_model_are_refused(content, tmp_path):
+    (tmp_path / "bad.onnx").write_bytes(content)
+    with pytest.raises(UserError, match="not an ONNX model"):
+        qonnx_file.load(tmp_path / "bad.onnx")
+
+
+def test_an_input_that_is_not_quantised_is_asked_for(tmp_path):
+    model = hostile(0)
+    del model.graph.node[0]
+    model.graph.node[1].input[0] = "x"
+    model = qonnx_file.load(saved(model, tmp_path / "plain.onnx"))
+    with pytest.raises(UserError, match="does not say"):
+        qonnx.trace(model, "plain", refuse)
+    network = qonnx.trace(model, "plain", lambda shape: Input("input", (), shape, "unsigned", 4)).network
+    assert network.input.shape == (4, 6, 2)
