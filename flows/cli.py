@@ -68,8 +68,8 @@ def run_command(
             help="TOML file. Settings of the hls4ml projects: [hls] with io_type, part, clock_ns, strategy, "
             "reuse_factor, and [hls.layers.NAME] with strategy and reuse_factor. Settings of the RTL: [rtl] with "
             "clock_ns, in_width, out_width, target_fps or max_luts, and [rtl.layers.NAME] or [rtl.default] with "
-            "architecture = 'folded', pe, simd, or architecture = 'unrolled', effort; both with levels_per_stage. Which "
-            "integers a model takes whose file does not tell: [input] with kind, bits, fraction.",
+            "architecture = 'folded', pe, simd, or architecture = 'unrolled', effort; both with levels_per_stage. "
+            "Which integers a model takes whose file does not tell: [input] with kind, bits, fraction.",
             show_default=False,
         ),
     ] = None,
