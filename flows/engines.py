@@ -95,6 +95,12 @@ def _keras(flow: "Flow") -> Engine:
     return Keras(*flow.converted.model)
 
 
+def _onnx(flow: "Flow") -> Engine:
+    from cosim.qonnx_source import QonnxSource
+
+    return QonnxSource(*flow.converted.model)
+
+
 def _hls4ml(style: Literal["stock", "packed"]) -> Callable[["Flow"], Engine]:
     def make(flow: "Flow") -> Engine:
         from cosim.csim import CSim
@@ -165,6 +171,17 @@ ENGINES = (
         packages=("numpy", "tensorflow", "tf_keras", "QKeras", "larq"),
         trained=True,
         subjects=("keras",),
+    ),
+    EngineKind(
+        "onnx",
+        "the trained model in its QONNX file, executed by onnxruntime",
+        builds=False,
+        stage="onnx",
+        make=_onnx,
+        sources=("bnn", "cosim/engine.py", "cosim/qonnx_source.py"),
+        packages=("numpy", "qonnx", "onnx", "onnxruntime"),
+        trained=True,
+        subjects=("onnx",),
     ),
     EngineKind(
         "qonnx",

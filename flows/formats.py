@@ -108,6 +108,22 @@ def _keras(path: Path, name: str, settings: Mapping[str, Any] | None) -> Convert
     return Converted(conversion.network, conversion.notes, conversion.undecided, (model, conversion))
 
 
+def _onnx(path: Path, name: str, settings: Mapping[str, Any] | None) -> Converted:
+    from bnn.frontends import qonnx, qonnx_file
+
+    asked: list[Input] = []
+
+    def describe(shape: tuple[int, ...]) -> "Input":
+        asked.append(described_input(path, shape, settings))
+        return asked[0]
+
+    model = qonnx_file.load(path)
+    conversion = qonnx.trace(model, name, describe)
+    if settings is not None and not asked:
+        raise UserError(f"table [input]: {path} tells itself which integers it takes; remove the table")
+    return Converted(conversion.network, conversion.notes, conversion.undecided, (model, conversion))
+
+
 FORMATS = {
     "keras": Format(
         "a Keras model (QKeras and Larq, too)",
@@ -115,5 +131,12 @@ FORMATS = {
         magic=b"\x89HDF\r\n\x1a\n",
         read=_keras,
         packages=("tensorflow", "tf_keras", "QKeras", "larq", "h5py"),
+    ),
+    "onnx": Format(
+        "a QONNX model (Brevitas exports them)",
+        suffixes=(".onnx",),
+        magic=None,
+        read=_onnx,
+        packages=("qonnx", "onnx", "onnxruntime"),
     ),
 }

@@ -21,6 +21,7 @@ ENTRY = {
     "golden": ["cosim.golden"],
     "pytorch": ["cosim.pytorch", "models.checkpoint"],
     "keras": ["cosim.keras", "flows.formats"],
+    "onnx": ["cosim.qonnx_source", "flows.formats"],
     "rtl": ["hls.rtl.folding", "hls.rtl.project"],
     "synthesis": ["hls.synthesis.yosys", "hls.synthesis.nextpnr", "hls.synthesis.timing", "hls.rtl.project"],
     "project qonnx": ["cosim.qonnx"],
