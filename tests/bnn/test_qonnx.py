@@ -1,5 +1,7 @@
 """QONNX files become Networks that equal what onnxruntime computes, or are refused."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,6 +18,7 @@ from tests import oracle
 from tests.strategies import inputs_for, networks
 
 DOMAIN = "qonnx.custom_op.general"
+BREVITAS = Path(__file__).parent / "brevitas"
 
 
 def refuse(shape):
@@ -215,3 +218,19 @@ def test_an_input_that_is_not_quantised_is_asked_for(tmp_path):
         qonnx.trace(model, "plain", refuse)
     network = qonnx.trace(model, "plain", lambda shape: Input("input", (), shape, "unsigned", 4)).network
     assert network.input.shape == (4, 6, 2)
+
+
+def test_a_model_that_brevitas_exported_predicts_as_it_did_in_brevitas(tmp_path):
+    """Brevitas 0.13.4: 4-bit input, convolution, batch norms with negative, zero and huge gammas, two dense layers."""
+    model = qonnx_file.load(BREVITAS / "digits.onnx")
+    conversion = qonnx.trace(model, "digits", refuse)
+    network = canonicalise(conversion.network)
+    assert not conversion.undecided and not conversion.notes
+    with np.load(BREVITAS / "digits.npz") as file:
+        inputs, scores = np.moveaxis(file["inputs"], 1, -1), file["scores"]
+    assert (network.input.kind, network.input.bits, network.input.fraction) == ("signed", 4, 3)
+    want = oracle.run(network, inputs)
+    assert np.array_equal(want[network.output.inputs[0]], scores)
+    engine = QonnxSource(model, conversion)
+    engine.prepare(network, tmp_path)
+    assert compare(network, want, engine.run(inputs, every_layer=True)).first is None
