@@ -77,7 +77,7 @@ def hostile(seed, sizes=(6, 5, 3), scale=1.0, pool=True):
     parameters = [constant("in.scale", 0.25), constant("in.zero", 0), constant("in.bits", 3)]
     x = node("Quant", ["x", *parameters], "in", DOMAIN, signed=1, narrow=0, rounding_mode="ROUND")
     first, second, classes = sizes
-    x = node("Conv", [x, weight("conv", (first, 2, 3, 3))], "conv", kernel_shape=[3, 3], pads=[1, 0, 1, 2])
+    x = node("Conv", [x, weight("conv", (first, 2, 3, 3))], "conv", kernel_shape=[3, 3], pads=[2, 0, 0, 2])
     x = norm(x, "norm1", first)
     if pool:
         x = node("MaxPool", [x], "pool", kernel_shape=[2, 2], strides=[2, 2])
