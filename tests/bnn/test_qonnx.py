@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from bnn.canonical import canonicalise
 from bnn.errors import UserError
 from bnn.frontends import qonnx, qonnx_file
-from bnn.network import Argmax, Input
+from bnn.network import Argmax, Conv2d, Dense, Flatten, Input, Network
 from bnn.qonnx_export import write
 from cosim.compare import compare
 from cosim.qonnx_source import QonnxSource
@@ -43,6 +43,32 @@ def test_what_is_exported_comes_back_equal(network, tmp_path_factory):
     engine.prepare(canonicalise(back), path.parent)
     canonical = oracle.run(canonicalise(back), inputs)
     assert compare(canonicalise(back), canonical, engine.run(inputs, every_layer=True)).first is None
+
+
+@pytest.mark.parametrize("pad_value", [-1, 0, 1])
+def test_padding_that_differs_on_every_side_comes_back(pad_value, tmp_path):
+    rng = np.random.default_rng(0)
+    network = Network(
+        "padded",
+        (
+            Input("x", (), shape=(4, 5, 2)),
+            Conv2d(
+                "conv",
+                ("x",),
+                weight=rng.choice([-1, 1], (3, 3, 4, 2)).astype(np.int8),
+                padding=(2, 0, 1, 3),
+                pad_value=pad_value,
+            ),
+            Flatten("flatten", ("conv",)),
+            Dense("dense", ("flatten",), weight=rng.choice([-1, 0, 1], (3, 72)).astype(np.int8)),
+        ),
+    )
+    write(network, tmp_path / "padded.onnx")
+    back = qonnx.trace(qonnx_file.load(tmp_path / "padded.onnx"), "back", refuse).network
+    inputs = inputs_for(network, 8)
+    conv = next(operation for operation in back.operations if isinstance(operation, Conv2d))
+    assert (conv.padding, conv.pad_value) == ((2, 0, 1, 3), pad_value)
+    assert np.array_equal(oracle.run(back, inputs)["dense1"], oracle.run(network, inputs)["dense"])
 
 
 def hostile(seed, sizes=(6, 5, 3), scale=1.0, pool=True):
