@@ -38,7 +38,9 @@ def document(flow: Flow) -> dict[str, Any]:
         "memory": fold["memory"],
         "rtl": _rtl(flow),
         "latency": [row for kind in kinds if kind.counts_cycles for row in _latency(flow, kind)],
+        "energy": flow.entries["energy"].facts if "energy" in flow.entries else None,
         "synthesis": flow.entries["synthesis"].facts["targets"],
+        "predicted": _predicted(flow),
         "steps": [
             {"name": name, "seconds": entry.seconds, "says": entry.says}
             for name, entry in flow.entries.items()
@@ -115,6 +117,43 @@ def _latency(flow: Flow, kind: EngineKind) -> list[dict[str, Any]]:
             "provenance": "simulated",
         }
     ]
+
+
+def _predicted(flow: Flow) -> list[dict[str, Any]]:
+    """Put beside each other what the RTL's models say and what simulation and synthesis have found."""
+    rtl = flow.entries["rtl"].facts
+    if rtl["unsupported"]:
+        return []
+    rows = [
+        {
+            "what": f"{what}, cycles",
+            "predicted": rtl[what],
+            "measured": facts["cycles"][what]["median"],
+            "by": kind.name,
+            "provenance": "simulated",
+        }
+        for kind in ENGINES
+        if kind.counts_cycles and kind.run_step in flow.entries
+        for facts in [flow.entries[kind.run_step].facts]
+        for what in ("latency", "interval")
+        if facts["cycles"][what]
+    ]
+    estimated = {layer["name"]: layer["luts"] for layer in rtl["layers"]}
+    for row in flow.entries["synthesis"].facts["targets"]:
+        if row["total"]:
+            found = {layer["name"]: layer["lut"] for layer in row["layers"]}
+            pairs = [(name, luts, found[name]) for name, luts in estimated.items() if name in found]
+            rows += [
+                {
+                    "what": f"LUTs of {name}",
+                    "predicted": luts,
+                    "measured": measured,
+                    "by": row["title"],
+                    "provenance": "synthesised",
+                }
+                for name, luts, measured in [*pairs, ("all", rtl["luts"], row["total"]["lut"])]
+            ]
+    return rows
 
 
 def _verdict(engines: dict[str, dict[str, Any]], synthesis: list[dict[str, Any]]) -> str:

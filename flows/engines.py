@@ -48,6 +48,9 @@ class EngineKind:
     counts_cycles : bool
         Whether a run tells clock cycles (:class:`cosim.rtl.Timing`). Its vectors then go in one run, back to back, and
         no more than the engine's ``max_vectors``.
+    keeps_waveform : bool
+        Whether a run with every layer leaves the waveform of the whole RTL (attribute ``waveform``), for the estimate
+        of energy.
     subjects : tuple of str or None
         Kinds of subject (:class:`flows.subject.Subject`) whose flows have it, None for all: a framework's engine has
         nothing to say of a model of another framework.
@@ -66,6 +69,7 @@ class EngineKind:
     takes_vectors: bool = False
     needs: tuple[str, ...] = ()
     counts_cycles: bool = False
+    keeps_waveform: bool = False
     subjects: tuple[str, ...] | None = None
 
     def takes(self, subject: str | None) -> bool:
@@ -199,6 +203,7 @@ ENGINES = (
         "RTL, simulated by Icarus Verilog under cocotb",
         make=_rtl_icarus,
         packages=("numpy", "cocotb", "cocotbext-axi"),
+        keeps_waveform=True,
         commands=("iverilog -V",),
         **_RTL,
     ),

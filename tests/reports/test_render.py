@@ -10,7 +10,10 @@ from jsonschema import ValidationError
 from reports.figures import figures, quantity
 from reports.render import render, validate
 
-SECTIONS = ("summary", "engines", "layers", "memory", "rtl", "latency", "synthesis", "provenance")
+SECTIONS = (
+    *("summary", "engines", "layers", "memory", "rtl", "latency", "energy", "synthesis", "predicted"),
+    "provenance",
+)
 
 
 def engine(**given):
@@ -79,6 +82,19 @@ def report():
             {"target": "ice40", "title": "Lattice iCE40", "bram_unit": "EBR of 4 Kb", "status": "skipped",
              "reason": "no Yosys here", "tool": None, "total": None, "layers": [], "placement": None},
         ],
+        "energy": {
+            "source": "waveform of rtl_icarus", "frames": 8, "images": 7, "picojoules": 2460.0, "low": 820.0,
+            "high": 7380.0,
+            "parts": [{"name": "wire_toggles", "count": 60000.5, "picojoules_each": 0.041, "picojoules": 2460.0,
+                       "source": "a paper"}],
+            "formula": "count x picojoules_each", "uncertainty": 3.0, "provenance": "estimated",
+        },
+        "predicted": [
+            {"what": "latency, cycles", "predicted": 700, "measured": 700.0, "by": "rtl_cxxrtl",
+             "provenance": "simulated"},
+            {"what": "LUTs of dense1", "predicted": 432, "measured": 480, "by": "Lattice ECP5",
+             "provenance": "synthesised"},
+        ],
         "steps": [{"name": "load", "seconds": 0.01, "says": "1,000 vectors"}],
         "tools": {"python": "3.11"},
     }  # fmt: skip
@@ -143,6 +159,8 @@ def test_the_page_has_every_section_and_number(report, tmp_path):
         "147 k/s at 10.0 ns",
         "in dense1 3 constant neurons and 5 inputs that nobody uses.",
         "build/small/hls4ml_packed", "a" * 64, "3.11",
+        "2.46 nJ per inference", "between 0.82 nJ and 7.38 nJ", "7 of them test images", "count x picojoules_each",
+        "a paper", "equal", "-10.0 %",
     ):  # fmt: skip
         assert expected in text, expected
     assert shown.tags.count("svg") == 6
@@ -181,7 +199,7 @@ def test_a_report_without_images_layers_with_weights_or_resources(report, tmp_pa
     report["accuracy"] = dict.fromkeys(report["accuracy"]) | {"golden_count": 0}
     report["layers"] = report["layers"][1:]
     report["engines"].pop("hls4ml_packed")
-    report |= {"rtl": None, "latency": [], "synthesis": []}
+    report |= {"rtl": None, "latency": [], "energy": None, "synthesis": [], "predicted": []}
     assert set(SECTIONS) <= set(page(report, tmp_path).ids)
     assert "not measured" in (tmp_path / "report.md").read_text()
 
@@ -207,7 +225,7 @@ def test_markdown_tables_are_whole(report, tmp_path):
     render(report, tmp_path)
     blocks = (tmp_path / "report.md").read_text().split("\n\n")
     tables = [block.strip().splitlines() for block in blocks if block.lstrip().startswith("|")]
-    assert len(tables) == 5
+    assert len(tables) == 6
     for table in tables:
         columns = {len(re.findall(r"(?<!\\)\|", line)) for line in table}
         assert len(columns) == 1, table

@@ -1,0 +1,82 @@
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+import flows.document
+import flows.run
+import flows.stages
+from cosim.engine import EngineError
+from tests.flows import fakes
+from tests.flows.test_flow import Place
+
+VCD = """$timescale 1ns $end
+$scope module top $end
+$var wire 1 c aclk $end
+$var wire 4 d data [3:0] $end
+$upscope $end
+$enddefinitions $end
+#0
+0c
+b0000 d
+#5
+1c
+#10
+0c
+b1011 d
+#15
+1c
+"""
+
+
+class Waves(fakes.FakeBuilder):
+    """Leaves a waveform of two cycles and three toggles wherever every layer is asked for."""
+
+    max_vectors = 3
+    folder = None
+
+    def run(self, inputs, every_layer=False):
+        if every_layer:
+            if self.fault == "broken":
+                raise EngineError("the simulator left no results")
+            assert len(inputs) == 3
+            self.waveform = self.folder / "simulation.fst"
+            self.waveform.write_text(VCD)
+        return super().run(inputs, every_layer)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    place = Place(tmp_path, monkeypatch.setattr)
+
+    def install(patch, faults=None, log=None):
+        original(patch, faults, log)
+        kinds = fakes.kinds(faults, log)
+        engine = SimpleNamespace(fault=(faults or {}).get("first"))
+        waves = type("WavesHere", (Waves,), {"folder": tmp_path})
+        first = replace(kinds[1], keeps_waveform=True, make=lambda flow: waves("first", engine.fault, log))
+        for module in (flows.document, flows.run, flows.stages):
+            patch(module, "ENGINES", (kinds[0], first, kinds[2]))
+
+    original = fakes.install
+    monkeypatch.setattr(fakes, "install", install)
+    return place
+
+
+def test_energy_is_estimated_from_a_waveform_of_few_frames(place):
+    energy = place.flow()["energy"]
+    assert (energy["frames"], energy["images"], energy["source"]) == (3, 0, "waveform of first")
+    counts = {part["name"]: part["count"] for part in energy["parts"]}
+    assert counts["wire_toggles"] == 3 / 3
+    assert counts["register_toggles"] == counts["clocked_bits"] == 0
+    assert counts["memory_bits"] > 0  # the small network is folded
+    assert energy["picojoules"] == pytest.approx(sum(part["picojoules"] for part in energy["parts"]))
+    place.flow()
+    assert "energy" in place.reused()
+
+
+def test_a_simulation_that_fails_with_a_waveform_fails_its_engine(place):
+    report = place.flow({"first": "broken"})
+    assert report["verdict"] == "fail"
+    assert report["energy"] is None
+    assert "left no results" in report["engines"]["first"]["reason"]
