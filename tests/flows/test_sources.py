@@ -34,6 +34,7 @@ ENTRY = {
     "project rtl_cxxrtl": ["cosim.rtl_cxxrtl", "hls.rtl.project"],
     "cosim rtl_icarus": ["cosim.rtl_icarus", "hls.rtl.project"],
     "cosim rtl_cxxrtl": ["cosim.rtl_cxxrtl", "hls.rtl.project"],
+    "energy": ["cosim.rtl_icarus", "hls.rtl.folding", "hls.rtl.project", "hls.energy"],
     "compare": ["cosim.compare", "cosim.golden", "flows.mismatch"],
     "report": ["flows.document", "reports.render"],
 }
