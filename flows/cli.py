@@ -65,11 +65,14 @@ def run_command(
     config: Annotated[
         Path | None,
         typer.Option(
-            help="TOML file. Settings of the hls4ml projects: [hls] with io_type, part, clock_ns, strategy, "
-            "reuse_factor, and [hls.layers.NAME] with strategy and reuse_factor. Settings of the RTL: [rtl] with "
-            "clock_ns, in_width, out_width, target_fps or max_luts, and [rtl.layers.NAME] or [rtl.default] with "
-            "architecture = 'folded', pe, simd, or architecture = 'unrolled', effort; both with levels_per_stage. "
-            "Which integers a model takes whose file does not tell: [input] with kind, bits, fraction.",
+            help=escape(
+                "TOML file. Settings of the hls4ml projects: [hls] with io_type, part, clock_ns, strategy, "
+                "reuse_factor, and [hls.layers.NAME] with strategy and reuse_factor. Settings of the RTL: [rtl] with "
+                "clock_ns, in_width, out_width, target_fps or max_luts, and [rtl.layers.NAME] or [rtl.default] with "
+                "architecture = 'folded', pe, simd, or architecture = 'unrolled', effort; both with levels_per_stage. "
+                "What the RTL is synthesised for: [synthesis] with targets, a list. "
+                "Which integers a model takes whose file does not tell: [input] with kind, bits, fraction."
+            ),
             show_default=False,
         ),
     ] = None,
@@ -77,7 +80,7 @@ def run_command(
         float | None,
         typer.Option(
             help="Fold the RTL's layers to take this many vectors per second at its clock.  "
-            f"[default: {TARGET_FPS:,.0f}, or what can be reached]",
+            + escape(f"[default: {TARGET_FPS:,.0f}, or what can be reached]"),
             show_default=False,
         ),
     ] = None,
@@ -90,7 +93,8 @@ def run_command(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for the report and copies of the projects.  [default: reports/MODEL]", show_default=False
+            help="Folder for the report and copies of the projects.  " + escape("[default: reports/MODEL]"),
+            show_default=False,
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Redo everything, also what could be reused.")] = False,

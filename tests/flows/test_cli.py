@@ -29,6 +29,12 @@ def test_list_shows_every_model():
         assert name in done.stdout
 
 
+def test_help_names_the_tables_of_the_configuration_file():
+    shown = flows("run", "--help").stdout
+    for table in ("[hls]", "[rtl]", "[synthesis]", "[input]", "[default: reports/MODEL]"):  # not taken for markup
+        assert table in shown
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
