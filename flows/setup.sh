@@ -72,9 +72,10 @@ missing=()
 command -v g++ > /dev/null || missing+=(g++)
 command -v iverilog > /dev/null || missing+=(iverilog)
 command -v yosys > /dev/null || missing+=(yosys)
+command -v chromium > /dev/null || missing+=(chromium)
 for package in "${missing[@]}"; do # one by one: the lack of one must not keep the other away
     apt_install "$package" ||
-        say "$package is missing and apt cannot install it here; the flow reports the engines that need it as skipped." \
+        say "$package is missing and apt cannot install it here; engines and tests that need it are skipped, and say so." \
             $'\n       As an administrator: apt-get install' "$package"
 done
 

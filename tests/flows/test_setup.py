@@ -108,6 +108,7 @@ def test_missing_programs_without_apt_are_told_but_do_not_stop(machine):
     assert "g++ is missing" in done.stderr
     assert "iverilog is missing" in done.stderr
     assert "yosys is missing" in done.stderr
+    assert "chromium is missing" in done.stderr
     assert machine.ready()
 
 
@@ -116,6 +117,7 @@ def test_missing_programs_are_installed_and_the_lists_fetched_if_need_be(machine
     machine.add("python3.11", PYTHON)
     machine.add("iverilog")
     machine.add("yosys")
+    machine.add("chromium")
     machine.add("apt-get", APT)
     done = machine.setup()
     assert done.returncode == 0, done.stderr

@@ -16,96 +16,6 @@ SECTIONS = (
 )
 
 
-def engine(**given):
-    return {
-        "title": "an engine", "status": "pass", "vectors": 1000, "mismatches": 0, "seconds": 2.0, "build_seconds": None,
-        "reason": None, "project": None, "first_mismatch": None,
-    } | given  # fmt: skip
-
-
-@pytest.fixture
-def report():
-    return {
-        "schema_version": 1,
-        "created": "2026-01-01T00:00:00+00:00",
-        "model": "small",
-        "description": "a <b>small</b> network & more",
-        "network_digest": "a" * 64,
-        "source": {"kind": "checkpoint", "path": "models/small.safetensors", "digest": "b" * 64},
-        "verdict": "pass",
-        "inputs": {
-            "dataset": "digits", "count": 1000, "digest": "c" * 64, "images": 360, "random": 640, "note": "bundled",
-            "dataset_digest": "d" * 64,
-        },
-        "accuracy": {
-            "golden": 0.9583, "golden_count": 360, "golden_dataset": "digits",
-            "recorded": 0.9722, "recorded_count": 10000, "recorded_dataset": "mnist",
-        },
-        "argmax": {"claim": "proved", "vectors": 0, "undecided": 0},
-        "conversion": {"notes": ["the softmax <x> is left out"], "undecided": {"threshold1": 7}},
-        "engines": {
-            "golden": engine(reason="the reference"),
-            "pytorch": engine(status="skipped", vectors=0, seconds=None, reason="no <module>"),
-            "hls4ml_packed": engine(build_seconds=4.2, project="build/small/hls4ml_packed"),
-        },
-        "layers": [
-            {"name": "dense1", "kind": "Dense", "inputs": [64], "outputs": [32], "weight_bits": 2048,
-             "xnor_ops": 2048, "accumulator_bits": 8},
-            {"name": "threshold1", "kind": "Threshold", "inputs": [32], "outputs": [32], "weight_bits": 0,
-             "xnor_ops": 0, "accumulator_bits": None},
-        ],
-        "memory": {"binary_bits": 2304, "float32_bits": 67584, "ratio": 29.3, "formula": "weights"},
-        "rtl": {
-            "wish": "at most 10,000 LUTs", "clock_ns": 10.0, "latency": 12345, "interval": 678,
-            "units": [{"name": "dense1", "interval": 678}], "luts": 4321,
-            "pruned": {"dense1": {"neurons": 3, "inputs": 5}},
-            "layers": [
-                {"name": "dense1", "neurons": 32, "inputs": 64, "vectors": 1, "architecture": "3 PE x 7 SIMD",
-                 "cycles": 678, "luts": 432, "memory_bits": 16000}
-            ],
-        },
-        "latency": [
-            {"source": "rtl_cxxrtl", "frames": 1000, "latency": {"minimum": 12345, "median": 12346.5, "maximum": 12400},
-             "interval": {"minimum": 600, "median": 678, "maximum": 679}, "clock_ns": 10.0, "provenance": "simulated"}
-        ],
-        "synthesis": [
-            {"target": "ecp5", "title": "Lattice ECP5", "bram_unit": "EBR of 18 Kb", "status": "pass", "reason": None,
-             "tool": "yosys 0.23",
-             "total": {"lut": 1194, "ff": 90, "carry": 3, "lutram": 0, "bram": 7, "dsp": 0},
-             "layers": [{"name": "dense1", "lut": 1194, "ff": 90, "carry": 3, "lutram": 0, "bram": 7, "dsp": 0}],
-             "placement": {
-                 "status": "pass", "reason": None, "tool": "nextpnr 0.11", "device": "ecp5-25k",
-                 "usage": [{"name": "LUTs", "used": 1300, "available": 24288}], "fmax_mhz": 87.654,
-                 "latency_ns": 140839.7, "images_per_second": 129283.2,
-                 "critical_path": [{"layer": "dense1", "signal": "popcount", "logic_ns": 1.5, "routing_ns": 2.5}],
-                 "bitstream": "made"}},
-            {"target": "ice40", "title": "Lattice iCE40", "bram_unit": "EBR of 4 Kb", "status": "skipped",
-             "reason": "no Yosys here", "tool": None, "total": None, "layers": [], "placement": None},
-        ],
-        "energy": {
-            "source": "waveform of rtl_icarus", "frames": 8, "images": 7, "picojoules": 2460.0, "low": 820.0,
-            "high": 7380.0,
-            "parts": [{"name": "wire_toggles", "count": 60000.5, "picojoules_each": 0.041, "picojoules": 2460.0,
-                       "source": "a paper"}],
-            "formula": "count x picojoules_each", "uncertainty": 3.0, "provenance": "estimated",
-        },
-        "predicted": [
-            {"what": "latency, cycles", "predicted": 700, "measured": 700.0, "by": "rtl_cxxrtl",
-             "provenance": "simulated"},
-            {"what": "LUTs of dense1", "predicted": 432, "measured": 480, "by": "Lattice ECP5",
-             "provenance": "synthesised"},
-        ],
-        "steps": [{"name": "load", "seconds": 0.01, "says": "1,000 vectors"}],
-        "tools": {"python": "3.11"},
-    }  # fmt: skip
-
-
-MISMATCH = {
-    "vector": 17, "layer": "dense1", "channel": 3, "index": [2, 5, 3], "expected": -4, "got": -2, "how": "every layer",
-    "replay": "mismatch_hls4ml_packed.npz",
-}  # fmt: skip
-
-
 class Page(HTMLParser):
     """Collects the ids, tags, links and the text of a page, and checks that tags are closed."""
 
@@ -176,12 +86,8 @@ def test_the_page_needs_nothing_from_outside_and_escapes_what_it_shows(report, t
     assert "@media print" in html
 
 
-def test_the_first_mismatch_is_shown(report, tmp_path):
-    report["verdict"] = "fail"
-    report["engines"]["hls4ml_packed"] |= {
-        "status": "fail", "mismatches": 9, "reason": "vector 17 differs", "first_mismatch": MISMATCH
-    }  # fmt: skip
-    shown = page(report, tmp_path)
+def test_the_first_mismatch_is_shown(failed, tmp_path):
+    shown = page(failed, tmp_path)
     assert "mismatch-hls4ml_packed" in shown.ids
     text = " ".join(shown.text.split())
     for expected in ("verdict fail", "at position 2, 5", "17", "-4", "-2", "mismatch_hls4ml_packed.npz", "9 of 1,000"):

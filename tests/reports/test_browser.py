@@ -1,0 +1,183 @@
+"""The pages as people see them: in Debian's Chromium, wide and on a phone, light, dark and on paper.
+
+What was seen is kept in ``build/screenshots``.
+"""
+
+import copy
+import shutil
+
+import pytest
+
+from flows.cache import PROJECT
+from reports.index import index
+from reports.render import render
+
+SHOTS = PROJECT / "build" / "screenshots"
+SCREENS = {"wide": (1280, 900), "phone": (390, 844)}
+# As root in a container, and silent: no telemetry, no updates.
+ARGUMENTS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync"),
+]
+
+# Contrast of each text with what is painted behind it, by WCAG's formula; returns the texts below the limit.
+POOR_CONTRAST = """() => {
+  const parse = colour => (colour.match(/[\\d.]+/g) || []).map(Number);
+  const over = (top, bottom) => top.slice(0, 3).map((c, i) => c * (top[3] ?? 1) + bottom[i] * (1 - (top[3] ?? 1)));
+  const behind = element => {
+    const layers = [];
+    for (let e = element; e; e = e.parentElement) layers.unshift(parse(getComputedStyle(e).backgroundColor));
+    return layers.reduce((below, colour) => over(colour, below), [255, 255, 255]);
+  };
+  const luminance = rgb => rgb.map(c => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const poor = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement, text = walker.currentNode.data.trim();
+    if (!text || !element.getClientRects().length || ["SCRIPT", "STYLE"].includes(element.tagName)) continue;
+    const style = getComputedStyle(element), ground = behind(element);
+    if (style.visibility === "hidden") continue;
+    const ink = over(parse(element.closest("svg") ? style.fill : style.color), ground);
+    const [high, low] = [luminance(ink), luminance(ground)].sort((a, b) => b - a);
+    const ratio = (high + 0.05) / (low + 0.05);
+    if (ratio < 4.5) poor.push(`${ratio.toFixed(2)} ${element.tagName}.${element.getAttribute("class")}: ${text}`);
+  }
+  return poor;
+}"""
+# Charts that take no room, or in which nothing is drawn.
+EMPTY_CHARTS = """() => [...document.querySelectorAll("figure")].filter(figure => {
+  const drawn = [...figure.querySelectorAll("svg path, svg rect, svg use, img")];
+  return !drawn.some(e => { const box = e.getBoundingClientRect(); return box.width > 2 && box.height > 2; });
+}).map(figure => figure.innerText)"""
+BEYOND_THE_EDGE = """() => [...document.querySelectorAll("body *")].filter(e =>
+  !e.closest(".scroll") && e.getBoundingClientRect().right > document.documentElement.clientWidth + 1
+).map(e => `${e.tagName}.${e.getAttribute("class")}`)"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    program = shutil.which("chromium")
+    if not program:
+        pytest.skip("no chromium on PATH; on Debian: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+class Shown:
+    """A page in the browser, and what went wrong while it was shown."""
+
+    def __init__(self, page):
+        self.page, self.problems = page, []
+        page.on("console", lambda message: self.problems.append(message.text))
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+        page.on("request", lambda request: self._offline(request.url))
+
+    def _offline(self, url):
+        if not url.startswith(("file:", "data:")):
+            self.problems.append(f"asked for {url}")
+
+    def keep(self, name):
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
+
+
+@pytest.fixture
+def show(browser):
+    """Open a file as on a screen of `SCREENS`, light or dark; nothing may have gone wrong in the end."""
+    contexts, shown = [], []
+
+    def show(path, screen="wide", scheme="light"):
+        width, height = SCREENS[screen]
+        phone = {"has_touch": True, "is_mobile": True} if screen == "phone" else {}
+        contexts.append(browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **phone))
+        shown.append(Shown(contexts[-1].new_page()))
+        shown[-1].page.goto(path.as_uri())
+        return shown[-1]
+
+    yield show
+    problems = [problem for page in shown for problem in page.problems]
+    for context in contexts:
+        context.close()
+    assert problems == []
+
+
+@pytest.fixture(scope="module", params=["passing", "failing"])
+def page(request, tmp_path_factory):
+    """The page of a flow, and its name among the screenshots."""
+    folder = tmp_path_factory.mktemp(request.param)
+    render(request.getfixturevalue(request.param), folder)
+    return request.param, folder / "report.html"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("screen", SCREENS)
+def test_a_report_is_whole_and_legible(show, page, screen, scheme):
+    name, path = page
+    shown = show(path, screen, scheme)
+    shown.keep(f"{name}-{screen}-{scheme}")
+    empty = "() => [...document.querySelectorAll('main > section')].filter(s => s.innerText.length < 10).map(s => s.id)"
+    assert shown.page.locator("main > section").count() >= 10
+    assert shown.page.evaluate(empty) == []
+    assert shown.page.locator("figure").count() > 4
+    assert shown.page.evaluate(EMPTY_CHARTS) == []
+    assert shown.page.evaluate(POOR_CONTRAST) == []
+    assert shown.page.evaluate("document.documentElement.scrollWidth") <= SCREENS[screen][0]
+    assert shown.page.evaluate(BEYOND_THE_EDGE) == []
+
+
+def test_a_report_on_paper(show, page):
+    name, path = page
+    shown = show(path, scheme="dark")  # paper is white, whatever the screen is
+    shown.page.emulate_media(media="print")
+    shown.page.set_viewport_size({"width": 720, "height": 1000})  # A4 within its margins
+    shown.keep(f"{name}-print")
+    assert shown.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert shown.page.evaluate(POOR_CONTRAST) == []
+    assert shown.page.evaluate(BEYOND_THE_EDGE) == []
+    assert shown.page.pdf(format="A4").startswith(b"%PDF")
+
+
+@pytest.fixture(scope="module")
+def flows(passing, tmp_path_factory):
+    """The index over three flows, of which one has no accuracy and no latency."""
+    folder = tmp_path_factory.mktemp("flows")
+    for model, accuracy, luts, latency in (("b", 0.9, 900, 30), ("a", 0.98, 11000, 200), ("c", None, 1000, None)):
+        made = copy.deepcopy(passing) | {"model": model}
+        made["accuracy"]["golden"] = accuracy
+        made["synthesis"][0]["total"]["lut"] = luts
+        if latency:
+            made["latency"][0]["latency"]["minimum"] = latency
+        else:
+            made["latency"] = []
+        (folder / model).mkdir()
+        render(made, folder / model)
+    return index(folder)[0]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("screen", SCREENS)
+def test_the_index_is_whole_and_legible(show, flows, screen, scheme):
+    shown = show(flows, screen, scheme)
+    shown.keep(f"index-{screen}-{scheme}")
+    assert shown.page.evaluate(EMPTY_CHARTS) == []
+    assert shown.page.evaluate(POOR_CONTRAST) == []
+    assert shown.page.evaluate("document.documentElement.scrollWidth") <= SCREENS[screen][0]
+
+
+@pytest.mark.parametrize(
+    ("column", "rising", "falling"),
+    [("model", "abc", "cba"), ("accuracy", "bac", "abc"), ("LUTs", "bca", "acb"), ("latency", "bac", "abc")],
+)
+def test_a_click_sorts_the_index_and_another_one_the_other_way_round(show, flows, column, rising, falling):
+    shown = show(flows)
+    head = shown.page.locator("thead th", has_text=column)
+    models = shown.page.locator("tbody th[scope=row]")
+    for order, direction in ((rising, "ascending"), (falling, "descending")):
+        head.locator("button").click()
+        assert "".join(models.all_inner_texts()) == order  # what is not known comes last, either way
+        assert head.get_attribute("aria-sort") == direction
