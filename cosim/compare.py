@@ -1,5 +1,6 @@
 """Exact comparison of two engines' results, and where they first differ."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,11 +52,14 @@ class Comparison:
         Indices of the vectors for which any compared integer differs, ascending.
     first : Mismatch or None
         Of the earliest layer that differs, the first vector and position; None if all are equal.
+    layers : mapping of str to int
+        Every layer compared, in order, and the number of vectors for which any integer of it differs.
     """
 
     vectors: int
     wrong: tuple[int, ...]
     first: Mismatch | None
+    layers: Mapping[str, int]
 
     @property
     def mismatches(self) -> int:
@@ -83,6 +87,7 @@ def compare(network: Network, expected: Results, got: Results) -> Comparison:
         raise EngineError(f"expected results of layers of {network.name}, got {', '.join(got) or 'none'}")
     first: Mismatch | None = None
     wrong: set[int] = set()
+    counts = dict.fromkeys(layers, 0)
     vectors = len(expected[layers[0]])
     for layer in layers:
         want, have = expected[layer], np.asarray(got[layer])
@@ -93,9 +98,11 @@ def compare(network: Network, expected: Results, got: Results) -> Comparison:
         different = want != have
         if not different.any():
             continue
-        wrong.update(np.flatnonzero(different.reshape(vectors, -1).any(axis=1)).tolist())
+        here = np.flatnonzero(different.reshape(vectors, -1).any(axis=1)).tolist()
+        counts[layer] = len(here)
+        wrong.update(here)
         if first is None:
             vector, *index = (int(i) for i in np.argwhere(different)[0])
             position = (vector, *index)
             first = Mismatch(vector, layer, tuple(index), int(want[position]), int(have[position]))
-    return Comparison(vectors, tuple(sorted(wrong)), first)
+    return Comparison(vectors, tuple(sorted(wrong)), first, counts)

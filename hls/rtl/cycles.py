@@ -73,26 +73,57 @@ def cycles(pipeline: Pipeline, frames: int = 8) -> CycleModel:
     frames : int
         How many frames to follow, 2 or more; the interval is the distance between the last two.
     """
-    units = _units(pipeline)
-    per_frame = pipeline.scatter.result.vectors if pipeline.scatter else pipeline.result.vectors
-    left: list[int] = []
-
-    def sink(cycle: int) -> int:
-        left.append(cycle)
-        return cycle
-
-    offer: Offer = sink
-    for unit in reversed(units):
-        offer = _clock(unit, offer).offer
-    entered: list[int] = []
-    for _ in range(frames * pipeline.source.vectors):
-        entered.append(offer(entered[-1] + 1 if entered else 0))
+    taken = _taken(pipeline, frames)
+    entered, left = taken[0], taken[-1]
+    per_frame = _made(pipeline)
     followed = tuple(
         Frame(entered[index * pipeline.source.vectors], left[(index + 1) * per_frame - 1]) for index in range(frames)
     )
     distances = [second.last_out - first.last_out for first, second in pairwise(followed)]
-    intervals = tuple((unit.name, unit.interval) for unit in units)
+    intervals = tuple((unit.name, unit.interval) for unit in _units(pipeline))
     return CycleModel(followed[0].latency, distances[-1], followed, intervals)
+
+
+def occupancy(pipeline: Pipeline, frames: int = 4) -> list[tuple[Unit, tuple[Frame, ...]]]:
+    """Return when the first frames after an idle pipeline, back to back, are in each unit, exact to the cycle.
+
+    A frame is in a unit from the cycle in which its first vector is accepted to the one in which the last vector made
+    of it is accepted behind the unit.
+    """
+    units, taken = _units(pipeline), _taken(pipeline, frames)
+    made = [*(unit.source.vectors for unit in units[1:]), _made(pipeline)]
+    return [
+        (
+            unit,
+            tuple(Frame(here[i * unit.source.vectors], behind[(i + 1) * vectors - 1]) for i in range(frames)),
+        )
+        for unit, vectors, here, behind in zip(units, made, taken, taken[1:])
+    ]
+
+
+def _made(pipeline: Pipeline) -> int:
+    """Return how many vectors, or beats, per frame leave the pipeline."""
+    return (pipeline.scatter or pipeline).result.vectors
+
+
+def _taken(pipeline: Pipeline, frames: int) -> list[list[int]]:
+    """Return the cycles in which each unit, and in the end the output, accepts its vectors; they are always offered."""
+    units = _units(pipeline)
+    taken: list[list[int]] = [[] for _ in range(len(units) + 1)]
+    offer = _noted(_always, taken[-1])
+    for unit, accepted in zip(reversed(units), reversed(taken[:-1])):
+        offer = _noted(_clock(unit, offer).offer, accepted)
+    for _ in range(frames * pipeline.source.vectors):
+        offer(taken[0][-1] + 1 if taken[0] else 0)
+    return taken
+
+
+def _noted(offer: Offer, accepted: list[int]) -> Offer:
+    def note(cycle: int) -> int:
+        accepted.append(cycle := offer(cycle))
+        return cycle
+
+    return note
 
 
 def fit_queues(pipeline: Pipeline) -> Pipeline:

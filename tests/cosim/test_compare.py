@@ -21,6 +21,8 @@ def test_one_changed_integer_is_located(network: Network, data: st.DataObject) -
     got[layer][place] += data.draw(st.sampled_from([-2, -1, 1, 2]))
     comparison = compare(network, expected, got)
     assert comparison.wrong == (place[0],) and comparison.mismatches == 1 and comparison.vectors == 5
+    assert {layer: wrong for layer, wrong in comparison.layers.items() if wrong} == {comparison.first.layer: 1}
+    assert set(comparison.layers) == set(expected)
     first = comparison.first
     assert first is not None
     assert (first.vector, first.layer, first.index, first.channel) == (place[0], layer, place[1:], place[-1])
