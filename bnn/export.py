@@ -2,8 +2,9 @@
 
 For every dense or convolution layer ``<name>_weight`` (and ``<name>_mask`` where weights are ternary): one row of bits
 per output, the reduction axis flattened row-major (kernel_h, kernel_w, inputs), element i of a row at bit i. For every
-threshold ``<name>_threshold`` in two's complement of the least width that holds them all, and ``<name>_direction`` (1
-for ``acc >= threshold``); for an affine ``<name>_scale`` and ``<name>_offset``.
+threshold ``<name>_threshold`` in two's complement of the least width that holds them all (of several per channel, those
+of a channel follow each other), and ``<name>_direction`` (1 for ``acc >= threshold``); for an affine ``<name>_scale``
+and ``<name>_offset``.
 
 ``.bin``
     Rows one after another, each in little-endian bytes, padded with 0 to whole bytes.
@@ -21,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bnn.network import Affine, Conv2d, Dense, IntArray, Network, Threshold
+from bnn.network import Affine, Conv2d, Dense, IntArray, MultiThreshold, Network, Threshold
 from bnn.packing import pack_bits
 
 
@@ -69,8 +70,8 @@ def _memories(network: Network) -> Iterator[_Memory]:
             yield _bits(f"{operation.name}_weight", rows > 0)
             if not rows.all():
                 yield _bits(f"{operation.name}_mask", rows != 0)
-        elif isinstance(operation, Threshold):
-            yield _numbers(f"{operation.name}_threshold", operation.threshold)
+        elif isinstance(operation, Threshold | MultiThreshold):
+            yield _numbers(f"{operation.name}_threshold", operation.threshold.ravel())
             yield _Memory(f"{operation.name}_direction", 1, [int(d > 0) for d in operation.direction], None)
         elif isinstance(operation, Affine):
             yield _numbers(f"{operation.name}_scale", operation.scale)

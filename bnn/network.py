@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from math import gcd
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -36,7 +37,8 @@ class Signal:
     bipolar : bool
         True where the only values are -1 and +1.
     step : int
-        Reachable values of a channel lie on ``low + k * step``: 2 for bipolar values and sums of them, else 1.
+        Reachable values of a channel lie on ``low + k * step``, and so does `high`: 2 for bipolar values and sums of
+        them, that of a :class:`MultiThreshold` for its results and sums of them, else 1.
     """
 
     shape: tuple[int, ...]
@@ -225,7 +227,7 @@ class Dense(Operation):
         if x.shape != self.weight.shape[1:]:
             raise self._fail(f"an operand of shape {self.weight.shape[1:]} (flatten first?)", x.shape)
         low, high = _accumulate(self.weight, x.low, x.high)
-        return Signal((self.weight.shape[0],), low, high, step=2 if x.bipolar else 1)
+        return Signal((self.weight.shape[0],), low, high, step=x.step)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -278,19 +280,14 @@ class Conv2d(Operation):
             low, high = np.minimum(low, self.pad_value), np.maximum(high, self.pad_value)
         taps = kernel_h * kernel_w
         low, high = _accumulate(self.weight.reshape(outputs, -1), np.tile(low, taps), np.tile(high, taps))
-        same_parity = x.bipolar and (self.pad_value != 0 or not any(self.padding))
-        return Signal((height, width, outputs), low, high, step=2 if same_parity else 1)
+        # A position that adds 0 takes none of the operand's steps with it.
+        step = x.step if not any(self.padding) or (x.bipolar and self.pad_value) else 1
+        return Signal((height, width, outputs), low, high, step=step)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class MaxPool2d(Operation):
-    """Maximum over windows that lie wholly inside the operand (no padding, the rest at the edge is dropped).
-
-    Attributes
-    ----------
-    size, stride : (int, int)
-        Vertical and horizontal.
-    """
+class _Pool2d(Operation):
+    """What all poolings share: windows that lie wholly inside the operand (no padding, the rest is dropped)."""
 
     size: tuple[int, int] = (2, 2)
     stride: tuple[int, int] = (2, 2)
@@ -301,13 +298,80 @@ class MaxPool2d(Operation):
             if len(getattr(self, what)) != 2 or min(getattr(self, what)) < 1:
                 raise self._fail(f"two positive lengths as {what}", getattr(self, what))
 
-    def infer(self, *operands: Signal) -> Signal:
+    def _pooled(self, operands: tuple[Signal, ...]) -> tuple[Signal, tuple[int, int, int]]:
+        """Return the operand and the result's shape."""
         x = self._only(operands)
         if len(x.shape) != 3 or x.shape[0] < self.size[0] or x.shape[1] < self.size[1]:
             raise self._fail(f"an operand (height, width, channels) of at least {self.size}", x.shape)
         height = (x.shape[0] - self.size[0]) // self.stride[0] + 1
         width = (x.shape[1] - self.size[1]) // self.stride[1] + 1
-        return Signal((height, width, x.channels), x.low, x.high, x.bipolar, x.step)
+        return x, (height, width, x.channels)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MaxPool2d(_Pool2d):
+    """Maximum over windows that lie wholly inside the operand (no padding, the rest at the edge is dropped).
+
+    Attributes
+    ----------
+    size, stride : (int, int)
+        Vertical and horizontal.
+    """
+
+    def infer(self, *operands: Signal) -> Signal:
+        x, shape = self._pooled(operands)
+        return Signal(shape, x.low, x.high, x.bipolar, x.step)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SumPool2d(_Pool2d):
+    """Sum over windows that lie wholly inside the operand; bipolar values count as -1 and +1.
+
+    Average pooling is this: its division by the window's size belongs to what follows (a threshold, an affine). Global
+    pooling is a window of the operand's whole size.
+
+    Attributes
+    ----------
+    size, stride : (int, int)
+        Vertical and horizontal.
+    """
+
+    def infer(self, *operands: Signal) -> Signal:
+        x, shape = self._pooled(operands)
+        terms = self.size[0] * self.size[1]
+        return Signal(shape, terms * x.low, terms * x.high, step=x.step)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Add(Operation):
+    """Sum of two or more results of equal shape, as at the end of a residual branch; bipolar values are -1 and +1."""
+
+    def _check(self) -> None:
+        if len(self.inputs) < 2 or len(set(self.inputs)) < len(self.inputs):
+            raise self._fail("two or more different operands", self.inputs)
+
+    def infer(self, *operands: Signal) -> Signal:
+        first = operands[0]
+        if any(x.shape != first.shape for x in operands):
+            raise self._fail("operands of equal shape", ", ".join(str(x.shape) for x in operands))
+        low, high = (np.sum([getattr(x, end) for x in operands], axis=0) for end in ("low", "high"))
+        return Signal(first.shape, low, high, step=gcd(*(x.step for x in operands)))
+
+
+def _check_threshold(operation: "Threshold | MultiThreshold", x: Signal) -> None:
+    """Check that each threshold lies in its channel's range or right beside it."""
+    if x.shape[-1:] != operation.threshold.shape[:1]:
+        raise operation._fail(f"an operand of {len(operation.threshold)} channels", x.shape)
+    up = operation.direction > 0
+    by_level = operation.threshold.reshape(len(up), -1).T
+    outside = (by_level < x.low - ~up) | (by_level > x.high + up)
+    if outside.any():
+        level, channel = (int(i) for i in np.argwhere(outside)[0])
+        raise operation._fail(
+            f"the threshold of channel {channel} clamped to the operand's range "
+            f"{x.low[channel]}..{x.high[channel]} (the ends mean 'always' and 'never')",
+            by_level[level, channel],
+        )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -336,19 +400,67 @@ class Threshold(Operation):
 
     def infer(self, *operands: Signal) -> Signal:
         x = self._only(operands)
-        if x.shape[-1:] != self.threshold.shape:
-            raise self._fail(f"an operand of {self.threshold.size} channels", x.shape)
-        up = self.direction > 0
-        outside = (self.threshold < x.low - ~up) | (self.threshold > x.high + up)
-        if outside.any():
-            channel = int(np.flatnonzero(outside)[0])
-            raise self._fail(
-                f"the threshold of channel {channel} clamped to the operand's range "
-                f"{x.low[channel]}..{x.high[channel]} (the ends mean 'always' and 'never')",
-                self.threshold[channel],
-            )
+        _check_threshold(self, x)
         ones = np.ones(x.channels, np.int64)
         return Signal(x.shape, -ones, ones, bipolar=True, step=2)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MultiThreshold(Operation):
+    """Integers to ``low + step * (number of thresholds passed)``: an activation of more than two values.
+
+    A ternary activation has two thresholds, ``low=-1`` and ``step=1``; one of 2 bits has three. What :class:`Threshold`
+    can do, -1 and +1, is left to it.
+
+    Attributes
+    ----------
+    threshold : int64 array, shape (channels, levels), 1 to 255 levels
+        Ascending along a channel, each inside the operand's range as in :class:`Threshold`. Equal thresholds are
+        passed together: the value between them does not occur.
+    direction : int8 array, shape (channels,), values -1 and +1
+        +1: a threshold is passed where ``x >= threshold``. -1: where ``x <= threshold``.
+    low : int
+        The value where none is passed.
+    step : int
+        Distance of neighbouring values, positive.
+    """
+
+    threshold: IntArray = field(default_factory=lambda: np.zeros((0, 0), np.int64))
+    direction: NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, np.int8))
+    low: int = 0
+    step: int = 1
+
+    def _check(self) -> None:
+        value = self.threshold
+        if value.ndim != 2 or not np.issubdtype(value.dtype, np.integer) or not 1 <= value.shape[1] <= 255:
+            raise self._fail(
+                "integer thresholds of shape (channels, levels), 1 to 255 levels", f"{value.dtype}{value.shape}"
+            )
+        if (value[:, 1:] < value[:, :-1]).any():
+            raise self._fail("ascending thresholds", value[(value[:, 1:] < value[:, :-1]).any(axis=1)][0])
+        if self.direction.shape != value.shape[:1] or not np.isin(self.direction, (-1, 1)).all():
+            raise self._fail(f"{len(value)} directions of -1 or +1", f"shape {self.direction.shape}")
+        for what in ("low", "step"):
+            object.__setattr__(self, what, int(getattr(self, what)))
+        if self.step < 1:
+            raise self._fail("a positive step", self.step)
+        if (self.levels, self.low, self.step) == (1, -1, 2):
+            raise self._fail("a Threshold for results of -1 and +1", "one level with low -1 and step 2")
+        object.__setattr__(self, "threshold", _frozen(value.astype(np.int64)))
+        object.__setattr__(self, "direction", _frozen(self.direction.astype(np.int8)))
+
+    @property
+    def levels(self) -> int:
+        """Number of thresholds of a channel."""
+        return int(self.threshold.shape[1])
+
+    def infer(self, *operands: Signal) -> Signal:
+        x = self._only(operands)
+        _check_threshold(self, x)
+        up = self.direction[:, None] > 0
+        ends = [np.where(up, end[:, None] >= self.threshold, end[:, None] <= self.threshold) for end in (x.low, x.high)]
+        values = self.low + self.step * np.sort([passed.sum(axis=1) for passed in ends], axis=0)
+        return Signal(x.shape, values[0], values[1], step=self.step)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -408,7 +520,13 @@ class Argmax(Operation):
 
 #: Every operation by class name, as files and messages name them.
 OPERATIONS: Mapping[str, type[Operation]] = MappingProxyType(
-    {cls.__name__: cls for cls in (Input, Dense, Conv2d, MaxPool2d, Threshold, Flatten, Affine, Argmax)}
+    {
+        cls.__name__: cls
+        for cls in (
+            *(Input, Dense, Conv2d, MaxPool2d, SumPool2d, Add),
+            *(Threshold, MultiThreshold, Flatten, Affine, Argmax),
+        )
+    }
 )
 
 

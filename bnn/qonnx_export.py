@@ -73,6 +73,14 @@ def to_qonnx(network: Network) -> onnx.ModelProto:
     return model
 
 
+def unsupported(network: Network) -> str | None:
+    """Name the first operation that has no QONNX model; None if there is none."""
+    for operation in network.operations:
+        if type(operation) not in _WRITE:
+            return f"layer {operation.name}: the QONNX export has no {type(operation).__name__}"
+    return None
+
+
 def largest_sum(network: Network) -> int:
     """Return the largest sum of magnitudes that a layer of weights adds up, in whatever order."""
     largest = 0

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnn.network import (
+    Add,
     Affine,
     Argmax,
     Conv2d,
@@ -30,9 +31,11 @@ from bnn.network import (
     Flatten,
     Input,
     MaxPool2d,
+    MultiThreshold,
     Network,
     Operation,
     Signal,
+    SumPool2d,
     Threshold,
 )
 from bnn.packing import pack_bits, words
@@ -41,6 +44,7 @@ from cosim.engine import EngineUnavailable
 from cosim.sums import Layer, Sums
 
 Array = NDArray[Any]
+Shape = tuple[int, ...]
 #: What flows between steps, for a tile of vectors.
 Value = Array | Sums
 Step = Callable[..., Value]
@@ -178,7 +182,7 @@ def _conv2d(operation: Conv2d, x: Signal) -> Step:
 
 def _max_pool2d(operation: MaxPool2d, x: Signal) -> Step:
     signal = operation.infer(x)
-    height, width = positions = signal.shape[:2]
+    positions = signal.shape[:2]
     length = words(signal.size)
 
     def bits(value: Array) -> Array:
@@ -187,16 +191,45 @@ def _max_pool2d(operation: MaxPool2d, x: Signal) -> Step:
         return out
 
     def numbers(value: Value) -> Array:
-        values = integers(value, x)
-        (size_h, size_w), (stride_h, stride_w) = operation.size, operation.stride
-        views = [
-            values[:, y : y + height * stride_h : stride_h, z : z + width * stride_w : stride_w][:, :height, :width]
-            for y in range(size_h)
-            for z in range(size_w)
-        ]
-        return np.maximum.reduce(views)
+        return np.maximum.reduce(_window_views(integers(value, x), operation, positions))
 
     return bits if x.bipolar else numbers
+
+
+def _window_views(values: Array, operation: MaxPool2d | SumPool2d, positions: Shape) -> list[Array]:
+    """Return a view of the values for each place of the pooling's window, all of the result's height and width."""
+    (size_h, size_w), (stride_h, stride_w), (height, width) = operation.size, operation.stride, positions
+    return [
+        values[:, y : y + height * stride_h : stride_h, z : z + width * stride_w : stride_w][:, :height, :width]
+        for y in range(size_h)
+        for z in range(size_w)
+    ]
+
+
+def _sum_pool2d(operation: SumPool2d, x: Signal) -> Step:
+    signal = operation.infer(x)
+    kind, positions = dtype(signal), signal.shape[:2]
+
+    def step(value: Value) -> Array:
+        return _sum(_window_views(integers(value, x), operation, positions), kind)
+
+    return step
+
+
+def _add(operation: Add, *operands: Signal) -> Step:
+    kind = dtype(operation.infer(*operands))
+
+    def step(*values: Value) -> Array:
+        return _sum([integers(value, x) for value, x in zip(values, operands, strict=True)], kind)
+
+    return step
+
+
+def _sum(terms: list[Array], kind: type[np.signedinteger[Any]]) -> Array:
+    total = terms[0].astype(kind)
+    for term in terms[1:]:
+        total += term
+    return total
 
 
 def _threshold(operation: Threshold, x: Signal) -> Step:
@@ -214,6 +247,23 @@ def _threshold(operation: Threshold, x: Signal) -> Step:
         out = np.empty((len(value), words(size)), np.uint64)
         popcount.compare(numbers, thresholds, flips, out)
         return out
+
+    return step
+
+
+def _multi_threshold(operation: MultiThreshold, x: Signal) -> Step:
+    kind = dtype(operation.infer(x))
+    down = operation.direction < 0
+    thresholds = (operation.threshold + down[:, None]).T.astype(dtype(x))  # passed where x <= t: not where x >= t + 1
+    least = (operation.low + operation.step * operation.levels * down).astype(kind)
+    steps = (operation.step * operation.direction).astype(kind)
+
+    def step(value: Value) -> Array:
+        numbers = integers(value, x)
+        reached = np.zeros(numbers.shape, kind)
+        for threshold in thresholds:
+            reached += numbers >= threshold
+        return least + steps * reached
 
     return step
 
@@ -242,7 +292,10 @@ _STEPS: Mapping[type[Operation], Callable[..., Step]] = {
     Dense: _dense,
     Conv2d: _conv2d,
     MaxPool2d: _max_pool2d,
+    SumPool2d: _sum_pool2d,
+    Add: _add,
     Threshold: _threshold,
+    MultiThreshold: _multi_threshold,
     Flatten: _flatten,
     Affine: _affine,
     Argmax: _argmax,

@@ -30,10 +30,13 @@ class Qonnx:
         Raises
         ------
         EngineUnavailable
-            If a sum may be larger than float32 holds exactly.
+            If the network holds an operation that the export does not know, or a sum may be larger than float32 holds
+            exactly.
         """
         from bnn import qonnx_export
 
+        if reason := qonnx_export.unsupported(network):
+            raise EngineUnavailable(reason)
         largest = qonnx_export.largest_sum(network)
         if largest > _FLOAT32_EXACT:
             raise EngineUnavailable(

@@ -8,7 +8,21 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.network import Affine, Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Operation, Threshold
+from bnn.network import (
+    Add,
+    Affine,
+    Argmax,
+    Conv2d,
+    Dense,
+    Flatten,
+    Input,
+    MaxPool2d,
+    MultiThreshold,
+    Network,
+    Operation,
+    SumPool2d,
+    Threshold,
+)
 
 IntArray = NDArray[np.int64]
 
@@ -61,20 +75,31 @@ def _conv2d(operation: Conv2d, x: IntArray) -> IntArray:
     return acc
 
 
-def _max_pool2d(operation: MaxPool2d, x: IntArray) -> IntArray:
+def _pool2d(operation: MaxPool2d | SumPool2d, x: IntArray) -> IntArray:
+    reduce = np.max if isinstance(operation, MaxPool2d) else np.sum
     (size_h, size_w), (stride_h, stride_w) = operation.size, operation.stride
     height, width = (x.shape[1] - size_h) // stride_h + 1, (x.shape[2] - size_w) // stride_w + 1
     result = np.zeros((len(x), height, width, x.shape[3]), np.int64)
     for row in range(height):
         for column in range(width):
             y, z = row * stride_h, column * stride_w
-            result[:, row, column] = x[:, y : y + size_h, z : z + size_w].max(axis=(1, 2))
+            result[:, row, column] = reduce(x[:, y : y + size_h, z : z + size_w], axis=(1, 2))
     return result
+
+
+def _add(_: Add, *operands: IntArray) -> IntArray:
+    return np.sum(operands, axis=0)
 
 
 def _threshold(operation: Threshold, x: IntArray) -> IntArray:
     up, down = x >= operation.threshold, x <= operation.threshold
     return np.where(np.where(operation.direction > 0, up, down), 1, -1)
+
+
+def _multi_threshold(operation: MultiThreshold, x: IntArray) -> IntArray:
+    up, down = x[..., None] >= operation.threshold, x[..., None] <= operation.threshold
+    passed = np.where(operation.direction[:, None] > 0, up, down).sum(axis=-1)
+    return operation.low + operation.step * passed
 
 
 def _flatten(_: Flatten, x: IntArray) -> IntArray:
@@ -93,8 +118,11 @@ _APPLY: Mapping[type[Operation], Callable[..., IntArray]] = {
     Input: _input,
     Dense: _dense,
     Conv2d: _conv2d,
-    MaxPool2d: _max_pool2d,
+    MaxPool2d: _pool2d,
+    SumPool2d: _pool2d,
+    Add: _add,
     Threshold: _threshold,
+    MultiThreshold: _multi_threshold,
     Flatten: _flatten,
     Affine: _affine,
     Argmax: _argmax,

@@ -5,6 +5,7 @@ accumulators that occur; classes tie.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bnn.network import (
+    Add,
     Affine,
     Argmax,
     Conv2d,
@@ -19,14 +21,19 @@ from bnn.network import (
     Flatten,
     Input,
     MaxPool2d,
+    MultiThreshold,
     Network,
     Operation,
     Signal,
+    SumPool2d,
     Threshold,
 )
 from tests import oracle
 
 Kind = Literal["bipolar", "unsigned", "signed"]
+
+#: What not every engine has: integers are summed and quantised within the network, and branches join.
+INTEGER = (SumPool2d, Add, MultiThreshold)
 
 #: Vectors carried through a network while it is drawn, so that thresholds can sit on real accumulators.
 _SAMPLES = 8
@@ -82,11 +89,13 @@ def networks(
     affine: bool = True,
     hidden: int = 3,
     width: int = 130,
+    operations: Sequence[type[Operation]] = INTEGER,
 ) -> Network:
     """Draw a Network: an input, hidden blocks, and a last layer of integers with or without affine and argmax.
 
-    A hidden block is a convolution or a dense layer, perhaps a max-pool, a threshold, perhaps a max-pool. Names are
-    the operation's class in lower case and its position (``input_0``, ``conv2d_1``, ...).
+    A hidden block is a convolution or a dense layer, perhaps a pool, perhaps a sum with earlier results of its shape or
+    with a second layer of other weights beside it, a threshold or several, perhaps a pool. Names are the operation's
+    class in lower case and its position (``input_0``, ``conv2d_1``, ...).
 
     Parameters
     ----------
@@ -103,26 +112,30 @@ def networks(
     directions : sequence of {-1, +1}
         Directions of thresholds.
     pooling : sequence of {"before", "after"}
-        Where max-pools may stand, seen from the threshold.
+        Where pools may stand, seen from the threshold.
     affine : bool
         Whether a last affine may be drawn (with negative and zero scales).
     hidden : int
         Largest number of hidden blocks, 0 or more.
     width : int
         Largest number of channels.
+    operations : sequence of classes
+        Which of :data:`INTEGER` may be drawn.
     """
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1), label="seed of weights"))
-    operations: list[Operation] = []
-    signal = Signal((), np.zeros(0, np.int64), np.zeros(0, np.int64))
-    values: NDArray[np.int64] = np.zeros(0, np.int64)
+    drawn: list[Operation] = []
+    signals: dict[str, Signal] = {}
+    results: dict[str, NDArray[np.int64]] = {}
 
-    def name(kind: type[Operation]) -> tuple[str, tuple[str, ...]]:
-        return f"{kind.__name__.lower()}_{len(operations)}", tuple(last.name for last in operations[-1:])
+    def name(kind: type[Operation], *operands: str) -> tuple[str, tuple[str, ...]]:
+        return f"{kind.__name__.lower()}_{len(drawn)}", operands or (drawn[-1].name,)
 
     def append(operation: Operation) -> None:
         nonlocal signal, values
-        signal, values = operation.infer(signal), oracle.apply(operation, values)
-        operations.append(operation)
+        signal = operation.infer(*(signals[source] for source in operation.inputs))
+        values = oracle.apply(operation, *(results[source] for source in operation.inputs))
+        signals[operation.name], results[operation.name] = signal, values
+        drawn.append(operation)
 
     def weights(*shape: int) -> NDArray[np.int8]:
         zeros = draw(st.sampled_from([0.0, 0.3, 1.0])) if ternary else 0.0
@@ -135,7 +148,35 @@ def networks(
         height, columns = signal.shape[:2]
         size = (draw(st.integers(1, min(3, height))), draw(st.integers(1, min(3, columns))))
         stride = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
-        append(MaxPool2d(*name(MaxPool2d), size=size, stride=stride))
+        if SumPool2d in operations and draw(st.booleans()):
+            whole = draw(st.booleans())
+            append(SumPool2d(*name(SumPool2d), size=(height, columns) if whole else size, stride=stride))
+        else:
+            append(MaxPool2d(*name(MaxPool2d), size=size, stride=stride))
+
+    def join(layer: Dense | Conv2d) -> None:
+        """Add to the layer's result some earlier ones of its shape, or another layer's beside it."""
+        last = drawn[-1].name
+        fitting = [key for key, known in signals.items() if known.shape == signal.shape and key != last]
+        if not fitting or draw(st.booleans()):
+            append(replace(layer, name=name(type(layer))[0], weight=weights(*layer.weight.shape)))
+            others = [drawn[-1].name]
+        else:
+            others = draw(st.lists(st.sampled_from(fitting), min_size=1, max_size=2, unique=True))
+        append(Add(*name(Add, *draw(st.permutations([last, *others])))))
+
+    def quantise() -> None:
+        direction = rng.choice(np.array(directions, np.int8), signal.channels)
+        if MultiThreshold not in operations or draw(st.booleans()):
+            threshold = _thresholds(rng, signal, values, direction)
+            append(Threshold(*name(Threshold), threshold=threshold, direction=direction))
+            return
+        levels = draw(st.sampled_from([1, 2, 3, 7, 15]))
+        low, step = draw(st.sampled_from([(0, 1), (-1, 1), (-levels, 2), (-(levels + 1) // 2, 1), (3, 5)]))
+        threshold = np.sort([_thresholds(rng, signal, values, direction) for _ in range(levels)], axis=0).T
+        if (levels, low, step) == (1, -1, 2):
+            low = 1
+        append(MultiThreshold(*name(MultiThreshold), threshold=threshold, direction=direction, low=low, step=step))
 
     kind = draw(st.sampled_from(list(kinds)))
     bits = 1
@@ -144,9 +185,10 @@ def networks(
     shape: tuple[int, ...] = (draw(widths(width)),)
     if convolution and draw(st.booleans()):
         shape = (draw(st.integers(1, 6)), draw(st.integers(1, 6)), draw(widths(min(width, 70))))
-    source = Input(*name(Input), shape=shape, kind=kind, bits=bits)
+    source = Input("input_0", (), shape=shape, kind=kind, bits=bits)
     signal, values = source.infer(), _inputs(source, _SAMPLES, int(rng.integers(2**32))).astype(np.int64)
-    operations.append(source)
+    signals[source.name], results[source.name] = signal, values
+    drawn.append(source)
 
     for _ in range(draw(st.integers(0, hidden), label="hidden blocks")):
         if len(signal.shape) == 3 and draw(st.booleans()):
@@ -171,10 +213,12 @@ def networks(
             if len(signal.shape) == 3:
                 append(Flatten(*name(Flatten)))
             append(Dense(*name(Dense), weight=weights(draw(widths(width)), signal.size)))
+        layer = drawn[-1]
+        if Add in operations and draw(st.booleans()):
+            join(layer)
         if len(signal.shape) == 3 and "before" in pooling and draw(st.booleans()):
             pool()
-        direction = rng.choice(np.array(directions, np.int8), signal.channels)
-        append(Threshold(*name(Threshold), threshold=_thresholds(rng, signal, values, direction), direction=direction))
+        quantise()
         if len(signal.shape) == 3 and "after" in pooling and draw(st.booleans()):
             pool()
 
@@ -189,7 +233,7 @@ def networks(
         append(Affine(*name(Affine), scale=scale, offset=offset, fraction=draw(st.integers(0, 16))))
     if draw(st.booleans()):
         append(Argmax(*name(Argmax)))
-    return Network("drawn", tuple(operations))
+    return Network("drawn", tuple(drawn))
 
 
 def _thresholds(

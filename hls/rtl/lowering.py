@@ -17,7 +17,8 @@ from math import ceil, prod
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.network import Affine, Argmax, Conv2d, Dense, Flatten, MaxPool2d, Network, Operation, Signal, Threshold
+from bnn.network import Affine, Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Operation, Signal, Threshold
+from hls.errors import Unsupported
 from hls.rtl import popcount
 from hls.rtl.config import Folded, RtlConfig, Unrolled
 from hls.rtl.pruning import Pruned, prune
@@ -74,8 +75,13 @@ def lower(network: Network, config: RtlConfig) -> Pipeline:
     ------
     UserError
         If `config` names a layer that is not there.
+    Unsupported
+        If there is no RTL for one of the operations.
     """
     config.check(network)
+    for operation in network.operations:
+        if type(operation) not in _KNOWN:
+            raise Unsupported(f"layer {operation.name}: there is no RTL for {type(operation).__name__}")
     return _Lowering(prune(network), config).pipeline()
 
 
@@ -99,6 +105,9 @@ def _threshold_behind(operations: Sequence[Operation]) -> tuple[list[MaxPool2d],
             break
         pools.append(operation)
     return [], None
+
+
+_KNOWN = (Input, Dense, Conv2d, MaxPool2d, Threshold, Flatten, Affine, Argmax)
 
 
 class _Lowering:

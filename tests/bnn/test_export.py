@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 
 from bnn.export import export
-from bnn.network import Affine, Conv2d, Dense, Input, Network, Threshold
+from bnn.network import Affine, Conv2d, Dense, Input, MultiThreshold, Network, Threshold
 from tests import strategies
 
 
@@ -28,8 +28,8 @@ def test_every_format_holds_the_same_rows(tmp_path: Path, network: Network) -> N
             bits[f"{operation.name}_weight"] = rows > 0
             if not rows.all():
                 bits[f"{operation.name}_mask"] = rows != 0
-        elif isinstance(operation, Threshold):
-            numbers[f"{operation.name}_threshold"] = operation.threshold
+        elif isinstance(operation, Threshold | MultiThreshold):
+            numbers[f"{operation.name}_threshold"] = operation.threshold.ravel()
             bits[f"{operation.name}_direction"] = operation.direction[:, None] > 0
         elif isinstance(operation, Affine):
             numbers |= {f"{operation.name}_scale": operation.scale, f"{operation.name}_offset": operation.offset}

@@ -6,7 +6,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bnn.errors import NetworkError
-from bnn.network import Affine, Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Operation, Threshold
+from bnn.network import (
+    Add,
+    Affine,
+    Argmax,
+    Conv2d,
+    Dense,
+    Flatten,
+    Input,
+    MaxPool2d,
+    MultiThreshold,
+    Network,
+    Operation,
+    SumPool2d,
+    Threshold,
+)
 from tests import oracle, strategies
 
 X = Input("x", (), shape=(4,))
@@ -50,6 +64,42 @@ def test_extremes_are_reached() -> None:
     assert network.signals["d"].low.tolist() == [-15, 0] and network.signals["d"].high.tolist() == [15, 45]
 
 
+def test_a_sum_of_branches_has_the_sum_of_ranges_and_what_their_steps_share() -> None:
+    """Sums of bipolar values change by 2 and so do their sums; beside any integer they no longer do."""
+    first, second = dense("a", "x", 3, 4), Dense("b", ("x",), weight=np.array([[1, 1, 1, 0]] * 3))
+    signal = Network("n", (X, first, second, Add("s", ("a", "b")))).signals["s"]
+    assert (signal.low[0], signal.high[0], signal.step, signal.bipolar) == (-7, 7, 2, False)
+    levels = MultiThreshold("m", ("a",), threshold=np.array([[-2, 1]] * 3), direction=np.ones(3), low=-1)
+    signal = Network("n", (X, first, levels, Add("s", ("a", "m")))).signals["s"]
+    assert (signal.low[0], signal.high[0], signal.step) == (-5, 5, 1)
+
+
+def test_a_sum_pool_adds_up_a_window() -> None:
+    pool = SumPool2d("p", ("x",), size=(3, 2), stride=(2, 2))
+    signal = Network("n", (IMAGE, pool)).signals["p"]
+    assert (signal.shape, signal.low[0], signal.high[0], signal.step, signal.bipolar) == ((2, 3, 2), -6, 6, 2, False)
+
+
+def test_several_thresholds_give_what_can_be_reached() -> None:
+    """Of a channel whose first threshold is always passed and whose last never is, the ends do not occur."""
+    threshold = np.array([[-4, 0, 5], [-2, 0, 2], [-2, 0, 4]])
+    levels = MultiThreshold("m", ("d",), threshold=threshold, direction=np.array([1, 1, -1]), low=-3, step=2)
+    network = Network("n", (X, dense("d", "x", 3, 4), levels))
+    signal = network.signals["m"]
+    assert (signal.low.tolist(), signal.high.tolist()) == ([-1, -3, -1], [1, 3, 3])
+    assert (signal.step, signal.bits, signal.signed) == (2, 3, True)
+
+
+def test_a_layer_behind_several_thresholds_takes_their_steps() -> None:
+    levels = MultiThreshold("m", ("x",), threshold=np.zeros((4, 1), int), direction=np.ones(4), low=3, step=5)
+    signal = Network("n", (X, levels, Dense("d", ("m",), weight=np.array([[1, -1, 0, 1]])))).signals["d"]
+    assert (signal.low[0], signal.high[0], signal.step) == (3 - 8 + 3, 8 - 3 + 8, 5)
+
+
+def several(threshold: object, channels: int = 1, **settings: int) -> MultiThreshold:
+    return MultiThreshold("m", ("d",), threshold=np.asarray(threshold), direction=np.ones(channels), **settings)
+
+
 REFUSED: list[tuple[str, tuple[Operation, ...]]] = [
     ("expected an Input as the first", ()),
     ("expected an Input as the first", (dense("d", "x", 2, 4),)),
@@ -70,6 +120,10 @@ REFUSED: list[tuple[str, tuple[Operation, ...]]] = [
                               Threshold("t", ("d",), threshold=np.array([5, -5]), direction=np.array([-1, -1])))),
     (r"shape \(3,\)", (X, dense("d", "x", 2, 4), Affine("a", ("d",), scale=np.zeros(3, int), offset=np.zeros(3, int)))),
     (r"\(classes,\)", (IMAGE, Argmax("a", ("x",)))),
+    ("operands of equal shape", (X, dense("d", "x", 3, 4), Add("s", ("x", "d")))),
+    ("at least", (IMAGE, SumPool2d("p", ("x",), size=(2, 7)))),
+    ("an operand of 1 channels", (X, dense("d", "x", 2, 4), several([[0]]))),
+    ("threshold of channel 0 clamped", (X, dense("d", "x", 1, 4), several([[-4, 6]]))),
     ("pad_value 0", (Input("x", (), shape=(5, 5, 1), kind="unsigned", bits=8),
                      Conv2d("c", ("x",), weight=np.ones((1, 3, 3, 1)), padding=(1, 1, 1, 1), pad_value=-1))),
 ]  # fmt: skip
@@ -97,6 +151,17 @@ def test_refused_networks(words: str, operations: tuple[Operation, ...]) -> None
         ("pad_value", lambda: Conv2d("c", ("x",), weight=np.ones((1, 1, 1, 1)), pad_value=2)),
         ("integer thresholds", lambda: Threshold("t", ("x",), threshold=np.zeros(1), direction=np.ones(1))),  # type: ignore[arg-type]
         ("directions", lambda: Threshold("t", ("x",), threshold=np.zeros(1, int), direction=np.zeros(1, int))),
+        ("two or more different", lambda: Add("s", ("x",))),
+        ("two or more different", lambda: Add("s", ("x", "y", "x"))),
+        ("two positive lengths as stride", lambda: SumPool2d("p", ("x",), stride=(1, 0))),
+        ("channels, levels", lambda: several([0])),
+        ("1 to 255 levels", lambda: several(np.zeros((1, 0), int))),
+        ("1 to 255 levels", lambda: several(np.zeros((1, 256), int))),
+        ("integer thresholds", lambda: several([[0.5]])),
+        ("ascending", lambda: several([[0, 1], [1, 0]], 2)),
+        ("1 directions", lambda: several([[0]], 2)),
+        ("positive step", lambda: several([[0]], step=0)),
+        ("a Threshold", lambda: several([[0]], low=-1, step=2)),
         ("integer scale", lambda: Affine("a", ("x",), scale=np.ones(1), offset=np.ones(1, int))),  # type: ignore[arg-type]
     ],
 )

@@ -152,7 +152,11 @@ def test_random_networks_are_exact(tmp_path, style):
 
     @settings(max_examples=3, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
               suppress_health_check=list(HealthCheck))  # fmt: skip
-    @given(networks(width=70), st.sampled_from(["io_parallel", "io_stream"]), st.sampled_from(["vitis", "vivado"]))
+    @given(
+        networks(width=70, operations=()),
+        st.sampled_from(["io_parallel", "io_stream"]),
+        st.sampled_from(["vitis", "vivado"]),
+    )
     def check(network: Network, io_type: str, backend: str) -> None:
         network = network if style == "packed" else canonicalise(network)
         try:
