@@ -6,15 +6,18 @@ from typing import Any
 
 from flows.cache import PROJECT, file_digest, tool_versions
 from flows.engines import ENGINES, EngineKind
-from flows.flow import Flow
+from flows.flow import LAYERS, Flow, read_results
 from flows.formats import FORMATS
+
+_SAMPLES = 4  # vectors that are shown with every layer's bits
+_FEW_BITS = 4  # of a value that is shown
 
 
 def document(flow: Flow) -> dict[str, Any]:
     """Put together the report of a flow whose steps up to ``compare`` are done."""
     load, fold, golden = (flow.entries[step].facts for step in ("load", "fold", "golden"))
     kinds = [kind for kind in ENGINES if kind.takes(flow.subject.kind)]
-    engines = {"golden": _reference(golden)} | {kind.name: _engine(flow, kind) for kind in kinds}
+    engines = {"golden": _reference(golden, fold)} | {kind.name: _engine(flow, kind) for kind in kinds}
     return {
         "schema_version": 1,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -34,7 +37,9 @@ def document(flow: Flow) -> dict[str, Any]:
         "argmax": _argmax(fold["undecided"], fold["conversion"]["undecided"], engines),
         "conversion": fold["conversion"],
         "engines": engines,
+        "input": fold["input"],
         "layers": fold["layers"],
+        "samples": _samples(flow),
         "memory": fold["memory"],
         "rtl": _rtl(flow),
         "latency": [row for kind in kinds if kind.counts_cycles for row in _latency(flow, kind)],
@@ -64,7 +69,7 @@ def _inside(path: Any) -> str:
     return str(path.relative_to(PROJECT)) if path.is_relative_to(PROJECT) else str(path)
 
 
-def _reference(facts: dict[str, Any]) -> dict[str, Any]:
+def _reference(facts: dict[str, Any], fold: dict[str, Any]) -> dict[str, Any]:
     return {
         "title": "golden model: bit-packed XNOR and popcount",
         "status": "pass",
@@ -75,6 +80,9 @@ def _reference(facts: dict[str, Any]) -> dict[str, Any]:
         "reason": "the reference that all others are compared with",
         "project": None,
         "first_mismatch": None,
+        "layers": {
+            layer["name"]: {"vectors": facts["vectors"], "mismatches": 0} for layer in [fold["input"], *fold["layers"]]
+        },
     }
 
 
@@ -89,6 +97,7 @@ def _engine(flow: Flow, kind: EngineKind) -> dict[str, Any]:
         "reason": None,
         "project": _inside(flow.project(kind)) if build else None,
         "first_mismatch": None,
+        "layers": {},
     }
     if kind.name in flow.problems:
         status, reason = flow.problems[kind.name]
@@ -171,10 +180,31 @@ def _accuracy(flow: Flow) -> dict[str, Any]:
         "golden": golden["right"] / images if images else None,
         "golden_count": images,
         "golden_dataset": flow.entries["load"].facts["dataset"] if images else None,
+        "confusion": golden["confusion"],
         "recorded": test.get("accuracy"),
         "recorded_count": test.get("count"),
         "recorded_dataset": dataset.get("name"),
     }
+
+
+def _samples(flow: Flow) -> list[dict[str, Any]]:
+    """Return a few vectors, the first and one that was classified wrongly, with every layer's bits, and the scores."""
+    from bnn.network import Argmax, Flatten
+    from cosim.engine import outputs
+    from reports.arrays import pack
+
+    results = read_results(flow.entries["golden"], LAYERS)
+    kept = flow.entries["golden"].facts["kept"]
+    wrong = [i for i, of in enumerate(kept) if of["label"] not in (None, of["class"])]
+    chosen = sorted({*range(min(_SAMPLES, len(kept))), *wrong[:1]})[-_SAMPLES:]
+    network, scores = flow.network, outputs(flow.network)[0]
+    shown = [
+        operation.name
+        for operation in network.operations
+        if (network.signals[operation.name].bits <= _FEW_BITS and not isinstance(operation, Argmax | Flatten))
+        or operation.name in (network.input.name, scores)
+    ]
+    return [{**kept[i], "layers": [{"name": name, "values": pack(results[name][i])} for name in shown]} for i in chosen]
 
 
 def _argmax(undecided: int | None, thresholds: dict[str, int], engines: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 
 IntArray = NDArray[np.integer]
 
+RESULTS, LAYERS = "results.npz", "layers.npz"
+"""Files of a run: what every vector gave, and every layer of a few."""
+
+LAYERWISE = 8
+"""Vectors whose every layer is compared."""
+
+WAVEFORM = "activity.fst"
+"""File of a run that keeps a waveform, that of the vectors whose every layer is compared."""
+
 _FLOW = ("flows/engines.py", "flows/flow.py", "flows/formats.py", "flows/stages.py")  # has a part in every step
 
 
@@ -203,7 +212,7 @@ class Flow:
         return {step: self.entries[step].key for step in steps if step in self.entries}
 
 
-def read_results(entry: Entry) -> dict[str, IntArray]:
-    """Read the results that a run has kept."""
-    with np.load(entry.folder / "results.npz") as file:
-        return dict(file)
+def read_results(entry: Entry, file: str = RESULTS) -> dict[str, IntArray]:
+    """Read the results that a run has kept, those in `file`."""
+    with np.load(entry.folder / file) as kept:
+        return dict(kept)

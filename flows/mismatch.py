@@ -1,15 +1,19 @@
 """Where an engine first goes wrong, and what is needed to see it again."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from bnn.network import Affine, Argmax, Conv2d, Dense, Flatten, MaxPool2d, Network, Signal, Threshold
 from cosim.compare import Comparison, compare
 from cosim.engine import EngineError
 from flows.engines import EngineKind
 from flows.flow import Flow
+from reports.arrays import pack
 
 _REPLAYED = 64  # at most so many mismatching vectors are run again, layer by layer, and kept
 
@@ -46,6 +50,7 @@ def locate(flow: Flow, kind: EngineKind, comparison: Comparison, replay: Path) -
         first, how = replace(found, vector=int(wrong[found.vector])), "every layer compared"
     else:
         first, how = comparison.first, "only the outputs compared: the engine shows no difference when it is run again"
+    row = int(np.flatnonzero(wrong == first.vector)[0])
     arrays = {f"expected.{name}": expected[name] for name in got} | {f"got.{name}": got[name] for name in got}
     np.savez_compressed(replay, vectors=wrong, inputs=inputs, **arrays)
     return {
@@ -57,5 +62,111 @@ def locate(flow: Flow, kind: EngineKind, comparison: Comparison, replay: Path) -
         "got": first.got,
         "how": how,
         "replay": replay.name,
+        "window": window(
+            flow.network,
+            {name: values[row] for name, values in expected.items()},
+            {name: values[row] for name, values in got.items()},
+            first.layer,
+            first.index,
+        ),
         "text": str(first),
     }
+
+
+def window(
+    network: Network, expected: Mapping[str, NDArray], got: Mapping[str, NDArray], layer: str, index: tuple[int, ...]
+) -> dict[str, Any] | None:
+    """Show how the golden model comes to one integer, from the inputs, weights and popcounts of its accumulator on.
+
+    Parameters
+    ----------
+    expected, got : mapping of layer name to integer array
+        One vector's results, without an axis for vectors; `got` as far as the engine shows them.
+    layer, index
+        Where the integer is.
+
+    Returns
+    -------
+    dict or None
+        ``layer`` and ``index`` of the accumulator; ``inputs``, padded, and ``weights`` (packed); ``terms``, each of
+        which adds ``factor * (plus - minus)``: for bipolar inputs one, plus the number of equal and minus that of
+        unequal signs, else one for each bit of the inputs, counted where the weight is +1 and where it is -1;
+        ``accumulator``; ``got``, the engine's accumulator, or None; ``then``: what becomes of it, in words. None
+        where the integer comes from several accumulators, or from none.
+    """
+    then: list[str] = []
+    while True:
+        operation = network[layer]
+        if isinstance(operation, Dense | Conv2d):
+            break
+        if len(operation.inputs) != 1:
+            return None
+        source = operation.inputs[0]
+        operand = expected[source]
+        if isinstance(operation, Argmax):
+            index = (int(expected[layer][0]),)
+            then.append(f"{layer}: class {index[0]} has the largest score, {operand[index]:,}")
+        elif isinstance(operation, Flatten):
+            index = tuple(int(i) for i in np.unravel_index(index[0], operand.shape))
+        elif isinstance(operation, MaxPool2d):
+            index = _largest(operation, operand, index)
+            then.append(f"{layer}: the largest is {operand[index]:,}, at {index[:-1]}")
+        elif isinstance(operation, Threshold):
+            value, limit = operand[index], operation.threshold[index[-1]]
+            relation = ">=" if operation.direction[index[-1]] > 0 else "<="
+            result = expected[layer][index]
+            holds = "holds" if result > 0 else "does not hold"
+            then.append(f"{layer}: {value:,} {relation} {limit:,} {holds}, which makes {result:+d}")
+        elif isinstance(operation, Affine):
+            scale, offset = operation.scale[index], operation.offset[index]
+            then.append(f"{layer}: {scale:,} x {operand[index]:,} + {offset:,} = {expected[layer][index]:,}")
+        elif operand.shape == expected[layer].shape:
+            then.append(f"{layer}: {operand[index]:,} becomes {expected[layer][index]:,}")
+        else:
+            return None
+        layer = source
+    inputs, weights = _operands(operation, expected[operation.inputs[0]], index)
+    return {
+        "layer": layer,
+        "index": list(index),
+        "inputs": pack(inputs),
+        "weights": pack(weights),
+        "terms": _terms(inputs, weights, network.signals[operation.inputs[0]]),
+        "accumulator": int(expected[layer][index]),
+        "got": int(got[layer][index]) if layer in got else None,
+        "then": then[::-1],
+    }
+
+
+def _largest(pool: MaxPool2d, operand: NDArray, index: tuple[int, ...]) -> tuple[int, ...]:
+    """Return where in its window a max-pool finds its result."""
+    y, x = index[0] * pool.stride[0], index[1] * pool.stride[1]
+    values = operand[y : y + pool.size[0], x : x + pool.size[1], index[2]]
+    dy, dx = np.unravel_index(int(values.argmax()), values.shape)
+    return y + int(dy), x + int(dx), index[2]
+
+
+def _operands(operation: Dense | Conv2d, operand: NDArray, index: tuple[int, ...]) -> tuple[NDArray, NDArray]:
+    """Return what is multiplied, position by position; both of the weights' shape."""
+    weights = operation.weight[index[-1]].astype(np.int64)
+    if isinstance(operation, Dense):
+        return operand, weights
+    top, bottom, left, right = operation.padding
+    padded = np.pad(operand, ((top, bottom), (left, right), (0, 0)), constant_values=operation.pad_value)
+    y, x = index[0] * operation.stride[0], index[1] * operation.stride[1]
+    return padded[y : y + weights.shape[0], x : x + weights.shape[1]], weights
+
+
+def _terms(inputs: NDArray, weights: NDArray, signal: Signal) -> list[dict[str, int]]:
+    if signal.bipolar:
+        products = inputs * weights
+        return [{"factor": 1, "plus": int((products > 0).sum()), "minus": int((products < 0).sum())}]
+    bits = signal.bits
+    return [
+        {
+            "factor": -(1 << k) if signal.signed and k == bits - 1 else 1 << k,
+            "plus": int((inputs >> k & (weights > 0)).sum()),
+            "minus": int((inputs >> k & (weights < 0)).sum()),
+        }
+        for k in range(bits)
+    ]

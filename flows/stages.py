@@ -21,7 +21,7 @@ from cosim.engine import EngineError
 from flows import hardware
 from flows.cache import Entry, file_digest, tool_versions
 from flows.engines import BENCH_VECTORS, ENGINES, EngineKind
-from flows.flow import Advance, Flow, IntArray, Step, read_results
+from flows.flow import LAYERS, LAYERWISE, RESULTS, WAVEFORM, Advance, Flow, IntArray, Step, read_results
 from flows.formats import FORMATS, Converted
 from flows.subject import Subject
 
@@ -50,13 +50,20 @@ def steps(subject: str | None = None) -> list[Step]:
         *(_run_step(kind) for kind in engines if kind.builds),
         *(hardware.energy_step(kind) for kind in engines if kind.keeps_waveform),
         hardware.synthesis_step(),
-        Step("compare", "compare", _compare_basis, _compare, ("bnn", "cosim", "flows/mismatch.py"), ("numpy",)),
+        Step(
+            "compare",
+            "compare",
+            _compare_basis,
+            _compare,
+            ("bnn", "cosim", "flows/mismatch.py", "reports/arrays.py"),
+            ("numpy",),
+        ),
         Step(
             "report",
             "report",
             _report_basis,
             _report,
-            ("bnn", "models/*.py", "flows", "reports/*.*", "reports/templates"),
+            ("bnn", "models/*.py", "cosim/engine.py", "flows", "reports/*.*", "reports/templates"),
             _REPORT_TOOLS,
         ),
     ]
@@ -162,6 +169,7 @@ def _fold(flow: Flow, entry: Entry, advance: Advance) -> None:
     io.save(network, entry.folder / "network.safetensors")
     entry.facts = {
         "digest": network.digest,
+        "input": measures.taken(network),
         "layers": measures.layers(network),
         "memory": measures.memory(network),
         "undecided": measures.undecided(network),
@@ -214,10 +222,24 @@ def _golden(flow: Flow, entry: Entry, advance: Advance) -> None:
     golden.prepare(flow.network, entry.folder)
     results, seconds = _timed_run(golden, flow.inputs, advance)
     results |= _scores(flow.network, golden, flow.inputs)
-    np.savez(entry.folder / "results.npz", **results)
+    np.savez(entry.folder / RESULTS, **results)
     count, images = len(flow.inputs), len(flow.labels)
-    right = int((_classes(results, flow.network.output.name)[:images] == flow.labels).sum())
-    entry.facts = {"vectors": count, "seconds": seconds, "right": right if images else None, "images": images}
+    classes = _classes(results, flow.network.output.name)
+    wrong = np.flatnonzero(classes[:images] != flow.labels)
+    right = images - len(wrong)
+    kept = list(range(min(LAYERWISE, count)))
+    kept += [int(wrong[0])] if len(wrong) and wrong[0] not in kept else []  # the report shows how it came about
+    np.savez(entry.folder / LAYERS, **golden.run(flow.inputs[kept], every_layer=True))
+    entry.facts = {
+        "vectors": count,
+        "seconds": seconds,
+        "right": right if images else None,
+        "images": images,
+        "kept": [
+            {"vector": i, "class": int(classes[i]), "label": int(flow.labels[i]) if i < images else None} for i in kept
+        ],
+        "confusion": _confusion(flow.labels, classes[:images]) if images else None,
+    }
     accuracy = f", {right / images:.2%} of {images:,} images right" if images else ""
     entry.says = f"{count:,} vectors at {count / seconds:,.0f} a second{accuracy}"
 
@@ -242,6 +264,13 @@ def _classes(results: Mapping[str, IntArray], output: str) -> IntArray:
     """Return the class of each vector: the network's argmax, or that of its scores."""
     last = results[output].reshape(len(results[output]), -1)
     return last[:, 0] if last.shape[1] == 1 else last.argmax(axis=1)
+
+
+def _confusion(labels: IntArray, classes: IntArray) -> list[list[int]]:
+    """Count the images of each label (row) that were taken for each class (column)."""
+    counts = np.zeros((1 + int(max(labels.max(), classes.max())),) * 2, np.int64)
+    np.add.at(counts, (labels, classes), 1)
+    return counts.tolist()
 
 
 def _timed_run(engine: "Engine", inputs: IntArray, advance: Advance) -> tuple[dict[str, IntArray], float]:
@@ -332,17 +361,16 @@ def _run(kind: EngineKind) -> Callable[[Flow, Entry, Advance], None]:
         engine: Any = flow.engine(kind)
         inputs = flow.inputs[: engine.max_vectors] if kind.counts_cycles else flow.inputs
         count = len(inputs)
+        layers = _every_layer(kind, flow, entry)
         if kind.counts_cycles:
             start = time.perf_counter()
             results = engine.run(inputs)
             seconds = time.perf_counter() - start
         else:
             results, seconds = _timed_run(engine, inputs, advance)
-        if not results or any(len(result) != count for result in results.values()):
-            lengths = {name: len(result) for name, result in results.items()}
-            raise EngineError(f"{kind.name}: expected results of {count} vectors, got {lengths or 'none'}")
-        np.savez(entry.folder / "results.npz", **results)
-        entry.facts = {"vectors": count, "seconds": seconds, "cycles": None}
+        _expect(kind, results, count)
+        np.savez(entry.folder / RESULTS, **results)
+        entry.facts = {"vectors": count, "seconds": seconds, "cycles": None, "layerwise": layers}
         entry.says = f"{count:,} vectors at {count / seconds:,.0f} a second"
         if kind.counts_cycles:
             entry.facts["cycles"] = {
@@ -353,6 +381,30 @@ def _run(kind: EngineKind) -> Callable[[Flow, Entry, Advance], None]:
                 raise EngineError(f"{kind.name}: {deviation}")
 
     return make
+
+
+def _every_layer(kind: EngineKind, flow: Flow, entry: Entry) -> int:
+    """Keep every layer that an engine can observe of a few vectors, and the waveform if it makes one.
+
+    Returns
+    -------
+    int
+        How many vectors.
+    """
+    engine: Any = flow.engine(kind)
+    inputs = flow.inputs[:LAYERWISE][: getattr(engine, "max_vectors", None)]
+    results = engine.run(inputs, every_layer=True)
+    _expect(kind, results, len(inputs))
+    np.savez(entry.folder / LAYERS, **results)
+    if kind.keeps_waveform:
+        shutil.move(engine.waveform, entry.folder / WAVEFORM)
+    return len(inputs)
+
+
+def _expect(kind: EngineKind, results: Mapping[str, IntArray], count: int) -> None:
+    if not results or any(len(result) != count for result in results.values()):
+        lengths = {name: len(result) for name, result in results.items()}
+        raise EngineError(f"{kind.name}: expected results of {count} vectors, got {lengths or 'none'}")
 
 
 # --- compare: every engine with the golden model
@@ -374,12 +426,24 @@ def _compare(flow: Flow, entry: Entry, advance: Advance) -> None:
             count = flow.entries[kind.run_step].facts["vectors"]
             golden = {name: result[:count] for name, result in flow.golden.items()}
             comparison = compare(flow.network, golden, read_results(flow.entries[kind.run_step]))
+            few = flow.entries[kind.run_step].facts["layerwise"]
+            golden = {name: result[:few] for name, result in read_results(flow.entries["golden"], LAYERS).items()}
+            layerwise = compare(flow.network, golden, read_results(flow.entries[kind.run_step], LAYERS))
         except EngineError as error:
-            outcomes[kind.name] = {"status": "fail", "reason": str(error), "vectors": 0, "mismatches": 0}
+            outcomes[kind.name] = {"status": "fail", "reason": str(error), "vectors": 0, "mismatches": 0, "layers": {}}
             continue
-        outcome: dict[str, Any] = {"status": "pass", "vectors": comparison.vectors, "mismatches": comparison.mismatches}
-        if comparison.first:
-            first = locate(flow, kind, comparison, entry.folder / f"mismatch_{kind.name}.npz")
+        outcome: dict[str, Any] = {
+            "status": "pass",
+            "vectors": comparison.vectors,
+            "mismatches": len({*comparison.wrong, *layerwise.wrong}),
+            "layers": {
+                layer: {"vectors": of.vectors, "mismatches": of.layers[layer]}
+                for of in (layerwise, comparison)
+                for layer in of.layers
+            },
+        }
+        if differing := next((of for of in (comparison, layerwise) if of.first), None):
+            first = locate(flow, kind, differing, entry.folder / f"mismatch_{kind.name}.npz")
             outcome |= {"status": "fail", "reason": str(first.pop("text")), "first_mismatch": first}
         outcomes[kind.name] = outcome
     entry.facts = {"engines": outcomes}

@@ -7,13 +7,25 @@ import numpy as np
 from bnn.network import Affine, Conv2d, Dense, Network, Threshold
 
 
+def taken(network: Network) -> dict[str, Any]:
+    """Describe the input; ``bits`` per value."""
+    given = network.input
+    return {
+        "name": given.name,
+        "shape": list(given.shape),
+        "kind": given.kind,
+        "bits": network.signals[given.name].bits,
+    }
+
+
 def layers(network: Network) -> list[dict[str, Any]]:
     """Describe every operation.
 
     Returns
     -------
     list of dict
-        ``inputs`` and ``outputs`` are shapes, channels last. ``weight_bits``: one bit per weight, and a mask bit for
+        ``operands`` are the names of the layers (or of the input) whose results it takes. ``inputs``, those of the
+        first, and ``outputs`` are shapes, channels last. ``weight_bits``: one bit per weight, and a mask bit for
         each where any is zero. ``xnor_ops``: one-bit products per vector; an input of b bits counts as b bit planes.
         ``accumulator_bits``: of a sum, in two's complement; None where nothing is summed.
     """
@@ -25,6 +37,7 @@ def layers(network: Network) -> list[dict[str, Any]]:
             {
                 "name": operation.name,
                 "kind": type(operation).__name__,
+                "operands": list(operation.inputs),
                 "inputs": list(inputs.shape),
                 "outputs": list(output.shape),
                 "weight_bits": 0 if weights is None else _weight_bits(weights),

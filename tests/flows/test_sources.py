@@ -22,7 +22,7 @@ ENTRY = {
     "pytorch": ["cosim.pytorch", "models.checkpoint"],
     "keras": ["cosim.keras", "flows.formats"],
     "onnx": ["cosim.qonnx_source", "flows.formats"],
-    "rtl": ["hls.rtl.folding", "hls.rtl.project"],
+    "rtl": ["hls.rtl.cycles", "hls.rtl.folding", "hls.rtl.project"],
     "synthesis": ["hls.synthesis.yosys", "hls.synthesis.nextpnr", "hls.synthesis.timing", "hls.rtl.project"],
     "project qonnx": ["cosim.qonnx"],
     "qonnx": ["cosim.qonnx"],
@@ -34,9 +34,9 @@ ENTRY = {
     "project rtl_cxxrtl": ["cosim.rtl_cxxrtl", "hls.rtl.project"],
     "cosim rtl_icarus": ["cosim.rtl_icarus", "hls.rtl.project"],
     "cosim rtl_cxxrtl": ["cosim.rtl_cxxrtl", "hls.rtl.project"],
-    "energy": ["cosim.rtl_icarus", "hls.rtl.folding", "hls.rtl.project", "hls.energy"],
-    "compare": ["cosim.compare", "cosim.golden", "flows.mismatch"],
-    "report": ["flows.document", "reports.render"],
+    "energy": ["hls.rtl.folding", "hls.rtl.project", "hls.energy"],
+    "compare": ["cosim.compare", "cosim.golden", "flows.mismatch", "reports.arrays"],
+    "report": ["flows.document", "reports.arrays", "reports.render"],
 }
 # Imported by a step's code, but no part of what makes its result: the flow itself, and the cache.
 MACHINERY = {

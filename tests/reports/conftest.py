@@ -2,14 +2,25 @@
 
 import copy
 
+import numpy as np
 import pytest
+
+from reports.arrays import pack
 
 
 def engine(**given):
     return {
         "title": "an engine", "status": "pass", "vectors": 1000, "mismatches": 0, "seconds": 2.0, "build_seconds": None,
         "reason": None, "project": None, "first_mismatch": None,
+        "layers": {"dense1": {"vectors": 8, "mismatches": 0}, "scores": {"vectors": 1000, "mismatches": 0}},
     } | given  # fmt: skip
+
+
+def layer(name, kind, inputs, outputs, weight_bits=0, accumulator_bits=None, operand="input"):
+    return {
+        "name": name, "kind": kind, "operands": [operand], "inputs": inputs, "outputs": outputs,
+        "weight_bits": weight_bits, "xnor_ops": weight_bits, "accumulator_bits": accumulator_bits,
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -28,26 +39,43 @@ def passing():
             "dataset_digest": "d" * 64,
         },
         "accuracy": {
-            "golden": 0.9583, "golden_count": 360, "golden_dataset": "digits",
+            "golden": 0.9583, "golden_count": 360, "golden_dataset": "digits", "confusion": [[170, 10], [5, 175]],
             "recorded": 0.9722, "recorded_count": 10000, "recorded_dataset": "mnist",
         },
         "argmax": {"claim": "proved", "vectors": 0, "undecided": 0},
         "conversion": {"notes": ["the softmax <x> is left out"], "undecided": {"threshold1": 7}},
         "engines": {
             "golden": engine(reason="the reference"),
-            "pytorch": engine(status="skipped", vectors=0, seconds=None, reason="no <module>"),
+            "pytorch": engine(status="skipped", vectors=0, seconds=None, reason="no <module>", layers={}),
             "hls4ml_packed": engine(build_seconds=4.2, project="build/small/hls4ml_packed"),
         },
+        "input": {"name": "input", "shape": [8, 8, 1], "kind": "bipolar", "bits": 1},
         "layers": [
-            {"name": "dense1", "kind": "Dense", "inputs": [64], "outputs": [32], "weight_bits": 2048,
-             "xnor_ops": 2048, "accumulator_bits": 8},
-            {"name": "threshold1", "kind": "Threshold", "inputs": [32], "outputs": [32], "weight_bits": 0,
-             "xnor_ops": 0, "accumulator_bits": None},
+            layer("dense1", "Dense", [64], [32], 2048, 8),
+            layer("threshold1", "Threshold", [32], [32], operand="dense1"),
+            layer("scores", "Dense", [32], [2], 64, 7, operand="threshold1"),
+        ],
+        "samples": [
+            {"vector": 0, "class": 1, "label": 1, "layers": [
+                {"name": "input", "values": pack(np.sign(np.arange(64) % 5 - 1.5).astype(int).reshape(8, 8, 1))},
+                {"name": "threshold1", "values": pack(np.sign(np.arange(32) % 3 - 0.5).astype(int))},
+                {"name": "scores", "values": pack(np.array([-12, 8]))},
+            ]},
+            {"vector": 3, "class": 0, "label": 1, "layers": [
+                {"name": "input", "values": pack(np.ones((8, 8, 1), int))},
+                {"name": "threshold1", "values": pack(-np.ones(32, int))},
+                {"name": "scores", "values": pack(np.array([20, -2]))},
+            ]},
         ],
         "memory": {"binary_bits": 2304, "float32_bits": 67584, "ratio": 29.3, "formula": "weights"},
         "rtl": {
             "wish": "at most 10,000 LUTs", "clock_ns": 10.0, "latency": 12345, "interval": 678,
-            "units": [{"name": "dense1", "interval": 678}], "luts": 4321,
+            "units": [
+                {"name": "dense1", "layer": "dense1", "interval": 678,
+                 "frames": [[0, 678], [600, 1356], [1278, 2034]]},
+                {"name": "scores", "layer": "scores", "interval": 64,
+                 "frames": [[678, 742], [1356, 1420], [2034, 2100]]},
+            ], "luts": 4321,
             "pruned": {"dense1": {"neurons": 3, "inputs": 5}},
             "layers": [
                 {"name": "dense1", "neurons": 32, "inputs": 64, "vectors": 1, "architecture": "3 PE x 7 SIMD",
@@ -100,6 +128,11 @@ def failing(passing):
         "first_mismatch": {
             "vector": 17, "layer": "dense1", "channel": 3, "index": [2, 5, 3], "expected": -4, "got": -2,
             "how": "every layer", "replay": "mismatch_hls4ml_packed.npz",
+            "window": {
+                "layer": "dense1", "index": [3], "inputs": pack(np.array([1, -1, -1, 1] * 16)),
+                "weights": pack(np.array([1, 1, -1, 0] * 16)), "terms": [{"factor": 1, "plus": 22, "minus": 26}],
+                "accumulator": -4, "got": -2, "then": ["threshold1: -4 >= -3 does not hold, which makes -1"],
+            },
         },
     }  # fmt: skip
     return report

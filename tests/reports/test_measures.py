@@ -43,7 +43,7 @@ def test_layers_of_a_dense_network(dense):
     layers = measures.layers(dense)
     assert [layer["name"] for layer in layers] == ["dense1", "threshold1", "dense2", "affine", "argmax"]
     assert layers[0] == {
-        "name": "dense1", "kind": "Dense", "inputs": [6], "outputs": [4],
+        "name": "dense1", "kind": "Dense", "operands": ["input"], "inputs": [6], "outputs": [4],
         "weight_bits": 2 * 24,  # a mask bit for each, since one is masked
         "xnor_ops": 24, "accumulator_bits": 4,  # -6..6
     }  # fmt: skip
@@ -57,6 +57,11 @@ def test_a_convolution_counts_its_pixels_and_the_bit_planes_of_its_input(convolu
     assert layers["conv1"]["xnor_ops"] == 36 * 18 * 8
     assert layers["conv1"]["accumulator_bits"] == 12  # 0..9*255
     assert layers["dense1"]["xnor_ops"] == 90
+
+
+def test_the_input(dense, convolution):
+    assert measures.taken(dense) == {"name": "input", "shape": [6], "kind": "bipolar", "bits": 1}
+    assert measures.taken(convolution) == {"name": "input", "shape": [6, 6, 1], "kind": "unsigned", "bits": 8}
 
 
 def test_memory(dense, convolution):

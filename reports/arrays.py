@@ -1,0 +1,33 @@
+"""Arrays of integers as compact JSON: bits packed, the rest as small integers, in base64."""
+
+from base64 import b64decode, b64encode
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def pack(values: NDArray[np.integer]) -> dict[str, Any]:
+    """Return integers, of any shape, as JSON.
+
+    Returns
+    -------
+    dict
+        ``shape``; ``type``: "bits" where all values are -1 or +1, else "int32"; ``data``: base64, in C order, bits
+        (1 for +1) little-endian in bytes, integers as 4 bytes, little-endian.
+    """
+    values = np.asarray(values)
+    if np.isin(values, (-1, 1)).all():
+        kind, data = "bits", np.packbits(values.ravel() > 0, bitorder="little").tobytes()
+    else:
+        kind, data = "int32", np.ascontiguousarray(values, "<i4").tobytes()
+    return {"shape": list(values.shape), "type": kind, "data": b64encode(data).decode()}
+
+
+def unpack(packed: dict[str, Any]) -> NDArray[np.int64]:
+    """Return what :func:`pack` was given."""
+    data, shape = b64decode(packed["data"]), tuple(packed["shape"])
+    if packed["type"] == "bits":
+        bits = np.unpackbits(np.frombuffer(data, np.uint8), count=int(np.prod(shape)), bitorder="little")
+        return bits.astype(np.int64).reshape(shape) * 2 - 1
+    return np.frombuffer(data, "<i4").astype(np.int64).reshape(shape)

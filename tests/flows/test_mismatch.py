@@ -1,0 +1,77 @@
+"""What a report shows of a mismatch, layer by layer, and of the vectors that it shows without one."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bnn.network import Argmax, Conv2d, Dense
+from flows.mismatch import window
+from reports.arrays import unpack
+from tests import oracle, strategies
+from tests.flows import fakes
+from tests.flows.test_flow import Place
+
+
+@settings(max_examples=60)
+@given(strategies.networks(), st.data())
+def test_a_window_adds_up_to_the_golden_models_integer(network, data):
+    results = {name: values[0] for name, values in oracle.run(network, strategies.inputs_for(network, 1)).items()}
+    layer = data.draw(st.sampled_from([operation.name for operation in network.operations[1:]]))
+    index = tuple(data.draw(st.integers(0, length - 1)) for length in results[layer].shape)
+    shown = window(network, results, {}, layer, index)
+    if shown is None:
+        assert not isinstance(network[layer], Dense | Conv2d)
+        return
+    total = sum(term["factor"] * (term["plus"] - term["minus"]) for term in shown["terms"])
+    assert total == shown["accumulator"] == results[shown["layer"]][tuple(shown["index"])]
+    assert (unpack(shown["inputs"]) * unpack(shown["weights"])).sum() == total
+    assert shown["got"] is None
+    if isinstance(network[layer], Dense | Conv2d):
+        assert (shown["layer"], tuple(shown["index"]), shown["then"]) == (layer, index, [])
+    elif not isinstance(network[layer], Argmax):
+        assert any(f"{value:,}" in text for value in [results[layer][index]] for text in shown["then"]) or (
+            not shown["then"] and results[layer][index] == total
+        )
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    return Place(tmp_path, monkeypatch.setattr)
+
+
+def test_a_layer_that_differs_behind_equal_outputs_is_a_mismatch(place, monkeypatch):
+    run = fakes.Fake.run
+
+    def wrong_inside(self, inputs, every_layer=False):
+        results = run(self, inputs, every_layer)
+        if every_layer and self.name == "plain":
+            results["threshold1"][inputs[:, 3] > 0, 7] *= -1
+        return results
+
+    monkeypatch.setattr(fakes.Fake, "run", wrong_inside)
+    report = place.flow()
+    engine = report["engines"]["plain"]
+    wrong = engine["mismatches"]
+    assert (report["verdict"], engine["status"]) == ("fail", "fail") and 0 < wrong < 8
+    first = engine["first_mismatch"]
+    assert (first["layer"], first["index"]) == ("threshold1", [7])
+    assert engine["layers"]["threshold1"] == {"vectors": 8, "mismatches": wrong}
+    assert engine["layers"]["dense2"] == {"vectors": 300, "mismatches": 0}
+    shown = first["window"]
+    assert (shown["layer"], shown["index"], shown["got"]) == ("dense1", [7], shown["accumulator"])
+    assert shown["then"][0].endswith(f"which makes {first['expected']:+d}")
+
+
+def test_the_report_has_a_wrong_image_and_counts_classes(place):
+    report = place.flow(model="digits_bnn", vectors=360)
+    confusion = np.array(report["accuracy"]["confusion"])
+    assert confusion.shape == (10, 10) and confusion.sum() == 360
+    assert np.trace(confusion) == round(360 * report["accuracy"]["golden"])
+    samples = report["samples"]
+    assert any(sample["class"] != sample["label"] for sample in samples)
+    for sample in samples:
+        values = {layer["name"]: unpack(layer["values"]) for layer in sample["layers"]}
+        assert list(values) == ["input", "threshold1", "threshold2", "affine"]
+        assert values["affine"].argmax() == sample["class"]
+        assert set(np.unique(values["threshold1"])) <= {-1, 1} and values["threshold1"].shape == (256,)
