@@ -90,6 +90,8 @@ class RtlIcarus:
     Attributes
     ----------
     name : str
+    passes : tuple of str
+        Of the bench, the one back to back first.
     max_vectors : int or None
         More are a matter for CXXRTL: a flow should run no more than this, and say so. Known once there is a build.
     timing : Timing or None
@@ -99,6 +101,7 @@ class RtlIcarus:
     """
 
     name = "rtl_icarus"
+    passes: tuple[str, ...] = _PASSES
 
     def __init__(self, project: Project, waves: bool = False, seed: int = 1) -> None:
         self.project, self.waves, self.seed = project, waves, seed
@@ -158,7 +161,9 @@ class RtlIcarus:
         project = self.project
         frames = project.pack(inputs)
         passes = (
-            _PASSES[:1] if every_layer else tuple(test for test in _PASSES if test != "gaps" or self._effort.gapped)
+            self.passes[:1]
+            if every_layer
+            else tuple(test for test in self.passes if test != "gaps" or self._effort.gapped)
         )
         self.timing, self.waveform = None, None
         if not len(frames):

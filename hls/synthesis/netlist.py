@@ -10,6 +10,9 @@ from hls.synthesis.targets import parse
 from hls.synthesis.tools import Processes, SynthesisError, build_once, excerpt
 from hls.synthesis.yosys import LIMIT_S, Synthesis
 
+#: The target of which Yosys has models of all cells.
+MODELLED = "ice40"
+
 
 class NoModel(Exception):
     """Yosys has no simulation model of a cell in the netlist; the message names it."""
@@ -50,8 +53,8 @@ def write(project: RtlProject, synthesis: Synthesis, cache: Path, *, limit_s: fl
         f"hierarchy -check -top {project.top}",
         "proc",
         "flatten",
-        "opt_expr",
-        "opt_clean",
+        "opt_expr -mux_bool",
+        "opt_clean -purge",  # else vectors that nobody reads are put together again whenever a bit of theirs changes
         f"write_verilog -noattr {project.top}.v",
     ]
     key = hashlib.sha256("\0".join([*(part.folder.name for part in parts), *commands]).encode())

@@ -34,6 +34,8 @@ ENTRY = {
     "project rtl_cxxrtl": ["cosim.rtl_cxxrtl", "hls.rtl.project"],
     "cosim rtl_icarus": ["cosim.rtl_icarus", "hls.rtl.project"],
     "cosim rtl_cxxrtl": ["cosim.rtl_cxxrtl", "hls.rtl.project"],
+    "project netlist": ["cosim.rtl_netlist", "hls.rtl.project", "hls.synthesis.netlist", "hls.synthesis.yosys"],
+    "cosim netlist": ["cosim.rtl_netlist", "hls.rtl.project", "hls.synthesis.netlist", "hls.synthesis.yosys"],
     "energy": ["hls.rtl.folding", "hls.rtl.project", "hls.energy"],
     "compare": ["cosim.compare", "cosim.golden", "flows.mismatch", "reports.arrays"],
     "report": ["flows.document", "reports.arrays", "reports.render"],

@@ -1,0 +1,108 @@
+"""The netlist after synthesis is compared with the golden model in a flow, and a fault in one of its cells is found."""
+
+import json
+import re
+
+import pytest
+from rich.console import Console
+
+import flows.document
+import flows.hardware
+import flows.run
+import flows.stages
+import hls.synthesis.netlist
+from bnn import io
+from flows import run, subject
+from flows.engines import ENGINES
+from flows.options import Options
+from tests.flows import fakes
+from tests.hls.rtl.icarus import needs_icarus
+
+
+@pytest.fixture
+def flow(tmp_path, monkeypatch):
+    """Return a function that runs a flow with the netlist as its only engine, and returns the engine's part of it."""
+    io.save(fakes.network(), tmp_path / "small.safetensors")
+    kinds = tuple(kind for kind in ENGINES if kind.name == "netlist")
+    for module in (flows.document, flows.run, flows.stages):
+        monkeypatch.setattr(module, "ENGINES", kinds)
+    monkeypatch.setattr(flows.hardware, "_synthesised", lambda *_: fakes.synthesised())
+
+    def go(targets=("ice40",)):
+        outcome = run.run(
+            subject.find(str(tmp_path / "small.safetensors")),
+            Console(quiet=True),
+            vectors=40,
+            options=Options(targets=targets),
+            build=tmp_path / "build",
+            reports=tmp_path / "reports",
+        )
+        report = json.loads((outcome.report / "report.json").read_text())
+        return report["engines"]["netlist"], report
+
+    return go
+
+
+def wrong_cell(text):
+    """Turn the table of one cell of an accumulator."""
+    return re.subn(
+        r"(cell \\SB_LUT4 \\sum_0\.\S+\n[^\n]*LUT_INIT 16')([01]+)",
+        lambda found: found[1] + found[2].translate(str.maketrans("01", "10")),
+        text,
+        count=1,
+    )
+
+
+@needs_icarus
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [False, True])
+def test_a_wrong_cell_fails_the_flow(flow, monkeypatch, fault):
+    written = hls.synthesis.netlist.write
+
+    def write(project, synthesis, cache):
+        (part,) = (part for part in synthesis.parts if part.layer == "dense2")
+        path = part.folder / "netlist.il"
+        if fault and not path.with_name("changed").exists():
+            text, count = wrong_cell(path.read_text())
+            assert count == 1
+            path.write_text(text)
+            path.with_name("changed").touch()
+        return written(project, synthesis, cache)
+
+    monkeypatch.setattr(hls.synthesis.netlist, "write", write)
+    engine, report = flow()
+    assert report["verdict"] == engine["status"] == ("fail" if fault else "pass")
+    assert re.search(r", by (yowasp-)?yosys \S+ for Lattice iCE40 UltraPlus$", engine["title"])
+    assert engine["vectors"] >= 2 and (engine["mismatches"] > 0) == fault
+    if fault:
+        assert engine["first_mismatch"]["layer"] == "dense2"
+    (timing,) = report["latency"]
+    assert timing["latency"]["median"] == report["rtl"]["latency"], "the netlist's cycles are the RTL's"
+    assert [row["by"] for row in report["predicted"]][:2] == ["netlist", "netlist"]
+
+
+def test_a_target_without_models_makes_way_for_one_that_has_them(flow, monkeypatch):
+    tried = []
+
+    def write(project, synthesis, cache):
+        tried.append(synthesis)
+        raise hls.synthesis.netlist.NoModel(f"no model of a cell of {synthesis}")
+
+    monkeypatch.setattr(hls.synthesis.netlist, "write", write)
+    monkeypatch.setattr("hls.synthesis.yosys.synthesise", lambda project, target, cache: target)
+    engine, _ = flow(targets=("xilinx7", "ecp5"))
+    assert tried == ["xilinx7", "ecp5", "ice40"]
+    assert (engine["status"], engine["reason"]) == ("skipped", "no model of a cell of ice40")
+
+
+def test_a_netlist_that_would_take_too_long_is_skipped_with_the_figures(flow, monkeypatch):
+    monkeypatch.setattr("flows.engines._NETLIST_LIMIT", 1)
+    engine, report = flow()
+    assert engine["status"] == "skipped"
+    cycles = report["rtl"]["latency"] + report["rtl"]["interval"]
+    assert f"{cycles:,} cycles of about {report['rtl']['luts']:,} LUTs" in engine["reason"]
+
+
+def test_without_targets_there_is_no_netlist(flow):
+    engine, _ = flow(targets=())
+    assert (engine["status"], engine["reason"]) == ("skipped", "the flow synthesises for no target")
