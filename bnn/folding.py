@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnn.errors import NetworkError
-from bnn.network import Affine, IntArray, Signal, Threshold
+from bnn.network import Affine, IntArray, MultiThreshold, Signal, Threshold
 
 #: The framework's formula: accumulators, int64 (values, channels), to its floating-point results of the same shape.
 Formula = Callable[[IntArray], NDArray[np.floating]]
@@ -50,36 +50,69 @@ def fold_threshold(name: str, inputs: tuple[str, ...], formula: Formula, signal:
         If the formula gives anything but -1 and +1 somewhere (``torch.sign`` gives 0 at 0; NaN), or is not
         monotonic; the message names the channel and the accumulator.
     """
+    real, positive = _levels(name, formula, signal, -1, 2, 1)
+    threshold, direction = _thresholds(name, real, positive, signal, 1)
+    return Threshold(name, inputs, threshold=threshold[:, 0], direction=direction)
+
+
+def fold_multi_threshold(
+    name: str, inputs: tuple[str, ...], formula: Formula, signal: Signal, *, low: int, step: int, levels: int
+) -> MultiThreshold:
+    """Fold batch norm and an activation of several levels into a :class:`~bnn.network.MultiThreshold`.
+
+    As :func:`fold_threshold`, for a formula whose results are ``low + step * k`` with k from 0 to `levels`: a quantiser
+    of 2 to 4 bits (which takes its scale out first), a ternary sign.
+
+    Raises
+    ------
+    NetworkError
+        If the formula gives any other value somewhere, or is not monotonic.
+    """
+    real, reached = _levels(name, formula, signal, low, step, levels)
+    threshold, direction = _thresholds(name, real, reached, signal, levels)
+    return MultiThreshold(name, inputs, threshold=threshold, direction=direction, low=low, step=step)
+
+
+def _levels(
+    name: str, formula: Formula, signal: Signal, low: int, step: int, levels: int
+) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
+    """Evaluate a formula on all reachable values: which rows are real, and the number of the level that each gives."""
     rows = max(1, _CHUNK // signal.channels)
     grid, real = _reachable(signal)
-    positive = np.empty(grid.shape, np.bool_)
+    reached = np.empty(grid.shape, np.uint8)
     for start in range(0, len(grid), rows):
         values = formula(grid[start : start + rows])
-        neither = (values != 1) & (values != -1)
+        level = (values - low) / step
+        neither = ~np.isin(level, np.arange(levels + 1))
         if neither.any():
             row, channel = (int(i) for i in np.argwhere(neither)[0])
+            expected, advice = f"one of {levels + 1} levels from {low} to {low + step * levels}", "finite parameters"
+            if (low, step, levels) == (-1, 2, 1):
+                expected, advice = "a sign of -1 or +1", "finite parameters and a sign with sign(0) = +1"
             raise NetworkError(
-                f"layer {name!r}: expected a sign of -1 or +1, got {values[row, channel]} for accumulator "
-                f"{grid[start + row, channel]} of channel {channel}; "
-                "use finite parameters and a sign with sign(0) = +1"
+                f"layer {name!r}: expected {expected}, got {values[row, channel]} for accumulator "
+                f"{grid[start + row, channel]} of channel {channel}; use {advice}"
             )
-        positive[start : start + rows] = values > 0
-    changes = (positive[1:] != positive[:-1]).sum(axis=0)
-    if (changes > 1).any():
-        channel = int(np.argmax(changes > 1))
-        raise NetworkError(f"layer {name!r}: expected one sign change over the accumulators of channel {channel}, "
-                           f"got {changes[channel]}: not a threshold")  # fmt: skip
-    count = (positive & real).sum(axis=0)
-    down = positive[0] & ~positive[-1]
-    up_threshold = signal.high + signal.step - count * signal.step
-    up_threshold = np.where(count == 0, signal.high + 1, up_threshold)
-    down_threshold = signal.low + (count - 1) * signal.step
-    return Threshold(
-        name,
-        inputs,
-        threshold=np.where(down, down_threshold, up_threshold),
-        direction=np.where(down, -1, 1),
-    )
+        reached[start : start + rows] = level
+    return real, reached
+
+
+def _thresholds(
+    name: str, real: NDArray[np.bool_], reached: NDArray[np.uint8], signal: Signal, levels: int
+) -> tuple[IntArray, NDArray[np.int8]]:
+    """Return the thresholds, ascending, shape (channels, levels), and directions by which all levels are reached."""
+    rises, falls = (reached[1:] > reached[:-1]).any(axis=0), (reached[1:] < reached[:-1]).any(axis=0)
+    if (rises & falls).any():
+        channel = int(np.argmax(rises & falls))
+        changes = (reached[1:, channel] != reached[:-1, channel]).sum()
+        raise NetworkError(
+            f"layer {name!r}: expected results that only rise or only fall over the accumulators of channel {channel}, "
+            f"got {changes} changes in both directions: not a threshold"
+        )
+    counts = np.stack([((reached >= level) & real).sum(axis=0) for level in range(1, levels + 1)])
+    up = np.where(counts, signal.high + (1 - counts) * signal.step, signal.high + 1)
+    down = np.where(counts, signal.low + (counts - 1) * signal.step, signal.low - 1)[::-1]
+    return np.where(falls, down, up).T, np.where(falls, -1, 1)
 
 
 def fold_affine(

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bnn.errors import NetworkError
-from bnn.folding import fold_affine, fold_threshold
+from bnn.folding import fold_affine, fold_multi_threshold, fold_threshold
 from bnn.network import IntArray, Signal
+from tests import oracle
 
 GAMMA = st.sampled_from([0.0, -0.0, 1.0, -1.0, 1e-30, -1e-30, 1e-44, 3e37, -3e37, 0.37, -2.5])
 STATISTIC = st.one_of(st.sampled_from([0.0, 0.5, -0.5, 1.0, -7.0, 1e30, -1e30, 1e-30]), st.floats(-50, 50, width=32))
@@ -46,6 +47,29 @@ def test_batch_norm_and_sign(channels: list[tuple[float, float, float, float]], 
             assert threshold.threshold[channel] in acc
 
 
+@given(st.lists(st.tuples(GAMMA, STATISTIC, st.sampled_from([-1.5, -0.5, 0.0, 0.5, 2.5])), min_size=1, max_size=6),
+       st.integers(1, 60), st.sampled_from([1, 2]),
+       st.sampled_from([(0, 1, 3), (-1, 1, 2), (-3, 2, 3), (0, 1, 15), (-8, 1, 15)]))  # fmt: skip
+def test_scale_and_quantiser(
+    channels: list[tuple[float, float, float]], high: int, step: int, quantiser: tuple[int, int, int]
+) -> None:
+    """Rounding half to even and clipping, with results that rise, fall, stay and jump over levels."""
+    scale, offset, half = (np.array(column, np.float32) for column in zip(*channels, strict=True))
+    lowest, distance, levels = quantiser
+
+    def formula(acc: IntArray) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            return lowest + distance * np.clip(np.rint(acc.astype(np.float32) * scale + offset + half), 0, levels)
+
+    low = np.array([-high - (k % 3) * step for k in range(len(channels))])
+    signal = Signal((len(channels),), low, np.full(len(channels), high), step=step)
+    folded = fold_multi_threshold("t", ("x",), formula, signal, low=lowest, step=distance, levels=levels)
+    folded.infer(signal)  # thresholds are inside the range
+    for channel in range(len(channels)):
+        acc = np.repeat(reachable(signal, channel)[:, None], len(channels), axis=1)
+        assert np.array_equal(oracle.apply(folded, acc)[:, channel], formula(acc)[:, channel])
+
+
 def test_large_range_is_evaluated_in_chunks() -> None:
     """A range of some millions of accumulators: the chunks' joints must not lose a change."""
     signal = Signal((2,), np.array([-6_000_000, -5]), np.array([6_000_000, 5]))
@@ -59,12 +83,30 @@ def test_large_range_is_evaluated_in_chunks() -> None:
     [
         ("got 0 for accumulator 0 of channel 0", np.sign),
         ("got nan for accumulator -3", lambda acc: np.where(acc == -3, np.nan, 1)),
-        ("one sign change", lambda acc: np.where(acc % 2 == 0, 1, -1)),
+        ("only rise or only fall", lambda acc: np.where(acc % 2 == 0, 1, -1)),
     ],
 )
 def test_not_a_threshold(words: str, formula: object) -> None:
     with pytest.raises(NetworkError, match=words):
         fold_threshold("t", ("x",), formula, Signal((1,), np.array([-3]), np.array([3])))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("words", "formula"),
+    [
+        (
+            "one of 4 levels from -3 to 3, got -2.5 for accumulator 1 of channel 0",
+            lambda acc: -3 + acc * 0.5 * (acc > 0),
+        ),
+        ("4 levels from -3 to 3, got 5 for", lambda acc: np.where(acc > 2, 5, 3)),
+        ("got nan", lambda acc: np.where(acc == -3, np.nan, 1)),
+        ("channel 0, got 2 changes in both directions", lambda acc: np.where(np.abs(acc) > 1, 3, -1)),
+    ],
+)
+def test_not_several_thresholds(words: str, formula: object) -> None:
+    signal = Signal((1,), np.array([-3]), np.array([3]))
+    with pytest.raises(NetworkError, match=words):
+        fold_multi_threshold("t", ("x",), formula, signal, low=-3, step=2, levels=3)  # type: ignore[arg-type]
 
 
 @given(st.lists(st.tuples(st.floats(-2, 2, width=32), st.floats(-5, 5, width=32)), min_size=2, max_size=4),
