@@ -91,6 +91,8 @@ class Entry:
         Whether it was found, not made.
     keep : bool
         Whether it may be found again; not where a tool has failed, which it may not do the next time.
+    tracked : bool
+        Whether its files must stay as they are; not where the user may put something beside or over them.
     """
 
     folder: Path
@@ -100,6 +102,7 @@ class Entry:
     seconds: float = 0.0
     reused: bool = False
     keep: bool = True
+    tracked: bool = True
 
 
 class Store:
@@ -139,7 +142,7 @@ class Store:
         entry.seconds = round(time.perf_counter() - start, 3)
         if not entry.keep:
             return
-        names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()]
+        names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and entry.tracked]
         record = {
             "key": key,
             "facts": entry.facts,

@@ -71,6 +71,7 @@ def run_command(
                 "clock_ns, in_width, out_width, target_fps or max_luts, and [rtl.layers.NAME] or [rtl.default] with "
                 "architecture = 'folded', pe, simd, or architecture = 'unrolled', effort; both with levels_per_stage. "
                 "What the RTL is synthesised for: [synthesis] with targets, a list. "
+                "What the vendor's tools are run with, where they are: [vendor] with run, a list, and limit_s. "
                 "Which integers a model takes whose file does not tell: [input] with kind, bits, fraction."
             ),
             show_default=False,

@@ -8,6 +8,7 @@ from flows.cache import PROJECT, file_digest, tool_versions
 from flows.engines import ENGINES, EngineKind
 from flows.flow import LAYERS, Flow, read_results
 from flows.formats import FORMATS
+from flows.vendor import jobs
 
 _SAMPLES = 4  # vectors that are shown with every layer's bits
 _FEW_BITS = 4  # of a value that is shown
@@ -17,6 +18,7 @@ def document(flow: Flow) -> dict[str, Any]:
     """Put together the report of a flow whose steps up to ``compare`` are done."""
     load, fold, golden = (flow.entries[step].facts for step in ("load", "fold", "golden"))
     kinds = [kind for kind in ENGINES if kind.takes(flow.subject.kind)]
+    vendor = [job | {"folder": _inside(job["folder"])} for job in jobs(flow)]
     engines = {"golden": _reference(golden, fold)} | {kind.name: _engine(flow, kind) for kind in kinds}
     return {
         "schema_version": 1,
@@ -29,7 +31,7 @@ def document(flow: Flow) -> dict[str, Any]:
             "path": _inside(flow.subject.path),
             "digest": file_digest(flow.subject.path),
         },
-        "verdict": _verdict(engines, flow.entries["synthesis"].facts["targets"]),
+        "verdict": _verdict(engines, flow.entries["synthesis"].facts["targets"], vendor),
         "inputs": {
             name: load[name] for name in ("dataset", "count", "digest", "images", "random", "note", "dataset_digest")
         },
@@ -45,7 +47,8 @@ def document(flow: Flow) -> dict[str, Any]:
         "latency": [row for kind in kinds if kind.counts_cycles for row in _latency(flow, kind)],
         "energy": flow.entries["energy"].facts if "energy" in flow.entries else None,
         "synthesis": flow.entries["synthesis"].facts["targets"],
-        "predicted": _predicted(flow),
+        "vendor": vendor,
+        "predicted": _predicted(flow, vendor),
         "steps": [
             {"name": name, "seconds": entry.seconds, "says": entry.says}
             for name, entry in flow.entries.items()
@@ -128,7 +131,7 @@ def _latency(flow: Flow, kind: EngineKind) -> list[dict[str, Any]]:
     ]
 
 
-def _predicted(flow: Flow) -> list[dict[str, Any]]:
+def _predicted(flow: Flow, vendor: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Put beside each other what the RTL's models say and what simulation and synthesis have found."""
     rtl = flow.entries["rtl"].facts
     if rtl["unsupported"]:
@@ -162,13 +165,26 @@ def _predicted(flow: Flow) -> list[dict[str, Any]]:
                 }
                 for name, luts, measured in [*pairs, ("all", rtl["luts"], row["total"]["lut"])]
             ]
+    rows += [
+        {
+            "what": "LUTs of all",
+            "predicted": rtl["luts"],
+            "measured": figure["lut"],
+            "by": f"{figure['tool']}, {figure['stage']}",
+            "provenance": "vendor",
+        }
+        for job in vendor
+        if job["job"] == "rtl"
+        for figure in job["figures"]["resources"]
+    ]
     return rows
 
 
-def _verdict(engines: dict[str, dict[str, Any]], synthesis: list[dict[str, Any]]) -> str:
+def _verdict(engines: dict[str, dict[str, Any]], synthesis: list[dict[str, Any]], vendor: list[dict[str, Any]]) -> str:
     """Return pass if every engine that ran agrees with golden, at least one ran, and no tool has failed."""
     status = [engine["status"] for name, engine in engines.items() if name != "golden"]
     tools = [row["status"] for row in synthesis] + [row["placement"]["status"] for row in synthesis if row["placement"]]
+    tools += [job["status"] for job in vendor]
     return "pass" if "pass" in status and "fail" not in (*status, *tools) else "fail"
 
 

@@ -54,6 +54,8 @@ class EngineKind:
     keeps_waveform : bool
         Whether a run with every layer leaves the waveform of the whole RTL (attribute ``waveform``), for the estimate
         of energy.
+    hls_style : str or None
+        Style of the hls4ml project that it builds, if it does.
     sees_layers : bool
         Whether a run with every layer tells more than one without; else none is made for the comparison of layers.
     subjects : tuple of str or None
@@ -75,6 +77,7 @@ class EngineKind:
     needs: tuple[str, ...] = ()
     counts_cycles: bool = False
     keeps_waveform: bool = False
+    hls_style: Literal["stock", "packed"] | None = None
     sees_layers: bool = True
     subjects: tuple[str, ...] | None = None
 
@@ -234,8 +237,10 @@ ENGINES = (
         sources=("bnn", "cosim/engine.py", "cosim/qonnx.py"),
         packages=("numpy", "onnx", "onnxruntime"),
     ),
-    EngineKind("hls4ml_stock", "hls4ml project of stock layers", make=_hls4ml("stock"), **_HLS4ML),
-    EngineKind("hls4ml_packed", "hls4ml project of bit-packed layers", make=_hls4ml("packed"), **_HLS4ML),
+    EngineKind("hls4ml_stock", "hls4ml project of stock layers", make=_hls4ml("stock"), hls_style="stock", **_HLS4ML),
+    EngineKind(
+        "hls4ml_packed", "hls4ml project of bit-packed layers", make=_hls4ml("packed"), hls_style="packed", **_HLS4ML
+    ),
     EngineKind(
         "rtl_icarus",
         "RTL, simulated by Icarus Verilog under cocotb",

@@ -24,6 +24,13 @@ one to all others, which leaves nothing to choose. Without any of these it is :d
     [synthesis]
     targets = ["xilinx7", "ultrascale+", "ecp5", "ice40"]
 
+Table ``vendor`` says with which projects the vendor's tools are run, where there are any, and how long each step may
+take::
+
+    [vendor]
+    run = ["hls4ml_stock", "hls4ml_packed", "rtl"]
+    limit_s = 7200
+
 Table ``input`` says which integers a model takes whose file does not: settings of :class:`bnn.network.Input`::
 
     [input]
@@ -54,6 +61,12 @@ TARGET_FPS = 50_000.0
 TARGETS = ("xilinx7", "ecp5")
 """What the RTL is synthesised for where the user says nothing."""
 
+VENDOR_JOBS = ("hls4ml_stock", "hls4ml_packed", "rtl")
+"""Projects for which there are scripts of the vendor's tools."""
+
+VENDOR_RUN = ("hls4ml_packed", "rtl")
+"""Those with which the tools are run where the user says nothing: stock layers can take the tools hours."""
+
 _CHOSEN_ELSEWHERE = ("style", "backend")  # both styles are always built, and the back end is an option
 _ARCHITECTURES = {"folded": Folded, "unrolled": Unrolled}
 
@@ -75,6 +88,10 @@ class Options:
         Whether the user wants that rate; else a lower one will do where it cannot be reached.
     targets : tuple of str
         What the RTL is synthesised for, and placed and routed where an open tool can.
+    vendor_run : tuple of str
+        Of :data:`VENDOR_JOBS`, those that the vendor's tools are run with.
+    vendor_limit_s : float
+        Seconds that a step of theirs may take.
     input : mapping or None
         Settings of :class:`bnn.network.Input`, for a model whose file does not tell them.
     """
@@ -86,6 +103,8 @@ class Options:
     max_luts: int | None = None
     wished: bool = False
     targets: tuple[str, ...] = TARGETS
+    vendor_run: tuple[str, ...] = VENDOR_RUN
+    vendor_limit_s: float = 3600.0
     input: Mapping[str, Any] | None = None
 
 
@@ -112,17 +131,19 @@ def read(
     """
     content = _content(config) if config else {}
     try:
-        if unknown := sorted(set(content) - {"hls", "rtl", "synthesis", "input"}):
+        if unknown := sorted(set(content) - {"hls", "rtl", "synthesis", "vendor", "input"}):
             raise UserError(
-                f"unknown table or setting {', '.join(unknown)}; there are [hls], [rtl], [synthesis] and [input]"
+                f"unknown table or setting {', '.join(unknown)}; "
+                "there are [hls], [rtl], [synthesis], [vendor] and [input]"
             )
         taken = _input(content["input"]) if "input" in content else None
         targets = _targets(content.get("synthesis", {}))
+        vendor = _vendor(content.get("vendor", {}))
         hls = _hls(content.get("hls", {}))
         rtl, wish = _rtl(content.get("rtl", {}), {"target_fps": target_fps, "max_luts": max_luts})
     except UserError as error:
         raise UserError(f"{config}: {error}" if config else str(error)) from None
-    return Options(backend, hls, rtl, **wish, targets=targets, input=taken)
+    return Options(backend, hls, rtl, **wish, targets=targets, **vendor, input=taken)
 
 
 def _content(config: Path) -> dict[str, Any]:
@@ -185,6 +206,17 @@ def _targets(settings: Any) -> tuple[str, ...]:
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise UserError(f"synthesis: targets must be a list of names, got {names!r}")
     return tuple(target(name).name for name in names)
+
+
+def _vendor(settings: Any) -> dict[str, Any]:
+    """Return arguments of :class:`Options`."""
+    _check_table("vendor", settings, ["run", "limit_s"])
+    jobs, limit_s = settings.get("run", VENDOR_RUN), settings.get("limit_s", Options.vendor_limit_s)
+    if not isinstance(jobs, list | tuple) or not all(job in VENDOR_JOBS for job in jobs):
+        raise UserError(f"vendor: run must be a list of {', '.join(VENDOR_JOBS)}, got {jobs!r}")
+    if isinstance(limit_s, bool) or not isinstance(limit_s, int | float) or not limit_s > 0:
+        raise UserError(f"vendor: limit_s must be a number of seconds above 0, got {limit_s!r}")
+    return {"vendor_run": tuple(jobs), "vendor_limit_s": float(limit_s)}
 
 
 def _architecture(name: str, table: Any) -> Folded | Unrolled:

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bnn.errors import UserError
 from cosim.engine import EngineError, EngineUnavailable
+from flows import vendor
 from flows.cache import PROJECT, Entry, Store, write
 from flows.engines import ENGINES
 from flows.flow import Flow, Step
@@ -92,6 +93,7 @@ def run(
         for step in steps(subject.kind):
             _take(flow, step, console, force, target)
         projects = {kind.name: flow.project(kind) for kind in ENGINES if kind.build_step in flow.entries}
+        projects |= {f"vendor_{job['job']}": job["folder"] for job in vendor.jobs(flow)}
         with _locked(target / ".xnorflow.lock", f"another flow that writes to {target}", console):
             _publish(flow.entries["report"], target)
             if out:

@@ -1,8 +1,8 @@
 """The stages of a flow, in order, as data: what determines each one's result, and the function that makes it.
 
 load, fold, golden, rtl, then every engine (what it builds, then its run), energy, synthesis, the engines that need it,
-compare, report.
-Those of the hardware are in :mod:`flows.hardware`.
+the vendor's tools, compare, report.
+Those of the hardware are in :mod:`flows.hardware` and :mod:`flows.vendor`.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bnn.errors import UserError
 from cosim.engine import EngineError
-from flows import hardware
+from flows import hardware, vendor
 from flows.cache import Entry, file_digest, tool_versions
 from flows.engines import BENCH_VECTORS, ENGINES, EngineKind
 from flows.flow import LAYERS, LAYERWISE, RESULTS, WAVEFORM, Advance, Flow, IntArray, Step, read_results
@@ -55,6 +55,7 @@ def steps(subject: str | None = None) -> list[Step]:
         hardware.synthesis_step(),
         *(_build_step(kind) for kind in late),
         *(_run_step(kind) for kind in late),
+        *vendor.steps(engines),
         Step(
             "compare",
             "compare",
@@ -68,7 +69,7 @@ def steps(subject: str | None = None) -> list[Step]:
             "report",
             _report_basis,
             _report,
-            ("bnn", "models/*.py", "cosim/engine.py", "flows", "reports/*.*", "reports/templates"),
+            ("bnn", "models/*.py", "hls", "cosim", "flows", "reports/*.*", "reports/templates"),
             _REPORT_TOOLS,
         ),
     ]
@@ -470,6 +471,7 @@ def _report_basis(flow: Flow) -> dict[str, Any]:
         "results": flow.keys(*(step for step in flow.entries if step != "report")),
         "problems": flow.problems,
         "synthesis": flow.entries["synthesis"].facts,  # where a tool failed, the same key may come to something else
+        "vendor": [job | {"folder": str(job["folder"])} for job in vendor.jobs(flow)],
         "recorded": flow.subject.recorded,
         "path": str(flow.subject.path),
     }

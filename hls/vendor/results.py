@@ -1,6 +1,6 @@
 """All reports of a folder, wherever the tools have run, as one result."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -117,13 +117,32 @@ def import_reports(folder: Path) -> list[Report]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; name one that holds a project and its tools' reports")
-    reports = [report for path in _files(folder) if (report := read(path, folder))]
-    if not reports:
+    found = reports(folder)
+    if not found:
         raise UserError(
             f"{folder}: no reports in it; looked for *_csim.log, *csynth.xml, *_csynth.rpt, *_cosim.rpt, and Vivado's"
             " utilization, timing summary and power (*.rpt). vendor/README.md in a project says how to make them"
         )
-    return list(_completed(reports))
+    return found
+
+
+def reports(folder: Path, without: Sequence[str] = ()) -> list[Report]:
+    """Read the reports below a folder as :func:`import_reports` does, or none.
+
+    Parameters
+    ----------
+    folder : Path
+    without : sequence of str
+        Files and folders, relative to `folder`, that are left out.
+
+    Raises
+    ------
+    ReportError
+        If a report cannot be understood.
+    """
+    left_out = [folder / name for name in without]
+    paths = (path for path in _files(folder) if not any(path.is_relative_to(name) for name in left_out))
+    return list(_completed(report for path in paths if (report := read(path, folder))))
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -134,11 +153,11 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _completed(reports: Iterable[Report]) -> Iterator[Report]:
+def _completed(found: Iterable[Report]) -> Iterator[Report]:
     """Let simulations have the tool and part of the C-synthesis beside them, and name a top function once."""
-    reports = list(reports)
-    tops = {r._solution: r for r in reports if r.top and isinstance(r.values, CSynthesis)}
-    for report in reports:
+    found = list(found)
+    tops = {r._solution: r for r in found if r.top and isinstance(r.values, CSynthesis)}
+    for report in found:
         top = tops.get(report._solution)
         if isinstance(report.values, CSynthesis) and top and not report.top and report.module == top.module:
             continue  # <top>_csynth.xml says what csynth.xml does
@@ -147,7 +166,7 @@ def _completed(reports: Iterable[Report]) -> Iterator[Report]:
         yield report
 
 
-def neutral(reports: Iterable[Report]) -> dict[str, list[dict[str, Any]]]:
+def neutral(found: Iterable[Report]) -> dict[str, list[dict[str, Any]]]:
     """Arrange reports by what they tell, JSON-ready.
 
     Every entry has ``provenance`` ("vendor") and the attributes ``source``, ``tool``, ``target``, ``stage``,
@@ -163,36 +182,36 @@ def neutral(reports: Iterable[Report]) -> dict[str, list[dict[str, Any]]]:
         ``timing``: ``clock_ns`` (asked for), ``fmax_mhz``; ``wns_ns`` and ``whs_ns``, None before Vivado.
         ``power``: ``total_w``, ``dynamic_w``, ``static_w``, ``confidence``, ``activity``.
     """
-    found: dict[str, list[dict[str, Any]]] = {
+    told: dict[str, list[dict[str, Any]]] = {
         kind: [] for kind in ("simulation", "resources", "latency", "timing", "power")
     }
-    for report in reports:
+    for report in found:
         values = report.values
         about = {name: getattr(report, name) for name in ("source", "tool", "target", "stage", "module", "top")}
         about["provenance"] = "vendor"
         match values:
             case CSimulation():
                 passed = not values.errors and not values.wrong
-                found["simulation"].append({**about, "passed": passed, "vectors": values.vectors})
+                told["simulation"].append({**about, "passed": passed, "vectors": values.vectors})
             case CoSimulation():
-                found["simulation"].append({**about, "passed": values.passed, "vectors": None})
+                told["simulation"].append({**about, "passed": values.passed, "vectors": None})
                 if values.passed and values.latency_max is not None:
-                    found["latency"].append({**about, **_cycles(values)})
+                    told["latency"].append({**about, **_cycles(values)})
             case CSynthesis():
-                found["resources"].append({**about, **asdict(values.resources)})
-                found["latency"].append({**about, **_cycles(values)})
+                told["resources"].append({**about, **asdict(values.resources)})
+                told["latency"].append({**about, **_cycles(values)})
                 clocks = {"clock_ns": values.clock_target_ns, "fmax_mhz": values.fmax_mhz}
-                found["timing"].append({**about, **clocks, "wns_ns": None, "whs_ns": None})
+                told["timing"].append({**about, **clocks, "wns_ns": None, "whs_ns": None})
             case Utilisation():
-                found["resources"].append({**about, **asdict(values.resources)})
+                told["resources"].append({**about, **asdict(values.resources)})
             case Timing():
                 clocks = {"clock_ns": values.clock_ns, "fmax_mhz": values.fmax_mhz}
-                found["timing"].append({**about, **clocks, "wns_ns": values.wns_ns, "whs_ns": values.whs_ns})
+                told["timing"].append({**about, **clocks, "wns_ns": values.wns_ns, "whs_ns": values.whs_ns})
             case Power():
                 figures = asdict(values)
                 del figures["design"]
-                found["power"].append({**about, **figures})
-    return found
+                told["power"].append({**about, **figures})
+    return told
 
 
 def _cycles(values: CSynthesis | CoSimulation) -> dict[str, float | None]:

@@ -7,7 +7,7 @@ from typing import Any
 import jinja2
 
 from bnn.errors import UserError
-from hls.project import Project
+from hls.config import HlsConfig
 from hls.rtl.project import RtlProject
 from hls.vendor.steps import FOLDER, Job, hls_steps, solution, vivado_steps
 from hls.vendor.tools import arguments, hls_executables
@@ -22,17 +22,24 @@ _templates = jinja2.Environment(
 _templates.globals["arguments"] = lambda name: " ".join(arguments(name))
 
 
-def write_hls(project: Project) -> Job:
+def write_hls(folder: Path, top: str, config: HlsConfig) -> Job:
     """Write the scripts of an hls4ml project into ``vendor/`` inside it.
 
     C-simulation, C-synthesis, C/RTL co-simulation, export as IP, then Vivado's out-of-context synthesis and
-    implementation of the RTL made; part, clock and back end are the project's.
+    implementation of the RTL made.
+
+    Parameters
+    ----------
+    folder : Path
+        The project.
+    top : str
+        Name of its top function.
+    config : HlsConfig
+        The project's: part, clock and back end.
     """
-    executables = hls_executables(project.config.backend)
-    facts = {"part": project.config.part, "clock_ns": project.config.clock_ns, "hls_executables": executables}
-    sources = [f"{solution(project.top)}/syn/verilog"]
-    job = Job(project.folder, hls_steps(project.top))
-    _write(job, {"top": project.top, "sources": sources, "clock_port": "ap_clk", **facts})
+    facts = {"part": config.part, "clock_ns": config.clock_ns, "hls_executables": hls_executables(config.backend)}
+    job = Job(folder, hls_steps(top))
+    _write(job, {"top": top, "sources": [f"{solution(top)}/syn/verilog"], "clock_port": "ap_clk", **facts})
     return job
 
 

@@ -43,7 +43,8 @@ def synthesised(folder: Path, name: str) -> tuple[RtlProject, Synthesis]:
 
 def differs(project: RtlProject, synthesis: Synthesis, folder: Path) -> object:
     """Simulate the netlist; return the first difference from the golden model, if any."""
-    engine = RtlNetlist(netlist.write(project, synthesis, folder / "cache"), str(synthesis.tool), synthesis.target.title)
+    made = netlist.write(project, synthesis, folder / "cache")
+    engine = RtlNetlist(made, str(synthesis.tool), synthesis.target.title)
     engine.prepare(project.network, folder / "simulation")
     inputs = strategies.inputs_for(project.network, 6)
     golden = Golden()

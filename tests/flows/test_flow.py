@@ -60,7 +60,7 @@ class Place:
 
 ALL = [
     *("load", "fold", "golden", "plain", "rtl", "project first", "project second", "csim first", "csim second"),
-    *("synthesis", "compare"),
+    *("synthesis", "vendor rtl", "compare"),
 ]
 
 
@@ -121,7 +121,7 @@ def test_force_redoes_everything(place):
 def test_other_vectors_reuse_the_projects(place):
     place.flow()
     assert place.flow(vectors=301)["engines"]["first"]["vectors"] == 301
-    assert place.reused() == ["fold", "rtl", "project first", "project second", "synthesis"]
+    assert place.reused() == ["fold", "rtl", "project first", "project second", "synthesis", "vendor rtl"]
     assert place.built() == ["first", "second"]
 
 
@@ -261,7 +261,7 @@ def test_out_gets_the_report_and_the_projects(place):
     assert (out / "first" / "notes").exists()  # the same project: left as it is
     place.flow(out=out, force=True)
     assert sorted(path.name for path in out.iterdir() if path.name[0] != ".") == [
-        "first", "report.html", "report.json", "report.md", "second",
+        "first", "report.html", "report.json", "report.md", "second", "vendor_rtl",
     ]  # fmt: skip
 
 

@@ -27,6 +27,11 @@ def test_defaults_and_settings(tmp_path):
     assert settings == {"reuse_factor": 4, "layers": {"dense1": {"strategy": "resource"}}}
 
 
+def test_settings_of_the_vendors_tools(tmp_path):
+    options = read(written(tmp_path, "[vendor]\nrun = ['rtl']\nlimit_s = 60\n"))
+    assert options == Options(vendor_run=("rtl",), vendor_limit_s=60.0)
+
+
 def test_settings_of_the_rtl(tmp_path):
     text = """
         [rtl]
@@ -65,7 +70,10 @@ def test_a_wish_takes_the_place_of_the_files(tmp_path):
     ("text", "message"),
     [
         ("[hls\n", "not a TOML file"),
-        ("[hsl]\n", r"unknown table or setting hsl; there are \[hls\], \[rtl\], \[synthesis\] and \[input\]"),
+        ("[hsl]\n", r"setting hsl; there are \[hls\], \[rtl\], \[synthesis\], \[vendor\] and \[input\]"),
+        ("[vendor]\nrun = ['quartus']\n", "vendor: run must be a list of hls4ml_stock, hls4ml_packed, rtl, got"),
+        ("[vendor]\nlimit_s = 0\n", "vendor: limit_s must be a number of seconds above 0, got 0"),
+        ("[vendor]\njobs = []\n", "vendor: unknown setting jobs; there are run, limit_s"),
         ("hls = 3\n", "expected a table"),
         ("[input]\nkind = 'float'\n", "kind 'bipolar', 'unsigned' or 'signed'"),
         ("[input]\nkind = 'signed'\nbits = 99\n", "2 to 16 bits for signed values, got 99"),

@@ -16,6 +16,12 @@ def engine(**given):
     } | given  # fmt: skip
 
 
+VENDOR = {
+    "tool": "Vivado 2021.2", "target": "xc7z020clg400-1", "stage": "synthesised", "module": "small", "top": True,
+    "provenance": "vendor",
+}  # fmt: skip
+
+
 def layer(name, kind, inputs, outputs, weight_bits=0, accumulator_bits=None, operand="input"):
     return {
         "name": name, "kind": kind, "operands": [operand], "inputs": inputs, "outputs": outputs,
@@ -107,6 +113,26 @@ def passing():
                        "source": "a paper"}],
             "formula": "count x picojoules_each", "uncertainty": 3.0, "provenance": "estimated",
         },
+        "vendor": [
+            {"job": "rtl", "folder": "build/small/vendor_rtl", "status": "fail",
+             "steps": [
+                 {"name": "synth", "status": "pass", "reason": None, "tool": "vivado 2021.2", "seconds": 61.5,
+                  "log": "vendor/logs/synth.log"},
+                 {"name": "impl", "status": "fail", "reason": "took longer than <2 s>", "tool": "vivado 2021.2",
+                  "seconds": None, "log": "vendor/logs/impl.log"},
+             ],
+             "figures": {
+                 "simulation": [], "latency": [], "power": [],
+                 "resources": [
+                     {**VENDOR, "source": "vendor/reports/synth_utilization.rpt", "lut": 6543, "ff": 210, "bram": 3.5,
+                      "uram": 0, "dsp": None, "carry": 12}
+                 ],
+                 "timing": [
+                     {**VENDOR, "source": "vendor/reports/synth_timing.rpt", "clock_ns": 4.0, "fmax_mhz": 321.04,
+                      "wns_ns": 0.5, "whs_ns": None}
+                 ],
+             }}
+        ],
         "predicted": [
             {"what": "latency, cycles", "predicted": 700, "measured": 700.0, "by": "rtl_cxxrtl",
              "provenance": "simulated"},

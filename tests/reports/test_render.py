@@ -11,7 +11,7 @@ from reports.figures import figures, quantity
 from reports.render import render, validate
 
 SECTIONS = (
-    *("summary", "engines", "layers", "memory", "rtl", "latency", "energy", "synthesis", "predicted"),
+    *("summary", "engines", "layers", "memory", "rtl", "latency", "energy", "synthesis", "vendor", "predicted"),
     "provenance",
 )
 
@@ -105,7 +105,7 @@ def test_a_report_without_images_layers_with_weights_or_resources(report, tmp_pa
     report["accuracy"] = dict.fromkeys(report["accuracy"]) | {"golden_count": 0}
     report["layers"] = report["layers"][1:]
     report["engines"].pop("hls4ml_packed")
-    report |= {"rtl": None, "latency": [], "energy": None, "synthesis": [], "predicted": []}
+    report |= {"rtl": None, "latency": [], "energy": None, "synthesis": [], "vendor": [], "predicted": []}
     assert set(SECTIONS) <= set(page(report, tmp_path).ids)
     assert "not measured" in (tmp_path / "report.md").read_text()
 
@@ -131,7 +131,7 @@ def test_markdown_tables_are_whole(report, tmp_path):
     render(report, tmp_path)
     blocks = (tmp_path / "report.md").read_text().split("\n\n")
     tables = [block.strip().splitlines() for block in blocks if block.lstrip().startswith("|")]
-    assert len(tables) == 6
+    assert len(tables) == 7
     for table in tables:
         columns = {len(re.findall(r"(?<!\\)\|", line)) for line in table}
         assert len(columns) == 1, table

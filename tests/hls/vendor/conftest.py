@@ -34,7 +34,8 @@ def hls_job(folder: Path, backend: str = "vitis") -> Job:
     net = network()
     inputs = inputs_for(net, 5)
     config = HlsConfig(backend=backend, part="xc7z020clg400-1", clock_ns=4.0)
-    return scripts.write_hls(project.write(net, folder, config, inputs, oracle.run(net, inputs)["fc2"]))
+    made = project.write(net, folder, config, inputs, oracle.run(net, inputs)["fc2"])
+    return scripts.write_hls(made.folder, made.top, config)
 
 
 def rtl_job(folder: Path, part: str = "xc7z020clg400-1", clock_ns: float = 4.0) -> Job:

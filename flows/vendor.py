@@ -1,0 +1,167 @@
+"""The stage of the vendor's tools: their scripts in every flow, and what they make of the projects, where they are.
+
+A job is a project with its scripts: that of each hls4ml engine, and the RTL. Reports that were brought back into the
+folder of a job from another machine count like those made here.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from flows.cache import Entry
+from flows.engines import RTL_SOURCES, EngineKind
+from flows.flow import Advance, Flow, Step
+
+if TYPE_CHECKING:
+    from hls.config import HlsConfig
+    from hls.vendor.steps import Job
+    from hls.vendor.steps import Step as JobStep
+    from hls.vendor.tools import Tool
+
+RTL = "rtl"
+"""Name of the RTL's job; the others have their engines' names."""
+
+_SOURCES = (*RTL_SOURCES, "hls/vendor", "flows/vendor.py")
+_NEEDED_BY_NONE = ("csim", "cosim")
+
+
+def steps(kinds: Iterable[EngineKind]) -> list[Step]:
+    """Return the steps, one for each job."""
+    projects = [kind for kind in kinds if kind.hls_style]
+    return [
+        *(_step(kind.name, partial(_write_hls, kind), kind.build_step) for kind in projects),
+        _step(RTL, _write_rtl, "rtl"),
+    ]
+
+
+def _step(name: str, write: Callable[[Flow, Path], "Job"], made: str) -> Step:
+    """Return the step of a job, whose project step `made` has made."""
+    return Step(
+        f"vendor {name}",
+        f"vendor_{name}",
+        partial(_basis, name, made),
+        partial(_make, name, write),
+        _SOURCES,
+        ("jinja2",),
+        needs=(made,),
+    )
+
+
+def _basis(name: str, made: str, flow: Flow) -> dict[str, Any]:
+    wanted = name in flow.options.vendor_run
+    tools = {tool: str(_find(flow, tool)) for tool in ("hls", "vivado")} if wanted else None
+    return {"made": flow.entries[made].key, "hls": _config(flow, "packed").part, "tools": tools}
+
+
+def _make(name: str, write: Callable[[Flow, Path], "Job"], flow: Flow, entry: Entry, advance: Advance) -> None:
+    if name == RTL and flow.entries["rtl"].facts["unsupported"]:
+        entry.facts = {"steps": []}
+        entry.says = "nothing to synthesise"
+        return
+    job = write(flow, folder(entry))
+    rows: list[dict[str, Any]] = []
+    for done, step in enumerate(job.steps):
+        advance(done, len(job.steps))
+        row = {"name": step.name, "status": "pass", "reason": None, "tool": None, "seconds": None, "log": step.log}
+        rows.append(row | {"outputs": step.outputs} | _attempt(name, flow, job, step, rows))
+    entry.facts, entry.tracked = {"steps": rows}, False
+    entry.keep = all(row["status"] != "fail" for row in rows)
+    passed = [row for row in rows if row["status"] == "pass"]
+    reasons = dict.fromkeys(row["reason"] for row in rows if row["reason"])
+    by = ", ".join(dict.fromkeys(row["tool"] for row in passed))
+    told = [f"{', '.join(row['name'] for row in passed)} by {by}"] if passed else ["scripts written"]
+    entry.says = "; ".join([*told, *reasons])
+
+
+def _attempt(name: str, flow: Flow, job: "Job", step: "JobStep", before: list[dict[str, Any]]) -> dict[str, Any]:
+    """Run a step of a job; or say why it was not run, or what went wrong."""
+    from hls.vendor.run import run
+    from hls.vendor.tools import Tool, ToolMissing, VendorError
+
+    if name not in flow.options.vendor_run:
+        return {"status": "skipped", "reason": f"not asked for: table [vendor] has {name} not in its list 'run'"}
+    tool = _find(flow, step.tool)
+    if not isinstance(tool, Tool):
+        return {"status": "skipped" if isinstance(tool, ToolMissing) else "fail", "reason": str(tool)}
+    lacking = [row["name"] for row in before if row["status"] != "pass" and row["name"] not in _NEEDED_BY_NONE]
+    if lacking:
+        return {"status": "skipped", "reason": f"needs {lacking[0]}"}
+    told = {"tool": f"{tool.name} {tool.version}"}
+    try:
+        (ran,) = run(job, {step.tool: tool}, [step.name], flow.options.vendor_limit_s)
+    except VendorError as error:
+        return {"status": "fail", "reason": str(error), **told}
+    return {"seconds": round(ran.seconds, 3), **told}
+
+
+def _find(flow: Flow, tool: str) -> "Tool | Exception":
+    """Return the tool, or why there is none."""
+    return _found(tool, flow.options.backend, frozenset(os.environ.items()))
+
+
+@lru_cache
+def _found(tool: str, backend: str, environ: frozenset[tuple[str, str]]) -> "Tool | Exception":
+    from hls.vendor.tools import ToolMissing, VendorError, find_hls, find_vivado
+
+    try:
+        return find_vivado(dict(environ)) if tool == "vivado" else find_hls(backend, dict(environ))
+    except (ToolMissing, VendorError) as problem:
+        return problem
+
+
+# --- the folders
+
+
+def folder(entry: Entry) -> Path:
+    """Return the folder of a job, which is what goes to another machine."""
+    return entry.folder / "project"
+
+
+def _write_hls(kind: EngineKind, flow: Flow, into: Path) -> "Job":
+    """Copy the project of an hls4ml engine, without what was compiled of it, and write the scripts."""
+    from hls.project import top_name
+    from hls.vendor.scripts import write_hls
+
+    assert kind.hls_style is not None
+    shutil.copytree(flow.project(kind), into, ignore=shutil.ignore_patterns("build"))
+    return write_hls(into, top_name(flow.network), _config(flow, kind.hls_style))
+
+
+def _write_rtl(flow: Flow, into: Path) -> "Job":
+    from hls.vendor.scripts import write_rtl
+
+    return write_rtl(flow.rtl(), into, _config(flow, "packed").part, flow.entries["rtl"].facts["clock_ns"])
+
+
+def _config(flow: Flow, style: str) -> "HlsConfig":
+    from hls.config import HlsConfig
+
+    return HlsConfig(style=style, backend=flow.options.backend, **flow.options.hls)
+
+
+# --- what the report has
+
+
+def jobs(flow: Flow) -> list[dict[str, Any]]:
+    """Describe every job of a flow, with all figures in the reports that lie in its folder."""
+    from hls.vendor.results import neutral, reports
+
+    told = []
+    for name, entry in flow.entries.items():
+        if not name.startswith("vendor ") or not (rows := entry.facts["steps"]):
+            continue
+        status = [row["status"] for row in rows]
+        failed = [output for row in rows if row["status"] == "fail" for output in row["outputs"]]
+        told.append(
+            {
+                "job": name.removeprefix("vendor "),
+                "folder": folder(entry),
+                "status": next((one for one in ("fail", "pass") if one in status), "skipped"),
+                "steps": [{key: value for key, value in row.items() if key != "outputs"} for row in rows],
+                "figures": neutral(reports(folder(entry), without=failed)),
+            }
+        )
+    return told

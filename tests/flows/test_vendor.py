@@ -1,0 +1,177 @@
+"""The vendor's tools in a flow: scripts without them, figures with them, and nothing of a step that failed."""
+
+import io
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+import flows.document
+import flows.hardware
+import flows.run
+import flows.stages
+from bnn.io import save
+from flows import cli, run, subject
+from flows.cache import PROJECT
+from flows.options import Options
+from hls.vendor.steps import Job, hls_steps
+from hls.vendor.tools import VITIS, VIVADO
+from reports.render import validate
+from tests.flows import fakes
+from tests.hls.vendor import samples
+from tests.hls.vendor.fakes import Fakes, good
+
+JOBS = ("hls4ml_packed", "rtl")
+
+
+class Project(fakes.FakeBuilder):
+    """Has the file of an hls4ml project that the vendor's tools begin with."""
+
+    def prepare(self, network, folder, inputs, expected):
+        super().prepare(network, folder, inputs, expected)
+        (folder / "project.tcl").write_text("")
+        (folder / "build").mkdir()
+
+
+class Place:
+    def __init__(self, folder, patch):
+        self.folder, self.patch = folder, patch
+        self.plan = good(Job(folder, hls_steps("small_top")), "2022.2", "2022.2")
+        save(fakes.network(), folder / "small.safetensors")
+        fakes.install(patch, log=folder / "built.log")
+        plain, packed, _ = fakes.kinds(log=folder / "built.log")
+        packed = replace(
+            packed, name="hls4ml_packed", hls_style="packed", make=lambda flow: Project("x", None, folder / "built.log")
+        )
+        for module in (flows.document, flows.run, flows.stages):
+            patch(module, "ENGINES", (plain, packed))
+        self.fakes = None
+
+    def tools(self, environment, **versions):
+        """Put fake tools on PATH."""
+        self.fakes = Fakes(self.folder / "tools", **versions)
+        self.fakes.plan(self.plan)
+        environment.setenv("PATH", self.fakes.environ["PATH"])
+
+    def flow(self, **options):
+        console = Console(file=io.StringIO(), record=True, width=200)
+        outcome = run.run(
+            subject.find(str(self.folder / "small.safetensors")), console, vectors=30, options=Options(**options),
+            build=self.folder / "build", reports=self.folder / "reports",
+        )  # fmt: skip
+        self.report = outcome.report
+        self.printed = console.export_text()
+        report = json.loads((outcome.report / "report.json").read_text())
+        validate(report)
+        return report, {job["job"]: job for job in report["vendor"]}
+
+    def pages(self):
+        return [(self.report / name).read_text() for name in ("report.md", "report.html")]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    for variable in (VITIS, VIVADO):
+        monkeypatch.delenv(variable, raising=False)
+    return Place(tmp_path, monkeypatch.setattr)
+
+
+def statuses(job):
+    return {step["name"]: step["status"] for step in job["steps"]}
+
+
+def test_without_tools_the_scripts_are_there_and_the_report_says_what_to_do_with_them(place):
+    report, jobs = place.flow()
+    assert report["verdict"] == "pass"
+    assert tuple(jobs) == JOBS
+    for name, job in jobs.items():
+        assert job["status"] == "skipped" and set(statuses(job).values()) == {"skipped"}
+        folder = PROJECT / job["folder"]
+        assert (folder / "vendor" / "run.sh").is_file() and (folder / "vendor" / "synth.tcl").is_file()
+        assert (folder / "rtl" / "small_dense1.v").is_file() if name == "rtl" else (folder / "project.tcl").is_file()
+        assert not (folder / "build").exists()
+        for page in place.pages():
+            assert job["folder"] in page and "import-reports" in page
+    assert "Vitis HLS is not here" in jobs["hls4ml_packed"]["steps"][0]["reason"]
+    assert "Vivado is not here" in jobs["rtl"]["steps"][0]["reason"]
+    assert "Vivado is not here" in place.pages()[0]
+
+
+def test_figures_of_the_tools_stand_beside_ours(place, monkeypatch):
+    place.tools(monkeypatch, vitis_hls="2022.2", vivado="2022.2")
+    report, jobs = place.flow()
+    assert report["verdict"] == "pass"
+    for name, steps in zip(JOBS, (["csim", "csynth", "cosim", "export", "synth", "impl"], ["synth", "impl"])):
+        assert statuses(jobs[name]) == dict.fromkeys(steps, "pass")
+    assert [call["tool"] for call in place.fakes.calls] == ["vitis_hls"] * 4 + ["vivado"] * 4
+    figures = jobs["rtl"]["figures"]
+    assert [(row["lut"], row["source"]) for row in figures["resources"]] == [
+        (5432, "vendor/reports/impl_utilization.rpt"),
+        (6000, "vendor/reports/synth_utilization.rpt"),
+    ]
+    assert {row["provenance"] for rows in figures.values() for row in rows} == {"vendor"}
+    assert [s["passed"] for s in jobs["hls4ml_packed"]["figures"]["simulation"]] == [True, True]
+    for page in place.pages():
+        for told in ("5,432", "6,000", "vendor/reports/impl_utilization.rpt", "Vivado 2022.2", "Vitis HLS 2022.2"):
+            assert told in page
+    assert [(row["measured"], row["by"]) for row in report["predicted"] if row["provenance"] == "vendor"] == [
+        (5432, "Vivado 2022.2, routed"),
+        (6000, "Vivado 2022.2, synthesised"),
+    ]
+    place.flow()
+    assert len(place.fakes.calls) == 8, "the second flow takes what is there"
+
+
+def test_a_tool_that_fails_fails_the_flow_and_gives_no_figures(place, monkeypatch):
+    place.plan["csynth"] |= {"status": 7, "says": "ERROR: [HLS 200-70] Synthesizability check failed."}
+    place.plan["impl"] |= {"status": 1, "says": "ERROR: [Place 30-640] Place Check: over-utilised"}
+    place.tools(monkeypatch, vitis_hls="2022.2", vivado="2022.2")
+    report, jobs = place.flow()
+    assert report["verdict"] == "fail"
+    skipped = dict.fromkeys(("cosim", "export", "synth", "impl"), "skipped")
+    assert statuses(jobs["hls4ml_packed"]) == {"csim": "pass", "csynth": "fail", **skipped}
+    failed = {step["name"]: step for step in jobs["hls4ml_packed"]["steps"]}
+    assert "vitis_hls 2022.2 ended with exit status 7" in failed["csynth"]["reason"]
+    assert "Synthesizability check failed" in failed["csynth"]["reason"]
+    assert failed["export"]["reason"] == "needs csynth"
+    assert (PROJECT / jobs["hls4ml_packed"]["folder"] / failed["csynth"]["log"]).is_file()
+    assert not jobs["hls4ml_packed"]["figures"]["resources"]
+    assert [row["lut"] for row in jobs["rtl"]["figures"]["resources"]] == [6000], "synth's, which did not fail"
+    for page in place.pages():
+        assert "exit status 7" in page and "over-utilised" in page
+    place.plan["csynth"]["status"] = place.plan["impl"]["status"] = 0
+    place.fakes.plan(place.plan)
+    assert place.flow()[0]["verdict"] == "pass", "it is tried again"
+
+
+def test_a_co_simulation_that_takes_too_long_stops_no_other_step(place, monkeypatch):
+    place.plan["cosim"] = {"sleep": True}
+    place.tools(monkeypatch, vitis_hls="2022.2", vivado="2022.2")
+    report, jobs = place.flow(vendor_run=("hls4ml_packed",), vendor_limit_s=2.0)
+    assert report["verdict"] == "fail"
+    status = statuses(jobs["hls4ml_packed"])
+    assert status.pop("cosim") == "fail" and set(status.values()) == {"pass"}
+    (reason,) = (step["reason"] for step in jobs["hls4ml_packed"]["steps"] if step["name"] == "cosim")
+    assert "took longer than 2 s and was ended" in reason
+    assert all("took longer than 2 s" in page for page in place.pages())
+    assert [row["lut"] for row in jobs["hls4ml_packed"]["figures"]["resources"] if row["stage"] == "routed"] == [5432]
+    assert jobs["rtl"]["status"] == "skipped" and "not asked for" in jobs["rtl"]["steps"][0]["reason"]
+
+
+def test_reports_from_another_machine_are_taken_when_they_are_back(place):
+    _, jobs = place.flow()
+    folder = PROJECT / jobs["rtl"]["folder"]
+    away = place.folder / "away"
+    shutil.copytree(folder, away)
+    report = away / "vendor" / "reports" / "impl_utilization.rpt"
+    report.write_text(samples.utilization("2021.2", "Routed", 7654))
+    told = CliRunner().invoke(cli.app, ["import-reports", str(away)])
+    assert json.loads(told.stdout)["resources"][0]["lut"] == 7654
+    shutil.copytree(away, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
+    _, jobs = place.flow()
+    assert jobs["rtl"]["status"] == "skipped"
+    assert [row["lut"] for row in jobs["rtl"]["figures"]["resources"]] == [7654]
+    assert all("7,654" in page for page in place.pages())
