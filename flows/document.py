@@ -1,5 +1,6 @@
 """A flow's results as the document that ``reports/report.schema.json`` describes."""
 
+import json
 import platform
 from datetime import datetime, timezone
 from typing import Any
@@ -19,7 +20,7 @@ def document(flow: Flow) -> dict[str, Any]:
     load, fold, golden = (flow.entries[step].facts for step in ("load", "fold", "golden"))
     kinds = [kind for kind in ENGINES if kind.takes(flow.subject.kind)]
     vendor = [job | {"folder": _inside(job["folder"])} for job in jobs(flow)]
-    engines = {"golden": _reference(golden, fold)} | {kind.name: _engine(flow, kind) for kind in kinds}
+    engines = {"golden": _reference(golden)} | {kind.name: _engine(flow, kind) for kind in kinds}
     return {
         "schema_version": 1,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -49,6 +50,7 @@ def document(flow: Flow) -> dict[str, Any]:
         "synthesis": flow.entries["synthesis"].facts["targets"],
         "vendor": vendor,
         "predicted": _predicted(flow, vendor),
+        "baseline": _baseline(flow),
         "steps": [
             {"name": name, "seconds": entry.seconds, "says": entry.says}
             for name, entry in flow.entries.items()
@@ -72,7 +74,7 @@ def _inside(path: Any) -> str:
     return str(path.relative_to(PROJECT)) if path.is_relative_to(PROJECT) else str(path)
 
 
-def _reference(facts: dict[str, Any], fold: dict[str, Any]) -> dict[str, Any]:
+def _reference(facts: dict[str, Any]) -> dict[str, Any]:
     return {
         "title": "golden model: bit-packed XNOR and popcount",
         "status": "pass",
@@ -83,9 +85,7 @@ def _reference(facts: dict[str, Any], fold: dict[str, Any]) -> dict[str, Any]:
         "reason": "the reference that all others are compared with",
         "project": None,
         "first_mismatch": None,
-        "layers": {
-            layer["name"]: {"vectors": facts["vectors"], "mismatches": 0} for layer in [fold["input"], *fold["layers"]]
-        },
+        "layers": {},
     }
 
 
@@ -178,6 +178,42 @@ def _predicted(flow: Flow, vendor: list[dict[str, Any]]) -> list[dict[str, Any]]
         for figure in job["figures"]["resources"]
     ]
     return rows
+
+
+def _baseline(flow: Flow) -> dict[str, Any] | None:
+    """Put what the flow has found beside its model's committed baseline, as far as the flow knows it."""
+    from reports.measures import BASELINES, shapes
+
+    path = BASELINES / f"{flow.subject.zoo}.json"
+    if not flow.subject.zoo or not path.is_file():
+        return None
+    fold, golden, rtl = (flow.entries[step].facts for step in ("fold", "golden", "rtl"))
+    now: dict[str, Any] = {
+        "recorded_accuracy": flow.subject.recorded.get("test", {}).get("accuracy"),
+        "outputs": golden["outputs"],
+        "layers": shapes(fold["layers"]),
+    }
+    if not rtl["unsupported"]:
+        layers = {layer["name"]: layer["architecture"] for layer in rtl["layers"]}
+        now["rtl"] = {"latency": rtl["latency"], "interval": rtl["interval"], "layers": layers}
+    before, now = _flat(json.loads(path.read_text())), _flat(now)
+    sections = {name.split(".")[0] for name in now}
+    names = [*now, *(name for name in before if name not in now and "." in name and name.split(".")[0] in sections)]
+    return {
+        "file": _inside(path),
+        "rows": [{"what": name, "before": before.get(name), "now": now.get(name)} for name in names],
+    }
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested objects by dotted name."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _verdict(engines: dict[str, dict[str, Any]], synthesis: list[dict[str, Any]]) -> str:
 
 
 def _verdict(engines: dict[str, dict[str, Any]], synthesis: list[dict[str, Any]], vendor: list[dict[str, Any]]) -> str:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 SEED = 0
 """Of the random vectors."""
 
+BASELINE_VECTORS = 256
+"""Random vectors of which a baseline holds what the golden model makes."""
+
 _PART_SECONDS = 4.0  # between two updates of the progress bar
 
 _REPORT_TOOLS = ("numpy", "jinja2", "matplotlib", "jsonschema")
@@ -244,6 +247,7 @@ def _golden(flow: Flow, entry: Entry, advance: Advance) -> None:
         "kept": [
             {"vector": i, "class": int(classes[i]), "label": int(flow.labels[i]) if i < images else None} for i in kept
         ],
+        "outputs": outputs_digest(flow.network, golden),
         "confusion": _confusion(flow.labels, classes[:images]) if images else None,
     }
     accuracy = f", {right / images:.2%} of {images:,} images right" if images else ""
@@ -270,6 +274,18 @@ def _classes(results: Mapping[str, IntArray], output: str) -> IntArray:
     """Return the class of each vector: the network's argmax, or that of its scores."""
     last = results[output].reshape(len(results[output]), -1)
     return last[:, 0] if last.shape[1] == 1 else last.argmax(axis=1)
+
+
+def outputs_digest(network: "Network", golden: "Engine") -> str:
+    """SHA-256 of what the golden model computes from vectors that are always the same: what the baselines hold."""
+    from cosim.engine import outputs
+
+    results = golden.run(random_inputs(network.input, BASELINE_VECTORS))
+    sha = hashlib.sha256()
+    for result in outputs(network):
+        sha.update(f"{result}{results[result].shape}".encode())
+        sha.update(np.ascontiguousarray(results[result], "<i8").data)
+    return sha.hexdigest()
 
 
 def _confusion(labels: IntArray, classes: IntArray) -> list[list[int]]:

@@ -2,16 +2,35 @@
 
 import io
 import re
+from base64 import b64encode
 from collections.abc import Sequence
+from html import escape
+from math import ceil, sqrt
 from typing import Any
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
+from matplotlib.patches import FancyBboxPatch
+from numpy.typing import NDArray
+
+from reports.arrays import unpack
 
 # Placeholders that matplotlib draws with, and the page's colours that take their place.
-_TEXT, _FIRST, _SECOND, _LINE = "#010101", "#020202", "#030303", "#040404"
-_COLOURS = {_TEXT: "currentColor", _FIRST: "var(--first)", _SECOND: "var(--second)", _LINE: "var(--line)"}
+_TEXT, _FIRST, _SECOND, _LINE, _SOFT, _CARD, _TINT = (f"#0{n}0{n}0{n}" for n in range(1, 8))
+_SERIES = [f"#1{n}1{n}1{n}" for n in range(8)]  # the first for all that has no colour of its own
+_COLOURS = {
+    _TEXT: "currentColor",
+    _FIRST: "var(--first)",
+    _SECOND: "var(--second)",
+    _LINE: "var(--line)",
+    _SOFT: "var(--soft)",
+    _CARD: "var(--card)",
+    _TINT: "var(--first-tint)",
+    **{placeholder: f"var(--series{n})" for n, placeholder in enumerate(_SERIES)},
+}
 
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
@@ -30,6 +49,7 @@ _STYLE: dict[Any, Any] = {
     "xtick.major.size": 0,
 }
 _WIDTH = 4.3  # inches: as wide as a phone, so that the text there is as large as the page's
+_LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 8, "handlelength": 0.9, "columnspacing": 1}
 _BAR = 0.34  # inches per bar
 
 
@@ -39,8 +59,9 @@ def figures(report: dict[str, Any]) -> dict[str, str]:
     Returns
     -------
     dict of str
-        SVG elements by name: ``memory``, ``weights``, ``work``, ``speed``, ``build`` where a project was compiled,
-        and ``luts_<target>`` for what was synthesised.
+        SVG elements by name: ``network``, ``memory``, ``weights``, ``work``, ``speed``, ``build`` where a project was
+        compiled, ``pipeline`` where there is RTL, ``resources_<target>`` for what was synthesised, and
+        ``scores_<n>`` for each sample.
     """
     layers = [layer for layer in report["layers"] if layer["weight_bits"]]
     names = [layer["name"] for layer in layers]
@@ -67,11 +88,14 @@ def figures(report: dict[str, Any]) -> dict[str, str]:
     }
     if built:
         drawn["build"] = _bars(list(built), list(built.values()), [f"{seconds:.1f} s" for seconds in built.values()])
+    drawn["network"] = _network(report["input"], report["layers"])
+    if report["rtl"]:
+        drawn["pipeline"] = _pipeline(report["rtl"])
     for row in report["synthesis"]:
         if row["total"]:
-            luts = [layer["lut"] for layer in row["layers"]]
-            names = [layer["name"] for layer in row["layers"]]
-            drawn[f"luts_{row['target']}"] = _bars(names, luts, [f"{value:,}" for value in luts])
+            drawn[f"resources_{row['target']}"] = _resources(row, _layer_colours(report["synthesis"]))
+    for n, sample in enumerate(report["samples"]):
+        drawn[f"scores_{n}"] = _scores(unpack(sample["layers"][-1]["values"]), sample["class"])
     return {name: _svg(figure, name) for name, figure in drawn.items()}
 
 
@@ -99,7 +123,7 @@ def pareto(rows: Sequence[dict[str, Any]], cost: str, label: str) -> str:
         if known:
             axes.set_xscale("log")
             axes.margins(0.25, 0.15)
-    return _svg(figure, f"pareto-{cost}")
+    return _svg(figure, "pareto-" + re.sub(r"\W+", "-", label))
 
 
 def quantity(value: float, unit: str) -> str:
@@ -109,6 +133,15 @@ def quantity(value: float, unit: str) -> str:
             break
         value /= 1000
     return f"{value:.3g} {prefix}{unit}".rstrip()
+
+
+def small(value: float, unit: str) -> str:
+    """Write a quantity below one with three digits and a decimal prefix: 5.42e-05 s as 54.2 µs."""
+    for prefix in ("p", "n", "µ", "m", ""):
+        scaled = value / {"p": 1e-12, "n": 1e-9, "µ": 1e-6, "m": 1e-3, "": 1}[prefix]
+        if abs(scaled) < 999.5:
+            break
+    return f"{scaled:.3g} {prefix}{unit}"
 
 
 def _bars(
@@ -138,6 +171,203 @@ def _bars(
         else:
             axes.set_xlim(0, largest * 1.3)  # room for the labels
     return figure
+
+
+_STEP = 0.5  # inches from one layer to the next
+_BOX = (-0.95, 0.95)
+
+
+def _network(given: dict[str, Any], layers: Sequence[dict[str, Any]]) -> Figure:
+    """Draw the layers from the top down, shapes at their edges; an edge that skips layers goes round them."""
+    names = [given["name"], *(layer["name"] for layer in layers)]
+    shapes = dict(zip(names, [given["shape"], *(layer["outputs"] for layer in layers)]))
+    height = {name: -i * _STEP for i, name in enumerate(names)}
+    used: dict[float, float] = {}  # how far down each lane beside the layers is taken
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(2.7, _STEP * len(names)), layout="constrained")
+        axes: Axes = figure.add_subplot()
+        arrow = {"arrowstyle": "-|>", "color": _SOFT, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 7}
+        for layer in layers:
+            for operand in layer["operands"]:
+                start, end = height[operand] - 0.15, height[layer["name"]] + 0.15
+                if start - end < _STEP:
+                    axes.annotate("", (0, end), (0, start), arrowprops=arrow)
+                    label = "×".join(map(str, shapes[operand]))
+                    axes.text(0.08, (start + end) / 2, label, va="center", fontsize=7.5, color=_SOFT)
+                    continue
+                lane = next(x for x in (1.15 + 0.18 * n for n in range(99)) if used.get(x, 9) >= start)
+                used[lane] = end
+                edge = [(_BOX[1], start + 0.15), (lane, start + 0.15), (lane, end - 0.07)]
+                axes.plot(*zip(*edge), color=_SOFT, linewidth=1, solid_joinstyle="round")
+                axes.annotate("", (_BOX[1], end - 0.07), (lane, end - 0.07), arrowprops=arrow)
+        for name, kind, weights in [
+            (given["name"], f"{given['bits']} bit" + "s" * (given["bits"] > 1), 0),
+            *((layer["name"], layer["kind"], layer["weight_bits"]) for layer in layers),
+        ]:
+            box = FancyBboxPatch(
+                (_BOX[0], height[name] - 0.13), _BOX[1] - _BOX[0], 0.26, "round,pad=0.02,rounding_size=0.07",
+                facecolor=_TINT if weights else _CARD, edgecolor=_FIRST if weights else _SOFT, linewidth=1,
+            )  # fmt: skip
+            axes.add_patch(box)
+            axes.text(_BOX[0] + 0.06, height[name], name, va="center", fontsize=8.5, fontweight="bold")
+            axes.text(_BOX[1] - 0.06, height[name], kind, va="center", ha="right", fontsize=7.5)
+        axes.set_xlim(-1.05, max([1.05, *used]) + 0.08)
+        axes.set_ylim(min(height.values()) - 0.2, 0.2)
+        axes.set_aspect("equal")
+        axes.set_xticks([])
+        axes.set_yticks([])
+    return figure
+
+
+def bottleneck(rtl: dict[str, Any]) -> dict[str, Any]:
+    """Return the unit of the RTL that takes longest for a frame, the first of several."""
+    return max(rtl["units"], key=lambda unit: unit["interval"])
+
+
+def _pipeline(rtl: dict[str, Any]) -> Figure:
+    """Draw which frame is in which unit in which cycle."""
+    units, slowest = rtl["units"], bottleneck(rtl)
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(2 * _WIDTH, 0.27 * len(units) + 0.7), layout="constrained")
+        axes: Axes = figure.add_subplot(xlabel="clock cycle")
+        axes.grid(axis="x", color=_LINE, linewidth=0.5)
+        axes.set_axisbelow(True)
+        last = max(end for unit in units for _, end in unit["frames"])
+        for i, unit in enumerate(units):
+            if unit is slowest:
+                axes.axhspan(i - 0.47, i + 0.47, color=_TINT, linewidth=0)
+            for n, (start, end) in enumerate(unit["frames"]):
+                # Two halves of a row, for one frame leaves a unit while the next one comes in.
+                low = i - 0.4 + 0.42 * (n % 2)
+                width = max(end - start, last / 500)
+                axes.broken_barh(
+                    [(start, width)],
+                    (low, 0.38),
+                    color=_SERIES[1 + n % 7],
+                    linewidth=0,
+                    label="" if i else f"frame {n + 1}",
+                )
+        axes.axvline(rtl["latency"], color=_TEXT, linewidth=0.8, linestyle=(0, (3, 2)))
+        axes.annotate(
+            f"first result: {rtl['latency']:,}",
+            (rtl["latency"], -0.55),
+            (3, 1),
+            textcoords="offset points",
+            fontsize=7.5,
+        )
+        axes.set_yticks(range(len(units)), [unit["name"] for unit in units])
+        for label, unit in zip(axes.get_yticklabels(), units):
+            label.set_fontweight("bold" if unit is slowest else "normal")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.set_xlim(0, last * 1.01)
+        axes.set_ylim(len(units) - 0.45, -1.1)
+        figure.legend(loc="outside lower left", ncols=len(units[0]["frames"]), **_LEGEND)
+    return figure
+
+
+RESOURCES = {"lut": "LUT", "ff": "FF", "carry": "carry", "lutram": "LUT RAM", "bram": "BRAM", "dsp": "DSP"}
+
+
+def _layer_colours(synthesis: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """Give the layers of most LUTs a colour each, the same for all targets."""
+    layers: dict[str, int] = {}
+    for row in synthesis:
+        for layer in row["layers"]:
+            layers[layer["name"]] = layers.get(layer["name"], 0) + layer["lut"]
+    largest = sorted(layers, key=lambda name: -layers[name])[: len(_SERIES) - 1]
+    return dict(zip((name for name in layers if name in largest), _SERIES[1:]))
+
+
+def _resources(row: dict[str, Any], colours: dict[str, str]) -> Figure:
+    """Draw each resource's total as one bar, stacked by layer; those layers in `colours` have one of their own."""
+    layers, total = row["layers"], row["total"]
+    kinds = [kind for kind in RESOURCES if total[kind]]
+    with rc_context(_STYLE):
+        columns = 3
+        rows = ceil((len(colours) + 1) / columns)
+        figure = Figure(figsize=(_WIDTH, 0.3 * max(len(kinds), 1) + 0.2 * rows + 0.25), layout="constrained")
+        axes: Axes = figure.add_subplot()
+        left = [0.0] * len(kinds)
+        groups = {layer["name"]: [layer] for layer in layers if layer["name"] in colours}
+        groups["other layers"] = [layer for layer in layers if layer["name"] not in colours]
+        for name, members in groups.items():
+            share = [sum(layer[kind] for layer in members) / total[kind] for kind in kinds]
+            if not any(share):
+                continue
+            colour = colours.get(name, _SERIES[0])
+            axes.barh(range(len(kinds)), share, 0.62, left, color=colour, label=name, edgecolor=_CARD, linewidth=0.5)
+            left = [a + b for a, b in zip(left, share)]
+        for i, kind in enumerate(kinds):
+            axes.text(1.02, i, f"{total[kind]:,}", va="center")
+        axes.set_yticks(range(len(kinds)), [RESOURCES[kind] for kind in kinds])
+        axes.invert_yaxis()
+        axes.set_xticks([])
+        axes.set_xlim(0, 1.2)
+        figure.legend(
+            loc="outside lower left", ncols=columns, frameon=False, fontsize=8, handlelength=0.9, columnspacing=1
+        )
+    return figure
+
+
+def _scores(scores: NDArray[np.integer], best: int) -> Figure:
+    """Draw the score of each class as a bar from zero, the largest emphasised."""
+    values = scores.ravel()
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(1.7, 1.3), layout="constrained")
+        axes: Axes = figure.add_subplot()
+        colours = [_SECOND if i == best else _FIRST for i in range(len(values))]
+        axes.bar(range(len(values)), values, 0.75, color=colours)
+        axes.axhline(0, color=_LINE, linewidth=0.8)
+        axes.set_xticks(range(len(values)) if len(values) <= 12 else [])
+        axes.tick_params(labelsize=7)
+        axes.set_yticks([])
+    return figure
+
+
+def picture(packed: dict[str, Any], name: str, other: dict[str, Any] | None = None) -> str:
+    """Draw a layer's values as a picture: an ``img`` element.
+
+    One pixel per value: full for the largest, nothing for the smallest. Vectors become squares, as far as they can;
+    each channel of an image is a tile. With `other`, of as many values, it is the products: green where they are
+    positive, red where they are negative.
+    """
+    values = unpack(packed).astype(float)
+    values = values * unpack(other) if other else values
+    tiles = _tiles(values)
+    # A gap is not a number.
+    if other:
+        largest = np.nanmax(np.abs(tiles)) or 1
+        opacity = np.abs(tiles) / largest
+        colour = np.where((tiles > 0)[..., None], (31, 140, 84), (205, 60, 52))
+    else:
+        low, high = np.nanmin(tiles), np.nanmax(tiles)
+        if packed["type"] == "bits":
+            low, high = -1, 1
+        opacity = (tiles - low) / ((high - low) or 1)
+        colour = np.full((*tiles.shape, 3), (66, 122, 196))
+    pixels = np.dstack([colour, np.nan_to_num(opacity) * 255]).astype(np.uint8)
+    buffer = io.BytesIO()
+    imsave(buffer, pixels, format="png")
+    data = b64encode(buffer.getvalue()).decode()
+    scale = max(1, round(104 / max(tiles.shape)))
+    height, width = (scale * length for length in tiles.shape)
+    return f'<img src="data:image/png;base64,{data}" alt="{escape(name)}" width="{width}" height="{height}">'
+
+
+def _tiles(values: NDArray[Any]) -> NDArray[np.floating]:
+    """Return values, (length,) or (height, width, channels), as one matrix with gaps (NaN) between channels."""
+    if values.ndim != 3:
+        flat = values.ravel()
+        side = ceil(sqrt(flat.size))
+        return np.append(flat, np.full(side * ceil(flat.size / side) - flat.size, np.nan)).reshape(-1, side)
+    height, width, channels = values.shape
+    columns = ceil(sqrt(channels))
+    rows = ceil(channels / columns)
+    tiles = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1), np.nan)
+    for channel in range(channels):
+        y, x = (channel // columns) * (height + 1), (channel % columns) * (width + 1)
+        tiles[y : y + height, x : x + width] = values[..., channel]
+    return tiles
 
 
 def _svg(figure: Figure, name: str) -> str:

@@ -39,20 +39,24 @@ def index(folder: Path) -> tuple[Path, list[str]]:
     if not rows:
         odd = f" (left out, of another version or damaged: {', '.join(left_out)})" if left_out else ""
         raise UserError(f"no flow has left a report in {folder}{odd}; run one: make flow MODEL=digits_bnn")
-    figures = {"latency": pareto(rows, "latency_us", "latency in µs"), "luts": pareto(rows, "luts", "LUTs")}
+    targets = list(dict.fromkeys(target for row in rows for target in row["luts"]))
+    figures = {"latency": pareto(rows, "latency_us", "latency in µs")}
+    for target in targets:
+        costs = [row | {"cost": row["luts"].get(target)} for row in rows]
+        figures[target] = pareto(costs, "cost", f"LUTs, {target}")
     page = folder / "index.html"
-    page.write_text(template("index.html.j2").render(rows=rows, figures=figures, left_out=left_out))
+    page.write_text(template("index.html.j2").render(rows=rows, targets=targets, figures=figures, left_out=left_out))
     return page, left_out
 
 
 def row(report: dict[str, Any]) -> dict[str, Any]:
     """Return what the index shows of a report; None where the flow has no such figure.
 
-    ``latency_us`` is the least simulated latency at the clock that the project is meant for, ``luts`` those of the
-    first target synthesised, named in ``target``.
+    ``latency_us`` is the least simulated latency at the clock that the project is meant for, ``per_second`` the rate
+    of results at it, and ``luts`` those synthesised, by target.
     """
     latency = next((x for x in reversed(report["latency"]) if x["clock_ns"]), None)
-    synthesised = next((x for x in report["synthesis"] if x["total"]), None)
+    interval = latency["interval"] if latency else None
     return {
         "model": report["model"],
         "verdict": report["verdict"],
@@ -60,8 +64,8 @@ def row(report: dict[str, Any]) -> dict[str, Any]:
         "accuracy": report["accuracy"]["golden"],
         "dataset": report["accuracy"]["golden_dataset"],
         "latency_us": latency["latency"]["minimum"] * latency["clock_ns"] / 1000 if latency else None,
-        "luts": synthesised["total"]["lut"] if synthesised else None,
-        "target": synthesised["title"] if synthesised else None,
+        "per_second": 1e9 / (interval["median"] * latency["clock_ns"]) if latency and interval else None,
+        "luts": {x["title"]: x["total"]["lut"] for x in report["synthesis"] if x["total"]},
         "ratio": report["memory"]["ratio"],
         "created": report["created"],
     }

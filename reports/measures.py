@@ -1,10 +1,14 @@
 """What the Network alone tells: operations, bits and memory. JSON-ready."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bnn.network import Affine, Conv2d, Dense, Network, Threshold
+
+BASELINES = Path(__file__).parent / "baselines"
+"""What each model of the zoo computed when its baseline was last written."""
 
 
 def taken(network: Network) -> dict[str, Any]:
@@ -55,6 +59,11 @@ def _weight_bits(weights: np.ndarray) -> int:
 def _positions(shape: tuple[int, ...]) -> int:
     """Return how often a layer's weights are used per vector: once, or once per pixel."""
     return int(np.prod(shape[:-1]))
+
+
+def shapes(layers: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the kind and the shapes of layers, as :func:`layers` describes them, by name: what baselines hold."""
+    return {layer["name"]: f"{layer['kind']} {layer['inputs']} -> {layer['outputs']}" for layer in layers}
 
 
 def memory(network: Network) -> dict[str, Any]:

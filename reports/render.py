@@ -2,6 +2,7 @@
 
 import json
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,18 @@ def validate(report: dict[str, Any]) -> None:
 
 def render(report: dict[str, Any], folder: Path) -> None:
     """Write ``report.json``, ``report.md`` and ``report.html`` into `folder`."""
-    from reports.figures import figures
+    from reports.figures import bottleneck, figures
+    from reports.sources import sources
 
     validate(report)
     (folder / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     (folder / "report.md").write_text(template("report.md.j2").render(report=report))
-    (folder / "report.html").write_text(template("report.html.j2").render(report=report, figures=figures(report)))
+    slowest = bottleneck(report["rtl"]) if report["rtl"] else None
+    (folder / "report.html").write_text(
+        template("report.html.j2").render(
+            report=report, figures=figures(report), sources=sources(report), bottleneck=slowest
+        )
+    )
 
 
 @lru_cache
@@ -37,7 +44,7 @@ def template(name: str) -> Any:
     """Return a template of ``reports/templates``, with the filters that write numbers."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-    from reports.figures import quantity
+    from reports.figures import picture, quantity, small
 
     environment = Environment(
         loader=FileSystemLoader(FOLDER / "templates"),
@@ -47,12 +54,38 @@ def template(name: str) -> Any:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {
+    filters: dict[str, Any] = {
         "count": lambda value: f"{value:,.10g}",
         "percent": lambda value: f"{value:.2%}",
         "shape": lambda value: "×".join(map(str, value)),
         "quantity": quantity,
+        "small": small,
+        "picture": picture,
+        "change": change,
+        "by_layer": by_layer,
         "seconds": lambda value: f"{value:.1f} s" if value >= 0.1 else f"{value * 1000:.1f} ms",
         "cell": lambda value: str(value).replace("|", "\\|").replace("\n", " "),
     }
+    environment.filters |= filters
     return environment.get_template(name)
+
+
+def change(before: Any, now: Any) -> str:
+    """Say how a number has changed, or that something has; nothing where it has not."""
+    if before == now:
+        return ""
+    if before is None or now is None:
+        return "new" if before is None else "gone"
+    if isinstance(before, str) or isinstance(now, str) or not before:
+        return "changed"
+    return f"{100 * (now / before - 1):+.2f} %"
+
+
+def by_layer(path: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Join the steps of a critical path that follow each other in one layer."""
+    joined = []
+    for layer, group in groupby(path, lambda step: step["layer"]):
+        steps = list(group)
+        sums = {kind: round(sum(step[kind] for step in steps), 3) for kind in ("logic_ns", "routing_ns")}
+        joined.append({"layer": layer, "signals": [step["signal"] for step in steps], **sums})
+    return joined

@@ -41,7 +41,7 @@ ENTRY = {
     "vendor rtl": ["flows.vendor", "hls.config", "hls.rtl.project", "hls.vendor.run", "hls.vendor.scripts"],
     "energy": ["hls.rtl.folding", "hls.rtl.project", "hls.energy"],
     "compare": ["cosim.compare", "cosim.golden", "flows.mismatch", "reports.arrays"],
-    "report": ["flows.document", "reports.arrays", "reports.render"],
+    "report": ["flows.document", "reports.arrays", "reports.measures", "reports.render"],
 }
 # Imported by a step's code, but no part of what makes its result: the flow itself, and the cache.
 MACHINERY = {

@@ -139,6 +139,10 @@ def passing():
             {"what": "LUTs of dense1", "predicted": 432, "measured": 480, "by": "Lattice ECP5",
              "provenance": "synthesised"},
         ],
+        "baseline": {"file": "reports/baselines/small.json", "rows": [
+            {"what": "rtl.latency", "before": 12000, "now": 12345}, {"what": "rtl.interval", "before": 678, "now": 678},
+            {"what": "rtl.layers.dense1", "before": "1 PE x 7 SIMD", "now": "3 PE x 7 SIMD"},
+        ]},
         "steps": [{"name": "load", "seconds": 0.01, "says": "1,000 vectors"}],
         "tools": {"python": "3.11"},
     }  # fmt: skip

@@ -13,6 +13,10 @@ from reports.index import index
 from reports.render import render
 
 SHOTS = PROJECT / "build" / "screenshots"
+SECTIONS = [
+    *("summary", "baseline", "engines", "layers", "samples", "confusion", "rtl", "latency", "synthesis", "predicted"),
+    *("energy", "memory", "provenance"),
+]
 SCREENS = {"wide": (1280, 900), "phone": (390, 844)}
 # As root in a container, and silent: no telemetry, no updates.
 ARGUMENTS = [
@@ -22,7 +26,10 @@ ARGUMENTS = [
 
 # Contrast of each text with what is painted behind it, by WCAG's formula; returns the texts below the limit.
 POOR_CONTRAST = """() => {
-  const parse = colour => (colour.match(/[\\d.]+/g) || []).map(Number);
+  const parse = colour => {
+    const numbers = (colour.match(/[\\d.]+/g) || []).map(Number);
+    return colour.startsWith("color(") ? numbers.map((c, i) => i < 3 ? 255 * c : c) : numbers;
+  };
   const over = (top, bottom) => top.slice(0, 3).map((c, i) => c * (top[3] ?? 1) + bottom[i] * (1 - (top[3] ?? 1)));
   const behind = element => {
     const layers = [];
@@ -121,13 +128,41 @@ def test_a_report_is_whole_and_legible(show, page, screen, scheme):
     shown = show(path, screen, scheme)
     shown.keep(f"{name}-{screen}-{scheme}")
     empty = "() => [...document.querySelectorAll('main > section')].filter(s => s.innerText.length < 10).map(s => s.id)"
-    assert shown.page.locator("main > section").count() >= 10
+    sections = shown.page.eval_on_selector_all("main > section", "sections => sections.map(s => s.id)")
+    assert [section for section in sections if not section.startswith("mismatch")] == SECTIONS
+    assert ("mismatch-hls4ml_packed" in sections) == (name == "failing")
     assert shown.page.evaluate(empty) == []
     assert shown.page.locator("figure").count() > 4
     assert shown.page.evaluate(EMPTY_CHARTS) == []
     assert shown.page.evaluate(POOR_CONTRAST) == []
     assert shown.page.evaluate("document.documentElement.scrollWidth") <= SCREENS[screen][0]
     assert shown.page.evaluate(BEYOND_THE_EDGE) == []
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_a_touch_shows_where_a_number_comes_from(show, page, screen):
+    shown = show(page[1], screen)
+    box = shown.page.locator("#source")
+    assert box.is_hidden()
+    tile = shown.page.locator("#summary .facts > div", has_text="latency")
+    tile.tap() if screen == "phone" else tile.hover()
+    assert "simulated" in box.inner_text() and "rtl_cxxrtl" in box.inner_text()
+    x, width = shown.page.evaluate("[document.querySelector('#source').getBoundingClientRect().right, innerWidth]")
+    assert x <= width
+    shown.page.keyboard.press("Escape")
+    assert box.is_hidden()
+    cell = shown.page.locator("#synthesis td").first
+    cell.scroll_into_view_if_needed()
+    cell.tap() if screen == "phone" else cell.hover()
+    assert "synthesised" in box.inner_text() and "yosys 0.23" in box.inner_text()
+
+
+def test_every_table_and_chart_says_where_it_comes_from(show, page):
+    silent = """() => [...document.querySelectorAll("main table, main figure")]
+      .filter(e => !e.closest("#provenance, .mismatch, .network"))
+      .filter(e => !e.closest("[data-source]") && !e.querySelector("[data-source]"))
+      .map(e => e.closest("section").id)"""
+    assert show(page[1]).page.evaluate(silent) == []
 
 
 def test_a_report_on_paper(show, page):
@@ -171,7 +206,12 @@ def test_the_index_is_whole_and_legible(show, flows, screen, scheme):
 
 @pytest.mark.parametrize(
     ("column", "rising", "falling"),
-    [("model", "abc", "cba"), ("accuracy", "bac", "abc"), ("LUTs", "bca", "acb"), ("latency", "bac", "abc")],
+    [
+        ("model", "abc", "cba"),
+        ("accuracy", "bac", "abc"),
+        ("LUTs, Lattice ECP5", "bca", "acb"),
+        ("latency", "bac", "abc"),
+    ],
 )
 def test_a_click_sorts_the_index_and_another_one_the_other_way_round(show, flows, column, rising, falling):
     shown = show(flows)

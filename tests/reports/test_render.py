@@ -11,15 +11,15 @@ from reports.figures import figures, quantity
 from reports.render import render, validate
 
 SECTIONS = (
-    *("summary", "engines", "layers", "memory", "rtl", "latency", "energy", "synthesis", "vendor", "predicted"),
-    "provenance",
+    *("summary", "baseline", "engines", "layers", "samples", "confusion", "rtl", "latency", "synthesis", "vendor", "predicted"),
+    *("energy", "memory", "provenance"),
 )
 
 
 class Page(HTMLParser):
     """Collects the ids, tags, links and the text of a page, and checks that tags are closed."""
 
-    VOID = ("meta", "link", "br", "path", "use")
+    VOID = ("meta", "link", "br", "path", "use", "img")
 
     def __init__(self, text):
         super().__init__()
@@ -63,17 +63,18 @@ def test_the_page_has_every_section_and_number(report, tmp_path):
     assert len(shown.ids) == len(set(shown.ids))
     text = " ".join(shown.text.split())
     for expected in (
-        "small", "verdict pass", "1,000", "95.83%", "97.22%", "quoted from the checkpoint: 10,000 images of mnist",
+        "small", "verdict pass", "1,000", "95.83%", "97.22%", "from the checkpoint: 10,000 images of mnist",
         "no <module>", "skipped", "4.2 s", "proved", "dense1", "2,048", "29.3 times smaller", "12,345",
         "12,346.5", "678", "estimated", "simulated", "3 PE x 7 SIMD", "4,321", "at most 10,000 LUTs",
         "147 k/s at 10.0 ns",
         "in dense1 3 constant neurons and 5 inputs that nobody uses.",
         "build/small/hls4ml_packed", "a" * 64, "3.11",
-        "2.46 nJ per inference", "between 0.82 nJ and 7.38 nJ", "7 of them test images", "count x picojoules_each",
+        "2.46 nJ per inference", "between 820 pJ and 7.38 nJ", "7 of them test images", "count x picojoules_each",
         "a paper", "equal", "-10.0 %",
     ):  # fmt: skip
         assert expected in text, expected
-    assert shown.tags.count("svg") == 6
+    assert shown.tags.count("svg") == len(figures(report))
+    assert shown.tags.count("img") == 4  # two layers of two vectors
 
 
 def test_the_page_needs_nothing_from_outside_and_escapes_what_it_shows(report, tmp_path):
@@ -102,10 +103,19 @@ def test_claims_are_told_apart(report, tmp_path):
 
 
 def test_a_report_without_images_layers_with_weights_or_resources(report, tmp_path):
-    report["accuracy"] = dict.fromkeys(report["accuracy"]) | {"golden_count": 0}
-    report["layers"] = report["layers"][1:]
+    report["accuracy"] = dict.fromkeys(report["accuracy"]) | {"golden_count": 0, "confusion": None}
+    report["layers"] = [report["layers"][1] | {"operands": ["input"]}]
     report["engines"].pop("hls4ml_packed")
-    report |= {"rtl": None, "latency": [], "energy": None, "synthesis": [], "vendor": [], "predicted": []}
+    report |= {
+        "rtl": None,
+        "latency": [],
+        "energy": None,
+        "synthesis": [],
+        "vendor": [],
+        "predicted": [],
+        "baseline": None,
+        "samples": [],
+    }
     assert set(SECTIONS) <= set(page(report, tmp_path).ids)
     assert "not measured" in (tmp_path / "report.md").read_text()
 
@@ -168,11 +178,24 @@ def test_the_schema_refuses(report, breaking):
 
 def test_figures_are_well_formed_and_take_the_colours_of_the_page(report):
     drawn = figures(report)
-    assert sorted(drawn) == ["build", "luts_ecp5", "memory", "speed", "weights", "work"]
+    assert sorted(drawn) == [
+        *(
+            "build",
+            "memory",
+            "network",
+            "pipeline",
+            "resources_ecp5",
+            "scores_0",
+            "scores_1",
+            "speed",
+            "weights",
+            "work",
+        ),
+    ]
     for svg in drawn.values():
         ET.fromstring(svg)
-        assert "var(--first)" in svg
-        assert not re.search(r"#0[1-4]0", svg)
+        assert re.search(r"var\(--(first|series1)\)", svg)
+        assert not re.search(r"#([01])(\d)\1\2\1\2", svg)
     assert "dense1" in drawn["weights"]
     assert drawn == figures(report)
 

@@ -1,0 +1,84 @@
+"""Where each number of a report comes from: what is shown when a number is touched, and printed as a table."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Source:
+    """Of one number, or of one kind of numbers.
+
+    Attributes
+    ----------
+    what : str
+        The number.
+    provenance : str
+        In a word: one of the schema's, or "measured" (by this flow), "quoted" (from a file), "exact" (follows from the
+        Network or the cycle model alone).
+    how : str
+        The tool, the file or the formula.
+    """
+
+    what: str
+    provenance: str
+    how: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.provenance}. {self.how}"
+
+
+def sources(report: dict[str, Any]) -> dict[str, Source]:
+    """Return the sources of a report's numbers by the names that the templates know them by."""
+    inputs, accuracy, rtl = report["inputs"], report["accuracy"], report["rtl"]
+    found = {
+        "model": Source("Model", "quoted", f"{report['source']['path']}, SHA-256 {report['source']['digest'][:16]}…"),
+        "vectors": Source("Vectors", "exact", f"{inputs['images']:,} images of {inputs['dataset']}, {inputs['note']}; "
+                          f"{inputs['random']:,} random"),
+        "exactness": Source("Mismatches", "measured", "integers of every engine compared with the golden model's, for "
+                            "equality; layers inside a network on the vectors that the grid names"),
+        "speed": Source("Vectors per second", "measured", "wall-clock time on this machine, compiling left out"),
+        "build": Source("Compiled in", "measured", "wall-clock time on this machine"),
+        "recorded": Source("Accuracy, recorded", "quoted", f"the checkpoint, not measured here: "
+                           f"{accuracy['recorded_count'] or 0:,} images of {accuracy['recorded_dataset']}"),
+        "layers": Source("Shapes, bits and products of layers", "exact", "counted in the Network; an input of b bits "
+                         "is b one-bit products, a weight that may be 0 has a mask bit"),
+        "memory": Source("Memory", "exact", report["memory"]["formula"]),
+        "samples": Source("Layers' bits", "measured", "the golden model's results"),
+        "steps": Source("Times of stages", "measured", "wall-clock time of the run that made the result"),
+    }  # fmt: skip
+    if accuracy["golden"] is not None:
+        how = f"the golden model on {accuracy['golden_count']:,} images of {accuracy['golden_dataset']}"
+        found["accuracy"] = Source("Accuracy", "measured", how)
+    if accuracy["confusion"]:
+        how = f"the golden model on {accuracy['golden_count']:,} images of {accuracy['golden_dataset']}"
+        found["confusion"] = Source("Confusion matrix", "measured", how)
+    if rtl:
+        met = sorted({row["by"] for row in report["predicted"] if "cycles" in row["what"]})
+        how = f"the RTL's cycle model, which {' and '.join(met)} met" if met else "the RTL's cycle model, not simulated"
+        found |= {
+            "cycles": Source("Cycles of the RTL's layers", "exact", how),
+            "pipeline": Source("Frames in the pipeline", "exact", how),
+            "rtl_luts": Source("LUTs of the RTL's layers", "estimated", "a formula per unit, to choose foldings by"),
+        }
+    for row in report["latency"]:
+        found["latency"] = Source("Latency", row["provenance"], f"{row['source']}, {row['frames']:,} frames; "
+                                  f"nanoseconds at an assumed clock of {row['clock_ns']} ns")  # fmt: skip
+        found["throughput"] = Source("Throughput", row["provenance"], f"cycles between results, {row['source']}; "
+                                     f"at an assumed clock of {row['clock_ns']} ns")  # fmt: skip
+    for row in report["synthesis"]:
+        if row["total"]:
+            found[f"synthesis_{row['target']}"] = Source(
+                f"Resources, {row['title']}", "synthesised", f"{row['tool']}, each layer apart"
+            )
+        if row["placement"] and row["placement"]["fmax_mhz"]:
+            found[f"placement_{row['target']}"] = Source(
+                f"Usage and clock, {row['title']}",
+                "placed-and-routed",
+                f"{row['placement']['tool']} on {row['placement']['device']}; latency by the cycle model at that clock",
+            )
+    if report["energy"]:
+        found["energy"] = Source("Energy", report["energy"]["provenance"], f"{report['energy']['source']}: "
+                                 f"{report['energy']['formula']}")  # fmt: skip
+    if report["baseline"]:
+        found["baseline"] = Source("Baseline", "quoted", f"{report['baseline']['file']}; the figures now as above")
+    return found
