@@ -11,7 +11,7 @@ Our accumulators are integers; the framework's are float32 sums of ``kernel * va
 one power of two and the sum of their magnitudes stays below 2**24 of it, every partial sum is exact, in any order:
 then the float is ``alpha`` times the integer, and folding is exact. Otherwise (alpha that is not a power of two, such
 as XNOR-Net's mean of magnitudes; QKeras' ``x + (q - x)``, which in float32 is not quite q) the float lies within a
-bound of it that holds for any order of summation, see :func:`_sum_error`. All steps up to the sign are monotonic in
+bound of it that holds for any order of summation, see :func:`sum_error`. All steps up to the sign are monotonic in
 float32 too, so the fold is proved wherever both ends of the interval give the same sign; the accumulators for which
 they do not are counted in :attr:`Conversion.undecided`, and there the fold says what the exact sum would give.
 
@@ -19,7 +19,7 @@ A bias is added to the finished sum, as TensorFlow's kernels for the CPU do (mea
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -28,8 +28,10 @@ from numpy.typing import NDArray
 from bnn.errors import NetworkError, UserError
 from bnn.folding import fold_affine, fold_threshold
 from bnn.frontends import keras_file
+from bnn.frontends.builder import Builder
 from bnn.frontends.keras_file import check_finite, unsupported
 from bnn.frontends.keras_linear import Linear, factor, read
+from bnn.frontends.sums import UNIT, Encoding, FloatArray, count, sum_error
 from bnn.network import (
     Argmax,
     Conv2d,
@@ -40,15 +42,12 @@ from bnn.network import (
     MaxPool2d,
     Network,
     Operation,
-    Signal,
     Threshold,
 )
 
-FloatArray = NDArray[np.float64]
 #: An element-wise function on TensorFlow tensors, float32 to float32.
 Function = Callable[[Any], Any]
 
-_UNIT = 2.0**-24  # half the distance of 1 to the next float32: the relative error of one rounding
 _NOISE = 2.0**-10  # how far from its two values a sign's result may lie, relative to their distance
 
 
@@ -128,44 +127,6 @@ def trace(model: Any, name: str, input: Input) -> Conversion:
 
 
 @dataclass(frozen=True, eq=False)
-class _Encoding:
-    """What the framework has in place of our integers: a float32 near ``scale * n + shift``, channel by channel.
-
-    It is at most ``fixed + relative * abs(scale * n + shift)`` away. Arrays of shape (channels,).
-    """
-
-    scale: FloatArray
-    shift: FloatArray
-    fixed: FloatArray
-    relative: FloatArray
-
-    @classmethod
-    def common(cls, channels: int, scale: float, shift: float, error: float = 0.0) -> "_Encoding":
-        return cls(*(np.full(channels, value) for value in (scale, shift, error, 0.0)))
-
-    @property
-    def exact(self) -> bool:
-        return not self.fixed.any() and not self.relative.any()
-
-    @property
-    def is_common(self) -> bool:
-        """Whether the integers stand for the same values in all channels, up to the error."""
-        return len(np.unique(self.scale)) == 1 and len(np.unique(self.shift)) == 1
-
-    def tile(self, copies: int) -> "_Encoding":
-        return _Encoding(*(np.tile(a, copies) for a in (self.scale, self.shift, self.fixed, self.relative)))
-
-    def values(self, integers: IntArray, end: Literal[-1, 0, 1]) -> NDArray[np.float32]:
-        """Give the framework's values: the lowest (-1) or highest (+1) possible, or without any error (0)."""
-        center = self.scale * integers + self.shift
-        if end == 0 or self.exact:
-            return center.astype(np.float32)
-        error = self.fixed + self.relative * np.abs(center)
-        outer = (center + end * error).astype(np.float32)
-        return np.where(error > 0, np.nextafter(outer, np.float32(end * np.inf)), outer)
-
-
-@dataclass(frozen=True, eq=False)
 class _Step:
     """A floating-point step between an accumulator and its sign, channel by channel and monotonic."""
 
@@ -175,22 +136,20 @@ class _Step:
     rising: bool  # surely non-decreasing in every channel
 
 
-class _Converter:
+class _Converter(Builder):
     """Walks the layers, keeping the last operation, what its integers stand for, and the steps that wait for a sign."""
 
     def __init__(self, model: Any, name: str, input: Input) -> None:
         self.keras = keras_file.import_keras()
         self.name = name
-        self.where = f"model {name!r}"
-        self.operations: list[Operation] = [input]
-        self.signals: dict[str, Signal] = {input.name: input.infer()}
-        self.encoding = _Encoding.common(input.shape[-1], 2.0**-input.fraction, 0.0)
+        super().__init__(f"model {name!r}")
+        self.append(input)
+        self.encoding = Encoding.common(input.shape[-1], 2.0**-input.fraction, 0.0)
         self.pending: list[_Step] = []
         self.delayed: list[Callable[[], Operation]] = []  # pools and flattens that wait for the sign before them
         self.padding: tuple[int, int, int, int] | None = None  # of a ZeroPadding2D that waits for its convolution
         self.pad_real = 0.0
         self.softmax = ""
-        self.counts: dict[str, int] = {}
         self.notes: list[str] = []
         self.undecided: dict[str, int] = {}
         self.observed: dict[str, Observed] = {}
@@ -201,25 +160,21 @@ class _Converter:
             except NetworkError as error:
                 raise UserError(f"{self.where}: {error}") from None
         self._finish()
-        network = Network(name, tuple(self.operations))
-        self.conversion = Conversion(network, tuple(self.notes), self.undecided, self.observed)
-
-    def _fail(self, expected: str, came: object) -> UserError:
-        return UserError(f"{self.where}: expected {expected}, got {came}")
+        self.conversion = Conversion(self.network(name), tuple(self.notes), self.undecided, self.observed)
 
     # The graph
 
     def _chain(self, model: Any) -> list[tuple[Any, Any]]:
         """List the layers and their nodes from input to output."""
         if not isinstance(model, self.keras.Model):
-            raise self._fail("a tf_keras.Model", type(model).__name__)
+            raise self.fail("a tf_keras.Model", type(model).__name__)
         if not getattr(model, "_is_graph_network", False):
-            raise self._fail(
+            raise self.fail(
                 "a Sequential model with an input shape, or a functional one",
                 f"{type(model).__name__} without a graph of layers",
             )
         if len(model.inputs) != 1 or len(model.outputs) != 1:
-            raise self._fail("one input and one output", f"{len(model.inputs)} and {len(model.outputs)}")
+            raise self.fail("one input and one output", f"{len(model.inputs)} and {len(model.outputs)}")
         chain: list[tuple[Any, Any]] = []
         tensor = model.outputs[0]
         while True:
@@ -237,22 +192,6 @@ class _Converter:
             tensor = node.keras_inputs[0]
         return chain[::-1]
 
-    @property
-    def last(self) -> Operation:
-        return self.operations[-1]
-
-    @property
-    def signal(self) -> Signal:
-        return self.signals[self.last.name]
-
-    def _append(self, operation: Operation) -> None:
-        self.signals[operation.name] = operation.infer(*(self.signals[source] for source in operation.inputs))
-        self.operations.append(operation)
-
-    def _new_name(self, kind: str) -> str:
-        self.counts[kind] = self.counts.get(kind, 0) + 1
-        return f"{kind}{self.counts[kind]}"
-
     def _observe(self, tensor: Any, quantizer: Function | None = None) -> None:
         self.observed[self.last.name] = Observed(tensor, quantizer, self.encoding.scale, self.encoding.shift)
 
@@ -263,14 +202,14 @@ class _Converter:
         if self.softmax and kind not in keras_file.NO_EFFECT:
             raise UserError(f"{self.softmax}: expected a softmax only at the end of the model")
         if layer.compute_dtype != "float32":
-            raise self._fail("float32", layer.compute_dtype)
+            raise self.fail("float32", layer.compute_dtype)
         if getattr(layer, "data_format", "channels_last") != "channels_last":
-            raise self._fail("data_format 'channels_last'", repr(layer.data_format))
+            raise self.fail("data_format 'channels_last'", repr(layer.data_format))
         check_finite(self.where, layer)
         if kind == "InputLayer":
             (shape,) = [layer.output_shape] if isinstance(layer.output_shape, tuple) else layer.output_shape
             if tuple(shape[1:]) != self.signal.shape:
-                raise self._fail(f"an input of shape {self.signal.shape}, as the Input says", tuple(shape[1:]))
+                raise self.fail(f"an input of shape {self.signal.shape}, as the Input says", tuple(shape[1:]))
         elif kind in keras_file.NO_EFFECT:
             pass
         elif kind in keras_file.LINEAR:
@@ -285,7 +224,7 @@ class _Converter:
             self._zero_padding(layer)
         elif kind == "Softmax":
             if layer.axis not in (-1, len(self.signal.shape)):
-                raise self._fail("axis -1, the scores", layer.axis)
+                raise self.fail("axis -1, the scores", layer.axis)
             self._softmax()
         elif kind in keras_file.LARQ_QUANTIZERS:
             self._activation(layer, node.outputs, None)
@@ -300,7 +239,7 @@ class _Converter:
             self._activation(linear.input_quantizer, node.keras_inputs[0], linear.input_quantizer)
         self._nothing_pending()
         if self.encoding.relative.any() or not self.encoding.is_common:
-            raise self._fail("a sign between two layers of weights", f"the scaled sums of {self.last.name!r}")
+            raise self.fail("a sign between two layers of weights", f"the scaled sums of {self.last.name!r}")
         weight, alpha, deviation = factor(linear.kernel, self.where)
         source, operand, encoding = (self.last.name,), self.signal, self.encoding
         magnitude = np.maximum(
@@ -310,12 +249,12 @@ class _Converter:
         operation: Operation
         if weight.ndim == 2:
             if self.padding is not None:
-                raise self._fail("a convolution after ZeroPadding2D", "a dense layer")
-            operation = Dense(self._new_name("dense"), source, weight=weight)
+                raise self.fail("a convolution after ZeroPadding2D", "a dense layer")
+            operation = Dense(self.new_name("dense"), source, weight=weight)
         else:
             padding, pad_value = self._padding(layer, linear, weight)
             operation = Conv2d(
-                self._new_name("conv"),
+                self.new_name("conv"),
                 source,
                 weight=weight,
                 stride=tuple(layer.strides),
@@ -325,9 +264,9 @@ class _Converter:
             magnitude = np.tile(
                 np.maximum(magnitude, abs(self.pad_real) if any(padding) else 0), weight[0, :, :, 0].size
             )
-        self._append(operation)
+        self.append(operation)
         self.padding = None
-        self.encoding = _sum_error(
+        self.encoding = sum_error(
             weight.reshape(len(weight), -1), alpha, deviation.reshape(len(weight), -1), encoding, magnitude
         )
         if linear.bias is not None and linear.bias.any():
@@ -344,7 +283,7 @@ class _Converter:
     ) -> tuple[tuple[int, int, int, int], Literal[-1, 0, 1]]:
         """Combine a ZeroPadding2D before the convolution with its own; find the integer that stands for the padding."""
         if tuple(layer.dilation_rate) != (1, 1) or layer.groups != 1:
-            raise self._fail("dilation 1 and groups 1", f"dilation {layer.dilation_rate}, groups {layer.groups}")
+            raise self.fail("dilation 1 and groups 1", f"dilation {layer.dilation_rate}, groups {layer.groups}")
         top, bottom, left, right = self.padding or (0, 0, 0, 0)
         values = {self.pad_real} if any((top, bottom, left, right)) else set()
         if layer.padding == "same" and len(self.signal.shape) == 3:
@@ -358,15 +297,15 @@ class _Converter:
                 values.add(linear.pad_value)
             (top, bottom, left, right) = (top + own[0][0], bottom + own[0][1], left + own[1][0], right + own[1][1])
         elif layer.padding not in ("same", "valid"):
-            raise self._fail("padding 'same' or 'valid'", repr(layer.padding))
+            raise self.fail("padding 'same' or 'valid'", repr(layer.padding))
         if len(values) > 1:
-            raise self._fail("one value for all padding", sorted(values))
+            raise self.fail("one value for all padding", sorted(values))
         self.pad_real = value = values.pop() if values else 0.0
         integer = (value - float(self.encoding.shift[0])) / float(self.encoding.scale[0])
         if not any((top, bottom, left, right)):
             return (0, 0, 0, 0), 0
         if integer not in (-1, 0, 1) or (integer and not self.signal.bipolar):
-            raise self._fail(
+            raise self.fail(
                 "padding with 0 or one of the two values of the activation before it",
                 f"{value:g} where the activation gives "
                 + " and ".join(f"{v:g}" for v in sorted(self.encoding.values(np.array([[-1], [1]]), 0)[:, 0])),
@@ -375,12 +314,12 @@ class _Converter:
 
     def _batch_norm(self, layer: Any) -> None:
         if self.delayed or self.padding is not None:
-            raise self._fail(
+            raise self.fail(
                 "a sign between the pooling, flattening or padding before it and this batch norm",
                 "none; put the batch norm before them, or the pooling right behind the convolution",
             )
         if list(layer.axis) != [len(self.signal.shape)]:
-            raise self._fail(f"axis {len(self.signal.shape)}, the channels", list(layer.axis))
+            raise self.fail(f"axis {len(self.signal.shape)}, the channels", list(layer.axis))
         parameters = {
             what: _quantized(layer, what, variable)
             for what, variable in (
@@ -399,20 +338,20 @@ class _Converter:
 
     def _max_pool(self, layer: Any) -> None:
         if self.padding is not None:
-            raise self._fail("a convolution after ZeroPadding2D", "pooling")
+            raise self.fail("a convolution after ZeroPadding2D", "pooling")
         size, stride = tuple(layer.pool_size), tuple(layer.strides)
         if layer.padding == "same" and any(
             (-(-length // step) - 1) * step + window > length
             for length, window, step in zip(self.signal.shape, size, stride)
         ):
-            raise self._fail("padding 'valid', or 'same' that adds nothing", f"'same' on {self.signal.shape}")
-        self._in_place(lambda: MaxPool2d(self._new_name("pool"), (self.last.name,), size=size, stride=stride))
+            raise self.fail("padding 'valid', or 'same' that adds nothing", f"'same' on {self.signal.shape}")
+        self._in_place(lambda: MaxPool2d(self.new_name("pool"), (self.last.name,), size=size, stride=stride))
 
     def _flatten(self) -> None:
         if self.padding is not None:
-            raise self._fail("a convolution after ZeroPadding2D", "Flatten")
+            raise self.fail("a convolution after ZeroPadding2D", "Flatten")
         if len(self.signal.shape) > 1:
-            self._in_place(lambda: Flatten(self._new_name("flatten"), (self.last.name,)), moves_channels=True)
+            self._in_place(lambda: Flatten(self.new_name("flatten"), (self.last.name,)), moves_channels=True)
 
     def _in_place(self, make: Callable[[], Operation], moves_channels: bool = False) -> None:
         """Add an operation that commutes with every rising function, behind the sign where steps wait for one.
@@ -424,12 +363,12 @@ class _Converter:
             self.delayed.append(make)
             return
         channels = self.signal.channels
-        self._append(make())
+        self.append(make())
         self.encoding = self.encoding.tile(self.signal.channels // channels)
 
     def _zero_padding(self, layer: Any) -> None:
         if self.padding is not None:
-            raise self._fail("one ZeroPadding2D before a convolution", "two")
+            raise self.fail("one ZeroPadding2D before a convolution", "two")
         (top, bottom), (left, right) = layer.padding
         self.padding, self.pad_real = (top, bottom, left, right), 0.0
 
@@ -466,7 +405,7 @@ class _Converter:
             self._sign(function, what, low, high)
         else:
             shown = ", ".join(f"{value:g}" for value in np.unique(values))
-            raise self._fail(
+            raise self.fail(
                 "an activation with two values, such as a sign (ternary and multi-bit ones are not supported)",
                 f"{what}, which gives {shown} for values of -2.5 to 2.5",
             )
@@ -484,11 +423,11 @@ class _Converter:
             alone = np.array([np.asarray(function(value.reshape(1, 1))).item() for value in probe], np.float32)
             once, twice = (np.asarray(function(near_zero)) for _ in range(2))
         except Exception as error:  # whatever the framework raises
-            raise self._fail("an activation that can be evaluated", f"{what}: {str(error).splitlines()[0]}") from None
+            raise self.fail("an activation that can be evaluated", f"{what}: {str(error).splitlines()[0]}") from None
         if not np.array_equal(once, twice):
-            raise self._fail("an activation that gives the same every time", f"{what}, which is random")
+            raise self.fail("an activation that gives the same every time", f"{what}, which is random")
         if not np.array_equal(together, alone):
-            raise self._fail(
+            raise self.fail(
                 "an activation that looks at one value at a time", f"{what}; its scale must not depend on the batch"
             )
         return alone
@@ -529,7 +468,7 @@ class _Converter:
                 noise = max(noise, float(away.max()))
                 if noisy and end:  # values inside the interval may round worse than its ends
                     largest = float(np.abs(before).max()) + max(abs(low), abs(high))
-                    noise = max(noise, 4 * _UNIT * largest)
+                    noise = max(noise, 4 * UNIT * largest)
                 return np.where(nearest == high, 1.0, -1.0)
 
             return evaluate
@@ -537,15 +476,15 @@ class _Converter:
         def fold(end: Literal[-1, 0, 1]) -> Threshold:
             return fold_threshold(name, (self.last.name,), formula(end), self.signal)
 
-        name = self._new_name("threshold")
+        name = self.new_name("threshold")
         threshold = fold(0)
         if not encoding.exact:
-            undecided = int(np.abs(_count(fold(1), self.signal) - _count(fold(-1), self.signal)).sum())
+            undecided = int(np.abs(count(fold(1), self.signal) - count(fold(-1), self.signal)).sum())
             if undecided:
                 self.undecided[name] = undecided
         self.pending = []
-        self._append(threshold)
-        self.encoding = _Encoding.common(self.signal.channels, (high - low) / 2, (high + low) / 2, noise)
+        self.append(threshold)
+        self.encoding = Encoding.common(self.signal.channels, (high - low) / 2, (high + low) / 2, noise)
         delayed, self.delayed = self.delayed, []
         for make in delayed:
             self._in_place(make)
@@ -560,13 +499,13 @@ class _Converter:
 
     def _finish(self) -> None:
         if self.padding is not None:
-            raise self._fail("a convolution after ZeroPadding2D", "the end of the model")
+            raise self.fail("a convolution after ZeroPadding2D", "the end of the model")
         signal, encoding = self.signal, self.encoding
         if self.delayed or self.pending or not (signal.bipolar or (encoding.exact and encoding.is_common)):
             if self.pending:
                 self.where = self.pending[0].where
             if len(signal.shape) != 1 or self.delayed:
-                raise self._fail("a sign after it, or the scores of a dense layer", f"values of shape {signal.shape}")
+                raise self.fail("a sign after it, or the scores of a dense layer", f"values of shape {signal.shape}")
             steps = list(self.pending)
 
             def real(accumulator: int) -> FloatArray:
@@ -580,14 +519,14 @@ class _Converter:
 
             intercept = real(0)
             interval = None if encoding.exact else (formula(-1), formula(1))
-            self._append(
+            self.append(
                 fold_affine(
                     "affine", (self.last.name,), formula(0), signal, real(1) - intercept, intercept, interval=interval
                 )
             )
         signal = self.signal
         if not signal.bipolar and len(signal.shape) == 1 and signal.channels > 1:
-            self._append(Argmax("argmax", (self.last.name,)))
+            self.append(Argmax("argmax", (self.last.name,)))
 
 
 def _run(steps: list[_Step], values: NDArray[np.float32], spatial: bool) -> NDArray[np.float32]:
@@ -616,53 +555,3 @@ def _name(function: Any) -> str:
     if type(function).__str__ is not object.__str__ and type(function).__module__.startswith("qkeras"):
         return str(function)
     return str(getattr(function, "name", None) or getattr(function, "__name__", type(function).__name__))
-
-
-def _count(threshold: Threshold, signal: Signal) -> IntArray:
-    """Count the reachable accumulators of each channel that a threshold maps to +1."""
-    up = -((threshold.threshold - signal.high - signal.step) // signal.step)
-    down = (threshold.threshold - signal.low + signal.step) // signal.step
-    total = (signal.high - signal.low) // signal.step + 1
-    return np.clip(np.where(threshold.direction > 0, up, down), 0, total)
-
-
-def _lowest_bit(values: FloatArray) -> FloatArray:
-    """Give the largest power of two that divides each value; infinity for 0."""
-    mantissa, exponent = np.frexp(values)
-    integer = np.abs(np.ldexp(mantissa, 53)).astype(np.int64)
-    return np.where(values == 0, np.inf, np.ldexp((integer & -integer).astype(np.float64), exponent - 53))
-
-
-def _sum_error(
-    weight: NDArray[np.int8], alpha: FloatArray, deviation: FloatArray, operand: _Encoding, magnitude: FloatArray
-) -> _Encoding:
-    """Say what the framework's sums are, of a kernel ``alpha * weight`` that is off by up to `deviation`.
-
-    Parameters
-    ----------
-    weight, deviation : arrays, shape (outputs, terms)
-    alpha : float64 array, shape (outputs,)
-    operand : _Encoding
-        Of the summed values, uniform up to its error.
-    magnitude : float64 array, shape (inputs,) or (terms,)
-        Largest magnitude of each value.
-
-    Notes
-    -----
-    Let T be the sum of all terms' magnitudes and a the final sum. Whatever the order, a partial sum S and the rest
-    a - S together are at most T, so S is at most (T + abs(a)) / 2, and each of the n additions rounds by at most 2**-24
-    of that (Higham, Accuracy and Stability of Numerical Algorithms, 4.2); each product rounds by 2**-24 of itself.
-    """
-    scale, shift, error = float(operand.scale[0]), float(operand.shift[0]), float(operand.fixed.max())
-    nonzero = np.abs(weight) > 0
-    terms = nonzero.sum(axis=1)
-    total = (nonzero * (magnitude + error)).sum(axis=1) * alpha
-    offset = alpha * shift * weight.sum(axis=1, dtype=np.int64)
-    unit = _lowest_bit(alpha) * min(_lowest_bit(np.array([scale, shift])))
-    exact = (total <= unit * 2**24) & ~deviation.any(axis=1) & (error == 0)
-    slack = 1 + (terms + 2) * 4 * _UNIT  # of second order
-    relative = np.where(exact, 0, 0.5 * terms * _UNIT * slack)
-    rounding = (0.5 * terms + 1) * _UNIT * total * slack
-    inherited = (np.abs(deviation) * (magnitude + error)).sum(axis=1) + alpha * error * terms
-    fixed = np.where(exact, 0, rounding + inherited * slack)
-    return replace(operand, scale=alpha * scale, shift=offset, fixed=fixed, relative=relative)

@@ -23,8 +23,9 @@ from onnx import TensorProto, helper, numpy_helper
 from bnn.errors import NetworkError, UserError
 from bnn.folding import fold_affine, fold_threshold
 from bnn.frontends import qonnx_file
-from bnn.frontends.keras import _UNIT, _count, _Encoding, _sum_error
+from bnn.frontends.builder import Builder
 from bnn.frontends.keras_linear import factor
+from bnn.frontends.sums import UNIT, Encoding, FloatArray, count, sum_error
 from bnn.network import (
     Affine,
     Argmax,
@@ -36,12 +37,9 @@ from bnn.network import (
     MaxPool2d,
     Network,
     Operation,
-    Signal,
     Threshold,
 )
 from bnn.qonnx_lowering import limits, session
-
-FloatArray = NDArray[np.float64]
 
 _REAL = {"Mul": "multiply", "Div": "divide", "Add": "add", "Sub": "subtract"}
 
@@ -116,20 +114,18 @@ def trace(model: onnx.ModelProto, name: str, describe: Callable[[tuple[int, ...]
     return _Converter(qonnx_file.clean(model), name, describe).conversion
 
 
-class _Converter:
+class _Converter(Builder):
     """Walks the nodes, keeping the last operation, what its integers stand for, and the nodes that wait for a sign."""
 
     def __init__(self, model: onnx.ModelProto, name: str, describe: Callable[[tuple[int, ...]], Input]) -> None:
-        self.model, self.name, self.where = model, name, f"model {name!r}"
+        super().__init__(f"model {name!r}")
+        self.model, self.name = model, name
         self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-        self.operations: list[Operation] = []
-        self.signals: dict[str, Signal] = {}
         self.pending: list[onnx.NodeProto] = []
         self.pending_from = ""  # the tensor before them
         self.delayed: list[Callable[[], Operation]] = []  # pools that wait for the sign before them
         self.padding, self.pad_real = (0, 0, 0, 0), 0.0  # of a Pad that waits for its convolution
         self.ended = False
-        self.counts: dict[str, int] = {}
         self.notes: list[str] = []
         self.undecided: dict[str, int] = {}
         self.observed: dict[str, Observed] = {}
@@ -145,16 +141,12 @@ class _Converter:
                 raise UserError(f"{self.where}: {error}") from None
             self.tensor = node.output[0]
         self._finish()
-        network = Network(name, tuple(self.operations))
         self.conversion = Conversion(
-            network, tuple(self.notes), self.undecided, self.observed, model, self.input, not self.notes
+            self.network(name), tuple(self.notes), self.undecided, self.observed, model, self.taken, not self.notes
         )
 
     def _at(self, node: onnx.NodeProto) -> None:
         self.where = f"model {self.name!r}, node {node.name!r} ({node.op_type})"
-
-    def _fail(self, expected: str, came: object) -> UserError:
-        return UserError(f"{self.where}: expected {expected}, got {came}")
 
     def _chain(self) -> list[onnx.NodeProto]:
         """List the nodes from input to output, each of which takes the result of the one before."""
@@ -164,7 +156,7 @@ class _Converter:
             self._at(node)
             others = [source for source in node.input if source and source != tensor and source not in self.constants]
             if len(readers) > 1 or others or list(node.input).count(tensor) > 1:
-                raise self._fail(
+                raise self.fail(
                     "a chain of nodes, each of which takes the result of one other (branches and additions of two "
                     "results are not supported)",
                     f"a branch at {tensor!r}",
@@ -206,10 +198,10 @@ class _Converter:
             self.notes.append(
                 f"what stands before {nodes[index].name}, the quantiser of the input, is left to the host"
             )
-        self.operations, self.signals = [made], {made.name: made.infer()}
-        self.encoding = _Encoding.common(made.shape[-1], scale, 0.0)
+        self.append(made)
+        self.encoding = Encoding.common(made.shape[-1], scale, 0.0)
         channels = np.full(made.shape[-1], scale), np.zeros(made.shape[-1])
-        self.input = Observed(self.tensor, self.positions, *channels)
+        self.taken = Observed(self.tensor, self.positions, *channels)
         if index >= 0:
             self.tensor = nodes[index].output[0]
         return nodes[index + 1 :]
@@ -220,10 +212,10 @@ class _Converter:
             return Input("input", (), shape), scale
         bits = (high - low + 1).bit_length() - 1
         if high - low + 1 != 2**bits or low not in (0, -(2 ** (bits - 1))) or not 1 <= bits <= 16:
-            raise self._fail("an input quantised to all integers of 1 to 16 bits (narrow=0)", f"{low} to {high}")
+            raise self.fail("an input quantised to all integers of 1 to 16 bits (narrow=0)", f"{low} to {high}")
         fraction = -np.log2(scale)
         if fraction < 0 or fraction != int(fraction):
-            raise self._fail("an input scale 2**-n, n >= 0", f"{scale:g}; Brevitas: restrict_scaling_type POWER_OF_TWO")
+            raise self.fail("an input scale 2**-n, n >= 0", f"{scale:g}; Brevitas: restrict_scaling_type POWER_OF_TWO")
         kind: Literal["signed", "unsigned"] = "signed" if low else "unsigned"
         return Input("input", (), shape, kind, bits, int(fraction)), scale
 
@@ -248,37 +240,21 @@ class _Converter:
         values = []
         for source in node.input[1:]:
             if source not in self.constants or self.constants[source].size != 1:
-                raise self._fail("one constant scale, zero point and bit width", f"{source!r}, which is none")
+                raise self.fail("one constant scale, zero point and bit width", f"{source!r}, which is none")
             values.append(float(self.constants[source].item()))
         scale = values[0]
         if not scale > 0:
-            raise self._fail("a scale above 0", scale)
+            raise self.fail("a scale above 0", scale)
         if node.op_type == "BipolarQuant":
             return -1, 1, scale
         _, zero_point, bits = values
         attributes = _attributes(node)
         signed = bool(attributes.get("signed", 1))
         if zero_point or not 1 <= bits <= 16 or bits != int(bits):
-            raise self._fail("zero point 0 and 1 to 16 bits", f"zero point {zero_point:g} and {bits:g} bits")
+            raise self.fail("zero point 0 and 1 to 16 bits", f"zero point {zero_point:g} and {bits:g} bits")
         if bits == 1 and signed:  # as qonnx has it
             return -1, 1, scale
         return *limits(int(bits), signed, bool(attributes.get("narrow", 0))), scale
-
-    @property
-    def last(self) -> Operation:
-        return self.operations[-1]
-
-    @property
-    def signal(self) -> Signal:
-        return self.signals[self.last.name]
-
-    def _append(self, operation: Operation) -> None:
-        self.signals[operation.name] = operation.infer(*(self.signals[source] for source in operation.inputs))
-        self.operations.append(operation)
-
-    def _new_name(self, kind: str) -> str:
-        self.counts[kind] = self.counts.get(kind, 0) + 1
-        return f"{kind}{self.counts[kind]}"
 
     def _observe(self, tensor: str) -> None:
         self.observed[self.last.name] = Observed(tensor, self.positions, self.encoding.scale, self.encoding.shift)
@@ -286,11 +262,11 @@ class _Converter:
     def _convert(self, node: onnx.NodeProto) -> None:
         kind = node.op_type
         if self.ended:
-            raise self._fail("the end of the model after TopK or ArgMax", "another node")
+            raise self.fail("the end of the model after TopK or ArgMax", "another node")
         if kind in qonnx_file.NO_EFFECT:
             return
         if any(self.padding) and kind != "Conv":
-            raise self._fail("a Conv after a Pad", kind)
+            raise self.fail("a Conv after a Pad", kind)
         if kind in qonnx_file.LINEAR:
             self._linear(node)
         elif kind in qonnx_file.SIGNS:
@@ -299,7 +275,7 @@ class _Converter:
             self._wait(node)
         elif kind in qonnx_file.VIEWS:
             if self.pending or self.delayed:
-                raise self._fail("a sign before it", f"values of {self.pending_from!r} that wait for one")
+                raise self.fail("a sign before it", f"values of {self.pending_from!r} that wait for one")
             self._view(node)
         elif kind == "MaxPool":
             self._max_pool(node)
@@ -323,7 +299,7 @@ class _Converter:
         elif int(np.prod(shape)) == batch.size and shape[:1] == [1]:
             batch = batch.reshape(shape)
         if list(batch.shape) != shape:
-            raise self._fail("a view that leaves the batch axis in front", f"shape {shape}")
+            raise self.fail("a view that leaves the batch axis in front", f"shape {shape}")
         self.positions = batch[0]
 
     def _canonical(self, shape: tuple[int, ...]) -> IntArray:
@@ -333,24 +309,24 @@ class _Converter:
         """See that the tensor is an image with channels first, or a vector; flatten in the Network what is one here."""
         if self.positions.ndim == 1 and len(self.signal.shape) > 1:
             copies = self.signal.size // self.signal.channels
-            self._append(Flatten(self._new_name("flatten"), (self.last.name,)))
+            self.append(Flatten(self.new_name("flatten"), (self.last.name,)))
             self.encoding = self.encoding.tile(copies)
         if self.positions.ndim != 1 and not np.array_equal(self.positions, self._canonical(self.signal.shape)):
-            raise self._fail("an operand (1, channels, height, width) or (1, features)", "another order of axes")
+            raise self.fail("an operand (1, channels, height, width) or (1, features)", "another order of axes")
 
     # What waits for a sign
 
     def _wait(self, node: onnx.NodeProto) -> None:
         self._settle()
         if self.delayed:
-            raise self._fail("a sign next after the MaxPool that follows a scale or batch norm", node.op_type)
+            raise self.fail("a sign next after the MaxPool that follows a scale or batch norm", node.op_type)
         data = 0 if node.input[0] == self.tensor else 1
         constants = [source for index, source in enumerate(node.input) if index != data]
         if node.op_type == "BatchNormalization":
             if data != 0:
-                raise self._fail("constant parameters", f"{node.input[0]!r} as the operand")
+                raise self.fail("constant parameters", f"{node.input[0]!r} as the operand")
         elif node.op_type == "Div" and data != 0:
-            raise self._fail("a division by a constant", "a division of a constant")
+            raise self.fail("a division by a constant", "a division of a constant")
         else:
             for source in constants:
                 shape = self.constants[source].shape
@@ -358,7 +334,7 @@ class _Converter:
                 if len(shape) > self.positions.ndim + 1 or any(
                     n != 1 for n in (*spatial, *shape[: -self.positions.ndim])
                 ):
-                    raise self._fail("a constant for each channel", f"one of shape {shape}")
+                    raise self.fail("a constant for each channel", f"one of shape {shape}")
         if not self.pending:
             self.pending_from = self.tensor
         self.pending.append(node)
@@ -397,9 +373,9 @@ class _Converter:
         if not self.pending and not self.delayed and self._changes_nothing(evaluate):
             return
         if high - low != (1 if low == 0 else 2) or (high - low == 2 and node.op_type != "Sign" and low != -1):
-            raise self._fail("a quantiser of one bit (more are supported for the input alone)", f"{low} to {high}")
+            raise self.fail("a quantiser of one bit (more are supported for the input alone)", f"{low} to {high}")
         if low == -1 and node.op_type in ("Quant", "IntQuant") and self.constants[node.input[3]] != 1:
-            raise self._fail("a quantiser of one bit (more are supported for the input alone)", f"{low} to {high}")
+            raise self.fail("a quantiser of one bit (more are supported for the input alone)", f"{low} to {high}")
 
         def formula(end: Literal[-1, 0, 1]) -> Callable[[IntArray], NDArray[np.floating]]:
             def sign(accumulators: IntArray) -> NDArray[np.floating]:
@@ -413,22 +389,22 @@ class _Converter:
 
             return sign
 
-        name = self._new_name("threshold")
+        name = self.new_name("threshold")
 
         def fold(end: Literal[-1, 0, 1]) -> Threshold:
             return fold_threshold(name, (self.last.name,), formula(end), self.signal)
 
         threshold = fold(0)
         if not encoding.exact:
-            undecided = int(np.abs(_count(fold(1), self.signal) - _count(fold(-1), self.signal)).sum())
+            undecided = int(np.abs(count(fold(1), self.signal) - count(fold(-1), self.signal)).sum())
             if undecided:
                 self.undecided[name] = undecided
         self.pending = []
         delayed, self.delayed = self.delayed, []
-        self._append(threshold)
-        self.encoding = _Encoding.common(self.signal.channels, (high - low) / 2 * scale, (high + low) / 2 * scale)
+        self.append(threshold)
+        self.encoding = Encoding.common(self.signal.channels, (high - low) / 2 * scale, (high + low) / 2 * scale)
         for make in delayed:
-            self._append(make())
+            self.append(make())
             self.positions = self._canonical(self.signal.shape)
         self._observe(node.output[0])
 
@@ -444,12 +420,12 @@ class _Converter:
     def _absorb(self) -> None:
         """Take waiting nodes that map the values of the last operation to others, evenly apart, into the encoding."""
         if self.delayed:
-            raise self._fail("a sign before it", "a MaxPool that waits for one")
+            raise self.fail("a sign before it", "a MaxPool that waits for one")
         if not self.pending:
             return
         waiting = f"{self.pending[0].name!r} ({self.pending[0].op_type}), whose values are neither bipolar nor integer"
         if not self.encoding.exact or (self.signal.high - self.signal.low).max() > 2**16:
-            raise self._fail("a sign before it", waiting)
+            raise self.fail("a sign before it", waiting)
         evaluate = self._evaluator(self.pending, self.pending_from)
         low = self.signal.low[0]
         steps = int(((self.signal.high - self.signal.low) // self.signal.step).max())
@@ -459,8 +435,8 @@ class _Converter:
         scale = (values[-1, 0] - values[0, 0]) / span if span else 0.0
         shift = values[0, 0] - scale * low
         if not scale > 0 or not np.array_equal(scale * integers + shift, values):
-            raise self._fail("a sign before it", waiting)
-        self.encoding = _Encoding.common(self.signal.channels, scale, shift)
+            raise self.fail("a sign before it", waiting)
+        self.encoding = Encoding.common(self.signal.channels, scale, shift)
         self.pending = []
 
     # Layers
@@ -469,24 +445,24 @@ class _Converter:
         self._absorb()
         self._settle()
         if self.encoding.relative.any() or not self.encoding.is_common:
-            raise self._fail("a sign between two layers of weights", f"the scaled sums of {self.last.name!r}")
+            raise self.fail("a sign between two layers of weights", f"the scaled sums of {self.last.name!r}")
         if node.input[0] != self.tensor or node.input[1] not in self.constants:
-            raise self._fail("constant weights as the second operand", ", ".join(node.input))
+            raise self.fail("constant weights as the second operand", ", ".join(node.input))
         kernel, attributes = self.constants[node.input[1]], _attributes(node)
         encoding, operand, source = self.encoding, self.signal, (self.last.name,)
         magnitude = np.maximum(*(np.abs(encoding.scale * end + encoding.shift) for end in (operand.low, operand.high)))
         operation: Operation
         if node.op_type == "Conv":
             if kernel.ndim != 4 or attributes.get("group", 1) != 1 or set(attributes.get("dilations", [1])) != {1}:
-                raise self._fail(
+                raise self.fail(
                     "a 2-D convolution with group 1 and dilation 1", f"weights {kernel.shape}, {attributes}"
                 )
             if attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
-                raise self._fail("auto_pad NOTSET", attributes["auto_pad"].decode())
+                raise self.fail("auto_pad NOTSET", attributes["auto_pad"].decode())
             weight, alpha, deviation = factor(kernel.transpose(0, 2, 3, 1), self.where)
             padding, pad_value = self._conv_padding(attributes.get("pads", [0, 0, 0, 0]))
             operation = Conv2d(
-                self._new_name("conv"),
+                self.new_name("conv"),
                 source,
                 weight=weight,
                 stride=tuple(attributes.get("strides", [1, 1])),
@@ -496,20 +472,20 @@ class _Converter:
             magnitude = np.tile(np.maximum(magnitude, abs(self.pad_real)), kernel[0, 0].size)
         else:
             if kernel.ndim != 2 or self.positions.ndim != 1:
-                raise self._fail("a vector and a matrix", f"shapes {self.positions.shape} and {kernel.shape}")
+                raise self.fail("a vector and a matrix", f"shapes {self.positions.shape} and {kernel.shape}")
             if node.op_type == "Gemm":
                 if attributes.get("transA", 0) or attributes.get("alpha", 1.0) != 1 or attributes.get("beta", 1.0) != 1:
-                    raise self._fail("alpha 1, beta 1 and transA 0", attributes)
+                    raise self.fail("alpha 1, beta 1 and transA 0", attributes)
                 kernel = kernel.T if attributes.get("transB", 0) else kernel
             if len(kernel) != self.positions.size:
-                raise self._fail(f"weights of {self.positions.size} inputs", f"shape {kernel.shape}")
+                raise self.fail(f"weights of {self.positions.size} inputs", f"shape {kernel.shape}")
             ordered = np.empty_like(kernel)
             ordered[self.positions] = kernel
             weight, alpha, deviation = factor(np.ascontiguousarray(ordered.T), self.where)
-            operation = Dense(self._new_name("dense"), source, weight=weight)
-        self._append(operation)
+            operation = Dense(self.new_name("dense"), source, weight=weight)
+        self.append(operation)
         rows = weight.reshape(len(weight), -1)
-        self.encoding = _sum_error(rows, alpha, deviation.reshape(rows.shape), encoding, magnitude)
+        self.encoding = sum_error(rows, alpha, deviation.reshape(rows.shape), encoding, magnitude)
         if len(node.input) > 2 and node.input[2]:
             self._bias(self.constants[node.input[2]].astype(np.float64).ravel(), rows, magnitude, alpha)
         self.padding, self.pad_real = (0, 0, 0, 0), 0.0
@@ -521,7 +497,7 @@ class _Converter:
         bias = np.broadcast_to(bias, alpha.shape)
         total = (np.abs(rows) @ magnitude) * alpha + np.abs(bias)
         terms = np.count_nonzero(rows, axis=1) + 1
-        error = np.where(bias == 0, 0.0, 2 * terms * _UNIT * total)
+        error = np.where(bias == 0, 0.0, 2 * terms * UNIT * total)
         self.encoding = replace(
             self.encoding, shift=self.encoding.shift + bias, fixed=self.encoding.fixed + error
         )  # fmt: skip
@@ -530,14 +506,14 @@ class _Converter:
         top, left, bottom, right = pads
         inner, outer = (top, bottom, left, right), self.padding
         if any(inner) and any(outer):
-            raise self._fail("either a Pad or pads of the Conv", "both")
+            raise self.fail("either a Pad or pads of the Conv", "both")
         padding = outer if any(outer) else inner
         if not any(padding):
             return padding, 0
         scale, shift = float(self.encoding.scale[0]), float(self.encoding.shift[0])
         integer = (self.pad_real - shift) / scale
         if shift or integer not in ((-1, 0, 1) if self.signal.bipolar else (0,)):
-            raise self._fail("padding by one of the operand's values, or by 0 that is no other", f"{self.pad_real:g}")
+            raise self.fail("padding by one of the operand's values, or by 0 that is no other", f"{self.pad_real:g}")
         return padding, int(integer)
 
     def _pad(self, node: onnx.NodeProto) -> None:
@@ -549,7 +525,7 @@ class _Converter:
         if len(node.input) > 2 and node.input[2]:
             self.pad_real = float(self.constants[node.input[2]].item())
         if attributes.get("mode", b"constant") != b"constant" or len(pads) != 8 or any(pads[:2]) or any(pads[4:6]):
-            raise self._fail("constant padding of rows and columns", f"pads {pads}")
+            raise self.fail("constant padding of rows and columns", f"pads {pads}")
         self.padding = (pads[2], pads[6], pads[3], pads[7])
 
     def _max_pool(self, node: onnx.NodeProto) -> None:
@@ -559,10 +535,10 @@ class _Converter:
         rest = {"pads": {0}, "dilations": {1}}
         plain = all(set(attributes.get(key, allowed)) == allowed for key, allowed in rest.items())
         if not plain or attributes.get("ceil_mode", 0) or len(size) != 2 or self.positions.ndim != 3:
-            raise self._fail("a 2-D MaxPool without padding, with dilation 1 and ceil_mode 0", attributes)
+            raise self.fail("a 2-D MaxPool without padding, with dilation 1 and ceil_mode 0", attributes)
         if attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
-            raise self._fail("auto_pad NOTSET", attributes["auto_pad"].decode())
-        name, strides = self._new_name("pool"), attributes.get("strides", [1, 1])
+            raise self.fail("auto_pad NOTSET", attributes["auto_pad"].decode())
+        name, strides = self.new_name("pool"), attributes.get("strides", [1, 1])
 
         def make() -> Operation:
             return MaxPool2d(name, (self.last.name,), size=tuple(size), stride=tuple(strides))
@@ -571,7 +547,7 @@ class _Converter:
             self.delayed.append(make)
             self.pending.append(helper.make_node("Identity", [self.tensor], [node.output[0]], node.name))
             return
-        self._append(make())
+        self.append(make())
         self.positions = self._canonical(self.signal.shape)
         if self.signal.bipolar:
             self._observe(node.output[0])
@@ -584,16 +560,16 @@ class _Converter:
         if node.op_type == "TopK":
             k = int(self.constants[node.input[1]].item()) if len(node.input) > 1 else attributes.get("k", 1)
         if axis not in (1, -1) or k != 1 or not attributes.get("largest", 1) or attributes.get("select_last_index", 0):
-            raise self._fail("the index of the one largest score, the first of several", f"{attributes}, k={k}")
+            raise self.fail("the index of the one largest score, the first of several", f"{attributes}, k={k}")
         self.ended = True
 
     def _finish(self) -> None:
         self._settle()
         signal, encoding = self.signal, self.encoding
         if self.delayed or any(self.padding):
-            raise self._fail("a sign, or a convolution, after it", "the end of the model")
+            raise self.fail("a sign, or a convolution, after it", "the end of the model")
         if self.positions.ndim != 1 or not np.array_equal(self.positions, np.arange(signal.size)):
-            raise self._fail("the scores of a layer of weights, (1, classes)", f"shape {self.positions.shape}")
+            raise self.fail("the scores of a layer of weights, (1, classes)", f"shape {self.positions.shape}")
         if self.pending or not (signal.bipolar or (encoding.exact and encoding.is_common)):
             evaluate, nodes = self._evaluator(self.pending, self.pending_from), list(self.pending)
 
@@ -609,18 +585,18 @@ class _Converter:
             if any(self.constants[name].dtype == np.int64 for node in nodes for name in node.input[1:]):
                 scores = Affine("affine", source, scale=slope.astype(np.int64), offset=intercept.astype(np.int64))
                 if not (np.array_equal(scores.scale, slope) and np.array_equal(scores.offset, intercept)):
-                    raise self._fail("integers all the way", "fractions that are cut off")
-                self._append(scores)
+                    raise self.fail("integers all the way", "fractions that are cut off")
+                self.append(scores)
             else:
 
                 def formula(end: Literal[-1, 0, 1]) -> Callable[[IntArray], NDArray[np.floating]]:
                     return lambda accumulators: evaluate(encoding.values(accumulators, end))
 
                 interval = None if encoding.exact else (formula(-1), formula(1))
-                self._append(fold_affine("affine", source, formula(0), signal, slope, intercept, interval=interval))
+                self.append(fold_affine("affine", source, formula(0), signal, slope, intercept, interval=interval))
         signal = self.signal
         if self.ended or (not signal.bipolar and signal.channels > 1):
-            self._append(Argmax("argmax", (self.last.name,)))
+            self.append(Argmax("argmax", (self.last.name,)))
 
     def _real(self, node: onnx.NodeProto, values: FloatArray) -> FloatArray:
         """Compute a waiting node in real numbers."""

@@ -1,0 +1,123 @@
+"""What a framework's float32 sums are, where ours are integers: scale, shift, and how far rounding may take them."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bnn.network import IntArray, Signal, Threshold
+
+FloatArray = NDArray[np.float64]
+
+UNIT = 2.0**-24
+"""Half the distance of 1 to the next float32: the relative error of one rounding."""
+
+
+@dataclass(frozen=True, eq=False)
+class Encoding:
+    """What the framework has in place of our integers: a float32 near ``scale * n + shift``, channel by channel.
+
+    It is at most ``fixed + relative * abs(scale * n + shift)`` away. Arrays of shape (channels,).
+    """
+
+    scale: FloatArray
+    shift: FloatArray
+    fixed: FloatArray
+    relative: FloatArray
+
+    @classmethod
+    def common(cls, channels: int, scale: float, shift: float, error: float = 0.0) -> "Encoding":
+        return cls(*(np.full(channels, value) for value in (scale, shift, error, 0.0)))
+
+    @property
+    def exact(self) -> bool:
+        return not self.fixed.any() and not self.relative.any()
+
+    @property
+    def is_common(self) -> bool:
+        """Whether the integers stand for the same values in all channels, up to the error."""
+        return len(np.unique(self.scale)) == 1 and len(np.unique(self.shift)) == 1
+
+    def tile(self, copies: int) -> "Encoding":
+        return Encoding(*(np.tile(a, copies) for a in (self.scale, self.shift, self.fixed, self.relative)))
+
+    def values(self, integers: IntArray, end: Literal[-1, 0, 1]) -> NDArray[np.float32]:
+        """Give the framework's values: the lowest (-1) or highest (+1) possible, or without any error (0)."""
+        center = self.scale * integers + self.shift
+        if end == 0 or self.exact:
+            return center.astype(np.float32)
+        error = self.fixed + self.relative * np.abs(center)
+        outer = (center + end * error).astype(np.float32)
+        return np.where(error > 0, np.nextafter(outer, np.float32(end * np.inf)), outer)
+
+
+def count(threshold: Threshold, signal: Signal) -> IntArray:
+    """Count the reachable accumulators of each channel that a threshold maps to +1."""
+    up = -((threshold.threshold - signal.high - signal.step) // signal.step)
+    down = (threshold.threshold - signal.low + signal.step) // signal.step
+    total = (signal.high - signal.low) // signal.step + 1
+    return np.clip(np.where(threshold.direction > 0, up, down), 0, total)
+
+
+def _lowest_bit(values: FloatArray) -> FloatArray:
+    """Give the largest power of two that divides each value; infinity for 0."""
+    mantissa, exponent = np.frexp(values)
+    integer = np.abs(np.ldexp(mantissa, 53)).astype(np.int64)
+    return np.where(values == 0, np.inf, np.ldexp((integer & -integer).astype(np.float64), exponent - 53))
+
+
+def sum_error(
+    weight: NDArray[np.int8], alpha: FloatArray, deviation: FloatArray, operand: Encoding, magnitude: FloatArray
+) -> Encoding:
+    """Say what the framework's sums are, of a kernel ``alpha * weight`` that is off by up to `deviation`.
+
+    Parameters
+    ----------
+    weight, deviation : arrays, shape (outputs, terms)
+    alpha : float64 array, shape (outputs,)
+    operand : Encoding
+        Of the summed values, uniform up to its error.
+    magnitude : float64 array, shape (inputs,) or (terms,)
+        Largest magnitude of each value.
+
+    Notes
+    -----
+    Let T be the sum of all terms' magnitudes and a the final sum. Whatever the order, a partial sum S and the rest
+    a - S together are at most T, so S is at most (T + abs(a)) / 2, and each of the n additions rounds by at most 2**-24
+    of that (Higham, Accuracy and Stability of Numerical Algorithms, 4.2); each product rounds by 2**-24 of itself.
+    """
+    scale, shift, error = float(operand.scale[0]), float(operand.shift[0]), float(operand.fixed.max())
+    nonzero = np.abs(weight) > 0
+    terms = nonzero.sum(axis=1)
+    total = (nonzero * (magnitude + error)).sum(axis=1) * alpha
+    offset = alpha * shift * weight.sum(axis=1, dtype=np.int64)
+    unit = _lowest_bit(alpha) * min(_lowest_bit(np.array([scale, shift])))
+    exact = (total <= unit * 2**24) & ~deviation.any(axis=1) & (error == 0)
+    slack = 1 + (terms + 2) * 4 * UNIT  # of second order
+    relative = np.where(exact, 0, 0.5 * terms * UNIT * slack)
+    rounding = (0.5 * terms + 1) * UNIT * total * slack
+    inherited = (np.abs(deviation) * (magnitude + error)).sum(axis=1) + alpha * error * terms
+    fixed = np.where(exact, 0, rounding + inherited * slack)
+    return replace(operand, scale=alpha * scale, shift=offset, fixed=fixed, relative=relative)
+
+
+def add_bias(
+    sums: Encoding, bias: FloatArray, weight: NDArray[np.int8], alpha: FloatArray, magnitude: FloatArray
+) -> Encoding:
+    """Say what sums are to which the framework adds a bias as one more term, at any time.
+
+    Parameters
+    ----------
+    sums : Encoding
+        As :func:`sum_error` gives it.
+    bias : float64 array, shape (outputs,)
+    weight, alpha, magnitude
+        As :func:`sum_error` takes them.
+    """
+    total = (np.abs(weight) @ np.broadcast_to(magnitude, weight.shape[1:])) * alpha + np.abs(bias)
+    unit = np.minimum(_lowest_bit(sums.scale), np.minimum(_lowest_bit(sums.shift), _lowest_bit(bias)))
+    exact = (bias == 0) | ((sums.fixed == 0) & (sums.relative == 0) & (total <= unit * 2**24))
+    terms = np.count_nonzero(weight, axis=1) + 1
+    error = np.where(exact, 0.0, 2 * terms * UNIT * total)
+    return replace(sums, shift=sums.shift + bias, fixed=sums.fixed + error)
