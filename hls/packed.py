@@ -3,7 +3,7 @@
 The kernels are in ``nnet_utils/nnet_packed.h`` and ``nnet_packed_stream.h``, with the representation and the formulas.
 Here each operation becomes one layer of an hls4ml graph: its constants (packed weights, thresholds), and the structure
 of compile-time numbers that the kernel is a template of. A :class:`~bnn.network.Flatten` costs nothing: its consumer
-reads the words as they lie.
+reads the words as they lie. Results with several readers are cloned by hls4ml's own pass where they are streams.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,20 @@ from hls4ml.model.types import IntegerPrecisionType, WeightVariable
 from numpy.typing import NDArray
 
 from bnn.errors import UserError
-from bnn.network import Affine, Conv2d, Dense, Flatten, MaxPool2d, Network, Operation, Threshold
+from bnn.network import (
+    Add,
+    Affine,
+    Conv2d,
+    Dense,
+    Flatten,
+    MaxPool2d,
+    MultiThreshold,
+    Network,
+    Operation,
+    Signal,
+    SumPool2d,
+    Threshold,
+)
 from bnn.packing import pack_bits, words
 from hls.config import HlsConfig
 from hls.errors import Unsupported
@@ -59,15 +72,36 @@ class PackedMaxPool2D(PackedLayer):
     """A :class:`bnn.network.MaxPool2d`."""
 
 
+class PackedSumPool2D(PackedLayer):
+    """A :class:`bnn.network.SumPool2d`."""
+
+
+class PackedAdd(PackedLayer):
+    """Two operands of a :class:`bnn.network.Add`; there is one for each further operand."""
+
+
 class PackedThreshold(PackedLayer):
     """A :class:`bnn.network.Threshold`, of either direction."""
+
+
+class PackedMultiThreshold(PackedLayer):
+    """A :class:`bnn.network.MultiThreshold`, of either direction."""
 
 
 class PackedAffine(PackedLayer):
     """A :class:`bnn.network.Affine`."""
 
 
-LAYERS = (PackedDense, PackedConv2D, PackedMaxPool2D, PackedThreshold, PackedAffine)
+LAYERS = (
+    PackedDense,
+    PackedConv2D,
+    PackedMaxPool2D,
+    PackedSumPool2D,
+    PackedAdd,
+    PackedThreshold,
+    PackedMultiThreshold,
+    PackedAffine,
+)
 
 
 class PackedConstant(WeightVariable):
@@ -113,9 +147,11 @@ class _Call(FunctionCallTemplate):
         super().__init__(LAYERS, include_header=[f"nnet_utils/{header}" for header in HEADERS])
 
     def format(self, node: Layer) -> str:
-        names = self._default_function_params(node)
-        constants = "".join(f", {node.get_weights(name).name}" for name in node.get_attr("constants"))
-        return "nnet::{kernel}<{input_t}, {output_t}, {config}>({input}, {output}".format(**names) + f"{constants});"
+        variables = [*map(node.get_input_variable, node.inputs), node.get_output_variable()]
+        types = [*(variable.type.name for variable in variables), f"config{node.index}"]
+        arguments = [variable.name for variable in variables]
+        arguments += [node.get_weights(name).name for name in node.get_attr("constants")]
+        return f"nnet::{node.get_attr('kernel')}<{', '.join(types)}>({', '.join(arguments)});"
 
 
 @cache
@@ -162,20 +198,57 @@ def layers(
             operands[operation.name] = operands[operation.inputs[0]]
             continue
         storage = packed(network.signals[operation.name])
-        entry: dict[str, Any] = {"name": names[operation.name]}
+        name = names[operation.name]
         if not operation.inputs:
-            entry |= {"class_name": "InputLayer", "input_shape": [*storage.shape[:-1], storage.elements]}
+            shape = [*storage.shape[:-1], storage.elements]
+            entries.append({"name": name, "class_name": "InputLayer", "input_shape": shape})
+        elif isinstance(operation, Add):
+            entries += _additions(operation, [operands[source] for source in operation.inputs], network, name)
         else:
             operand = operands[operation.inputs[0]]
             make = _MAKE.get(type(operation))
             if make is None:
                 raise Unsupported(f"layer {operation.name}: the packed style has no {type(operation).__name__}")
             settings = make(operation, operand.storage, network, config)
-            entry |= {"inputs": [operand.node], "storage": storage, "constants": {}, "types": {}, **settings}
-        entries.append(entry)
+            entries.append(_entry(name, [operand.node], storage, settings))
         stored[operation.name] = storage
         operands[operation.name] = _Operand(names[operation.name], storage)
     return entries, stored
+
+
+def _entry(name: str, inputs: list[str], storage: Storage, settings: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "inputs": inputs, "storage": storage, "constants": {}, "types": {}, **settings}
+
+
+def _additions(operation: Add, operands: list[_Operand], network: Network, name: str) -> list[dict[str, Any]]:
+    """Return one layer for each operand but the first; the last bears the operation's name."""
+    entries: list[dict[str, Any]] = []
+    terms = [network.signals[source] for source in operation.inputs]
+    left, sum_ = operands[0], terms[0]
+    for count, (right, term) in enumerate(zip(operands[1:], terms[1:], strict=True), 2):
+        sum_ = Signal(sum_.shape, sum_.low + term.low, sum_.high + term.high)
+        node = name if count == len(operands) else f"{name}_of_{count}"
+        storage = packed(sum_)
+        pixels = storage.pixels
+        numbers = {
+            "n_pixels": pixels,
+            "n_out": storage.channels,
+            "binary1": left.storage.kind == "packed",
+            "binary2": right.storage.kind == "packed",
+            "n_chan1": left.storage.channels,
+            "n_chan2": right.storage.channels,
+            "n_in1": left.storage.pixels * left.storage.elements // pixels,
+            "n_in2": right.storage.pixels * right.storage.elements // pixels,
+        }
+        settings = {"class_name": "PackedAdd", "kernel": "packed_add", "numbers": numbers, "types": _sum_types(storage)}
+        entries.append(_entry(node, [left.node, right.node], storage, settings))
+        left = _Operand(node, storage)
+    return entries
+
+
+def _sum_types(storage: Storage) -> dict[str, str]:
+    """Return the machine's type that holds a sum of integers and every partial one."""
+    return {"sum_t": "int" if storage.bits + (not storage.signed) <= 32 else "long long"}
 
 
 def _operand_numbers(storage: Storage, taps: int) -> dict[str, int]:
@@ -267,10 +340,18 @@ def _conv2d(operation: Conv2d, storage: Storage, network: Network, config: HlsCo
     return {"class_name": "PackedConv2D", "kernel": "packed_conv2d"} | settings
 
 
-def _max_pool2d(operation: MaxPool2d, storage: Storage, network: Network, config: HlsConfig) -> dict[str, Any]:
+def _max_pool2d(
+    operation: MaxPool2d | SumPool2d, storage: Storage, network: Network, config: HlsConfig
+) -> dict[str, Any]:
     numbers = _operand_numbers(storage, operation.size[0] * operation.size[1])
     numbers |= _window_numbers(operation, storage, network, operation.size, operation.stride, (0, 0, 0, 0), 0)
     return {"class_name": "PackedMaxPool2D", "kernel": "packed_max_pool2d", "numbers": numbers}
+
+
+def _sum_pool2d(operation: SumPool2d, storage: Storage, network: Network, config: HlsConfig) -> dict[str, Any]:
+    settings = _max_pool2d(operation, storage, network, config)
+    settings |= {"class_name": "PackedSumPool2D", "kernel": "packed_sum_pool2d"}
+    return settings | {"types": _sum_types(packed(network.signals[operation.name]))}
 
 
 def _pixel_numbers(operation: Operation, storage: Storage, network: Network) -> dict[str, int]:
@@ -298,6 +379,21 @@ def _threshold(operation: Threshold, storage: Storage, network: Network, config:
     }
 
 
+def _multi_threshold(
+    operation: MultiThreshold, storage: Storage, network: Network, config: HlsConfig
+) -> dict[str, Any]:
+    down = operation.direction < 0
+    span = integer(network.signals[operation.inputs[0]], margin=1)
+    levels = {"n_levels": operation.levels, "low": operation.low, "step": operation.step}
+    return {
+        "class_name": "PackedMultiThreshold",
+        "kernel": "packed_multi_threshold",
+        "numbers": _pixel_numbers(operation, storage, network) | levels,
+        "types": {"threshold_t": f"ap_int<{span.bits + (not span.signed)}>"},
+        "constants": {"threshold": operation.threshold + down[:, None], "flip": down},  # as for one threshold
+    }
+
+
 def _affine(operation: Affine, storage: Storage, network: Network, config: HlsConfig) -> dict[str, Any]:
     def ctype(values: NDArray[np.int64]) -> str:
         return f"ap_int<{bits(min(int(values.min()), -1), int(values.max()))}>"
@@ -315,7 +411,9 @@ _MAKE: Mapping[type[Operation], Any] = {
     Dense: _dense,
     Conv2d: _conv2d,
     MaxPool2d: _max_pool2d,
+    SumPool2d: _sum_pool2d,
     Threshold: _threshold,
+    MultiThreshold: _multi_threshold,
     Affine: _affine,
 }
 

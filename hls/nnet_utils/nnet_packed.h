@@ -89,10 +89,11 @@ template <> struct operand<true> {
         return a | b;
     }
 
-    template <class T, typename CONFIG_T> static ap_int<2> value(const T x[], int i) {
+    // Value i of pixels of n_chan channels each.
+    template <class T, int n_chan> static ap_int<2> value(const T x[], int i) {
         #pragma HLS INLINE
-        const int c = i % CONFIG_T::n_chan;
-        const word_t word = x[i / CONFIG_T::n_chan * CONFIG_T::n_words + c / 64];
+        const int c = i % n_chan;
+        const word_t word = x[i / n_chan * ((n_chan + 63) / 64) + c / 64];
         return (word >> c % 64) & 1 ? 1 : -1;
     }
 };
@@ -134,7 +135,7 @@ template <> struct operand<false> {
         return a > b ? a : b;
     }
 
-    template <class T, typename CONFIG_T> static T value(const T x[], int i) {
+    template <class T, int> static T value(const T x[], int i) {
         #pragma HLS INLINE
         return x[i];
     }
@@ -211,11 +212,47 @@ Words:
             const int c = e * 64 + b;
             if (c < CONFIG_T::n_out) {
                 const typename CONFIG_T::threshold_t at_least = threshold[c];
-                const bool above = operand<CONFIG_T::binary>::template value<data_T, CONFIG_T>(x, c) >= at_least;
+                const bool above = operand<CONFIG_T::binary>::template value<data_T, CONFIG_T::n_chan>(x, c) >= at_least;
                 word |= word_t(above != flip[c]) << b;
             }
         }
         res[e] = word;
+    }
+}
+
+// One pixel's channels to low + step * (number of thresholds passed): those that x reaches, or, where flip is set (for
+// x <= threshold - 1), those that it does not.
+template <class data_T, class res_T, typename CONFIG_T>
+void multi_threshold_pixel(const data_T x[CONFIG_T::n_in], res_T res[CONFIG_T::n_out],
+                           const long long threshold[][CONFIG_T::n_levels], const bool flip[CONFIG_T::n_out]) {
+    #pragma HLS INLINE
+Channels:
+    for (int c = 0; c < CONFIG_T::n_out; c++) {
+        #pragma HLS UNROLL
+        unsigned reached[CONFIG_T::n_levels];
+        #pragma HLS ARRAY_PARTITION variable=reached complete
+    Levels:
+        for (int l = 0; l < CONFIG_T::n_levels; l++) {
+            #pragma HLS UNROLL
+            const typename CONFIG_T::threshold_t at_least = threshold[c][l];
+            reached[l] = operand<CONFIG_T::binary>::template value<data_T, CONFIG_T::n_chan>(x, c) >= at_least;
+        }
+        Op_add<unsigned> add;
+        const int count = reduce<unsigned, CONFIG_T::n_levels, Op_add<unsigned>>(reached, add);
+        res[c] = CONFIG_T::low + CONFIG_T::step * (flip[c] ? CONFIG_T::n_levels - count : count);
+    }
+}
+
+// One pixel's channels of two operands, each bipolar or integer.
+template <class data1_T, class data2_T, class res_T, typename CONFIG_T>
+void add_pixel(const data1_T x[CONFIG_T::n_in1], const data2_T y[CONFIG_T::n_in2], res_T res[CONFIG_T::n_out]) {
+    #pragma HLS INLINE
+Channels:
+    for (int c = 0; c < CONFIG_T::n_out; c++) {
+        #pragma HLS UNROLL
+        const typename CONFIG_T::sum_t a = operand<CONFIG_T::binary1>::template value<data1_T, CONFIG_T::n_chan1>(x, c);
+        const typename CONFIG_T::sum_t b = operand<CONFIG_T::binary2>::template value<data2_T, CONFIG_T::n_chan2>(y, c);
+        res[c] = a + b;
     }
 }
 
@@ -229,7 +266,7 @@ Channels:
         #pragma HLS UNROLL
         const typename CONFIG_T::scale_t factor = scale[c];
         const typename CONFIG_T::offset_t term = offset[c];
-        res[c] = operand<CONFIG_T::binary>::template value<data_T, CONFIG_T>(x, c) * factor + term;
+        res[c] = operand<CONFIG_T::binary>::template value<data_T, CONFIG_T::n_chan>(x, c) * factor + term;
     }
 }
 
@@ -247,6 +284,27 @@ Elements:
             best = operand<CONFIG_T::binary>::larger(best, window[t * CONFIG_T::n_elem + e]);
         }
         res[e] = best;
+    }
+}
+
+// The sum of a window's pixels, channel by channel.
+template <class data_T, class res_T, typename CONFIG_T>
+void window_sum(const data_T window[CONFIG_T::n_taps * CONFIG_T::n_elem], res_T res[CONFIG_T::n_chan]) {
+    #pragma HLS INLINE
+    typedef typename CONFIG_T::sum_t sum_t;
+Channels:
+    for (int c = 0; c < CONFIG_T::n_chan; c++) {
+        #pragma HLS UNROLL
+        sum_t term[CONFIG_T::n_taps];
+        #pragma HLS ARRAY_PARTITION variable=term complete
+    Taps:
+        for (int t = 0; t < CONFIG_T::n_taps; t++) {
+            #pragma HLS UNROLL
+            term[t] =
+                operand<CONFIG_T::binary>::template value<data_T, CONFIG_T::n_chan>(window, t * CONFIG_T::n_chan + c);
+        }
+        Op_add<sum_t> add;
+        res[c] = reduce<sum_t, CONFIG_T::n_taps, Op_add<sum_t>>(term, add);
     }
 }
 
@@ -334,6 +392,38 @@ Rows:
 }
 
 template <class data_T, class res_T, typename CONFIG_T>
+void packed_sum_pool2d(const data_T data[CONFIG_T::in_height * CONFIG_T::in_width * CONFIG_T::n_elem],
+                       res_T res[CONFIG_T::out_height * CONFIG_T::out_width * CONFIG_T::n_chan]) {
+Rows:
+    for (int y = 0; y < CONFIG_T::out_height; y++) {
+    Columns:
+        for (int x = 0; x < CONFIG_T::out_width; x++) {
+            #pragma HLS LOOP_FLATTEN
+            #pragma HLS PIPELINE
+            data_T window[CONFIG_T::n_taps * CONFIG_T::n_elem];
+            #pragma HLS ARRAY_PARTITION variable=window complete
+            bool valid[CONFIG_T::n_taps];
+            #pragma HLS ARRAY_PARTITION variable=valid complete
+            packed::fill_window<data_T, CONFIG_T>(data, y * CONFIG_T::stride_height, x * CONFIG_T::stride_width, window,
+                                                  valid);
+            packed::window_sum<data_T, res_T, CONFIG_T>(window, res + (y * CONFIG_T::out_width + x) * CONFIG_T::n_chan);
+        }
+    }
+}
+
+template <class data1_T, class data2_T, class res_T, typename CONFIG_T>
+void packed_add(const data1_T data1[CONFIG_T::n_pixels * CONFIG_T::n_in1],
+                const data2_T data2[CONFIG_T::n_pixels * CONFIG_T::n_in2],
+                res_T res[CONFIG_T::n_pixels * CONFIG_T::n_out]) {
+Pixels:
+    for (int p = 0; p < CONFIG_T::n_pixels; p++) {
+        #pragma HLS PIPELINE
+        packed::add_pixel<data1_T, data2_T, res_T, CONFIG_T>(data1 + p * CONFIG_T::n_in1, data2 + p * CONFIG_T::n_in2,
+                                                             res + p * CONFIG_T::n_out);
+    }
+}
+
+template <class data_T, class res_T, typename CONFIG_T>
 void packed_threshold(const data_T data[CONFIG_T::n_pixels * CONFIG_T::n_in],
                       res_T res[CONFIG_T::n_pixels * CONFIG_T::n_out_words], const long long threshold[CONFIG_T::n_out],
                       const bool flip[CONFIG_T::n_out]) {
@@ -344,6 +434,20 @@ Pixels:
         #pragma HLS PIPELINE
         packed::threshold_pixel<data_T, res_T, CONFIG_T>(data + p * CONFIG_T::n_in, res + p * CONFIG_T::n_out_words,
                                                          threshold, flip);
+    }
+}
+
+template <class data_T, class res_T, typename CONFIG_T>
+void packed_multi_threshold(const data_T data[CONFIG_T::n_pixels * CONFIG_T::n_in],
+                            res_T res[CONFIG_T::n_pixels * CONFIG_T::n_out],
+                            const long long threshold[][CONFIG_T::n_levels], const bool flip[CONFIG_T::n_out]) {
+    #pragma HLS ARRAY_PARTITION variable=threshold complete dim=0
+    #pragma HLS ARRAY_PARTITION variable=flip complete
+Pixels:
+    for (int p = 0; p < CONFIG_T::n_pixels; p++) {
+        #pragma HLS PIPELINE
+        packed::multi_threshold_pixel<data_T, res_T, CONFIG_T>(data + p * CONFIG_T::n_in, res + p * CONFIG_T::n_out,
+                                                               threshold, flip);
     }
 }
 

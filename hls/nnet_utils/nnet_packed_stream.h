@@ -190,6 +190,56 @@ Rows:
 }
 
 template <class data_T, class res_T, typename CONFIG_T>
+void packed_sum_pool2d(hls::stream<data_T> &data, hls::stream<res_T> &res) {
+    typedef typename data_T::value_type element_t;
+    packed::sliding_window<element_t, CONFIG_T> image;
+    #pragma HLS ARRAY_PARTITION variable=image.window complete
+    #pragma HLS ARRAY_PARTITION variable=image.lines complete dim=1
+    #pragma HLS ARRAY_RESHAPE variable=image.lines complete dim=3
+    packed::countdown<CONFIG_T::kernel_height, CONFIG_T::stride_height> row;
+    packed::countdown<CONFIG_T::kernel_width, CONFIG_T::stride_width> column;
+    row.restart();
+Rows:
+    for (int y = 0; y < CONFIG_T::in_height; y++) {
+        column.restart();
+    Columns:
+        for (int x = 0; x < CONFIG_T::in_width; x++) {
+            #pragma HLS PIPELINE
+            element_t pixel[CONFIG_T::n_elem];
+            #pragma HLS ARRAY_PARTITION variable=pixel complete
+            packed::gather<CONFIG_T::n_elem>(data, pixel);
+            image.push(pixel, x);
+            if (row.left == 0 && column.left == 0) {
+                typename res_T::value_type sum[CONFIG_T::n_chan];
+                #pragma HLS ARRAY_PARTITION variable=sum complete
+                packed::window_sum<element_t, typename res_T::value_type, CONFIG_T>(image.window, sum);
+                packed::send(sum, res);
+            }
+            column.step();
+        }
+        row.step();
+    }
+}
+
+template <class data1_T, class data2_T, class res_T, typename CONFIG_T>
+void packed_add(hls::stream<data1_T> &data1, hls::stream<data2_T> &data2, hls::stream<res_T> &res) {
+Pixels:
+    for (int p = 0; p < CONFIG_T::n_pixels; p++) {
+        typename data1_T::value_type x[CONFIG_T::n_in1];
+        #pragma HLS ARRAY_PARTITION variable=x complete
+        typename data2_T::value_type y[CONFIG_T::n_in2];
+        #pragma HLS ARRAY_PARTITION variable=y complete
+        typename res_T::value_type sum[CONFIG_T::n_out];
+        #pragma HLS ARRAY_PARTITION variable=sum complete
+        packed::gather<CONFIG_T::n_in1>(data1, x);
+        packed::gather<CONFIG_T::n_in2>(data2, y);
+        packed::add_pixel<typename data1_T::value_type, typename data2_T::value_type, typename res_T::value_type,
+                          CONFIG_T>(x, y, sum);
+        packed::send(sum, res);
+    }
+}
+
+template <class data_T, class res_T, typename CONFIG_T>
 void packed_threshold(hls::stream<data_T> &data, hls::stream<res_T> &res, const long long threshold[CONFIG_T::n_out],
                       const bool flip[CONFIG_T::n_out]) {
     #pragma HLS ARRAY_PARTITION variable=threshold complete
@@ -204,6 +254,24 @@ Pixels:
         packed::threshold_pixel<typename data_T::value_type, typename res_T::value_type, CONFIG_T>(x, words, threshold,
                                                                                                   flip);
         packed::send(words, res);
+    }
+}
+
+template <class data_T, class res_T, typename CONFIG_T>
+void packed_multi_threshold(hls::stream<data_T> &data, hls::stream<res_T> &res,
+                            const long long threshold[][CONFIG_T::n_levels], const bool flip[CONFIG_T::n_out]) {
+    #pragma HLS ARRAY_PARTITION variable=threshold complete dim=0
+    #pragma HLS ARRAY_PARTITION variable=flip complete
+Pixels:
+    for (int p = 0; p < CONFIG_T::n_pixels; p++) {
+        typename data_T::value_type x[CONFIG_T::n_in];
+        #pragma HLS ARRAY_PARTITION variable=x complete
+        typename res_T::value_type y[CONFIG_T::n_out];
+        #pragma HLS ARRAY_PARTITION variable=y complete
+        packed::gather<CONFIG_T::n_in>(data, x);
+        packed::multi_threshold_pixel<typename data_T::value_type, typename res_T::value_type, CONFIG_T>(x, y, threshold,
+                                                                                                        flip);
+        packed::send(y, res);
     }
 }
 

@@ -12,12 +12,27 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from bnn.canonical import canonicalise
-from bnn.network import Affine, Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Operation, Signal, Threshold
+from bnn.network import (
+    Add,
+    Affine,
+    Argmax,
+    Conv2d,
+    Dense,
+    Flatten,
+    Input,
+    MaxPool2d,
+    MultiThreshold,
+    Network,
+    Operation,
+    Signal,
+    SumPool2d,
+    Threshold,
+)
 from cosim.compare import Comparison, compare
 from cosim.csim import CSim
 from cosim.engine import EngineError, EngineUnavailable, outputs
 from tests import oracle
-from tests.strategies import inputs_for, networks
+from tests.strategies import INTEGER, inputs_for, networks
 
 slow = pytest.mark.slow
 VECTORS = 60
@@ -89,6 +104,37 @@ def padded_network(pad_value: int) -> Network:
     return b.add(Dense, "fc", weight=b.weights(3, b.signal.size)).network()
 
 
+def residual_network() -> Network:
+    """Sums of bits and integers, three at a time and behind flattens; two activations of several levels; sum pools."""
+    rng = np.random.default_rng(7)
+
+    def weights(*shape: int) -> np.ndarray:
+        return rng.choice([-1, 0, 1], shape)
+
+    levels = np.sort(rng.integers(-40, 40, (65, 3)), axis=1)
+    return Network(
+        "residual",
+        (
+            Input("x", (), shape=(6, 5, 3), kind="signed", bits=4),
+            Conv2d("conv1", ("x",), weight=weights(65, 3, 3, 3), padding=(1, 1, 1, 1)),
+            Threshold("sign1", ("conv1",), threshold=np.arange(65) - 30, direction=np.ones(65)),
+            Conv2d("conv2", ("sign1",), weight=weights(65, 3, 3, 65), padding=(1, 1, 1, 1)),
+            Add("sum1", ("conv2", "sign1", "conv1")),
+            MultiThreshold("act", ("sum1",), threshold=levels, direction=rng.choice([-1, 1], 65), low=-3, step=2),
+            Conv2d("conv3", ("act",), weight=weights(4, 2, 2, 65), stride=(2, 1), padding=(1, 0, 0, 1)),
+            SumPool2d("mean", ("conv3",), size=(2, 3), stride=(1, 1)),
+            SumPool2d("bits", ("sign1",), size=(5, 2), stride=(1, 3)),
+            Flatten("flat", ("mean",)),
+            Flatten("flat_bits", ("bits",)),
+            Dense("dense", ("flat",), weight=weights(260, 24)),
+            Add("sum2", ("dense", "flat_bits")),
+            MultiThreshold("tern", ("sum2",), threshold=np.array([[-9, 9]] * 260), direction=np.ones(260), low=-1),
+            Dense("dense2", ("tern",), weight=weights(5, 260)),
+            Argmax("argmax", ("dense2",)),
+        ),
+    )
+
+
 def prepared(engine: CSim, network: Network, folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Build the project with vectors; returns the inputs and the oracle's results."""
     inputs = inputs_for(network, VECTORS)
@@ -131,6 +177,12 @@ def test_every_layer_is_exact(tmp_path, make, style, backend, io_type, more):
 
 
 @slow
+@pytest.mark.parametrize(("backend", "io_type"), [("vitis", "io_parallel"), ("vivado", "io_stream")])
+def test_packed_branches_sum_pools_and_several_thresholds_are_exact(tmp_path, backend, io_type):
+    assert compared(CSim("packed", backend, io_type), residual_network(), tmp_path).first is None
+
+
+@slow
 @pytest.mark.parametrize("io_type", ["io_parallel", "io_stream"])
 @pytest.mark.parametrize(("style", "pad_value"), [("packed", 1), ("stock", -1)])
 def test_padding_of_bits_is_exact(tmp_path, style, pad_value, io_type):
@@ -153,7 +205,7 @@ def test_random_networks_are_exact(tmp_path, style):
     @settings(max_examples=3, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
               suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(
-        networks(width=70, operations=()),
+        networks(width=70, operations=INTEGER if style == "packed" else ()),
         st.sampled_from(["io_parallel", "io_stream"]),
         st.sampled_from(["vitis", "vivado"]),
     )
