@@ -213,9 +213,6 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _verdict(engines: dict[str, dict[str, Any]], synthesis: list[dict[str, Any]]) -> str:
-
-
 def _verdict(engines: dict[str, dict[str, Any]], synthesis: list[dict[str, Any]], vendor: list[dict[str, Any]]) -> str:
     """Return pass if every engine that ran agrees with golden, at least one ran, and no tool has failed."""
     status = [engine["status"] for name, engine in engines.items() if name != "golden"]
