@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from matplotlib.patches import FancyBboxPatch
+from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
 from reports.arrays import unpack
@@ -123,6 +124,9 @@ def pareto(rows: Sequence[dict[str, Any]], cost: str, label: str) -> str:
         if known:
             axes.set_xscale("log")
             axes.margins(0.25, 0.15)
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+            axes.xaxis.set_major_formatter(lambda value, _: quantity(value, ""))
+            axes.minorticks_off()
     return _svg(figure, "pareto-" + re.sub(r"\W+", "-", label))
 
 

@@ -76,6 +76,8 @@ def sources(report: dict[str, Any]) -> dict[str, Source]:
                 "placed-and-routed",
                 f"{row['placement']['tool']} on {row['placement']['device']}; latency by the cycle model at that clock",
             )
+    if report["vendor"]:
+        found["vendor"] = Source("Vendor's figures", "vendor", "the report file of the tool that is named beside each")
     if report["energy"]:
         found["energy"] = Source("Energy", report["energy"]["provenance"], f"{report['energy']['source']}: "
                                  f"{report['energy']['formula']}")  # fmt: skip
