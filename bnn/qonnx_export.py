@@ -4,8 +4,9 @@ What each operation becomes, in float32 and channels first, as Brevitas exports 
 
 - Input: ``BipolarQuant``, or ``Quant`` with scale ``2**-fraction`` and then a product that makes it integer;
 - Dense, Conv2d: ``MatMul`` and ``Conv`` with weights behind a ``BipolarQuant`` (a ``Quant`` of 2 bits if some are 0);
-- Threshold: subtract the integer threshold, then ``BipolarQuant``, which is +1 from 0 on. A product with the direction
-  stands before it where some point down;
+- Threshold: subtract the integer threshold, then ``BipolarQuant``, which is +1 from 0 on; several of them are a
+  ``MultiThreshold``. A product with the direction stands before it where some point down;
+- SumPool2d: a depthwise ``Conv`` with weights of 1, for the mean of an ``AveragePool`` would be rounded. Add: ``Add``;
 - Flatten: a transposition to channels last, then ``Flatten``;
 - Affine: integers of 64 bits; its ``fraction`` is in the model's metadata. Argmax: ``TopK``, which takes the lowest
   index on a tie.
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from bnn.network import (
+    Add,
     Affine,
     Argmax,
     Conv2d,
@@ -30,8 +32,10 @@ from bnn.network import (
     Flatten,
     Input,
     MaxPool2d,
+    MultiThreshold,
     Network,
     Operation,
+    SumPool2d,
     Threshold,
 )
 
@@ -78,16 +82,24 @@ def unsupported(network: Network) -> str | None:
     for operation in network.operations:
         if type(operation) not in _WRITE:
             return f"layer {operation.name}: the QONNX export has no {type(operation).__name__}"
+        for source in operation.inputs:
+            if isinstance(network[source], Affine) and not isinstance(operation, Argmax):
+                return f"layer {operation.name}: the QONNX export has an Affine only at the end, for the scores"
     return None
 
 
 def largest_sum(network: Network) -> int:
-    """Return the largest sum of magnitudes that a layer of weights adds up, in whatever order."""
+    """Return the largest sum of magnitudes that an operation adds up, in whatever order."""
     largest = 0
     for operation in network.operations:
-        if isinstance(operation, Dense | Conv2d):
-            x = network.signals[operation.inputs[0]]
-            magnitude = np.maximum(np.abs(x.low), np.abs(x.high))
+        operands = [network.signals[source] for source in operation.inputs]
+        magnitudes = [np.maximum(np.abs(x.low), np.abs(x.high)) for x in operands]
+        if isinstance(operation, Add):
+            largest = max(largest, int(np.sum(magnitudes, axis=0).max()))
+        elif isinstance(operation, SumPool2d):
+            largest = max(largest, operation.size[0] * operation.size[1] * int(magnitudes[0].max()))
+        elif isinstance(operation, Dense | Conv2d):
+            (x,), (magnitude,) = operands, magnitudes
             weight = np.abs(operation.weight.astype(np.int64)).reshape(-1, x.channels)
             sums = (weight @ magnitude).reshape(len(operation.weight), -1).sum(axis=1)
             largest = max(largest, int(sums.max()))
@@ -178,14 +190,48 @@ def _max_pool2d(builder: _Builder, operation: MaxPool2d) -> None:
     builder.node("MaxPool", [operation.inputs[0]], operation.name, kernel_shape=size, strides=strides)
 
 
-def _threshold(builder: _Builder, operation: Threshold) -> None:
+def _sum_pool2d(builder: _Builder, operation: SumPool2d) -> None:
+    channels = builder.network.signals[operation.name].channels
+    size, strides = list(operation.size), list(operation.stride)
+    weight = builder.weight(operation.name, np.ones((channels, 1, *size), np.int8))
+    builder.node("Conv", [operation.inputs[0], weight], operation.name, group=channels, kernel_shape=size,
+                 strides=strides)  # fmt: skip
+
+
+def _add(builder: _Builder, operation: Add) -> None:
+    total, *rest = operation.inputs
+    for count, source in enumerate(rest, 2):
+        output = operation.name if count == len(operation.inputs) else f"{operation.name}.of_{count}"
+        builder.node("Add", [total, source], output)
+        total = output
+
+
+def _turned(builder: _Builder, operation: Threshold | MultiThreshold) -> str:
+    """Return the operand, negated where the thresholds point down."""
     source, direction = operation.inputs[0], operation.direction.astype(np.int64)
-    threshold = operation.threshold
-    if (direction < 0).any():
-        turn = builder.by_channel(f"{operation.name}.direction", source, direction)
-        builder.node("Mul", [source, turn], f"{operation.name}.turned")
-        threshold = threshold * direction
-        source = f"{operation.name}.turned"
+    if (direction > 0).all():
+        return source
+    turn = builder.by_channel(f"{operation.name}.direction", source, direction)
+    builder.node("Mul", [source, turn], f"{operation.name}.turned")
+    return f"{operation.name}.turned"
+
+
+def _multi_threshold(builder: _Builder, operation: MultiThreshold) -> None:
+    source, signal = _turned(builder, operation), builder.network.signals[operation.name]
+    levels = np.sort(operation.threshold * operation.direction[:, None].astype(np.int64), axis=1)
+    threshold = builder.constant(f"{operation.name}.threshold", levels)
+    attributes: dict[str, Any] = {
+        "out_dtype": f"{'INT' if signal.signed else 'UINT'}{signal.bits}",
+        "out_scale": float(operation.step),
+        "out_bias": float(operation.low),
+        "data_layout": "NC" if len(signal.shape) == 1 else "NCHW",
+    }
+    builder.node("MultiThreshold", [source, threshold], operation.name, DOMAIN, **attributes)
+
+
+def _threshold(builder: _Builder, operation: Threshold) -> None:
+    source = _turned(builder, operation)
+    threshold = operation.threshold * operation.direction
     level = builder.by_channel(f"{operation.name}.threshold", operation.inputs[0], threshold)
     builder.node("Sub", [source, level], f"{operation.name}.above")
     builder.bipolar(f"{operation.name}.above", operation.name)
@@ -219,7 +265,10 @@ _WRITE: Mapping[type[Operation], Callable[[_Builder, Any], None]] = {
     Dense: _dense,
     Conv2d: _conv2d,
     MaxPool2d: _max_pool2d,
+    SumPool2d: _sum_pool2d,
+    Add: _add,
     Threshold: _threshold,
+    MultiThreshold: _multi_threshold,
     Flatten: _flatten,
     Affine: _affine,
     Argmax: _argmax,

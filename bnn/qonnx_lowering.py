@@ -46,14 +46,15 @@ def lower(model: onnx.ModelProto) -> onnx.ModelProto:
     Raises
     ------
     UserError
-        If a ``Quant`` has a bit width that is not constant, or an unknown rounding mode.
+        If a ``Quant`` has a bit width that is not constant, or an unknown rounding mode; if a ``MultiThreshold`` has
+        thresholds that are not constant, or its channels elsewhere than on the second axis.
     """
     lowered = onnx.ModelProto()
     lowered.CopyFrom(model)
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
-        if node.op_type in QUANTISERS and node.domain in DOMAINS:
+        if node.op_type in (*QUANTISERS, "MultiThreshold") and node.domain in DOMAINS:
             nodes.extend(_Lowering(node, constants).nodes)
         else:
             nodes.append(node)
@@ -73,6 +74,9 @@ class _Lowering:
             self.op("Mul", self.sign(node.input[0]), node.input[1], output=node.output[0])
             return
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        if node.op_type == "MultiThreshold":
+            self.count(node, attributes, constants)
+            return
         x, scale, zero_point, width = node.input
         if width not in constants or constants[width].size != 1 or constants[width] != int(constants[width]):
             raise UserError(f"node {node.name!r} ({node.op_type}): expected one constant bit width, a whole number")
@@ -92,9 +96,28 @@ class _Lowering:
         self.nodes.append(helper.make_node(kind, inputs, [output]))
         return output
 
-    def constant(self, value: float) -> str:
+    def count(self, node: onnx.NodeProto, attributes: dict[str, Any], constants: dict[str, Any]) -> None:
+        """``out_bias + out_scale * (number of thresholds reached)``, one threshold of all channels after the other."""
+        x, thresholds = node.input
+        layout = attributes.get("data_layout", b"NCHW").decode()
+        if thresholds not in constants or layout not in ("", "NC", "NCHW"):
+            raise UserError(
+                f"node {node.name!r} (MultiThreshold): expected constant thresholds and data_layout NC or NCHW, got "
+                f"{thresholds!r} and {layout!r}"
+            )
+        flat = self.op("Reshape", x, self.constant([0, 0, -1], np.int64))  # (vectors, channels, rest) at any rank
+        total = ""
+        for level in constants[thresholds].T:
+            reached = self.op("GreaterOrEqual", flat, self.constant(level[:, None]))
+            counted = self.op("Where", reached, self.constant(1), self.constant(0))
+            total = self.op("Add", total, counted) if total else counted
+        scaled = self.op("Mul", total, self.constant(attributes.get("out_scale", 1.0)))
+        biased = self.op("Add", scaled, self.constant(attributes.get("out_bias", 0.0)))
+        self.op("Reshape", biased, self.op("Shape", x), output=node.output[0])
+
+    def constant(self, value: Any, dtype: Any = np.float32) -> str:
         output = f"{self.prefix}.{len(self.nodes)}"
-        tensor = numpy_helper.from_array(np.asarray(value, np.float32))
+        tensor = numpy_helper.from_array(np.asarray(value, dtype))
         self.nodes.append(helper.make_node("Constant", [], [output], value=tensor))
         return output
 

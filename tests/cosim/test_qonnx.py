@@ -17,7 +17,7 @@ from tests.strategies import inputs_for, networks
 
 
 @settings(max_examples=60)
-@given(network=networks(width=70, operations=()), fraction=st.integers(0, 8))
+@given(network=networks(width=70), fraction=st.integers(0, 8))
 def test_every_layer_equals_the_oracle(network, fraction, tmp_path_factory):
     if network.input.kind != "bipolar":
         network = Network(network.name, (replace(network.input, fraction=fraction), *network.operations[1:]))
@@ -28,7 +28,7 @@ def test_every_layer_equals_the_oracle(network, fraction, tmp_path_factory):
 
 
 @settings(max_examples=15)
-@given(network=networks(width=9, hidden=2, operations=()))
+@given(network=networks(width=9, hidden=2))
 def test_qonnx_itself_executes_the_file_equally(network, tmp_path_factory):
     from qonnx.core.modelwrapper import ModelWrapper
     from qonnx.core.onnx_exec import execute_onnx
