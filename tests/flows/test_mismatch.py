@@ -1,5 +1,7 @@
 """What a report shows of a mismatch, layer by layer, and of the vectors that it shows without one."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -75,3 +77,24 @@ def test_the_report_has_a_wrong_image_and_counts_classes(place):
         assert list(values) == ["input", "threshold1", "threshold2", "affine"]
         assert values["affine"].argmax() == sample["class"]
         assert set(np.unique(values["threshold1"])) <= {-1, 1} and values["threshold1"].shape == (256,)
+
+
+def test_the_report_has_the_baseline_beside_what_was_found(place, tmp_path, monkeypatch):
+    import reports.measures
+
+    report = place.flow(model="digits_bnn", vectors=20)
+    rows = {row["what"]: row for row in report["baseline"]["rows"]}
+    assert {"outputs", "rtl.latency", "rtl.interval", "rtl.layers.dense1", "layers.dense1"} <= set(rows)
+    assert all(row["before"] == row["now"] is not None for row in rows.values())
+
+    planted = json.loads((reports.measures.BASELINES / "digits_bnn.json").read_text())
+    planted["rtl"]["latency"] -= 1
+    planted["outputs"] = "0" * 64
+    planted["layers"]["dense9"] = planted["layers"].pop("dense1")
+    (tmp_path / "digits_bnn.json").write_text(json.dumps(planted))
+    monkeypatch.setattr(reports.measures, "BASELINES", tmp_path)
+    rows = place.flow(model="digits_bnn", vectors=20, force=True)["baseline"]["rows"]
+    changed = {row["what"]: (row["before"], row["now"]) for row in rows if row["before"] != row["now"]}
+    assert set(changed) == {"rtl.latency", "outputs", "layers.dense1", "layers.dense9"}
+    assert changed["layers.dense1"][0] is changed["layers.dense9"][1] is None
+    assert place.flow()["baseline"] is None
