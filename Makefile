@@ -21,7 +21,8 @@ report: $(READY)  ## write reports/index.html over all flows that have run
 
 test: $(READY)  ## run every test, then compare the models with their baselines
 	@$(PYTHON) -m pytest -n auto -m 'not slow'
-	@$(PYTHON) -m flows regress
+	@$(PYTHON) -m flows regress --no-synthesis
+	@$(PYTHON) -m flows regress digits_bnn
 	@$(PYTHON) -m pytest -n auto -m slow
 
 lint: $(READY)  ## check style and types
@@ -32,8 +33,8 @@ lint: $(READY)  ## check style and types
 train: $(READY)  ## train a model of the zoo: MODEL=name [DATA=folder]
 	@$(PYTHON) -m models.train $(if $(MODEL),'$(MODEL)') $(if $(DATA),--data '$(DATA)')
 
-regress: $(READY)  ## compare the models with reports/baselines; UPDATE=1 rewrites the baselines
-	@$(PYTHON) -m flows regress $(if $(UPDATE),--update)
+regress: $(READY)  ## compare the models with reports/baselines: [MODEL=name]; UPDATE=1 rewrites the baselines
+	@$(PYTHON) -m flows regress $(if $(MODEL),'$(MODEL)') $(if $(UPDATE),--update)
 
 bench: $(READY)  ## measure the golden model's speed against PyTorch, and the area of unrolled matrices
 	@$(PYTHON) -m cosim.bench

