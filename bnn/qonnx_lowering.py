@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 
 from bnn.errors import UserError
 
-QUANTISERS = ("BipolarQuant", "Quant", "IntQuant")
+QUANTISERS = ("BipolarQuant", "Quant", "IntQuant", "MultiThreshold")
 DOMAINS = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")
 """What they have been exported under."""
 
@@ -54,7 +54,7 @@ def lower(model: onnx.ModelProto) -> onnx.ModelProto:
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
-        if node.op_type in (*QUANTISERS, "MultiThreshold") and node.domain in DOMAINS:
+        if node.op_type in QUANTISERS and node.domain in DOMAINS:
             nodes.extend(_Lowering(node, constants).nodes)
         else:
             nodes.append(node)

@@ -1,9 +1,10 @@
-"""QONNX, which Brevitas exports: a chain of nodes becomes a Network.
+"""QONNX, which Brevitas exports: a graph of nodes becomes a Network.
 
 Weights are taken as the file's own quantisers make them and taken apart into ``alpha * w`` with w in {-1, 0, +1}. What
 stands between an accumulator and its sign is executed by onnxruntime, node by node in float32, on every value that the
 accumulator can take (:mod:`bnn.folding`). Signs: ``BipolarQuant`` and a signed ``Quant`` of one bit give +1 at 0, as
-qonnx has them; ``Sign`` gives 0 there, and is refused where 0 can be reached.
+qonnx has them; ``Sign`` gives 0 there, and is refused where 0 can be reached. In the same way a ``Quant`` of 2 to 4
+bits becomes several thresholds.
 
 Sums that float32 may round are treated as in :mod:`bnn.frontends.keras`, whose bounds hold for any order.
 
@@ -21,12 +22,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from bnn.errors import NetworkError, UserError
-from bnn.folding import fold_affine, fold_threshold
+from bnn.folding import fold_affine, fold_multi_threshold, fold_threshold
 from bnn.frontends import qonnx_file
 from bnn.frontends.builder import Builder
 from bnn.frontends.keras_linear import factor
-from bnn.frontends.sums import UNIT, Encoding, FloatArray, count, sum_error
+from bnn.frontends.sums import UNIT, Encoding, FloatArray, added, averaged, count, sum_error
+from bnn.kernels import dilated, grouped
 from bnn.network import (
+    Add,
     Affine,
     Argmax,
     Conv2d,
@@ -35,8 +38,11 @@ from bnn.network import (
     Input,
     IntArray,
     MaxPool2d,
+    MultiThreshold,
     Network,
     Operation,
+    Signal,
+    SumPool2d,
     Threshold,
 )
 from bnn.qonnx_lowering import limits, session
@@ -76,7 +82,7 @@ class Conversion:
     undecided : mapping of str to int
         As :attr:`bnn.frontends.keras.Conversion.undecided`.
     observed : mapping of str to Observed
-        For the sums of layers of weights, and for bipolar results.
+        For sums of any kind, and for what quantisers give.
     model : onnx.ModelProto
         The file's model, cleaned up.
     input : Observed
@@ -114,8 +120,37 @@ def trace(model: onnx.ModelProto, name: str, describe: Callable[[tuple[int, ...]
     return _Converter(qonnx_file.clean(model), name, describe).conversion
 
 
+_MAX_LEVELS = 15  # of 4 bits
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """What a quantiser gives: ``scale * n + shift`` for n of ``low + step * k``, k from 0 to `count`."""
+
+    low: int
+    step: int
+    count: int
+    scale: float
+    shift: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """What is known of a tensor: the operation, what its integers stand for, and the nodes that wait for a sign."""
+
+    operation: Operation
+    positions: IntArray
+    encoding: Encoding
+    pending: tuple[onnx.NodeProto, ...]
+    pending_from: str
+    delayed: tuple[Callable[[], Operation], ...]
+    padding: tuple[int, int, int, int]
+    pad_real: float
+    ended: bool
+
+
 class _Converter(Builder):
-    """Walks the nodes, keeping the last operation, what its integers stand for, and the nodes that wait for a sign."""
+    """Walks the nodes in order; the state is that of the tensor which the node at hand takes."""
 
     def __init__(self, model: onnx.ModelProto, name: str, describe: Callable[[tuple[int, ...]], Input]) -> None:
         super().__init__(f"model {name!r}")
@@ -131,43 +166,67 @@ class _Converter(Builder):
         self.observed: dict[str, Observed] = {}
         (value,) = [value for value in model.graph.input if value.name not in self.constants]
         self.tensor = value.name
-        nodes = self._chain()
-        nodes = self._begin([dim.dim_value for dim in value.type.tensor_type.shape.dim][1:], nodes, describe)
+        shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim][1:]
+        self.positions: IntArray = np.zeros(0, np.int64)
+        nodes = self._begin(shape, _in_order(model, {self.tensor, *self.constants}), describe)
+        self.states = {self.tensor: self._state()}
         for node in nodes:
             self._at(node)
             try:
-                self._convert(node)
+                self._step(node)
             except NetworkError as error:
                 raise UserError(f"{self.where}: {error}") from None
-            self.tensor = node.output[0]
+            self.states |= dict.fromkeys(node.output, self._state())
+        ends = {output.name for output in model.graph.output}
+        last = next((node for node in nodes if ends <= set(node.output)), None)
+        if last is None:
+            raise UserError(f"model {self.name!r}: expected its output at the end of its nodes, got {ends}")
+        self._restore(last.output[0])
         self._finish()
+        try:
+            network = self.network(name)
+        except NetworkError as error:
+            raise UserError(f"model {self.name!r}: {error}") from None
         self.conversion = Conversion(
-            self.network(name), tuple(self.notes), self.undecided, self.observed, model, self.taken, not self.notes
+            network, tuple(self.notes), self.undecided, self.observed, model, self.taken, not self.notes
         )
+
+    @property
+    def last(self) -> Operation:
+        """The operation whose result the tensor at hand is made of."""
+        return self._operation
+
+    def append(self, operation: Operation) -> None:
+        super().append(operation)
+        self._operation = operation
+
+    def _state(self) -> _State:
+        waiting = tuple(self.pending), self.pending_from, tuple(self.delayed)
+        return _State(self.last, self.positions, self.encoding, *waiting, self.padding, self.pad_real, self.ended)
+
+    def _restore(self, tensor: str) -> None:
+        state = self.states[tensor]
+        self.tensor, self._operation = tensor, state.operation
+        self.positions, self.encoding = state.positions, state.encoding
+        self.pending, self.pending_from, self.delayed = list(state.pending), state.pending_from, list(state.delayed)
+        self.padding, self.pad_real, self.ended = state.padding, state.pad_real, state.ended
 
     def _at(self, node: onnx.NodeProto) -> None:
         self.where = f"model {self.name!r}, node {node.name!r} ({node.op_type})"
 
-    def _chain(self) -> list[onnx.NodeProto]:
-        """List the nodes from input to output, each of which takes the result of the one before."""
-        tensor, chain = self.tensor, []
-        while readers := [node for node in self.model.graph.node if tensor in node.input]:
-            node = readers[0]
-            self._at(node)
-            others = [source for source in node.input if source and source != tensor and source not in self.constants]
-            if len(readers) > 1 or others or list(node.input).count(tensor) > 1:
-                raise self.fail(
-                    "a chain of nodes, each of which takes the result of one other (branches and additions of two "
-                    "results are not supported)",
-                    f"a branch at {tensor!r}",
-                )
-            chain.append(node)
-            used = [output for output in node.output if any(output in other.input for other in self.model.graph.node)]
-            tensor = (used or list(node.output))[0]
-        ends = {output.name for output in self.model.graph.output}
-        if not chain or not ends <= set(chain[-1].output):
-            raise UserError(f"model {self.name!r}: expected its output at the end of a chain of nodes, got {ends}")
-        return chain
+    def _step(self, node: onnx.NodeProto) -> None:
+        """Convert a node, whose operands are there."""
+        operands = [source for source in node.input if source and source not in self.constants]
+        unknown = [source for source in operands if source not in self.states]
+        if unknown:
+            raise self.fail("what follows the quantiser of the input", f"{unknown[0]!r}, which stands before it")
+        if node.op_type == "Add" and len(set(operands)) == 2:
+            self._add(node)
+        elif len(operands) == 1:
+            self._restore(operands[0])
+            self._convert(node)
+        else:
+            raise self.fail("one operand that is not constant, or the sum of two different ones", ", ".join(operands))
 
     def _begin(
         self, shape: list[int], nodes: list[onnx.NodeProto], describe: Callable[[tuple[int, ...]], Input]
@@ -175,19 +234,20 @@ class _Converter(Builder):
         """Make the Input; returns the nodes that follow it."""
         channels_last = (*shape[1:], shape[0])
         last = np.arange(int(np.prod(shape))).reshape(channels_last)
-        self.positions: IntArray = np.moveaxis(last, -1, 0)
+        self.positions = np.moveaxis(last, -1, 0)
         whole = self.tensor
         for index, node in enumerate(nodes):
             self._at(node)
-            if node.op_type in qonnx_file.SIGNS and node.op_type != "Sign":
+            alone = [other for other in nodes if self.tensor in other.input] == [node]
+            if alone and node.op_type in qonnx_file.SIGNS and node.op_type != "Sign":
                 made, scale = self._quantised_input(node, channels_last)
                 break
-            if node.op_type in ("Mul", "Div", "Add", "Sub"):
+            if alone and node.op_type in ("Mul", "Div", "Add", "Sub"):
                 self.tensor = node.output[0]
-            elif node.op_type in qonnx_file.VIEWS:
+            elif alone and node.op_type in qonnx_file.VIEWS:
                 self._view(node)
                 self.tensor = node.output[0]
-            elif node.op_type not in qonnx_file.NO_EFFECT:
+            elif not alone or node.op_type not in qonnx_file.NO_EFFECT:
                 index, self.tensor, self.positions = -1, whole, np.moveaxis(last, -1, 0)
                 made = self._annotated(channels_last) or describe(channels_last)
                 scale = 2.0**-made.fraction
@@ -207,8 +267,11 @@ class _Converter(Builder):
         return nodes[index + 1 :]
 
     def _quantised_input(self, node: onnx.NodeProto, shape: tuple[int, ...]) -> tuple[Input, float]:
-        low, high, scale = self._levels(node)
-        if (low, high) == (-1, 1):
+        levels = self._levels(node)
+        low, high, scale = levels.low, levels.low + levels.step * levels.count, levels.scale
+        if node.op_type == "MultiThreshold":
+            raise self.fail("a BipolarQuant or Quant of the input", "thresholds")
+        if (low, levels.step, high) == (-1, 2, 1):
             return Input("input", (), shape), scale
         bits = (high - low + 1).bit_length() - 1
         if high - low + 1 != 2**bits or low not in (0, -(2 ** (bits - 1))) or not 1 <= bits <= 16:
@@ -233,10 +296,20 @@ class _Converter(Builder):
                 raise UserError(f"model {self.name!r}: expected an input BIPOLAR, UINTn or INTn, got {kind}")
         return None
 
-    def _levels(self, node: onnx.NodeProto) -> tuple[int, int, float]:
-        """Return the smallest and largest integer that a quantiser gives, and its scale."""
+    def _levels(self, node: onnx.NodeProto) -> _Levels:
         if node.op_type == "Sign":
-            return -1, 1, 1.0
+            return _Levels(-1, 2, 1, 1.0)
+        attributes = _attributes(node)
+        if node.op_type == "MultiThreshold":
+            if node.input[1] not in self.constants:
+                raise self.fail("constant thresholds", node.input[1])
+            step, low = attributes.get("out_scale", 1.0), attributes.get("out_bias", 0.0)
+            levels = self.constants[node.input[1]].shape[1]
+            if not step > 0:
+                raise self.fail("an out_scale above 0", step)
+            if step == int(step) and low == int(low):
+                return _Levels(int(low), int(step), levels, 1.0)
+            return _Levels(0, 1, levels, step, low)
         values = []
         for source in node.input[1:]:
             if source not in self.constants or self.constants[source].size != 1:
@@ -246,15 +319,15 @@ class _Converter(Builder):
         if not scale > 0:
             raise self.fail("a scale above 0", scale)
         if node.op_type == "BipolarQuant":
-            return -1, 1, scale
+            return _Levels(-1, 2, 1, scale)
         _, zero_point, bits = values
-        attributes = _attributes(node)
         signed = bool(attributes.get("signed", 1))
         if zero_point or not 1 <= bits <= 16 or bits != int(bits):
             raise self.fail("zero point 0 and 1 to 16 bits", f"zero point {zero_point:g} and {bits:g} bits")
         if bits == 1 and signed:  # as qonnx has it
-            return -1, 1, scale
-        return *limits(int(bits), signed, bool(attributes.get("narrow", 0))), scale
+            return _Levels(-1, 2, 1, scale)
+        low, high = limits(int(bits), signed, bool(attributes.get("narrow", 0)))
+        return _Levels(low, 1, high - low, scale)
 
     def _observe(self, tensor: str) -> None:
         self.observed[self.last.name] = Observed(tensor, self.positions, self.encoding.scale, self.encoding.shift)
@@ -279,6 +352,8 @@ class _Converter(Builder):
             self._view(node)
         elif kind == "MaxPool":
             self._max_pool(node)
+        elif kind in qonnx_file.AVERAGES:
+            self._average_pool(node)
         elif kind == "Pad":
             self._pad(node)
         else:
@@ -367,42 +442,46 @@ class _Converter(Builder):
 
     def _quantiser(self, node: onnx.NodeProto) -> None:
         self._settle()
-        low, high, scale = self._levels(node)
-        nodes, encoding = [*self.pending, node], self.encoding
+        levels = self._levels(node)
+        nodes, encoding, signal = [*self.pending, node], self.encoding, self.signal
         evaluate = self._evaluator(nodes, self.pending_from if self.pending else self.tensor)
         if not self.pending and not self.delayed and self._changes_nothing(evaluate):
             return
-        if high - low != (1 if low == 0 else 2) or (high - low == 2 and node.op_type != "Sign" and low != -1):
-            raise self.fail("a quantiser of one bit (more are supported for the input alone)", f"{low} to {high}")
-        if low == -1 and node.op_type in ("Quant", "IntQuant") and self.constants[node.input[3]] != 1:
-            raise self.fail("a quantiser of one bit (more are supported for the input alone)", f"{low} to {high}")
+        low, step, steps = levels.low, levels.step, levels.count
+        if steps > _MAX_LEVELS:
+            raise self.fail(
+                "a quantiser of 1 to 4 bits (more are supported for the input alone)", f"{steps + 1} values"
+            )
 
         def formula(end: Literal[-1, 0, 1]) -> Callable[[IntArray], NDArray[np.floating]]:
-            def sign(accumulators: IntArray) -> NDArray[np.floating]:
+            def integers(accumulators: IntArray) -> NDArray[np.floating]:
                 values = evaluate(encoding.values(accumulators, end)).astype(np.float64)
-                results = np.full(values.shape, np.nan)
-                results[values == np.float32(low) * np.float32(scale)] = -1
-                results[values == np.float32(high) * np.float32(scale)] = 1
-                if node.op_type == "Sign":
-                    results[values == 0] = 0
-                return results
+                results = np.rint((values - levels.shift) / levels.scale)
+                off = np.abs(results * levels.scale + levels.shift - values)
+                results[off > 4 * UNIT * (np.abs(values) + abs(levels.shift))] = np.nan
+                return results if steps > 1 else (results - low) * 2 / step - 1
 
-            return sign
+            return integers
 
-        name = self.new_name("threshold")
+        name, source = self.new_name("threshold"), (self.last.name,)
 
-        def fold(end: Literal[-1, 0, 1]) -> Threshold:
-            return fold_threshold(name, (self.last.name,), formula(end), self.signal)
+        def fold(end: Literal[-1, 0, 1]) -> Threshold | MultiThreshold:
+            if steps == 1:
+                return fold_threshold(name, source, formula(end), signal)
+            return fold_multi_threshold(name, source, formula(end), signal, low=low, step=step, levels=steps)
 
         threshold = fold(0)
         if not encoding.exact:
-            undecided = int(np.abs(count(fold(1), self.signal) - count(fold(-1), self.signal)).sum())
+            undecided = int(np.abs(_total(fold(1), signal) - _total(fold(-1), signal)).sum())
             if undecided:
                 self.undecided[name] = undecided
         self.pending = []
         delayed, self.delayed = self.delayed, []
         self.append(threshold)
-        self.encoding = Encoding.common(self.signal.channels, (high - low) / 2 * scale, (high + low) / 2 * scale)
+        scale, shift = levels.scale, levels.shift
+        if steps == 1:  # two values, whichever they are, are one bit
+            scale, shift = step / 2 * scale, (low + step / 2) * scale + shift
+        self.encoding = Encoding.common(self.signal.channels, scale, shift)
         for make in delayed:
             self.append(make())
             self.positions = self._canonical(self.signal.shape)
@@ -453,13 +532,13 @@ class _Converter(Builder):
         magnitude = np.maximum(*(np.abs(encoding.scale * end + encoding.shift) for end in (operand.low, operand.high)))
         operation: Operation
         if node.op_type == "Conv":
-            if kernel.ndim != 4 or attributes.get("group", 1) != 1 or set(attributes.get("dilations", [1])) != {1}:
-                raise self.fail(
-                    "a 2-D convolution with group 1 and dilation 1", f"weights {kernel.shape}, {attributes}"
-                )
+            if kernel.ndim != 4:
+                raise self.fail("a 2-D convolution", f"weights {kernel.shape}")
             if attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
                 raise self.fail("auto_pad NOTSET", attributes["auto_pad"].decode())
+            groups, dilation = attributes.get("group", 1), attributes.get("dilations", [1, 1])
             weight, alpha, deviation = factor(kernel.transpose(0, 2, 3, 1), self.where)
+            weight, deviation = (dilated(grouped(of, groups), tuple(dilation)) for of in (weight, deviation))
             padding, pad_value = self._conv_padding(attributes.get("pads", [0, 0, 0, 0]))
             operation = Conv2d(
                 self.new_name("conv"),
@@ -469,7 +548,7 @@ class _Converter(Builder):
                 padding=padding,
                 pad_value=pad_value,
             )
-            magnitude = np.tile(np.maximum(magnitude, abs(self.pad_real)), kernel[0, 0].size)
+            magnitude = np.tile(np.maximum(magnitude, abs(self.pad_real)), weight[0, ..., 0].size)
         else:
             if kernel.ndim != 2 or self.positions.ndim != 1:
                 raise self.fail("a vector and a matrix", f"shapes {self.positions.shape} and {kernel.shape}")
@@ -552,6 +631,46 @@ class _Converter(Builder):
         if self.signal.bipolar:
             self._observe(node.output[0])
 
+    def _average_pool(self, node: onnx.NodeProto) -> None:
+        self._absorb()
+        self._settle()
+        attributes = _attributes(node)
+        size = attributes.get("kernel_shape", list(self.signal.shape[:2]))
+        rest = {"pads": {0}, "dilations": {1}}
+        plain = all(set(attributes.get(key, allowed)) == allowed for key, allowed in rest.items())
+        if not plain or attributes.get("ceil_mode", 0) or len(size) != 2 or self.positions.ndim != 3:
+            raise self.fail("a 2-D AveragePool without padding, with dilation 1 and ceil_mode 0", attributes)
+        if attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
+            raise self.fail("auto_pad NOTSET", attributes["auto_pad"].decode())
+        self.encoding = averaged(self.encoding, self.signal, size[0] * size[1])
+        stride = tuple(attributes.get("strides", [1, 1]))
+        self.append(SumPool2d(self.new_name("pool"), (self.last.name,), size=tuple(size), stride=stride))
+        self.positions = self._canonical(self.signal.shape)
+        self._observe(node.output[0])
+
+    def _add(self, node: onnx.NodeProto) -> None:
+        """Add two results, which must stand for integers of one scale."""
+        terms = []
+        for source in node.input:
+            self._restore(source)
+            if any(self.padding) or self.ended:
+                raise self.fail("a result to add", f"{source!r}")
+            self._absorb()
+            self._settle()
+            terms.append((self.last.name, self.encoding, self.signal, self.positions))
+        (left, first, x, order), (right, second, y, other) = terms
+        if not np.array_equal(order, other):
+            raise self.fail("two results of one shape and order of axes", f"shapes {order.shape} and {other.shape}")
+        if not np.array_equal(first.scale, second.scale):
+            scales = " and ".join(f"{encoding.scale[:3]}" for encoding in (first, second))
+            raise self.fail(
+                "the sum of results of one scale (with equal scales of both branches' quantisers and weights)",
+                f"scales {scales}",
+            )
+        self.append(Add(self.new_name("add"), (left, right)))
+        self.encoding = added(first, second, x, y)
+        self._observe(node.output[0])
+
     # The end
 
     def _tail(self, node: onnx.NodeProto) -> None:
@@ -612,6 +731,25 @@ class _Converter(Builder):
         left, right = (values, other) if first else (other, values)
         compute: Callable[[FloatArray, FloatArray], FloatArray] = getattr(np, _REAL[kind])
         return compute(left, right)
+
+
+def _in_order(model: onnx.ModelProto, known: set[str]) -> list[onnx.NodeProto]:
+    """List the nodes, each after those whose results it takes."""
+    known, waiting, ordered = {"", *known}, list(model.graph.node), []
+    while ready := [node for node in waiting if known.issuperset(node.input)]:
+        ordered += ready
+        known.update(output for node in ready for output in node.output)
+        waiting = [node for node in waiting if node not in ready]
+    if waiting:
+        name, operand = waiting[0].name, next(source for source in waiting[0].input if source not in known)
+        raise UserError(f"node {name!r} ({waiting[0].op_type}): no node computes its operand {operand!r}")
+    return ordered
+
+
+def _total(threshold: Threshold | MultiThreshold, signal: Signal) -> IntArray:
+    """Count the thresholds that the reachable accumulators of each channel pass, all together."""
+    levels = threshold.threshold.reshape(signal.channels, -1).T
+    return np.sum([count(Threshold("one", (), level, threshold.direction), signal) for level in levels], axis=0)
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:

@@ -15,14 +15,16 @@ from bnn.errors import UserError
 from bnn.qonnx_lowering import DOMAINS, QUANTISERS
 
 ELEMENTWISE = ("Mul", "Div", "Add", "Sub", "BatchNormalization", "Cast")
+_BINARY = ("Mul", "Div", "Add", "Sub", "MatMul")
 VIEWS = ("Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
 LINEAR = ("MatMul", "Gemm", "Conv")
 SIGNS = (*QUANTISERS, "Sign")
 NO_EFFECT = ("Identity", "Dropout")
 TAILS = ("TopK", "ArgMax")
+AVERAGES = ("AveragePool", "GlobalAveragePool")
 _CONSTANTS = ("Constant", "Shape", "Gather", "Concat", "Slice")  # of which exporters make shapes
 
-SUPPORTED = (*LINEAR, *SIGNS, *ELEMENTWISE, "MaxPool", "Pad", *VIEWS, *NO_EFFECT, *TAILS)
+SUPPORTED = (*LINEAR, *SIGNS, *ELEMENTWISE, "MaxPool", *AVERAGES, "Pad", *VIEWS, *NO_EFFECT, *TAILS)
 
 _MAX_BYTES = 1 << 28
 _MAX_VALUES = 1 << 27  # of one tensor
@@ -114,6 +116,8 @@ def _check(model: onnx.ModelProto) -> None:
             raise UserError(
                 f"{where}: not supported; supported are {', '.join(SUPPORTED)}{_WAYS.get(node.op_type, '')}"
             )
+        if node.op_type in _BINARY and node.input[0] == node.input[1]:  # qonnx's cleanup would rename but one of them
+            raise UserError(f"{where}: expected different operands, got {', '.join(node.input)}")
         for attribute in node.attribute:
             if attribute.HasField("g") or attribute.graphs:
                 raise UserError(f"{where}: expected no graph inside a node")
@@ -152,11 +156,8 @@ def _check_input(value: Any) -> None:
 
 
 _WAYS = {
-    "AveragePool": "; a MaxPool, or a convolution with a stride, does the same work",
-    "GlobalAveragePool": "; a MaxPool, or a convolution with a stride, does the same work",
     "Softmax": "; export the model without its softmax, which changes no argmax",
     "LogSoftmax": "; export the model without its softmax, which changes no argmax",
-    "Relu": "; a binary network has a BipolarQuant there",
+    "Relu": "; a quantised network has a BipolarQuant or an unsigned Quant there",
     "Trunc": "; use a BipolarQuant on the sums themselves",
-    "MultiThreshold": "; export the model before FINN's streamlining",
 }

@@ -67,6 +67,47 @@ def _lowest_bit(values: FloatArray) -> FloatArray:
     return np.where(values == 0, np.inf, np.ldexp((integer & -integer).astype(np.float64), exponent - 53))
 
 
+def _magnitude(encoding: Encoding, signal: Signal) -> FloatArray:
+    """Give the largest magnitude of each channel, without the error."""
+    return np.maximum(*(np.abs(encoding.scale * end + encoding.shift) for end in (signal.low, signal.high)))
+
+
+def _unit(*encodings: Encoding) -> FloatArray:
+    """Give what all values of each channel are multiples of."""
+    return np.min([_lowest_bit(part) for encoding in encodings for part in (encoding.scale, encoding.shift)], axis=0)
+
+
+def added(first: Encoding, second: Encoding, x: Signal, y: Signal) -> Encoding:
+    """Say what the framework's sum of two results is, whose integers stand for multiples of the same scale.
+
+    Parameters
+    ----------
+    first, second : Encoding
+        Of equal scales.
+    x, y : Signal
+        The integers' ranges.
+    """
+    left, right = _magnitude(first, x), _magnitude(second, y)
+    inherited = first.fixed + first.relative * left + second.fixed + second.relative * right
+    exact = (inherited == 0) & (left + right <= _unit(first, second) * 2**24)
+    fixed = np.where(exact, 0, (inherited + UNIT * (left + right)) * (1 + 4 * UNIT))
+    return Encoding(first.scale, first.shift + second.shift, fixed, np.zeros_like(fixed))
+
+
+def averaged(operand: Encoding, signal: Signal, terms: int) -> Encoding:
+    """Say what the framework's means of `terms` values are, where ours are sums of that many integers.
+
+    Any order of summation is allowed, and a division or a product with the reciprocal.
+    """
+    magnitude = _magnitude(operand, signal)
+    total, inherited = terms * magnitude, terms * (operand.fixed + operand.relative * magnitude)
+    whole = (inherited == 0) & (total <= _unit(operand) * 2**24)
+    summed = np.where(whole, 0, inherited + (terms - 1) * UNIT * (total + inherited))
+    divided = 0.0 if terms & (terms - 1) == 0 else 2 * UNIT
+    fixed = (summed + divided * (total + summed)) / terms * (1 + 4 * terms * UNIT)
+    return Encoding(operand.scale / terms, operand.shift, fixed, np.zeros_like(fixed))
+
+
 def sum_error(
     weight: NDArray[np.int8], alpha: FloatArray, deviation: FloatArray, operand: Encoding, magnitude: FloatArray
 ) -> Encoding:
