@@ -52,10 +52,10 @@ def index(folder: Path) -> tuple[Path, list[str]]:
 def row(report: dict[str, Any]) -> dict[str, Any]:
     """Return what the index shows of a report; None where the flow has no such figure.
 
-    ``latency_us`` is the least simulated latency at the clock that the project is meant for, ``per_second`` the rate
-    of results at it, and ``luts`` those synthesised, by target.
+    ``latency_us`` is the least latency in the simulation of most frames, at the clock that the project is meant for,
+    ``per_second`` the rate of results at it, and ``luts`` those synthesised, by target.
     """
-    latency = next((x for x in reversed(report["latency"]) if x["clock_ns"]), None)
+    latency = max((x for x in report["latency"] if x["clock_ns"]), key=lambda x: x["frames"], default=None)
     interval = latency["interval"] if latency else None
     return {
         "model": report["model"],
