@@ -62,6 +62,7 @@ def template(name: str) -> Any:
         "small": small,
         "picture": picture,
         "change": change,
+        "first_name": lambda dotted: dotted.split(".")[0],
         "by_layer": by_layer,
         "seconds": lambda value: f"{value:.1f} s" if value >= 0.1 else f"{value * 1000:.1f} ms",
         "cell": lambda value: str(value).replace("|", "\\|").replace("\n", " "),

@@ -207,3 +207,30 @@ def test_figures_are_well_formed_and_take_the_colours_of_the_page(report):
 )  # fmt: skip
 def test_quantity(value, unit, text):
     assert quantity(value, unit) == text
+
+
+def test_changes_since_the_baseline_are_named_and_equal_figures_counted(report, tmp_path):
+    text = "".join(page(report, tmp_path).text.split())
+    for expected in ("rtl.latency 12,000 12,345 +2.88 %", "1 PE x 7 SIMD 3 PE x 7 SIMD changed", "1 other figures"):
+        assert expected.replace(" ", "") in text, expected
+    summary = (tmp_path / "report.md").read_text()
+    assert "| latency, cycles | 12,345 | 12,000 | +2.88 % | simulated |" in summary
+    assert "| interval, cycles | 678 | 678 | = | simulated |" in summary
+    assert "| rtl.layers.dense1 | 3 PE x 7 SIMD | 1 PE x 7 SIMD | changed | |" in summary
+    report["baseline"]["rows"] = [row | {"before": row["now"]} for row in report["baseline"]["rows"]]
+    text = " ".join(page(report, tmp_path).text.split())
+    assert "All 3 figures are those of reports/baselines/small.json: rtl (3)." in text
+
+
+def test_a_mismatch_shows_its_window_and_the_grid_where_it_is(failed, tmp_path):
+    failed["engines"]["hls4ml_packed"]["layers"]["dense1"] = {"vectors": 8, "mismatches": 3}
+    text = "".join(page(failed, tmp_path).text.split())
+    for expected in (
+        "popcount 22 of 48 signs equal", "2 × 22 − 48 = -4", "hls4ml_packed's accumulator -2",
+        "-4 >= -3 does not hold", "≠ 3 of 8", "= 1,000",
+    ):  # fmt: skip
+        assert expected.replace(" ", "") in text, expected
+    window = failed["engines"]["hls4ml_packed"]["first_mismatch"]["window"]
+    window["terms"] = [{"factor": 1 << k, "plus": 5, "minus": k} for k in range(8)]
+    text = "".join(page(failed, tmp_path).text.split())
+    assert "bitplaneweight+1weight−1adds" in text and "×12857-256" in text
