@@ -216,8 +216,12 @@ def _placed(flow: Flow, project: "RtlProject", synthesis: "Synthesis") -> dict[s
         placed = nextpnr.place(project, synthesis, flow.parts, clock_ns=rtl["clock_ns"])
         if isinstance(placed, nextpnr.Unfit):
             smaller = nextpnr.smaller(project, synthesis, placed, fold_rtl(flow.network, flow.options).config)
-            hint = f"; --max-luts {smaller.luts} is estimated to fit" if smaller else ""
-            return {"status": "unfit", "reason": f"{placed}{hint}", "tool": str(placed.tool), "device": placed.device}
+            hint = (
+                f"--max-luts {smaller.luts} is estimated to fit, at {smaller.timing.interval:,} cycles per vector"
+                if smaller
+                else "no folding is estimated to fit: this takes a larger device or a smaller network"
+            )
+            return {"status": "unfit", "reason": f"{placed}; {hint}", "tool": str(placed.tool), "device": placed.device}
         timing = speed(placed, rtl["latency"], rtl["interval"], "cycle model")
         return {
             "tool": str(placed.tool),

@@ -14,13 +14,14 @@ import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
 from bnn.errors import UserError
-from hls.rtl.config import RtlConfig
+from hls.rtl.config import Folded, RtlConfig
 from hls.rtl.folding import Choice, choose
 from hls.rtl.project import RtlProject
 from hls.synthesis.targets import Resources
@@ -90,8 +91,15 @@ RESOURCES: Mapping[str, str] = {
     "ICESTORM_DSP": "multipliers",
     "SB_IO": "pins",
 }
-#: The resources of which a smaller folding needs fewer; block RAMs hold the same weights in any folding.
-_FOLDABLE = ("TRELLIS_COMB", "TRELLIS_FF", "ICESTORM_LC")
+#: The resources of which a smaller folding needs fewer, about as many fewer as it is estimated to need LUTs.
+_LOGIC = ("TRELLIS_COMB", "TRELLIS_FF", "ICESTORM_LC")
+#: Block RAM -> the (bits, words) that one can have. Wide memories of few words, as fast foldings have them, fill few of
+#: its bits, so that the same weights take more of them.
+_SHAPES = {
+    "DP16KD": ((1, 16384), (2, 8192), (4, 4096), (9, 2048), (18, 1024), (36, 512)),
+    "ICESTORM_RAM": ((2, 2048), (4, 1024), (8, 512), (16, 256)),
+}
+_STEPS, _SHRINK = 24, 0.85  # foldings that are looked at for one that fits, and each one's LUTs by the one's before
 
 
 @dataclass(frozen=True)
@@ -241,8 +249,8 @@ def place(
 def smaller(project: RtlProject, synthesis: Synthesis, unfit: Unfit, config: RtlConfig) -> Choice | None:
     """Choose a folding of the same network that would fit, the fastest by the estimate; None where none would.
 
-    The estimate is of 6-input LUTs. It is scaled to the device's by what the design at hand has come to in both; then a
-    tenth of the device is left free.
+    Of logic the estimate is of 6-input LUTs; of block RAM it is what the layers' memories take in its best shape. Each
+    is scaled to the device's by what the design at hand has come to in both; then a tenth of the logic is left free.
 
     Parameters
     ----------
@@ -253,14 +261,38 @@ def smaller(project: RtlProject, synthesis: Synthesis, unfit: Unfit, config: Rtl
     config : RtlConfig
         The configuration of `project`; the architecture of its layers is what is chosen anew.
     """
-    if not unfit.lacking or any(name not in _FOLDABLE for name in unfit.lacking):
+    available = DEVICES[unfit.device].available
+    cells, (ram,) = next(iter(available)), (name for name in available if name in _SHAPES)
+    if not unfit.lacking or any(name not in (*_LOGIC, ram) for name in unfit.lacking):
         return None
-    estimated = choose(project.network, config).luts
-    scale = min(usage.available / usage.used for usage in unfit.lacking.values())
-    try:
-        return choose(project.network, replace(config, layers={}), max_luts=int(0.9 * scale * estimated))
-    except UserError:
-        return None
+    now, need = choose(project.network, config), synthesis.total
+    used: dict[str, Usage] = {
+        cells: Usage(need.lut + need.lutram, available[cells]),
+        ram: Usage(need.bram, available[ram]),
+        **unfit.lacking,
+    }
+    share = max(of.used / of.available for name, of in used.items() if name in _LOGIC)
+    scale = used[ram].used / estimated if used[ram].used and (estimated := _rams(now, ram)) else 1.0
+    room = now.luts * min(1.0, 0.9 / share if share else 1.0)
+    for step in range(_STEPS):
+        try:
+            choice = choose(project.network, replace(config, layers={}), max_luts=int(room * _SHRINK**step))
+        except UserError:  # the smallest is larger
+            return None
+        if _rams(choice, ram) * scale <= available[ram]:
+            return choice
+    return None
+
+
+def _rams(choice: Choice, ram: str) -> int:
+    """Estimate the block RAMs of a folding's memories."""
+    total = 0
+    for of in choice.layers:
+        if isinstance(of.architecture, Folded) and of.memory_bits:
+            width = of.architecture.pe * of.architecture.simd
+            words = ceil(of.neurons / of.architecture.pe) * ceil(of.inputs / of.architecture.simd)
+            total += min(ceil(width / bits) * ceil(words / depth) for bits, depth in _SHAPES[ram])
+    return total
 
 
 def _devices(synthesis: Synthesis, name: str | None) -> list[Device]:
