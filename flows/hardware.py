@@ -217,7 +217,7 @@ def _placed(flow: Flow, project: "RtlProject", synthesis: "Synthesis") -> dict[s
         if isinstance(placed, nextpnr.Unfit):
             smaller = nextpnr.smaller(project, synthesis, placed, fold_rtl(flow.network, flow.options).config)
             hint = (
-                f"--max-luts {smaller.luts} is estimated to fit, at {smaller.timing.interval:,} cycles per vector"
+                f"--max-luts {smaller.luts} is estimated to fit"
                 if smaller
                 else "no folding is estimated to fit: this takes a larger device or a smaller network"
             )
