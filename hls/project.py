@@ -148,6 +148,10 @@ def write(
     if len(inputs) != len(expected):
         raise UserError(f"test bench: {len(inputs)} input vectors and {len(expected)} expected results")
     core = hardware(network)
+    if config.style == "stock":
+        from hls import stock
+
+        core, config = stock.expressible(core, config)
     top = top_name(core)
     names = _layer_names(core)
     with tempfile.TemporaryDirectory(prefix="xnorflow-") as scratch:

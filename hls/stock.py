@@ -10,9 +10,13 @@ What the plain conversion gets wrong, and what is done here instead:
   +1): they come from hls4ml's ternary threshold with both its thresholds equal.
 - A one-bit unsigned type means bipolar to hls4ml's kernels, so integers always have two bits or more.
 - Accumulators have the width of their sums.
+
+A sum pool is a convolution with weights of 1, since hls4ml's average pooling rounds its mean. Of activations of more
+than two values there is the ternary one.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,10 +24,52 @@ from hls4ml.backends import get_backend
 from hls4ml.model.types import IntegerPrecisionType, NamedType, PrecisionType, XnorPrecisionType
 
 from bnn.errors import UserError
-from bnn.network import Affine, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Operation, Threshold
+from bnn.kernels import grouped
+from bnn.network import (
+    Add,
+    Affine,
+    Conv2d,
+    Dense,
+    Flatten,
+    Input,
+    MaxPool2d,
+    MultiThreshold,
+    Network,
+    Operation,
+    Signal,
+    SumPool2d,
+    Threshold,
+)
 from hls.config import HlsConfig
 from hls.errors import Unsupported
 from hls.storage import Storage, bits, integer
+
+
+def expressible(network: Network, config: HlsConfig) -> tuple[Network, HlsConfig]:
+    """Return an equal network in the operations that hls4ml has: a sum pool as a convolution, sums of two at a time."""
+    operations: list[Operation] = []
+    unrolled: dict[str, Any] = {}
+    for operation in network.operations:
+        if isinstance(operation, SumPool2d):
+            channels = network.signals[operation.name].channels
+            weight = grouped(np.ones((channels, *operation.size, 1), np.int8), channels)
+            operations.append(Conv2d(operation.name, operation.inputs, weight=weight, stride=operation.stride))
+            unrolled[operation.name] = {
+                "reuse_factor": 1,
+                "strategy": "latency",
+            }  # of which hls4ml leaves out the zeros
+        elif isinstance(operation, Add) and len(operation.inputs) > 2:
+            left, *rest = operation.inputs
+            for count, right in enumerate(rest[:-1], 2):
+                name = f"{operation.name}_of_{count}"
+                while name in network.signals:
+                    name += "_"
+                operations.append(Add(name, (left, right)))
+                left = operations[-1].name
+            operations.append(replace(operation, inputs=(left, rest[-1])))
+        else:
+            operations.append(operation)
+    return Network(network.name, tuple(operations)), replace(config, layers={**config.layers, **unrolled})
 
 
 def layers(
@@ -34,7 +80,7 @@ def layers(
     Parameters
     ----------
     network : Network
-        Its hardware part: no Argmax, no Flatten at the end; thresholds point up.
+        :func:`expressible`, of its hardware part: no Argmax, no Flatten at the end; thresholds point up.
     config : HlsConfig
     names : mapping of operation name to layer name
 
@@ -55,9 +101,9 @@ def layers(
     sources: dict[str, str] = {}
     for operation in network.operations:
         sources[operation.name] = names[operation.name]
-        source = sources[operation.inputs[0]] if operation.inputs else ""
+        inputs = [sources[name] for name in operation.inputs]
         if _does_nothing(operation):
-            sources[operation.name] = source
+            sources[operation.name] = inputs[0]
             continue
         if not isinstance(operation, Flatten):
             stored[operation.name] = _storage(network, operation, stored)
@@ -74,8 +120,8 @@ def layers(
                 " store in one type; use the packed style"
             )
         entry = {"name": names[operation.name], **make(operation, network, config)}
-        if operation.inputs:
-            entry["inputs"] = [source]
+        if inputs:
+            entry["inputs"] = inputs
         entries.append(entry)
     return entries, stored
 
@@ -119,6 +165,9 @@ def set_types(graph: Any, network: Network, names: Mapping[str, str], stored: Ma
             else:  # +1 above and -1 at or below threshold - 1, never 0
                 node.weights["threshold_hi"].data = operation.threshold - 1
                 node.weights["threshold_lo"].data = operation.threshold - 1
+        elif isinstance(operation, MultiThreshold):
+            node.set_thresholds(np.ones(len(operation.threshold)), -operation.threshold[:, 0].astype(np.float64))
+            node.weights["threshold_lo"].data, node.weights["threshold_hi"].data = operation.threshold.T - 1
         elif isinstance(operation, Affine):
             for name, values, least in (("scale", operation.scale, 3), ("bias", operation.offset, 2)):
                 width = max(least, bits(min(int(values.min()), -1), int(values.max())))
@@ -178,12 +227,11 @@ def _storage(network: Network, operation: Operation, stored: Mapping[str, Storag
         return Storage(operand.kind, signal.shape, operand.bits, operand.signed)
     readers = _readers(network, operation.name)
     if signal.bipolar:
-        zeros = [isinstance(reader, Affine) or _zero_padded(reader) for reader in readers]
-        if any(zeros):
+        if any(map(_needs_numbers, readers)):
             return Storage("integer", signal.shape, 2, True)
         return Storage("sign", signal.shape, 1, False)
     # A threshold is stored in its operand's type and may be one beyond the range.
-    margin = int(any(isinstance(reader, Threshold) for reader in readers))
+    margin = int(any(isinstance(reader, Threshold | MultiThreshold) for reader in readers))
     storage = integer(signal, margin)
     return Storage("integer", signal.shape, max(2, storage.bits), storage.signed)
 
@@ -199,6 +247,11 @@ def _readers(network: Network, name: str) -> list[Operation]:
 
 def _zero_padded(operation: Operation) -> bool:
     return isinstance(operation, Conv2d) and any(operation.padding) and operation.pad_value == 0
+
+
+def _needs_numbers(reader: Operation) -> bool:
+    """Whether what reads a bipolar value needs it as a number, of two bits."""
+    return isinstance(reader, Affine | Add) or _zero_padded(reader)
 
 
 def _precision(storage: Storage) -> PrecisionType:
@@ -300,20 +353,43 @@ def _threshold(operation: Threshold, network: Network, config: HlsConfig) -> dic
     _refuse_flattened(operation, network, config)
     signal = network.signals[operation.name]
     readers = _readers(network, operation.name)
-    wide = any(isinstance(reader, Affine) or _zero_padded(reader) for reader in readers)
+    return _quantized_tanh(signal, 3 if any(map(_needs_numbers, readers)) else 2)
+
+
+def _quantized_tanh(signal: Signal, values: int) -> dict[str, Any]:
     return {
         "class_name": "BatchNormalizationQuantizedTanh",
         "n_in": signal.size,
         "n_out": signal.size,
         "n_filt": signal.channels,
-        "quantize": 3 if wide else 2,
+        "quantize": values,
     }
+
+
+def _multi_threshold(operation: MultiThreshold, network: Network, config: HlsConfig) -> dict[str, Any]:
+    signal = network.signals[operation.name]
+    if (operation.low, operation.step, operation.levels) != (-1, 1, 2) or (operation.direction < 0).any():
+        raise Unsupported(
+            f"layer {operation.name}: of activations of several thresholds hls4ml has the ternary one, -1, 0 and +1, of"
+            " thresholds that point up; use the packed style"
+        )
+    if network.signals[operation.inputs[0]].bipolar:
+        raise Unsupported(f"layer {operation.name}: a threshold on bipolar values; use the packed style")
+    if any(isinstance(reader, Threshold | MultiThreshold) for reader in _readers(network, operation.name)):
+        raise Unsupported(f"layer {operation.name}: thresholds of ternary values; use the packed style")
+    _refuse_flattened(operation, network, config)
+    return _quantized_tanh(signal, 3)
+
+
+def _add(operation: Add, network: Network, config: HlsConfig) -> dict[str, Any]:
+    _refuse_flattened(operation, network, config)
+    return {"class_name": "Merge", "op": "add"}
 
 
 def _refuse_flattened(operation: Operation, network: Network, config: HlsConfig) -> None:
     """hls4ml's streams stay pixels when flattened, which its layers with one value per element do not expect."""
-    source = network[operation.inputs[0]]
-    if config.io_type == "io_stream" and isinstance(source, Flatten):
+    flattened = any(isinstance(network[source], Flatten) for source in operation.inputs)
+    if config.io_type == "io_stream" and flattened:
         raise Unsupported(
             f"layer {operation.name}: hls4ml cannot stream it behind a flatten; use io_parallel or packed"
         )
@@ -339,7 +415,9 @@ _MAKE: Mapping[type[Operation], Any] = {
     Dense: _dense,
     Conv2d: _conv2d,
     MaxPool2d: _max_pool2d,
+    Add: _add,
     Threshold: _threshold,
+    MultiThreshold: _multi_threshold,
     Flatten: _flatten,
     Affine: _affine,
 }

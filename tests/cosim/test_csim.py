@@ -182,6 +182,42 @@ def test_packed_branches_sum_pools_and_several_thresholds_are_exact(tmp_path, ba
     assert compared(CSim("packed", backend, io_type), residual_network(), tmp_path).first is None
 
 
+def stock_residual_network() -> Network:
+    """Sums of three and of two, a ternary activation, a sum pool: what hls4ml's own layers can express exactly."""
+    rng = np.random.default_rng(7)
+
+    def weights(*shape: int) -> np.ndarray:
+        return rng.choice([-1, 1], shape)
+
+    levels = np.sort(rng.integers(-40, 40, (5, 2)), axis=1)
+    return Network(
+        "residual",
+        (
+            Input("x", (), shape=(6, 5, 3), kind="signed", bits=4),
+            Conv2d("conv1", ("x",), weight=weights(5, 3, 3, 3), padding=(1, 1, 1, 1)),
+            Threshold("sign1", ("conv1",), threshold=np.arange(5) - 3, direction=np.ones(5)),
+            Conv2d("conv2", ("sign1",), weight=weights(5, 3, 3, 5), padding=(1, 1, 1, 1)),
+            Add("sum1", ("conv2", "sign1", "conv1")),
+            MultiThreshold("act", ("sum1",), threshold=levels, direction=np.ones(5), low=-1),
+            Conv2d("conv3", ("act",), weight=weights(4, 2, 2, 5), stride=(2, 2), padding=(1, 0, 0, 1)),
+            SumPool2d("mean", ("conv3",), size=(2, 3), stride=(1, 1)),
+            Flatten("flat", ("mean",)),
+            Dense("dense", ("flat",), weight=weights(7, 8)),
+            Threshold("sign2", ("dense",), threshold=np.arange(7) - 3, direction=np.ones(7)),
+            Dense("left", ("sign2",), weight=weights(5, 7)),
+            Dense("right", ("sign2",), weight=weights(5, 7)),
+            Add("sum2", ("left", "right")),
+            Argmax("argmax", ("sum2",)),
+        ),
+    )
+
+
+@slow
+@pytest.mark.parametrize(("backend", "io_type"), [("vitis", "io_parallel"), ("vivado", "io_stream")])
+def test_stock_branches_sum_pools_and_ternary_values_are_exact(tmp_path, backend, io_type):
+    assert compared(CSim("stock", backend, io_type), stock_residual_network(), tmp_path).first is None
+
+
 @slow
 @pytest.mark.parametrize("io_type", ["io_parallel", "io_stream"])
 @pytest.mark.parametrize(("style", "pad_value"), [("packed", 1), ("stock", -1)])
@@ -205,7 +241,7 @@ def test_random_networks_are_exact(tmp_path, style):
     @settings(max_examples=3, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
               suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(
-        networks(width=70, operations=INTEGER if style == "packed" else ()),
+        networks(width=70, operations=INTEGER if style == "packed" else (Add,)),
         st.sampled_from(["io_parallel", "io_stream"]),
         st.sampled_from(["vitis", "vivado"]),
     )
