@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from bnn.network import Affine, Conv2d, Dense, Network, Threshold
+from bnn.network import Affine, Conv2d, Dense, MultiThreshold, Network, Threshold
 
 BASELINES = Path(__file__).parent / "baselines"
 """What each model of the zoo computed when its baseline was last written."""
@@ -80,11 +80,11 @@ def memory(network: Network) -> dict[str, Any]:
         if isinstance(operation, Dense | Conv2d):
             binary += _weight_bits(operation.weight)
             floats += 32 * operation.weight.size
-        elif isinstance(operation, Threshold):
+        elif isinstance(operation, Threshold | MultiThreshold):
             operand = network.signals[operation.inputs[0]]
-            directions = operation.threshold.size if (operation.direction < 0).any() else 0
+            directions = operation.direction.size if (operation.direction < 0).any() else 0
             binary += operation.threshold.size * operand.bits + directions
-            floats += 2 * 32 * operation.threshold.size
+            floats += 2 * 32 * operation.direction.size
         elif isinstance(operation, Affine):
             binary += operation.scale.size * (_width(operation.scale) + _width(operation.offset))
             floats += 2 * 32 * operation.scale.size

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bnn.network import Affine, Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Threshold
+from bnn.network import Affine, Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, MultiThreshold, Network, Threshold
 from reports import measures
 
 
@@ -49,6 +49,16 @@ def test_layers_of_a_dense_network(dense):
     }  # fmt: skip
     assert (layers[2]["weight_bits"], layers[2]["xnor_ops"], layers[2]["accumulator_bits"]) == (12, 12, 4)
     assert (layers[1]["weight_bits"], layers[1]["xnor_ops"], layers[1]["accumulator_bits"]) == (0, 0, None)
+
+
+def test_several_thresholds_of_a_channel_each_take_memory(dense):
+    threshold, direction = np.array([[-2, 0, 2]] * 4), np.array([1, 1, 1, -1])
+    levels = MultiThreshold("levels", ("dense1",), threshold, direction)
+    several = Network("net", (*dense.operations[:2], levels))
+    one = Network("net", dense.operations[:3])
+    more, less = measures.memory(several), measures.memory(one)
+    assert more["binary_bits"] - less["binary_bits"] == 2 * 4 * 4  # two more of 4 bits for each of 4 channels
+    assert more["float32_bits"] == less["float32_bits"]
 
 
 def test_a_convolution_counts_its_pixels_and_the_bit_planes_of_its_input(convolution):
