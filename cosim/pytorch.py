@@ -11,80 +11,102 @@ from bnn.network import Argmax, Network
 from cosim.engine import EngineError, Results
 
 if TYPE_CHECKING:
-    from torch import nn
+    import torch
 
-_BATCH = 1000
+    from bnn.frontends.torch import Conversion, Observed
+
+_OFF = 0.1
+"""How far from an integer a float32 sum may lie, in steps of one: sums with scales that are no power of two round."""
 
 
 class PyTorch:
     """Runs the module that a Network was converted from.
 
-    Reports the integers that PyTorch computes as such (accumulators, signs and pools) and the class, the argmax of its
-    floating-point scores. A fixed-point :class:`~bnn.network.Affine` has no counterpart.
+    Reports the integers that PyTorch computes (:attr:`bnn.frontends.torch.Conversion.observed`) and the class, the
+    argmax of its floating-point scores. A fixed-point :class:`~bnn.network.Affine` has no counterpart. The integers are
+    those inside the module's trace, whose result is held against the module's own, bit for bit, in every batch.
 
     Parameters
     ----------
-    module : nn.Sequential
-        What :func:`bnn.frontends.torch.convert` was given.
+    conversion : Conversion
+        What :func:`bnn.frontends.torch.trace` has made of the module.
     """
 
     name = "pytorch"
 
-    def __init__(self, module: "nn.Module") -> None:
-        self._module = module
+    def __init__(self, conversion: "Conversion") -> None:
+        self._conversion = conversion
 
     def prepare(self, network: Network, folder: Path) -> None:
-        """Trace the module; `network` is its conversion, canonical or not. Writes nothing.
+        """See what can be observed; `network` is the conversion's, canonical or not. Writes nothing.
 
         Raises
         ------
         EngineError
             If `network` is not a conversion of this module.
         """
-        from bnn.frontends.torch import trace
-
-        self._conversion = trace(self._module, network.name, network.input)
         canonical, signs = canonicalise_with_signs(self._conversion.network)
         if network == canonical:
             self._signs = dict(signs)
         elif network == self._conversion.network:
             self._signs = {}
         else:
-            raise EngineError(f"network {network.name} is not a conversion of the module that the engine was given")
+            raise EngineError(f"network {network.name} is not the conversion of the module that the engine was given")
         self._network = network
 
     def run(self, inputs: NDArray[np.integer], every_layer: bool = False) -> Results:
-        """Compute the accumulators of the last layer and the class; or everything that PyTorch computes in integers."""
-        import torch
-
-        from bnn.frontends.torch import module_input
+        """Compute the last of the integers and the class; or everything that PyTorch computes in integers."""
+        from bnn.frontends.torch_trace import BATCH
 
         observed = self._conversion.observed
-        last = list(observed)[-1]
-        names = [name for name in observed if every_layer or name == last]
+        names = list(observed) if every_layer else list(observed)[-1:]
         collected: dict[str, list[NDArray[np.int64]]] = {name: [] for name in names}
         classes: list[NDArray[np.int64]] = []
-        with torch.inference_mode():
-            for start in range(0, len(inputs), _BATCH):
-                values = [module_input(inputs[start : start + _BATCH], self._network.input)]
-                for module in self._conversion.modules:
-                    values.append(module(values[-1]))
-                for name in names:
-                    result = values[observed[name] + 1]
-                    if name in self._conversion.orders:
-                        result = result[:, torch.from_numpy(self._conversion.orders[name])]
-                    elif result.ndim > 2:
-                        result = result.movedim(1, -1)
-                    collected[name].append(_integers(name, result.numpy() / self._conversion.units[name]))
-                classes.append(values[-1].argmax(dim=1, keepdim=True).numpy())
+        for start in range(0, len(inputs), BATCH):
+            part = inputs[start : start + BATCH]
+            whole = np.concatenate([part, np.zeros((BATCH - len(part), *part.shape[1:]), part.dtype)])
+            values = self._batch(whole, {self._conversion.scores, *(observed[name].node for name in names)})
+            for name in names:
+                result = values[observed[name].node].numpy()[: len(part)]
+                collected[name].append(_integers(name, result, observed[name], self._network.signals[name].shape))
+            scores = values[self._conversion.scores][: len(part)]
+            classes.append(scores.argmax(dim=1, keepdim=True).reshape(len(part), -1)[:, :1].numpy())
         results = {name: np.concatenate(parts) * self._signs.get(name, 1) for name, parts in collected.items()}
         if isinstance(self._network.output, Argmax):
             results[self._network.output.name] = np.concatenate(classes)
         return results
 
+    def _batch(self, inputs: NDArray[np.integer], wanted: set[str]) -> dict[str, "torch.Tensor"]:
+        """Run the module and its trace on a batch; return the results of the nodes that are wanted."""
+        import torch
+        from torch import fx
 
-def _integers(name: str, values: NDArray[np.floating]) -> NDArray[np.int64]:
-    integers = values.astype(np.int64)
-    if not np.array_equal(integers, values):
+        from bnn.frontends.torch import module_input
+
+        values: dict[str, torch.Tensor] = {}
+
+        class Watched(fx.Interpreter):
+            def run_node(self, n: fx.Node) -> object:
+                result = super().run_node(n)
+                if n.name in wanted:
+                    values[n.name] = result if isinstance(result, torch.Tensor) else result[0]
+                return result
+
+        with torch.no_grad():
+            x = module_input(inputs, self._network.input)
+            traced = Watched(self._conversion.graph).run(x.clone())
+            own = self._conversion.module(x)
+        if not torch.equal(traced, own):
+            raise EngineError(f"network {self._network.name}: the module's trace does not compute what the module does")
+        return values
+
+
+def _integers(name: str, values: NDArray[np.floating], place: "Observed", shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Return an operation's integers, channels last, from the tensors that hold them."""
+    flat = np.empty((len(values), place.positions.size))
+    flat[:, place.positions.ravel()] = values.reshape(len(values), -1)
+    real = (flat.reshape(len(values), *shape) - place.shift) / place.scale
+    integers = np.rint(real)
+    if not np.isfinite(real).all() or (real.size and np.abs(real - integers).max() > _OFF):
         raise EngineError(f"layer {name}: expected integers from PyTorch, got fractions")
-    return integers
+    return integers.astype(np.int64)

@@ -97,9 +97,10 @@ class EngineKind:
 
 
 def _pytorch(flow: "Flow") -> Engine:
+    from bnn.frontends.torch import trace
     from cosim.pytorch import PyTorch
 
-    return PyTorch(flow.module())
+    return PyTorch(trace(flow.module(), flow.subject.name, flow.network.input))
 
 
 def _keras(flow: "Flow") -> Engine:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -65,10 +65,11 @@ def finish(module: nn.Sequential, input: Input) -> nn.Sequential:
 
 
 def agree(module: nn.Sequential, input: Input, seed: int) -> None:
-    network = convert(module, "n", input)
+    conversion = trace(module, "n", input)
+    network = conversion.network
     inputs = strategies.inputs_for(network, 30, seed)
     for form in (network, canonicalise(network)):
-        engine = PyTorch(module)
+        engine = PyTorch(conversion)
         engine.prepare(form, None)  # type: ignore[arg-type]
         got = engine.run(inputs, every_layer=True)
         comparison = compare(form, oracle.run(form, inputs), {k: v for k, v in got.items() if k != "argmax"})
@@ -79,6 +80,7 @@ def agree(module: nn.Sequential, input: Input, seed: int) -> None:
             assert np.array_equal(expected["argmax"], got["argmax"])
 
 
+@settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1))
 def test_dense(seed: int) -> None:
     torch.manual_seed(seed % 1000)
@@ -105,9 +107,9 @@ def test_structure() -> None:
     module = finish(conv_net(pool="before sign"), IMAGE)
     conversion = trace(module, "n", IMAGE)
     kinds = " ".join(type(operation).__name__ for operation in conversion.network.operations)
-    assert kinds == "Input Conv2d Threshold MaxPool2d Conv2d Threshold Flatten Threshold Dense Affine Argmax"
+    assert kinds == "Input Conv2d Threshold MaxPool2d Conv2d Threshold Flatten Dense Affine Argmax"
     assert "threshold1" not in conversion.observed  # PyTorch pools first, so it never computes these signs
-    assert {"pool1", "conv1", "threshold2", "flatten1", "threshold3", "dense1"} <= set(conversion.observed)
+    assert {"pool1", "conv1", "threshold2", "flatten1", "dense1"} <= set(conversion.observed)
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
@@ -135,8 +137,6 @@ def test_ternary_and_foreign_layers() -> None:
     norm = nn.BatchNorm1d(9)
     nn.init.constant_(norm.bias, 0.1)
     agree(nn.Sequential(Ternary(20, 9, bias=False), norm, ForeignSign(), BinaryLinear(9, 3)).eval(), VECTOR, 0)
-    with pytest.raises(UserError, match=r"got 0\.0 for accumulator 0 of channel"):
-        convert(nn.Sequential(BinaryLinear(20, 3), ForeignSign()), "n", VECTOR)
     agree(nn.Sequential(BinaryConv2d(3, 2, 3), nn.BatchNorm2d(2), ForeignSign()).eval(), IMAGE, 0)
 
 
@@ -152,66 +152,36 @@ def linear(change: Callable[[nn.Module], object]) -> nn.Sequential:
     return module
 
 
-class Scaled(BinaryLinear):
-    """What XNOR-Net does: not a plain product."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Scale the sums."""
-        return super().forward(x) * self.weight.abs().mean()
-
-
-class HalfWeights(BinaryLinear):
-    """Says binary and is not."""
-
-    def binary_weight(self) -> torch.Tensor:
-        """Give halves."""
-        return super().binary_weight() / 2
-
-
 @pytest.mark.parametrize(
     ("words", "module", "input"),
     [
-        ("expected an nn.Sequential, got BinaryLinear", BinaryLinear(20, 3), VECTOR),
+        ("expected an nn.Module, got int", 3, VECTOR),
         ("at least one layer", nn.Sequential(), VECTOR),
-        (r"module 1 \('1', ReLU\): not supported; supp", nn.Sequential(BinaryLinear(20, 3), nn.ReLU()), VECTOR),
-        (r"module 1 \('1.0', Linear\): not supported",
+        (r"module '1' \(Softplus\): softplus: not supported; supported are",
+         nn.Sequential(BinaryLinear(20, 3), nn.Softplus()), VECTOR),
+        (r"module '1' \(BatchNorm1d\): batch_norm: expected a sign after it \(before module '3' \(BinaryLinear\): mm",
+         nn.Sequential(BinaryLinear(20, 3), nn.BatchNorm1d(3), nn.Dropout(), BinaryLinear(3, 2)), VECTOR),
+        (r"module '1' \(ReLU\): relu: expected a sign after it \(before module '2'",
+         nn.Sequential(BinaryConv2d(3, 3, 3), nn.ReLU(), BinaryConv2d(3, 2, 3)), PIXELS),
+        (r"module '1.0' \(Linear\): addmm: expected weights -a, 0 and \+a",
          nn.Sequential(Sign(), nn.Sequential(nn.Linear(20, 3))), VECTOR),
-        ("module 1.*expected a sign after it",
-         nn.Sequential(BinaryLinear(20, 3), nn.BatchNorm1d(3), BinaryLinear(3, 2)), VECTOR),
-        ("a scale, perhaps", nn.Sequential(Scaled(20, 3)), VECTOR),
-        ("binary_weight", nn.Sequential(HalfWeights(20, 3)), VECTOR),
-        ("operand of 19 features", nn.Sequential(BinaryLinear(19, 3)), VECTOR),
-        ("num_features=4", linear(lambda m: m.__setitem__(1, nn.BatchNorm1d(5))), VECTOR),
-        ("BatchNorm2d for", linear(lambda m: m.__setitem__(1, nn.BatchNorm2d(4))), VECTOR),
-        ("finite", linear(lambda m: nn.init.constant_(m[1].weight, float("nan"))), VECTOR),  # type: ignore[index]
-        ("finite", linear(lambda m: nn.init.constant_(m[4].bias, float("inf"))), VECTOR),  # type: ignore[index]
+        ("cannot be traced: RuntimeError: mat1 and mat2 shapes", nn.Sequential(BinaryLinear(19, 3)), VECTOR),
+        ("running_mean should contain 4", linear(lambda m: m.__setitem__(1, nn.BatchNorm1d(5))), VECTOR),
+        ("finite.* in '1.weight'", linear(lambda m: nn.init.constant_(m[1].weight, float("nan"))), VECTOR),  # type: ignore[index]
+        ("finite.* in '4.bias'", linear(lambda m: nn.init.constant_(m[4].bias, float("inf"))), VECTOR),  # type: ignore[index]
         ("running statistics", nn.Sequential(BinaryLinear(20, 4), nn.BatchNorm1d(4, track_running_stats=False)),
          VECTOR),
-        ("only batch norm after the last", nn.Sequential(BinaryLinear(20, 3), nn.Hardtanh()), VECTOR),
-        (r"an operand of shape \(height, width, 3\)", nn.Sequential(BinaryConv2d(3, 2, 3)), VECTOR),
+        ("only batch norm, scales and offsets after the last", nn.Sequential(BinaryLinear(20, 3), nn.Tanh()), VECTOR),
         ("scores of a dense layer", nn.Sequential(BinaryConv2d(3, 2, 3), nn.BatchNorm2d(2)), IMAGE),
         ("padding 0, dilation 1", nn.Sequential(nn.MaxPool2d(2, padding=1)), IMAGE),
         ("padding 0, dilation 1", nn.Sequential(nn.MaxPool2d(2, ceil_mode=True)), IMAGE),
-        ("Flatten from axis 1", nn.Sequential(nn.Flatten(2)), IMAGE),
+        ("a view of shape", nn.Sequential(BinaryConv2d(3, 2, 3), nn.Flatten(2)), IMAGE),
         ("pad_value|padding smaller", nn.Sequential(BinaryConv2d(3, 2, 2, padding=2)), IMAGE),
     ],
 )  # fmt: skip
 def test_refused(words: str, module: nn.Module, input: Input) -> None:
     with pytest.raises(UserError, match=words):
         convert(module, "n", input)
-
-
-def test_refused_convolutions() -> None:
-    for words, change in (
-        ("groups 1", {"groups": 3}),
-        ("dilation 1", {"dilation": (2, 2)}),
-        ("padding_mode", {"padding_mode": "reflect"}),
-    ):
-        layer = BinaryConv2d(3, 3, 3, padding=1)
-        for key, value in change.items():
-            setattr(layer, key, value)
-        with pytest.raises(UserError, match=words):
-            convert(nn.Sequential(layer), "n", IMAGE)
 
 
 def test_sums_beyond_float32_are_refused() -> None:
