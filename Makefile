@@ -10,8 +10,8 @@ help:  ## list the targets
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target text; do \
 		printf '  %-8s %s\n' "$$target" "$$text"; done
 
-flow: $(READY)  ## run the flow: MODEL=name-or-file [VECTORS=n|all] [BACKEND=vitis|vivado] [CONFIG=file] [TARGET_FPS=rate | MAX_LUTS=n] [DATA=folder] [OUT=folder] [FORCE=1]
-	@$(PYTHON) -m flows run $(if $(MODEL),'$(MODEL)') $(if $(VECTORS),--vectors '$(VECTORS)') \
+flow: $(READY)  ## run the flow: MODEL=name, file or package.module:factory [CHECKPOINT=file] [VECTORS=n|all] [BACKEND=vitis|vivado] [CONFIG=file] [TARGET_FPS=rate | MAX_LUTS=n] [DATA=folder] [OUT=folder] [FORCE=1]
+	@$(PYTHON) -m flows run $(if $(MODEL),'$(MODEL)') $(if $(CHECKPOINT),--checkpoint '$(CHECKPOINT)') $(if $(VECTORS),--vectors '$(VECTORS)') \
 		$(if $(BACKEND),--backend '$(BACKEND)') $(if $(CONFIG),--config '$(CONFIG)') \
 		$(if $(TARGET_FPS),--target-fps '$(TARGET_FPS)') $(if $(MAX_LUTS),--max-luts '$(MAX_LUTS)') $(if $(DATA),--data '$(DATA)') \
 		$(if $(OUT),--out '$(OUT)') $(if $(FORCE),--force)

@@ -41,11 +41,20 @@ def run_command(
     model: Annotated[
         str,
         typer.Argument(
-            help="A model of the zoo (see: python -m flows list), a .safetensors file (a checkpoint, or a Network), or "
-            "a .h5 or .keras file of Keras, QKeras or Larq.",
+            help="A model of the zoo (see: python -m flows list), a .safetensors file (a checkpoint, or a Network), "
+            "a .h5 or .keras file of Keras, QKeras or Larq, a .onnx file in QONNX, or package.module:factory, your own "
+            "code that makes a PyTorch module.",
             show_default=False,
         ),
     ],
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            help="Parameters of the module that the factory makes: .safetensors, or what torch.save wrote of its "
+            "state_dict(). Nothing in it is run.",
+            show_default=False,
+        ),
+    ] = None,
     vectors: Annotated[
         str,
         typer.Option(
@@ -72,7 +81,8 @@ def run_command(
                 "architecture = 'folded', pe, simd, or architecture = 'unrolled', effort; both with levels_per_stage. "
                 "What the RTL is synthesised for: [synthesis] with targets, a list. "
                 "What the vendor's tools are run with, where they are: [vendor] with run, a list, and limit_s. "
-                "Which integers a model takes whose file does not tell: [input] with kind, bits, fraction."
+                "Which integers a model takes that does not tell: [input] with kind, bits, fraction, and shape for a "
+                "PyTorch module."
             ),
             show_default=False,
         ),
@@ -111,7 +121,7 @@ def run_command(
     console = Console(highlight=False, soft_wrap=True)
     count = _vectors(vectors)
     outcome = run(
-        subject.find(model),
+        subject.find(model, checkpoint),
         console,
         vectors=count,
         data=data,

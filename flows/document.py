@@ -5,10 +5,11 @@ import platform
 from datetime import datetime, timezone
 from typing import Any
 
-from flows.cache import PROJECT, file_digest, tool_versions
+from flows.cache import PROJECT, tool_versions
 from flows.engines import ENGINES, EngineKind
 from flows.flow import LAYERS, Flow, read_results
 from flows.formats import FORMATS
+from flows.subject import Subject
 from flows.vendor import jobs
 
 _SAMPLES = 4  # vectors that are shown with every layer's bits
@@ -29,8 +30,8 @@ def document(flow: Flow) -> dict[str, Any]:
         "network_digest": fold["digest"],
         "source": {
             "kind": flow.subject.kind,
-            "path": _inside(flow.subject.path),
-            "digest": file_digest(flow.subject.path),
+            "path": _path(flow.subject),
+            "digest": flow.model_digest,
         },
         "verdict": _verdict(engines, flow.entries["synthesis"].facts["targets"], vendor),
         "inputs": {
@@ -58,6 +59,13 @@ def document(flow: Flow) -> dict[str, Any]:
         ],
         "tools": _tools(),
     }
+
+
+def _path(subject: Subject) -> str:
+    """Return the model's file, or what makes it and the file of its parameters."""
+    if subject.factory is None:
+        return _inside(subject.path)
+    return subject.factory + (f" with {_inside(subject.weights)}" if subject.weights else "")
 
 
 def _description(flow: Flow) -> str:

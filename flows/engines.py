@@ -97,10 +97,11 @@ class EngineKind:
 
 
 def _pytorch(flow: "Flow") -> Engine:
-    from bnn.frontends.torch import trace
     from cosim.pytorch import PyTorch
 
-    return PyTorch(trace(flow.module(), flow.subject.name, flow.network.input))
+    if flow.converted.model is None:
+        raise EngineUnavailable("the flow started from a Network file, which has no PyTorch module")
+    return PyTorch(flow.converted.model)
 
 
 def _keras(flow: "Flow") -> Engine:
@@ -205,7 +206,7 @@ ENGINES = (
         sources=("bnn", "models", "cosim/engine.py", "cosim/pytorch.py"),
         packages=("numpy", "torch"),
         trained=True,
-        subjects=("checkpoint", "network"),
+        subjects=("checkpoint", "network", "module"),
     ),
     EngineKind(
         "keras",

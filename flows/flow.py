@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.cache import Entry, Store, code_digest, digest, tool_versions
+from flows.cache import Entry, Store, code_digest, digest, file_digest, tool_versions
 from flows.engines import BENCH_VECTORS, EngineKind
 from flows.options import Options
 from flows.subject import Subject
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from bnn.network import Network
     from cosim.engine import Engine
     from flows.formats import Converted
@@ -130,6 +128,11 @@ class Flow:
         return read_subject(self.subject, self.options.input)
 
     @cached_property
+    def model_digest(self) -> str:
+        """SHA-256 of the subject's file, or, where code makes it, of all that it computes by."""
+        return str(self.converted.model.digest) if self.subject.factory else file_digest(self.subject.path)
+
+    @cached_property
     def inputs(self) -> IntArray:
         """The vectors, integer, shape (vectors, *input shape)."""
         with np.load(self.entries["load"].folder / "vectors.npz") as file:
@@ -145,21 +148,6 @@ class Flow:
     def golden(self) -> Mapping[str, IntArray]:
         """What the golden model computed: everything from the last accumulators on."""
         return read_results(self.entries["golden"])
-
-    def module(self) -> "nn.Module":
-        """Load the trained PyTorch module.
-
-        Raises
-        ------
-        EngineUnavailable
-            If the flow started from a Network file.
-        """
-        from cosim.engine import EngineUnavailable
-        from models import checkpoint
-
-        if self.subject.kind != "checkpoint":
-            raise EngineUnavailable("the flow started from a Network file, which has no PyTorch module")
-        return checkpoint.load(self.subject.path).module
 
     def rtl(self) -> "RtlProject":
         """Load the RTL that step ``rtl`` has written.

@@ -1,4 +1,4 @@
-"""The files of other frameworks that a flow can start from, as data: adding one is adding an entry to FORMATS."""
+"""What else a flow can start from, files of other frameworks and factories, as data: adding one is adding an entry."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +9,7 @@ from bnn.errors import NetworkError, UserError
 
 if TYPE_CHECKING:
     from bnn.network import Input, Network
+    from flows.subject import Subject
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,19 +37,19 @@ class Converted:
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of model file.
+    """A kind of model.
 
     Attributes
     ----------
     title : str
         What it is, for people.
     suffixes : tuple of str
-        What names of such files end in.
+        What names of such files end in; none where it is no file.
     magic : bytes or None
         What such files start with and no others do.
     read : callable
-        From the path, the Network's name and the settings of table ``input``, None without one, to what it holds;
-        raises :class:`UserError`, and never runs anything that is in the file.
+        From the subject and the settings of table ``input``, None without one, to what it holds; raises
+        :class:`UserError`, and never runs anything that is in the file.
     packages : tuple of str
         Python packages whose versions matter.
     """
@@ -56,7 +57,7 @@ class Format:
     title: str
     suffixes: tuple[str, ...]
     magic: bytes | None
-    read: Callable[[Path, str, Mapping[str, Any] | None], Converted]
+    read: Callable[["Subject", Mapping[str, Any] | None], Converted]
     packages: tuple[str, ...]
 
 
@@ -70,8 +71,8 @@ def recognise(path: Path) -> str | None:
     return next((name for name, kind in FORMATS.items() if path.suffix.lower() in kind.suffixes), None)
 
 
-def described_input(path: Path, shape: tuple[int, ...], settings: Mapping[str, Any] | None) -> "Input":
-    """Return the input of a model whose file tells the shape alone, from the settings of table ``input``.
+def described_input(model: str, shape: tuple[int, ...] | None, settings: Mapping[str, Any] | None) -> "Input":
+    """Return the input of a model that tells its shape at most, from the settings of table ``input``.
 
     Raises
     ------
@@ -82,43 +83,62 @@ def described_input(path: Path, shape: tuple[int, ...], settings: Mapping[str, A
 
     if settings is None:
         raise UserError(
-            f"{path}: the file does not say which integers the model takes; write into a TOML file, and give it by "
+            f"{model}: it does not say which integers the model takes; write into a TOML file, and give it by "
             "CONFIG=FILE (--config FILE):\n"
             "[input]\n"
-            'kind = "unsigned"  # or "signed", or "bipolar" (-1 and +1, without the lines below)\n'
+            + ("" if shape else "shape = [28, 28, 1]  # height, width, channels; or [features]\n")
+            + 'kind = "unsigned"  # or "signed", or "bipolar" (-1 and +1, without the lines below)\n'
             "bits = 8\n"
             "fraction = 0  # the model takes integer / 2**fraction"
         )
+    if (shape is None) != ("shape" in settings):
+        raise UserError(
+            f"table [input]: {model} tells its shape, {shape}; remove the line"
+            if shape
+            else f"table [input]: {model} does not tell the shape of its input; add shape = [28, 28, 1] (height, "
+            "width, channels), or [features]"
+        )
     try:
-        return Input("input", (), shape, **settings)
+        return Input("input", (), **{"shape": shape, **settings})
     except NetworkError as error:
         raise UserError(f"table [input]: {error}") from None
 
 
-def _keras(path: Path, name: str, settings: Mapping[str, Any] | None) -> Converted:
+def _keras(subject: "Subject", settings: Mapping[str, Any] | None) -> Converted:
     from bnn.frontends import keras, keras_file
 
+    path = subject.path
     model = keras_file.load(path)
     if len(model.inputs) != 1:
         raise UserError(f"{path}: expected a model with one input, got {len(model.inputs)}")
     shape = tuple(model.inputs[0].shape[1:])
     if not shape or None in shape:
         raise UserError(f"{path}: expected an input of fixed shape, got {shape}")
-    conversion = keras.trace(model, name, described_input(path, shape, settings))
+    conversion = keras.trace(model, subject.name, described_input(subject.origin, shape, settings))
     return Converted(conversion.network, conversion.notes, conversion.undecided, (model, conversion))
 
 
-def _onnx(path: Path, name: str, settings: Mapping[str, Any] | None) -> Converted:
+def _module(subject: "Subject", settings: Mapping[str, Any] | None) -> Converted:
+    from bnn.frontends import torch, torch_file
+
+    assert subject.factory
+    taken = described_input(subject.origin, None, settings)
+    conversion = torch.trace(torch_file.load(subject.factory, subject.weights), subject.name, taken)
+    return Converted(conversion.network, conversion.notes, conversion.undecided, conversion)
+
+
+def _onnx(subject: "Subject", settings: Mapping[str, Any] | None) -> Converted:
     from bnn.frontends import qonnx, qonnx_file
 
+    path = subject.path
     asked: list[Input] = []
 
     def describe(shape: tuple[int, ...]) -> "Input":
-        asked.append(described_input(path, shape, settings))
+        asked.append(described_input(subject.origin, shape, settings))
         return asked[0]
 
     model = qonnx_file.load(path)
-    conversion = qonnx.trace(model, name, describe)
+    conversion = qonnx.trace(model, subject.name, describe)
     if settings is not None and not asked:
         raise UserError(f"table [input]: {path} tells itself which integers it takes; remove the table")
     return Converted(conversion.network, conversion.notes, conversion.undecided, (model, conversion))
@@ -139,4 +159,5 @@ FORMATS = {
         read=_onnx,
         packages=("qonnx", "onnx", "onnxruntime"),
     ),
+    "module": Format("a PyTorch module", suffixes=(), magic=None, read=_module, packages=("torch",)),
 }

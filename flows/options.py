@@ -31,9 +31,11 @@ take::
     run = ["hls4ml_stock", "hls4ml_packed", "rtl"]
     limit_s = 7200
 
-Table ``input`` says which integers a model takes whose file does not: settings of :class:`bnn.network.Input`::
+Table ``input`` says which integers a model takes that does not tell: settings of :class:`bnn.network.Input`, its shape
+for a PyTorch module alone::
 
     [input]
+    shape = [28, 28, 1]
     kind = "unsigned"
     bits = 8
     fraction = 0
@@ -93,7 +95,7 @@ class Options:
     vendor_limit_s : float
         Seconds that a step of theirs may take.
     input : mapping or None
-        Settings of :class:`bnn.network.Input`, for a model whose file does not tell them.
+        Settings of :class:`bnn.network.Input`, for a model that does not tell them.
     """
 
     backend: Backend = "vitis"
@@ -159,12 +161,15 @@ def _input(settings: Any) -> Mapping[str, Any]:
     from bnn.errors import NetworkError
     from bnn.network import Input
 
-    _check_table("input", settings, ["kind", "bits", "fraction"])
+    _check_table("input", settings, ["shape", "kind", "bits", "fraction"])
+    shape = settings.get("shape", [1])
+    if not isinstance(shape, list) or not shape or any(type(size) is not int or size < 1 for size in shape):
+        raise UserError(f"input: shape must be a list of whole numbers above 0, got {shape!r}")
     for name in ("bits", "fraction"):
         if type(settings.get(name, 0)) is not int:
             raise UserError(f"input: {name} must be a whole number, got {settings[name]!r}")
     try:
-        Input("input", (), (1,), **settings)
+        Input("input", (), **{"shape": shape, **settings})
     except NetworkError as error:
         raise UserError(str(error)) from None
     return settings

@@ -23,7 +23,7 @@ from flows.cache import PROJECT, write
 from flows.hardware import fold_rtl
 from flows.options import Options
 from flows.run import BUILD
-from flows.stages import BASELINE_VECTORS, outputs_digest, read_network
+from flows.stages import BASELINE_VECTORS, outputs_digest, read_subject
 from reports.measures import BASELINES
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def measure(name: str, *, tools: Sequence[bool] = ()) -> tuple[dict[str, Any], s
     from reports.measures import layers, shapes
 
     found = subject.find(name)
-    network = canonicalise(read_network(found))
+    network = canonicalise(read_subject(found).network)
     choice = fold_rtl(network, Options())
     golden = Golden()
     golden.prepare(network)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bnn.errors import UserError
 from cosim.engine import EngineError
 from flows import hardware, vendor
-from flows.cache import Entry, file_digest, tool_versions
+from flows.cache import Entry, tool_versions
 from flows.engines import BENCH_VECTORS, ENGINES, EngineKind
 from flows.flow import LAYERS, LAYERWISE, RESULTS, WAVEFORM, Advance, Flow, IntArray, Step, read_results
 from flows.formats import FORMATS, Converted
@@ -95,7 +95,7 @@ def _model_basis(flow: Flow) -> dict[str, Any]:
     """Return what determines the Network that the subject is read as."""
     kind = FORMATS.get(flow.subject.kind)
     return {
-        "model": file_digest(flow.subject.path),
+        "model": flow.model_digest,
         "input": flow.options.input,
         "frameworks": tool_versions(kind.packages, ()) if kind else None,
     }
@@ -122,7 +122,7 @@ def _load(flow: Flow, entry: Entry, advance: Advance) -> None:
     else:
         kind = FORMATS[flow.subject.kind].title if flow.subject.kind in FORMATS else "a Network file"
         if flow.vectors is None:
-            raise UserError(f"{flow.subject.path} is {kind} without test images: give a number of vectors, not 'all'")
+            raise UserError(f"{flow.subject.origin} is {kind} without test images: give a number of vectors, not 'all'")
         taken = flow.converted.network.input
         images, labels = np.zeros((0, *taken.shape), np.int64), np.zeros(0, np.int64)
         name, note, origin = "random", f"{kind} brings no data set", None
@@ -195,23 +195,18 @@ def _fold(flow: Flow, entry: Entry, advance: Advance) -> None:
 def read_subject(subject: Subject, settings: Mapping[str, Any] | None = None) -> Converted:
     """Read the subject, of whatever kind; `settings` are those of table ``input``, for a file that does not tell."""
     if subject.kind in FORMATS:
-        return FORMATS[subject.kind].read(subject.path, subject.name, settings)
+        return FORMATS[subject.kind].read(subject, settings)
     if settings is not None:
         raise UserError(f"table [input]: {subject.path} tells itself which integers it takes; remove the table")
-    return Converted(read_network(subject))
-
-
-def read_network(subject: Subject) -> "Network":
-    """Return a checkpoint, through the PyTorch front end, or a Network file as a Network, as it is."""
-    from bnn import io
-
     if subject.zoo is None:
-        return io.load(subject.path)
-    from bnn.frontends.torch import convert
+        from bnn import io
+
+        return Converted(io.load(subject.path))
+    from bnn.frontends.torch import trace
     from models import checkpoint, zoo
 
-    module = checkpoint.load(subject.path).module
-    return convert(module, subject.name, zoo.get(subject.zoo).input)
+    conversion = trace(checkpoint.load(subject.path).module, subject.name, zoo.get(subject.zoo).input)
+    return Converted(conversion.network, conversion.notes, conversion.undecided, conversion)
 
 
 # --- golden: the reference
@@ -317,6 +312,7 @@ def _timed_run(engine: "Engine", inputs: IntArray, advance: Advance) -> tuple[di
 def _engine_basis(flow: Flow, kind: EngineKind) -> dict[str, Any]:
     return {
         "engine": kind.name,
+        "model": flow.model_digest if kind.trained else None,
         "network": flow.entries["fold"].facts["digest"],
         "settings": kind.settings(flow.options),
         "needs": flow.keys(*kind.needs),

@@ -1,12 +1,15 @@
-"""What a flow is about: a model of the zoo, or a file of one of several kinds, told apart without loading it."""
+"""What a flow is about: a model of the zoo, a file, its kind told without loading it, or a factory of modules."""
 
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bnn.errors import UserError
 from flows.formats import FORMATS, recognise
+
+_FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z")  # package.module:name
 
 
 @dataclass(frozen=True)
@@ -19,10 +22,15 @@ class Subject:
         Names the Network and the folders of the flow; lower case letters, digits and underscores.
     kind : {"checkpoint", "network"} or a key of :data:`flows.formats.FORMATS`
     path : Path
+        Of a module, the file of its parameters, or else the one that its factory is in.
     zoo : str or None
         For a checkpoint, the zoo's definition that it is an instance of.
     recorded : dict
         For a checkpoint, the facts recorded at its training.
+    factory : str or None
+        For a module, what makes it: ``package.module:name``.
+    weights : Path or None
+        For a module, the file of its parameters, None where the factory brings them.
     """
 
     name: str
@@ -30,19 +38,36 @@ class Subject:
     path: Path
     zoo: str | None
     recorded: dict[str, Any]
+    factory: str | None = None
+    weights: Path | None = None
+
+    @property
+    def origin(self) -> str:
+        """What it is made from, for messages."""
+        return self.factory or str(self.path)
 
 
-def find(model: str) -> Subject:
-    """Find what `model` names: a model of the zoo, or a file.
+def find(model: str, weights: Path | None = None) -> Subject:
+    """Find what `model` names: a model of the zoo, a file, or a factory of PyTorch modules.
+
+    Parameters
+    ----------
+    model : str
+    weights : Path or None
+        The parameters of the module that a factory makes.
 
     Raises
     ------
     UserError
-        If there is no such model or file, or the file is of no known kind; lists what there is.
+        If there is no such model, file or factory, or the file is of no known kind; lists what there is.
     """
     from models.checkpoint import FOLDER
     from models.zoo import ZOO
 
+    if _FACTORY.match(model) and not Path(model).is_file():
+        return _module(model, weights)
+    if weights is not None:
+        raise UserError(f"a checkpoint of parameters ({weights}) goes with a model package.module:factory, got {model}")
     if model in ZOO:
         path = FOLDER / f"{model}.safetensors"
         if not path.is_file():
@@ -54,10 +79,25 @@ def find(model: str) -> Subject:
         raise UserError(
             f"unknown model {model!r}: {what}neither a model of the zoo nor a file\n"
             f"choose one of: {', '.join(ZOO)}\nor name a .safetensors file: a checkpoint, or a Network saved by bnn.io"
-            + "".join(f"\nor {kind.title}: {', '.join(kind.suffixes)}" for kind in FORMATS.values())
+            + "".join(
+                f"\nor {kind.title}: {', '.join(kind.suffixes) or 'package.module:factory'}"
+                for kind in FORMATS.values()
+            )
         )
-    name = re.sub(r"[^a-z0-9]+", "_", path.stem.lower()).strip("_") or "network"
-    return _identify(name if name[0].isalpha() else f"n_{name}", path)
+    return _identify(_name(path.stem), path)
+
+
+def _name(text: str) -> str:
+    name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_") or "network"
+    return name if name[0].isalpha() else f"n_{name}"
+
+
+def _module(factory: str, weights: Path | None) -> Subject:
+    from bnn.frontends import torch_file
+
+    torch_file.find(factory)
+    source = getattr(sys.modules[factory.partition(":")[0]], "__file__", None)
+    return Subject(_name(factory), "module", weights or Path(source or factory), None, {}, factory, weights)
 
 
 def _identify(name: str, path: Path) -> Subject:

@@ -49,7 +49,7 @@ def dense(scale="1"):
 
 def fed(path, settings):
     """Return what the file holds, vectors for it, and the golden model's results."""
-    converted = FORMATS["keras"].read(path, "n", settings)
+    converted = FORMATS["keras"].read(subject.find(str(path)), settings)
     taken, rng = converted.network.input, np.random.default_rng(1)
     inputs = (
         rng.choice([-1, 1], (40, *taken.shape)) if taken.kind == "bipolar" else rng.integers(0, 256, (40, *taken.shape))
@@ -135,8 +135,8 @@ def test_a_conversion_that_is_wrong_fails_the_flow(tmp_path, flow, monkeypatch):
     hostile(dense(), 3, halves=True).save(tmp_path / "m.h5")
     read = FORMATS["keras"].read
 
-    def other_model(path, name, settings):
-        converted = read(path, name, settings)
+    def other_model(found, settings):
+        converted = read(found, settings)
         model, conversion = converted.model
         model.layers[-2].set_weights([-model.layers[-2].get_weights()[0]])
         return Converted(converted.network, converted.notes, converted.undecided, (model, conversion))
@@ -151,8 +151,8 @@ def test_signs_that_depend_on_the_order_of_sums_are_counted_and_nothing_is_calle
     hostile(dense(), 3, halves=True).save(tmp_path / "m.h5")
     read = FORMATS["keras"].read
 
-    def doubtful(path, name, settings):
-        converted = read(path, name, settings)
+    def doubtful(found, settings):
+        converted = read(found, settings)
         return Converted(converted.network, (), {"threshold1": 7}, converted.model)
 
     monkeypatch.setitem(FORMATS, "keras", FORMATS["keras"].__class__(**{**vars(FORMATS["keras"]), "read": doubtful}))

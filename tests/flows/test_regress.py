@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 from bnn.errors import UserError
 from bnn.network import Network
 from flows import cli, regress
+from flows.formats import Converted
 from hls.synthesis.tools import SynthesisError, ToolMissing
 
 RESOURCES = {"lut": 2000, "ff": 2100, "carry": 48, "lutram": 1, "bram": 7, "dsp": 0}
@@ -66,16 +67,16 @@ def test_a_planted_difference_is_named_with_both_sides(place):
 
 def planted(monkeypatch, layer, array, change):
     """Let the model be read with one value of an array changed."""
-    real = regress.read_network
+    real = regress.read_subject
 
     def read(found):
-        network = real(found)
+        network = real(found).network
         values = getattr(network[layer], array).copy()
         values[(0,) * values.ndim] = change(values[(0,) * values.ndim])
         wrong = replace(network[layer], **{array: values})
-        return Network(network.name, tuple(wrong if op.name == layer else op for op in network.operations))
+        return Converted(Network(network.name, tuple(wrong if op.name == layer else op for op in network.operations)))
 
-    monkeypatch.setattr(regress, "read_network", read)
+    monkeypatch.setattr(regress, "read_subject", read)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,169 @@
+"""Modules made by factories, parameters read from files: what fits is taken whole, what does not ends in one line."""
+
+import io
+import pickle
+import sys
+import zipfile
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from bnn.errors import UserError
+from bnn.frontends.torch_file import load
+
+CODE = """
+import torch
+from torch import nn
+
+def make():
+    return nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+
+class Whole(nn.Linear):
+    def __init__(self):
+        super().__init__(2, 2)
+
+def fails():
+    raise ValueError("no such data\\nsecond line")
+
+def leaves():
+    raise SystemExit(0)
+
+def other():
+    return {"weight": 1}
+
+def needs(size):
+    return nn.Linear(size, 2)
+
+number = 3
+"""
+
+
+@pytest.fixture
+def code(tmp_path, monkeypatch):
+    """A folder with modules of a user, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "users_nets").mkdir()
+    (tmp_path / "users_nets" / "small.py").write_text(CODE)
+    (tmp_path / "users_broken.py").write_text("import users_no_such_package\n")
+    (tmp_path / "users_syntax.py").write_text("def make(:\n")
+    yield tmp_path
+    for name in [name for name in sys.modules if name.startswith("users_")]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def state():
+    torch.manual_seed(1)
+    module = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    module[1].running_mean.normal_()
+    return module.state_dict()
+
+
+def write(path, state):
+    (save_file if path.suffix == ".safetensors" else torch.save)(state, path)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".pth"])
+def test_parameters_and_statistics_are_those_of_the_file(code, state, suffix):
+    write(path := code / f"w{suffix}", state)
+    for name, tensor in load("users_nets.small:make", path).state_dict().items():
+        assert torch.equal(tensor, state[name])
+    del state["1.num_batches_tracked"]  # which counts for nothing
+    write(path, state)
+    assert torch.equal(load("users_nets.small:make", path)[1].running_mean, state["1.running_mean"])
+
+
+def test_the_old_kind_of_pytorch_file_is_read(code, state):
+    torch.save(state, path := code / "old.pt", _use_new_zipfile_serialization=False)
+    assert torch.equal(load("users_nets.small:make", path)[0].weight, state["0.weight"])
+
+
+def test_a_class_is_a_factory_and_the_file_may_be_left_out(code):
+    assert load("users_nets.small:Whole").in_features == 2
+
+
+@pytest.mark.parametrize(
+    ("factory", "words"),
+    [
+        ("users_none:make", "no module 'users_none' in .*, nor installed$"),
+        ("users_nets.none:make", "no module 'users_nets.none'"),
+        ("users_nets.small.py:make", "is it users_nets.small:make"),
+        ("users_broken:make", "importing 'users_broken' raises ModuleNotFoundError: .*users_no_such_package.*line 1"),
+        ("users_syntax:make", "importing 'users_syntax' raises SyntaxError"),
+        ("users_nets.small:none", "nothing to call of the name 'none'; it has make, Whole, fails"),
+        ("users_nets.small:number", "nothing to call of the name 'number'"),
+        ("users_nets.small:fails", r"the factory raises ValueError: no such data \(.*small.py, line 13\)"),
+        ("users_nets.small:leaves", "the factory raises SystemExit"),
+        ("users_nets.small:other", "expected the factory to give an nn.Module, got dict"),
+        ("users_nets.small:needs", r"the factory raises TypeError: .*missing 1 required positional argument: 'size'$"),
+    ],
+)
+def test_what_is_wrong_with_a_factory_is_told_in_one_line(code, factory, words):
+    with pytest.raises(UserError, match=words) as error:
+        load(factory)
+    assert str(error.value).startswith(f"{factory}: ") and "\n" not in str(error.value)
+
+
+class Bomb:
+    """Unpickling it would run code."""
+
+    def __reduce__(self):
+        return pytest.exit, ("a checkpoint was unpickled",)
+
+
+def saved(value):
+    stream = io.BytesIO()
+    torch.save(value, stream)
+    return stream.getvalue()
+
+
+def packed(state):
+    """The checkpoint, compressed as torch.save never does."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(saved(state))) as old, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    return stream.getvalue()
+
+
+BAD = {
+    "empty": ("neither a readable safetensors file nor a PyTorch checkpoint", lambda state: b""),
+    "text": ("neither a readable safetensors file", lambda state: b"import os"),
+    "pickle": ("more than tensors, which would be code to run", lambda state: pickle.dumps(Bomb())),
+    "pickle in a checkpoint": ("more than tensors", lambda state: saved({**state, "0.weight": Bomb()})),
+    "a whole module": ("more than tensors", lambda state: saved(nn.Linear(4, 3))),
+    "truncated": ("not a readable PyTorch checkpoint", lambda state: saved(state)[:-300]),
+    "bomb": ("compressed members", packed),
+    "other archive": ("not a readable PyTorch checkpoint", lambda state: b"PK\x03\x04" + bytes(60)),
+    "list": ("expected a state_dict, tensors by name, got list", lambda state: saved([1, 2])),
+    "wrapped": ("got OrderedDict under 'state_dict'; write it with", lambda state: saved({"state_dict": state})),
+    "missing": (r"it lacks '1.running_mean', '1.running_var'$", lambda state: saved(
+        {name: tensor for name, tensor in state.items() if "running" not in name})),
+    "more": ("the module has no '2.a', '2.b', '2.c', '2.d' and 1 more$", lambda state: saved(
+        {**state, **{f"2.{name}": torch.ones(1) for name in "abcde"}})),
+    "shape": (r"expected shape \(3, 4\) for '0.weight', got \(4, 3\)", lambda state: saved(
+        {**state, "0.weight": torch.ones(4, 3)})),
+    "sparse": ("do not fit|more than tensors", lambda state: saved({**state, "0.weight": torch.eye(3, 4).to_sparse()})),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_checkpoint_ends_in_one_line(code, state, name, suffix):
+    words, content = BAD[name]
+    (path := code / f"bad{suffix}").write_bytes(content(state))
+    with pytest.raises(UserError, match=words) as error:
+        load("users_nets.small:make", path)
+    assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
+
+
+def test_a_truncated_safetensors_file_and_one_that_is_not_there(code, state):
+    write(path := code / "w.safetensors", state)
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(UserError, match="truncated or corrupt"):
+        load("users_nets.small:make", path)
+    with pytest.raises(UserError, match=r"none.pt: cannot be read: No such file"):
+        load("users_nets.small:make", code / "none.pt")

@@ -1,0 +1,195 @@
+"""Flows from a factory of PyTorch modules: the module itself runs as an engine, and its code is part of the key."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+from functools import partial
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import save_file
+
+from bnn.errors import UserError
+from bnn.frontends.torch_file import load
+from cosim.pytorch import PyTorch
+from flows import cli, options, run, subject
+from flows.cache import PROJECT
+from flows.engines import ENGINES
+from flows.options import Options
+from reports.render import validate
+from tests.flows import fakes
+
+PIXELS = {"shape": [8, 8, 1], "kind": "unsigned", "bits": 4}
+
+CODE = """
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class Sign(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return torch.where(x >= 0, 1.0, -1.0)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        return gradient * (x.abs() <= 1)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.first = nn.Parameter(torch.randn(4, 1, 3, 3))
+        self.norm = nn.BatchNorm2d(4)
+        nn.init.normal_(self.norm.running_mean, std=0.1)
+        nn.init.normal_(self.norm.weight)
+        self.second = nn.Parameter(torch.randn(4, 4, 3, 3))
+        self.dense = nn.Parameter(torch.randn(10, 4 * 4 * 4))
+
+    def scaled(self, weight):
+        return Sign.apply(weight) * weight.abs().mean((1, 2, 3), keepdim=True)
+
+    def forward(self, x):
+        x = Sign.apply(self.norm(F.max_pool2d(F.conv2d(x, self.scaled(self.first), padding=1), 2)))
+        return F.linear(x.flatten(1), Sign.apply(self.dense))
+
+
+class Residual(Net):
+    def forward(self, x):
+        x = F.max_pool2d(F.conv2d(x, Sign.apply(self.first), padding=1), 2)
+        x = x + F.conv2d(Sign.apply(self.norm(x)), Sign.apply(self.second), padding=1)
+        return F.linear(Sign.apply(x + 0.5).flatten(1), Sign.apply(self.dense))
+"""
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with a user's module in it, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "digit_nets.py").write_text(CODE)
+    yield tmp_path
+    sys.modules.pop("digit_nets", None)
+
+
+@pytest.fixture
+def flow(place, monkeypatch):
+    """Run a flow whose engines are fakes, but for PyTorch and those named; return what it prints, and its report."""
+
+    def go(model, settings=PIXELS, weights=None, engines=()):
+        fakes.install(monkeypatch.setattr, log=place / "built.log")
+        kinds = (
+            *fakes.kinds(log=place / "built.log"),
+            *(kind for kind in ENGINES if kind.name in ("pytorch", *engines)),
+        )
+        for module in ("flows.document", "flows.run", "flows.stages"):
+            monkeypatch.setattr(f"{module}.ENGINES", kinds)
+        sys.modules.pop("digit_nets", None)  # each flow has a process of its own
+        console = Console(file=io.StringIO(), record=True, width=200)
+        outcome = run.run(
+            subject.find(model, weights), console, options=Options(input=settings), vectors=40,
+            build=place / "build", reports=place / "reports",
+        )  # fmt: skip
+        report = json.loads((outcome.report / "report.json").read_text())
+        validate(report)
+        return console.export_text(), report
+
+    return go
+
+
+def test_a_flow_runs_the_module_and_says_where_it_is_from(flow, place):
+    torch.save(load("digit_nets:Net").state_dict(), "weights.pt")
+    _, report = flow("digit_nets:Net", weights=place / "weights.pt")
+    assert (report["verdict"], report["source"]["kind"]) == ("pass", "module")
+    assert report["source"]["path"] == f"digit_nets:Net with {place / 'weights.pt'}"
+    assert (report["engines"]["pytorch"]["status"], report["engines"]["pytorch"]["vectors"]) == ("pass", 40)
+    assert not report["conversion"]["undecided"]
+    assert (place / "reports" / "digit_nets_net" / "report.html").is_file()
+    assert flow("digit_nets:Net")[1]["source"]["path"] == "digit_nets:Net"
+
+
+def test_a_change_of_the_code_or_the_parameters_is_another_model(flow, place):
+    state = load("digit_nets:Net").state_dict()
+    save_file(state, path := place / "weights.safetensors")
+    _, first = flow("digit_nets:Net", weights=path)
+    printed, again = flow("digit_nets:Net", weights=path)
+    assert again["network_digest"] == first["network_digest"]
+    assert all("reused" in line for line in printed.splitlines() if line.startswith("✓"))
+    (place / "digit_nets.py").write_text(CODE.replace("x >= 0", "x > 1"))
+    _, code = flow("digit_nets:Net", weights=path)
+    (place / "digit_nets.py").write_text(CODE)
+    save_file({**state, "dense": -state["dense"]}, path)
+    _, parameters = flow("digit_nets:Net", weights=path)
+    digests = {report["network_digest"] for report in (first, code, parameters)}
+    sources = {report["source"]["digest"] for report in (first, code, parameters)}
+    assert (len(digests), len(sources)) == (3, 3)
+    assert {report["verdict"] for report in (first, again, code, parameters)} == {"pass"}
+
+
+def test_a_module_that_computes_otherwise_fails_the_flow(flow, monkeypatch):
+    real = PyTorch.run
+
+    def wrong(engine, inputs, every_layer=False):
+        return {name: -result for name, result in real(engine, inputs, every_layer).items()}
+
+    monkeypatch.setattr(PyTorch, "run", wrong)
+    _, report = flow("digit_nets:Net")
+    assert (report["verdict"], report["engines"]["pytorch"]["status"]) == ("fail", "fail")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["digit_nets:Net", "digit_nets:Residual"])
+def test_every_engine_takes_the_module_or_says_why_not(flow, model):
+    engines = ("qonnx", "hls4ml_stock", "hls4ml_packed", "rtl_cxxrtl")
+    _, report = flow(model, engines=engines)
+    assert report["verdict"] == "pass"
+    for name in ("pytorch", *engines):
+        engine = report["engines"][name]
+        if model == "digit_nets:Residual" and name == "rtl_cxxrtl" and engine["status"] == "skipped":
+            assert "Add" in engine["reason"]
+        else:
+            assert (name, engine["status"], engine["mismatches"]) == (name, "pass", 0)
+
+
+def test_the_example_of_the_readme_is_a_model(flow, place):
+    text = (PROJECT / "README.md").read_text()
+    (code,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "class Net" in block)
+    (settings,) = (block for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL) if "shape" in block)
+    (place / "digit_nets.py").write_text(code)
+    (place / "my_net.toml").write_text(settings)
+    subprocess.run([sys.executable, "digit_nets.py"], cwd=place, check=True, timeout=100)
+    _, report = flow("digit_nets:Net", options.read(place / "my_net.toml").input, place / "my_net.pt")
+    assert (report["verdict"], report["engines"]["pytorch"]["status"]) == ("pass", "pass")
+
+
+def test_what_the_configuration_lacks_is_told(flow):
+    with pytest.raises(UserError, match=r"(?s)digit_nets:Net: it does not say.*\[input\]\nshape = \[28, 28, 1\]"):
+        flow("digit_nets:Net", None)
+    with pytest.raises(UserError, match=r"\[input\]: digit_nets:Net does not tell the shape of its input; add shape ="):
+        flow("digit_nets:Net", {"kind": "bipolar"})
+    with pytest.raises(UserError, match=r"cannot be traced: RuntimeError: .*expected input"):
+        flow("digit_nets:Net", {**PIXELS, "shape": [8, 8, 3]})
+
+
+@pytest.mark.parametrize("model", ["digits_bnn", "my_model.h5"])
+def test_parameters_go_with_a_factory_alone(place, model):
+    with pytest.raises(UserError, match=r"goes with a model package\.module:factory"):
+        subject.find(model, place / "weights.pt")
+
+
+def test_the_command_takes_a_factory_and_a_checkpoint(place, monkeypatch, capsys):
+    def taken(found, *_, **__):
+        raise UserError(f"{found.name} {found.factory} {found.weights}")
+
+    monkeypatch.setattr(run, "run", partial(taken))
+    monkeypatch.setattr("sys.argv", ["flows", "run", "digit_nets:Net", "--checkpoint", "w.pt"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert "digit_nets_net digit_nets:Net w.pt" in capsys.readouterr().err
