@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -127,7 +127,8 @@ class Store:
     def making(self, step: str, key: str) -> Iterator[Entry]:
         """Give an entry to fill, in an empty folder, and record it when the block ends, if it is to be kept.
 
-        Where the block raises, what was written stays, for the user to look at, but without a record.
+        Where the block raises, what was written stays, for the user to look at, but without a record; of a block that
+        wrote nothing, nothing stays.
         """
         folder = self._folder(step, key)
         (folder / _RECORD).unlink(missing_ok=True)  # first, so that a half-deleted folder is no entry
@@ -138,7 +139,13 @@ class Store:
             shutil.rmtree(old, ignore_errors=True)
         entry = Entry(folder, key)
         start = time.perf_counter()
-        yield entry
+        try:
+            yield entry
+        except BaseException:
+            with suppress(OSError):  # not empty
+                for empty in (folder, folder.parent, self.root):
+                    empty.rmdir()
+            raise
         entry.seconds = round(time.perf_counter() - start, 3)
         if not entry.keep:
             return

@@ -1,6 +1,5 @@
 """The command line. Nothing heavy is imported before it is needed."""
 
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -212,7 +211,6 @@ def main() -> NoReturn:
     """Run the command line; what the user can mend is told in a few lines and exits with status 2."""
     from cosim.engine import EngineError, EngineUnavailable
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     error_console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         app()

@@ -86,9 +86,8 @@ def run(
         If the golden model itself broke: there is nothing to compare with.
     """
     store = Store(build / subject.name)
-    store.root.mkdir(parents=True, exist_ok=True)
     target = out or reports / subject.name
-    with _locked(store.root / ".lock", f"another flow on {subject.name}", console):
+    with _locked(build / f".{subject.name}.lock", f"another flow on {subject.name}", console):
         flow = Flow(subject, vectors, data, options or Options(), store)
         for step in steps(subject.kind):
             _take(flow, step, console, force, target)

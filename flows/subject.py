@@ -116,6 +116,9 @@ def _identify(name: str, path: Path) -> Subject:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
     except (SafetensorError, OSError) as error:
+        if path.suffix in (".pt", ".pth"):
+            hint = f"give MODEL=package.module:factory CHECKPOINT={path}"
+            raise UserError(f"{path}: PyTorch's files hold parameters alone; {hint}") from None
         raise UserError(f"{path}: not a readable safetensors file (truncated or corrupt?): {error}") from None
     if io.HEADER in header:
         return Subject(name, "network", path, None, {})

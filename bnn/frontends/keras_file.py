@@ -7,6 +7,7 @@ another module, a layer that no Network can express are refused by name. Nothing
 
 import io
 import json
+import logging
 import math
 import os
 import re
@@ -14,6 +15,7 @@ import sys
 import warnings
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +107,8 @@ def unsupported(kind: str) -> str:
 def import_keras() -> Any:
     """Import TensorFlow with the Keras 2 that QKeras and Larq are written for, and return its ``tf_keras``.
 
-    The one place that sets ``TF_USE_LEGACY_KERAS``, which TensorFlow reads when its ``keras`` is first used.
+    The one place that sets ``TF_USE_LEGACY_KERAS``, which TensorFlow reads when its ``keras`` is first used, and that
+    keeps from stderr what TensorFlow says of itself: of CUDA, oneDNN, the processor.
 
     Raises
     ------
@@ -114,7 +117,9 @@ def import_keras() -> Any:
     """
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow  # type: ignore[import-untyped]
+    with _unheard():  # some of it comes before TensorFlow reads that level
+        import tensorflow  # type: ignore[import-untyped]
+    logging.getLogger("larq").setLevel(logging.ERROR)  # its advice is for training
 
     if not tensorflow.keras.Model.__module__.startswith("tf_keras."):
         raise UserError(
@@ -177,6 +182,19 @@ def load(path: str | Path) -> Any:
     for layer in model.layers:
         check_finite(f"{path}, layer {layer.name!r} ({type(layer).__name__})", layer)
     return model
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Drop what is written to stderr, by compiled code, too."""
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(nowhere)
 
 
 def check_finite(where: str, layer: Any) -> None:

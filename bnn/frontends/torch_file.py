@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import UninitializedParameter
 
 from bnn.errors import UserError
 
@@ -79,6 +80,10 @@ def load(factory: str, weights: Path | None = None) -> nn.Module:
         raise UserError(f"{factory}: the factory {_raised(error)}") from None
     if not isinstance(module, nn.Module):
         raise UserError(f"{factory}: expected the factory to give an nn.Module, got {type(module).__name__}")
+    if any(isinstance(parameter, UninitializedParameter) for parameter in module.parameters()):
+        raise UserError(
+            f"{factory}: expected parameters of known shapes, got a lazy module; run it once in the factory"
+        )
     if weights is not None:
         _fill(module, _read(weights), f"{weights}, for {factory}")
     return module
@@ -159,10 +164,11 @@ def _fill(module: nn.Module, tensors: Mapping[str, torch.Tensor], where: str) ->
             raise UserError(
                 f"{where}: expected shape {tuple(places[name].shape)} for {name!r}, got {tuple(tensor.shape)}"
             )
-    try:
-        module.load_state_dict({**places, **{name: tensors[name] for name in tensors if name in places}})
-    except Exception as error:  # whatever torch raises on kinds of tensors that do not go together
-        raise UserError(f"{where}: its tensors do not fit: {' '.join(str(error).split())[:300]}") from None
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
+            raise UserError(f"{where}: expected a plain tensor of real numbers, got {tensor.type()} under {name!r}")
+        if not tensor.isfinite().all():
+            raise UserError(f"{where}: expected finite numbers, got NaN or infinity in {name!r}")
+    module.load_state_dict({**places, **{name: tensors[name] for name in tensors if name in places}})
 
 
 def _few(names: Iterable[str]) -> str:

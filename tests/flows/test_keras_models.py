@@ -2,11 +2,7 @@
 
 import io
 import json
-import pickle
-import zipfile
-from functools import partial
 
-import h5py
 import numpy as np
 import pytest
 from rich.console import Console
@@ -15,7 +11,7 @@ from bnn.errors import UserError
 from cosim.engine import EngineError
 from cosim.golden import Golden
 from cosim.keras import Keras
-from flows import cli, run, subject
+from flows import run, subject
 from flows.engines import ENGINES
 from flows.formats import FORMATS, Converted
 from flows.options import Options
@@ -175,120 +171,3 @@ def test_without_a_description_of_the_input_the_lines_to_write_are_told(tmp_path
         flow(tmp_path / "m.h5")
     with pytest.raises(UserError, match="without test images"):
         flow(tmp_path / "m.h5", BIPOLAR, vectors=None)
-
-
-class Bomb:
-    """Unpickling it would run code."""
-
-    def __reduce__(self):
-        return pytest.fail, ("a model file was unpickled",)
-
-
-def _hdf5(change):
-    """Make a file of a sound model, changed by `change`."""
-
-    def make(path):
-        hostile(dense(), 3, halves=True).save(path)
-        with h5py.File(path, "r+") as file:
-            change(file)
-
-    return make
-
-
-def _configuration(old, new):
-    def change(file):
-        text = file.attrs["model_config"]
-        assert old in text
-        file.attrs["model_config"] = text.replace(old, new)
-
-    return _hdf5(change)
-
-
-def _kernel(change):
-    def search(file):
-        found = []
-        file["model_weights"].visititems(lambda name, item: found.append(item) if name.endswith("kernel:0") else None)
-        change(found[0])
-
-    return _hdf5(search)
-
-
-def _reshape(item):
-    parent, name, value = item.parent, item.name.rpartition("/")[2], item[:, :-1]
-    del parent[name]
-    parent[name] = value
-
-
-def _link(item):
-    parent, name = item.parent, item.name.rpartition("/")[2]
-    del parent[name]
-    parent[name] = h5py.ExternalLink("other.h5", "/kernel")
-
-
-def _fill_with_nan(item):
-    item[0, 0] = np.nan
-
-
-def _cut(path):
-    hostile(dense(), 3, halves=True).save(path)
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
-
-
-def _zip(**members):
-    def make(path):
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, content in members.items():
-                archive.writestr(name.replace("_json", ".json").replace("_weights_h5", ".weights.h5"), content)
-
-    return make
-
-
-def _built(*layers, shape=(20,)):
-    return lambda path: keras.Sequential([L.InputLayer(shape), *(layer() for layer in layers)]).save(path)
-
-
-BAD = {
-    "empty.h5": (lambda path: path.write_bytes(b""), "an empty file"),
-    "empty.keras": (lambda path: path.write_bytes(b""), "an empty file"),
-    "text.h5": (lambda path: path.write_text("no model"), "expected a Keras model"),
-    "pickle.h5": (lambda path: path.write_bytes(pickle.dumps(Bomb())), "a Python pickle, which is never loaded"),
-    "pickle.keras": (lambda path: path.write_bytes(pickle.dumps(Bomb())), "a Python pickle, which is never loaded"),
-    "pickle.pt": (lambda path: path.write_bytes(pickle.dumps(Bomb())), "not a readable safetensors file"),
-    "folder.h5": (lambda path: path.mkdir(), "a folder, neither a model of the zoo nor a file"),
-    "cut.h5": (_cut, "damaged or truncated HDF5 file"),
-    "cut.keras": (_cut, "damaged or truncated .keras archive"),
-    "bomb.keras": (_zip(config_json="{}", model_weights_h5=bytes(1 << 24)), "a zip bomb?"),
-    "other.keras": (_zip(readme_json="{}"), "expected a .keras archive with 'config.json'"),
-    "weights.h5": (_hdf5(lambda file: file.attrs.__delitem__("model_config")), "weights alone?"),
-    "nojson.h5": (_configuration("{", "["), "expected JSON"),
-    "lambda.h5": (_configuration('"QActivation"', '"Lambda"'), "it holds code, which is never run"),
-    "elsewhere.h5": (_configuration('"module": "qkeras', '"module": "os'), "expected a class of Keras, QKeras or Larq"),
-    "shapes.h5": (_kernel(_reshape), "Keras cannot load it"),
-    "link.h5": (_kernel(_link), "expected all weights in the file itself"),
-    "nan.h5": (_kernel(_fill_with_nan), "expected finite weights"),
-    "lstm.h5": (_built(partial(L.LSTM, 3), shape=(4, 5)), "not supported; supported are"),
-    "add.keras": (_built(partial(L.Dense, 3), partial(L.Reshape, (3, 1))), "give the Input the shape"),
-    "float.h5": (_built(partial(L.Dense, 3)), "layer 'dense"),
-}
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_a_bad_file_ends_in_one_clear_line_and_status_2(name, tmp_path, monkeypatch, capsys):
-    make, message = BAD[name]
-    make(tmp_path / name)
-    (tmp_path / "bipolar.toml").write_text('[input]\nkind = "bipolar"\n')
-    monkeypatch.setattr(run, "run", partial(run.run, build=tmp_path / "build", reports=tmp_path / "reports"))
-    arguments = ["run", str(tmp_path / name), "--config", str(tmp_path / "bipolar.toml")]
-    monkeypatch.setattr("sys.argv", ["flows", *arguments])
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    told = capsys.readouterr().err
-    assert ended.value.code == 2
-    assert message in told and "Traceback" not in told
-    assert name.partition(".")[0] in told
-    written = [path for place in ("build", "reports") for path in (tmp_path / place).rglob("*") if path.is_file()]
-    assert {path.name for path in written} <= {".lock"}
-    if name != "folder.h5":  # which lists what there is
-        assert len([line for line in told.splitlines() if line]) == 1

@@ -36,6 +36,9 @@ def other():
 def needs(size):
     return nn.Linear(size, 2)
 
+def lazy():
+    return nn.LazyLinear(3)
+
 number = 3
 """
 
@@ -98,6 +101,7 @@ def test_a_class_is_a_factory_and_the_file_may_be_left_out(code):
         ("users_nets.small:fails", r"the factory raises ValueError: no such data \(.*small.py, line 13\)"),
         ("users_nets.small:leaves", "the factory raises SystemExit"),
         ("users_nets.small:other", "expected the factory to give an nn.Module, got dict"),
+        ("users_nets.small:lazy", "got a lazy module"),
         ("users_nets.small:needs", r"the factory raises TypeError: .*missing 1 required positional argument: 'size'$"),
     ],
 )
@@ -146,7 +150,12 @@ BAD = {
         {**state, **{f"2.{name}": torch.ones(1) for name in "abcde"}})),
     "shape": (r"expected shape \(3, 4\) for '0.weight', got \(4, 3\)", lambda state: saved(
         {**state, "0.weight": torch.ones(4, 3)})),
-    "sparse": ("do not fit|more than tensors", lambda state: saved({**state, "0.weight": torch.eye(3, 4).to_sparse()})),
+    "NaN": ("expected finite numbers, got NaN or infinity in '1.bias'", lambda state: saved(
+        {**state, "1.bias": torch.tensor([0, float("nan"), 0])})),
+    "complex": ("expected a plain tensor of real numbers, got torch.Complex", lambda state: saved(
+        {**state, "1.bias": torch.ones(3, dtype=torch.complex64)})),
+    "sparse": ("expected a plain tensor of real numbers, got torch.sparse", lambda state: saved(
+        {**state, "0.weight": torch.eye(3, 4).to_sparse()})),
 }  # fmt: skip
 
 
