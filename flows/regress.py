@@ -120,18 +120,19 @@ def measure(name: str, *, tools: Sequence[bool] = ()) -> tuple[dict[str, Any], s
         ``model``, ``recorded_accuracy``, ``vectors``, ``outputs`` (digest of the integers of every compared result),
         ``layers`` (kind and shapes by name), ``parameters`` (digest of each array of each layer), ``rtl`` (exact cycles
         and each layer's architecture, with the default options), and ``synthesis``: ``target``, and ``by`` tool
-        the ``total`` and the ``layers``; left out if there is no tool.
+        the ``total`` and the ``layers``; left out if there is no tool. Where there is no RTL for the network, ``rtl``
+        says why, and there is nothing to synthesise.
     note : str
         Why there is no ``synthesis`` although it was wanted; for people.
     """
     from bnn.canonical import canonicalise
     from cosim.golden import Golden
+    from hls.errors import Unsupported
     from hls.synthesis.tools import SynthesisError, ToolMissing
     from reports.measures import layers, shapes
 
     found = subject.find(name)
     network = canonicalise(read_subject(found).network)
-    choice = fold_rtl(network, Options())
     golden = Golden()
     golden.prepare(network)
     now: dict[str, Any] = {
@@ -141,11 +142,15 @@ def measure(name: str, *, tools: Sequence[bool] = ()) -> tuple[dict[str, Any], s
         "outputs": outputs_digest(network, golden),
         "layers": shapes(layers(network)),
         "parameters": _parameters(network),
-        "rtl": {
-            "latency": choice.timing.latency,
-            "interval": choice.timing.interval,
-            "layers": {layer.name: str(layer.architecture) for layer in choice.layers},
-        },
+    }
+    try:
+        choice = fold_rtl(network, Options())
+    except Unsupported as reason:
+        return now | {"rtl": {"unsupported": str(reason)}}, ""
+    now["rtl"] = {
+        "latency": choice.timing.latency,
+        "interval": choice.timing.interval,
+        "layers": {layer.name: str(layer.architecture) for layer in choice.layers},
     }
     if tools:
         made: dict[str, Any] = {}

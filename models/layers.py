@@ -98,6 +98,26 @@ class BNN(nn.Sequential):
         super().__init__(*layers[:-1])
 
 
+class Residual(nn.Module):
+    """``x + branch(x)``: a shortcut past layers whose result has the shape of what they take.
+
+    Where both are sums of a binary layer, so is their sum, an integer, as in Bi-Real Net (Liu et al., 2018): what the
+    sign inside the branch forgets goes past it.
+
+    Parameters
+    ----------
+    layers
+        The branch, one after the other.
+    """
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.branch(x)
+
+
 def clip_latent_weights(module: nn.Module) -> None:
     """Clip the latent weights of every binary layer in ``module`` to [-1, 1], in place.
 

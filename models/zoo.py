@@ -96,6 +96,21 @@ def _mnist_cnn() -> "nn.Sequential":
     )
 
 
+def _mnist_resnet() -> "nn.Sequential":
+    from torch import nn
+
+    from models.layers import BinaryConv2d, BinaryLinear, Residual, Sign
+
+    def block() -> nn.Module:
+        return Residual(nn.BatchNorm2d(32), Sign(), BinaryConv2d(32, 32, 3, padding=1))
+
+    return nn.Sequential(
+        *(BinaryConv2d(1, 16, 3, stride=2, padding=1), nn.BatchNorm2d(16), Sign()),
+        *(BinaryConv2d(16, 32, 3, stride=2, padding=1), block(), block(), nn.BatchNorm2d(32), Sign()),
+        *(nn.AvgPool2d(2), nn.Flatten(), BinaryLinear(3 * 3 * 32, 10), nn.BatchNorm1d(10)),
+    )
+
+
 _BINARY_MNIST = Input("input", (), shape=(784,), kind="bipolar")
 
 _DEFINITIONS = (
@@ -133,6 +148,14 @@ _DEFINITIONS = (
         input=Input("input", (), shape=(28, 28, 1), kind="unsigned", bits=8),
         recipe=Recipe(30, 128, 5e-3, 1e-6, 0.0, Augmentation(rotation=10, scale=0.1, shear=0.1, shift=1.5, elastic=1)),
         build=_mnist_cnn,
+    ),
+    ModelDefinition(
+        name="mnist_resnet_bnn",
+        description="MNIST, a residual network of binary 3x3 convolutions whose integer sums are added, 8-bit pixels",
+        dataset="mnist",
+        input=Input("input", (), shape=(28, 28, 1), kind="unsigned", bits=8),
+        recipe=Recipe(30, 128, 5e-3, 1e-6, 0.0, Augmentation(rotation=7, scale=0.07, shear=0.07, shift=1)),
+        build=_mnist_resnet,
     ),
     ModelDefinition(
         name="digits_bnn",

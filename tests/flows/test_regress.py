@@ -8,6 +8,7 @@ from bnn.errors import UserError
 from bnn.network import Network
 from flows import cli, regress
 from flows.formats import Converted
+from hls.errors import Unsupported
 from hls.synthesis.tools import SynthesisError, ToolMissing
 
 RESOURCES = {"lut": 2000, "ff": 2100, "carry": 48, "lutram": 1, "bram": 7, "dsp": 0}
@@ -93,6 +94,24 @@ def test_one_weight_or_threshold_is_a_difference_and_is_named(place, monkeypatch
         "outputs",
         f"parameters.{layer}.{array}",
     ]
+
+
+def test_a_network_without_rtl_has_the_reason_in_its_baseline(place, monkeypatch):
+    path, run = place
+    run("--update")
+    assert json.loads(path.read_text())["rtl"]["latency"] > 0
+
+    def none(network, options):
+        raise Unsupported("layer add1: there is no RTL for Add")
+
+    monkeypatch.setattr(regress, "fold_rtl", none)
+    equal, printed = run()
+    assert not equal and "rtl.unsupported" in printed and "no RTL for Add" in printed
+    run("--update")
+    baseline = json.loads(path.read_text())
+    assert baseline["rtl"] == {"unsupported": "layer add1: there is no RTL for Add"}
+    assert "synthesis" not in baseline
+    assert run()[0]
 
 
 def test_one_cycle_is_a_difference_and_is_named(place, monkeypatch):

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from models.layers import BNN, BinaryConv2d, BinaryLinear, Sign, binarize, clip_latent_weights
+from models.layers import BNN, BinaryConv2d, BinaryLinear, Residual, Sign, binarize, clip_latent_weights
 
 
 def test_sign_of_zero_is_plus_one():
@@ -70,6 +70,14 @@ def test_latent_weights_are_clipped_in_every_binary_layer_and_nothing_else():
 def test_bnn_is_dense_norm_sign_and_ends_in_a_norm():
     kinds = [type(layer).__name__ for layer in BNN((4, 3, 2))]
     assert kinds == ["BinaryLinear", "BatchNorm1d", "Sign", "BinaryLinear", "BatchNorm1d"]
+
+
+def test_a_residual_adds_what_it_takes_to_what_its_layers_give():
+    layers = (torch.nn.BatchNorm2d(2), Sign(), BinaryConv2d(2, 2, 3, padding=1))
+    x = torch.randint(-9, 9, (4, 2, 5, 5)).float()
+    expected = x + torch.nn.Sequential(*layers).eval()(x)
+    assert torch.equal(Residual(*layers).eval()(x), expected)
+    assert torch.equal(expected, expected.round())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
