@@ -10,11 +10,11 @@ help:  ## list the targets
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target text; do \
 		printf '  %-8s %s\n' "$$target" "$$text"; done
 
-flow: $(READY)  ## run the flow: MODEL=name, file or package.module:factory [CHECKPOINT=file] [VECTORS=n|all] [BACKEND=vitis|vivado] [CONFIG=file] [TARGET_FPS=rate | MAX_LUTS=n] [DATA=folder] [OUT=folder] [FORCE=1]
+flow: $(READY)  ## run the flow: MODEL=name, file or package.module:factory [CHECKPOINT=file] [VECTORS=n|all] [BACKEND=vitis|vivado] [CONFIG=file] [TARGET_FPS=rate | MAX_LUTS=n] [DATA=folder] [OUT=folder] [WAVES=1] [FORCE=1]
 	@$(PYTHON) -m flows run $(if $(MODEL),'$(MODEL)') $(if $(CHECKPOINT),--checkpoint '$(CHECKPOINT)') $(if $(VECTORS),--vectors '$(VECTORS)') \
 		$(if $(BACKEND),--backend '$(BACKEND)') $(if $(CONFIG),--config '$(CONFIG)') \
 		$(if $(TARGET_FPS),--target-fps '$(TARGET_FPS)') $(if $(MAX_LUTS),--max-luts '$(MAX_LUTS)') $(if $(DATA),--data '$(DATA)') \
-		$(if $(OUT),--out '$(OUT)') $(if $(FORCE),--force)
+		$(if $(OUT),--out '$(OUT)') $(if $(WAVES),--waves) $(if $(FORCE),--force)
 
 report: $(READY)  ## write reports/index.html over all flows that have run
 	@$(PYTHON) -m flows report

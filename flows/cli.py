@@ -100,6 +100,14 @@ def run_command(
             help="Fold the RTL's layers to be as fast as fits into so many LUTs, estimated.", show_default=False
         ),
     ] = None,
+    waves: Annotated[
+        bool,
+        typer.Option(
+            "--waves",
+            help="Keep a waveform (FST) of the RTL's simulation beside the report. One of vectors that go wrong is "
+            "always kept.",
+        ),
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -124,7 +132,7 @@ def run_command(
         console,
         vectors=count,
         data=data,
-        options=options.read(config, backend, target_fps, max_luts),
+        options=options.read(config, backend, target_fps, max_luts, waves),
         out=out,
         force=force,
     )
@@ -132,6 +140,8 @@ def run_command(
         console.print(_folding(outcome.rtl))
     for name, project in outcome.projects.items():
         console.print(f"  {name}: {escape(_short(project))}")
+    for waveform in sorted(outcome.report.glob("waveform_*.fst")):
+        console.print(f"  waveform: {escape(_short(waveform))}")
     console.print(f"  report: {escape(_short(outcome.report / 'report.html'))}")
     console.print(f"verdict: [bold {'green' if outcome.verdict == 'pass' else 'red'}]{outcome.verdict}[/]")
     raise typer.Exit(outcome.verdict != "pass")

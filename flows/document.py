@@ -93,6 +93,7 @@ def _reference(facts: dict[str, Any]) -> dict[str, Any]:
         "reason": "the reference that all others are compared with",
         "project": None,
         "first_mismatch": None,
+        "waveform": None,
         "layers": {},
     }
 
@@ -108,6 +109,7 @@ def _engine(flow: Flow, kind: EngineKind) -> dict[str, Any]:
         "reason": None,
         "project": _inside(flow.project(kind)) if build else None,
         "first_mismatch": None,
+        "waveform": kind.waveform if flow.waveform(kind) else None,
         "layers": {},
     }
     if kind.name in flow.problems:

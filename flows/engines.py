@@ -86,6 +86,11 @@ class EngineKind:
         return subject is None or self.subjects is None or subject in self.subjects
 
     @property
+    def waveform(self) -> str:
+        """Name of the file that keeps the waveform of vectors that went wrong, or of a run if one was asked for."""
+        return f"waveform_{self.name}.fst"
+
+    @property
     def build_step(self) -> str:
         """Name of the step that builds the project."""
         return f"project {self.name}"
@@ -134,7 +139,7 @@ def _qonnx(flow: "Flow") -> Engine:
 def _rtl_icarus(flow: "Flow") -> Engine:
     from cosim.rtl_icarus import RtlIcarus
 
-    return RtlIcarus(flow.rtl())
+    return RtlIcarus(flow.rtl(), waves=flow.options.waves)
 
 
 def _rtl_cxxrtl(flow: "Flow") -> Engine:

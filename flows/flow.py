@@ -195,6 +195,13 @@ class Flow:
         """Return the folder of the project that an engine has built."""
         return self.entries[kind.build_step].folder / "project"
 
+    def waveform(self, kind: EngineKind) -> Path | None:
+        """Return the waveform of what went wrong in an engine, or that of its run if one was asked for."""
+        failed = getattr(self._engines.get(kind.name), "waveform", None) if kind.name in self.problems else None
+        entries = [self.entries[step] for step in ("compare", kind.run_step) if step in self.entries]
+        kept = [entry.folder / kind.waveform for entry in entries]
+        return next((path for path in (failed, *kept) if path and path.is_file()), None)
+
     def keys(self, *steps: str) -> dict[str, str]:
         """Return the keys of those of the steps that have a result."""
         return {step: self.entries[step].key for step in steps if step in self.entries}

@@ -96,6 +96,8 @@ class Options:
         Seconds that a step of theirs may take.
     input : mapping or None
         Settings of :class:`bnn.network.Input`, for a model that does not tell them.
+    waves : bool
+        Whether a waveform of the RTL's whole simulation is kept, too, not only one of what goes wrong.
     """
 
     backend: Backend = "vitis"
@@ -108,6 +110,7 @@ class Options:
     vendor_run: tuple[str, ...] = VENDOR_RUN
     vendor_limit_s: float = 3600.0
     input: Mapping[str, Any] | None = None
+    waves: bool = False
 
 
 def read(
@@ -115,6 +118,7 @@ def read(
     backend: Backend = "vitis",
     target_fps: float | None = None,
     max_luts: int | None = None,
+    waves: bool = False,
 ) -> Options:
     """Read a configuration file.
 
@@ -125,6 +129,7 @@ def read(
     backend : {"vitis", "vivado"}
     target_fps, max_luts : number or None
         A wish that takes the place of the file's.
+    waves : bool
 
     Raises
     ------
@@ -145,7 +150,7 @@ def read(
         rtl, wish = _rtl(content.get("rtl", {}), {"target_fps": target_fps, "max_luts": max_luts})
     except UserError as error:
         raise UserError(f"{config}: {error}" if config else str(error)) from None
-    return Options(backend, hls, rtl, **wish, targets=targets, **vendor, input=taken)
+    return Options(backend, hls, rtl, **wish, targets=targets, **vendor, input=taken, waves=waves)
 
 
 def _content(config: Path) -> dict[str, Any]:

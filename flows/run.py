@@ -25,6 +25,7 @@ from flows.subject import Subject
 BUILD = PROJECT / "build"
 REPORTS = PROJECT / "reports"
 
+_SHOWN = ("mismatch_*.npz", "waveform_*.fst")  # published beside the report, where there are any
 _PUBLISHED = ("report.md", "report.html", "report.json")  # the last is what says that all are there
 
 _MARK = ".copied-from"  # in a copied project: the folder that it is a copy of
@@ -156,11 +157,11 @@ def _make(flow: Flow, step: Step, key: str, console: Console) -> Entry:
 
 def _publish(entry: Entry, target: Path) -> None:
     """Make the folder of the report show this entry: whole files only, ``report.json`` last."""
-    replays = [path.name for path in entry.folder.glob("mismatch_*.npz")]
-    for stale in target.glob("mismatch_*.npz"):
-        if stale.name not in replays:
+    shown = [path.name for pattern in _SHOWN for path in entry.folder.glob(pattern)]
+    for stale in [path for pattern in _SHOWN for path in target.glob(pattern)]:
+        if stale.name not in shown:
             stale.unlink()
-    for name in (*replays, *_PUBLISHED):
+    for name in (*shown, *_PUBLISHED):
         content = (entry.folder / name).read_bytes()
         if not (target / name).is_file() or (target / name).read_bytes() != content:
             (target / _PUBLISHED[-1]).unlink(missing_ok=True)

@@ -370,7 +370,8 @@ def _build(kind: EngineKind) -> Callable[[Flow, Entry, Advance], None]:
 
 def _run_basis(kind: EngineKind) -> Callable[[Flow], dict[str, Any]]:
     def basis(flow: Flow) -> dict[str, Any]:
-        return {**_engine_basis(flow, kind), "inputs": flow.entries["load"].facts["digest"]}
+        waves = flow.options.waves and kind.keeps_waveform
+        return {**_engine_basis(flow, kind), "inputs": flow.entries["load"].facts["digest"], "waves": waves}
 
     return basis
 
@@ -389,6 +390,7 @@ def _run(kind: EngineKind) -> Callable[[Flow, Entry, Advance], None]:
             results, seconds = _timed_run(engine, inputs, advance)
         _expect(kind, results, count)
         np.savez(entry.folder / RESULTS, **results)
+        _keep_waveform(kind, engine, entry)
         if not kind.sees_layers:
             layers = min(LAYERWISE, count)
             np.savez(entry.folder / LAYERS, **{name: result[:layers] for name, result in results.items()})
@@ -422,6 +424,15 @@ def _every_layer(kind: EngineKind, flow: Flow, entry: Entry) -> int:
     if kind.keeps_waveform:
         shutil.move(engine.waveform, entry.folder / WAVEFORM)
     return len(inputs)
+
+
+def _keep_waveform(kind: EngineKind, engine: Any, entry: Entry) -> str:
+    """Take the waveform that an engine's last run has left, if any, into the entry; return where it is, in words."""
+    waveform = getattr(engine, "waveform", None)
+    if not waveform or not waveform.is_file():
+        return ""
+    shutil.move(waveform, entry.folder / kind.waveform)
+    return f"; waveform: {kind.waveform}"
 
 
 def _expect(kind: EngineKind, results: Mapping[str, IntArray], count: int) -> None:
@@ -467,7 +478,8 @@ def _compare(flow: Flow, entry: Entry, advance: Advance) -> None:
         }
         if differing := next((of for of in (comparison, layerwise) if of.first), None):
             first = locate(flow, kind, differing, entry.folder / f"mismatch_{kind.name}.npz")
-            outcome |= {"status": "fail", "reason": str(first.pop("text")), "first_mismatch": first}
+            reason = str(first.pop("text")) + _keep_waveform(kind, flow.engine(kind), entry)
+            outcome |= {"status": "fail", "reason": reason, "first_mismatch": first}
         outcomes[kind.name] = outcome
     entry.facts = {"engines": outcomes}
     wrong = [f"{name}: {outcome['reason']}" for name, outcome in outcomes.items() if outcome["status"] == "fail"]
@@ -497,5 +509,8 @@ def _report(flow: Flow, entry: Entry, advance: Advance) -> None:
     render(report, entry.folder)
     for replay in flow.entries["compare"].folder.glob("mismatch_*.npz"):
         shutil.copyfile(replay, entry.folder / replay.name)
+    for kind in ENGINES:
+        if waveform := flow.waveform(kind):
+            shutil.copyfile(waveform, entry.folder / kind.waveform)
     entry.facts = {"verdict": report["verdict"], "rtl": report["rtl"]}
     entry.says = "report.html, report.md, report.json"

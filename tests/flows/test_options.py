@@ -23,6 +23,7 @@ def written(folder, text):
 def test_defaults_and_settings(tmp_path):
     assert read(None, "vivado") == Options("vivado")
     assert read(written(tmp_path, "")) == Options()
+    assert read(waves=True) == Options(waves=True)
     settings = read(written(tmp_path, "[hls]\nreuse_factor = 4\n[hls.layers.dense1]\nstrategy = 'resource'\n")).hls
     assert settings == {"reuse_factor": 4, "layers": {"dense1": {"strategy": "resource"}}}
 

@@ -100,6 +100,10 @@ def test_a_fault_in_the_generated_project_is_found_where_it_is(tmp_path, monkeyp
         first = engine["first_mismatch"]
         assert (first["layer"], first["channel"]) == (layer, CHANNEL)
         assert first["expected"] != first["got"]
+        assert (engine["waveform"] is not None) == (name == "rtl_icarus")
+        if engine["waveform"]:
+            assert engine["reason"].endswith(f"; waveform: {engine['waveform']}")
+            assert (outcome.report / engine["waveform"]).stat().st_size > 1000
         with np.load(outcome.report / first["replay"]) as replay:
             position = replay["vectors"].tolist().index(first["vector"])
             assert replay[f"got.{layer}"][position, CHANNEL] == first["got"]

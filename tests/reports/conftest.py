@@ -11,7 +11,7 @@ from reports.arrays import pack
 def engine(**given):
     return {
         "title": "an engine", "status": "pass", "vectors": 1000, "mismatches": 0, "seconds": 2.0, "build_seconds": None,
-        "reason": None, "project": None, "first_mismatch": None,
+        "reason": None, "project": None, "first_mismatch": None, "waveform": None,
         "layers": {"dense1": {"vectors": 8, "mismatches": 0}, "scores": {"vectors": 1000, "mismatches": 0}},
     } | given  # fmt: skip
 

@@ -1,0 +1,77 @@
+"""The waveform of vectors that go wrong lies beside the report and is named; that of a good run only if asked for."""
+
+from dataclasses import replace
+
+import pytest
+
+import flows.document
+import flows.run
+import flows.stages
+from cosim.engine import EngineError
+from flows.options import Options
+from tests.flows import fakes
+from tests.flows.test_energy import VCD
+from tests.flows.test_flow import Place
+
+NAME = "waveform_first.fst"
+EVERY_LAYER, ALL_VECTORS = (f"$comment {what} $end\n{VCD}" for what in ("every layer", "all vectors"))
+
+
+class Waves(fakes.FakeBuilder):
+    """Leaves a waveform as :class:`cosim.rtl_icarus.RtlIcarus` does; it says which run it is of."""
+
+    folder, waves, waveform = None, False, None
+
+    def run(self, inputs, every_layer=False):
+        broken = self.fault == "stuck"
+        self.waveform = self.folder / "simulation.fst" if every_layer or self.waves or broken else None
+        if self.waveform:
+            self.waveform.write_text(EVERY_LAYER if every_layer else ALL_VECTORS)
+        if broken and not every_layer:
+            raise EngineError(f"no result (waveform: {self.waveform})")
+        return super().run(inputs, every_layer)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    original = fakes.install
+
+    def install(patch, faults=None, log=None):
+        def make(flow):
+            engine = Waves("first", (faults or {}).get("first"), log)
+            engine.folder, engine.waves = tmp_path, flow.options.waves
+            return engine
+
+        original(patch, faults, log)
+        plain, first, second = fakes.kinds(faults, log)
+        for module in (flows.document, flows.run, flows.stages):
+            patch(module, "ENGINES", (plain, replace(first, keeps_waveform=True, make=make), second))
+
+    monkeypatch.setattr(fakes, "install", install)
+    return Place(tmp_path, monkeypatch.setattr)
+
+
+def test_a_good_run_has_one_if_asked_for(place):
+    assert place.flow()["engines"]["first"]["waveform"] is None
+    assert place.flow(options=Options(waves=True))["engines"]["first"]["waveform"] == NAME
+    folder = place.outcome.report
+    assert (folder / NAME).read_text() == ALL_VECTORS
+    assert all(NAME in (folder / page).read_text() for page in ("report.html", "report.md"))
+    assert place.flow()["engines"]["first"]["waveform"] is None
+    assert not (folder / NAME).exists()
+
+
+@pytest.mark.parametrize("waves", [False, True])
+def test_a_mismatch_names_its_own(place, waves):
+    for _ in range(2):  # the second time all is reused
+        engine = place.flow({"first": "wrong", "second": "wrong"}, options=Options(waves=waves))["engines"]["first"]
+        assert engine["waveform"] == NAME
+        assert engine["reason"].endswith(f"; waveform: {NAME}") and engine["reason"] in place.printed
+        assert (place.outcome.report / NAME).read_text() == EVERY_LAYER
+    assert [path.name for path in place.outcome.report.glob("waveform_*")] == [NAME], "the other engine has none"
+
+
+def test_an_engine_that_breaks_leaves_one_beside_the_report(place):
+    engine = place.flow({"first": "stuck"})["engines"]["first"]
+    assert engine["status"] == "fail" and engine["waveform"] == NAME
+    assert (place.outcome.report / NAME).read_text() == ALL_VECTORS
