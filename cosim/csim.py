@@ -20,6 +20,7 @@ from bnn.network import Argmax, Flatten, Input, Network
 from cosim.engine import EngineError, EngineUnavailable, Results
 from hls.config import HlsConfig
 from hls.errors import Unsupported
+from hls.processes import Processes
 
 _COMPILER = "g++"
 _FLAGS = ("-std=c++11", "-O3", "-w", "-pthread")
@@ -144,12 +145,13 @@ class CSim:
         command += [f"firmware/{top}.cpp", f"{top}_csim.cpp", "-o", str(fresh)]
         start = time.perf_counter()
         try:
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
+            with Processes() as processes:
+                status, said = processes.ask(command, folder)
             self.compile_seconds = time.perf_counter() - start
-            if done.returncode or not fresh.is_file():
+            if status or not fresh.is_file():
                 raise EngineError(
-                    f"{self.name}: {_ending(done.returncode, _COMPILER)} and left no program; the project lies in"
-                    f" {folder}\n{_first_errors(done.stderr)}"
+                    f"{self.name}: {_ending(status, _COMPILER)} and left no program; the project lies in"
+                    f" {folder}\n{_first_errors(said)}"
                 )
             os.replace(fresh, self._program)
         finally:
@@ -163,8 +165,9 @@ class CSim:
             raise EngineError(f"{self.name}: expected integer inputs {expected}, got {inputs.dtype}{inputs.shape}")
         start = time.perf_counter()
         parts = np.array_split(inputs, max(1, min(self._jobs, len(inputs))))
-        with ThreadPoolExecutor(self._jobs) as pool:
-            values = np.concatenate(list(pool.map(lambda part: self._run(part, width, every_layer), parts)))
+        with ThreadPoolExecutor(self._jobs) as pool, Processes() as processes:
+            made = pool.map(lambda part: self._run(part, width, every_layer, processes), parts)
+            values = np.concatenate(list(made))
         self.seconds = time.perf_counter() - start
 
         results: dict[str, NDArray[np.integer]] = {}
@@ -175,7 +178,9 @@ class CSim:
             column += size
         return self._complete(results, inputs, every_layer)
 
-    def _run(self, inputs: NDArray[np.integer], width: int, every_layer: bool) -> NDArray[np.int64]:
+    def _run(
+        self, inputs: NDArray[np.integer], width: int, every_layer: bool, processes: Processes
+    ) -> NDArray[np.int64]:
         """Run the program on some of the vectors; returns int64, shape (vectors, width)."""
         if not len(inputs):
             return np.zeros((0, width), np.int64)
@@ -185,15 +190,13 @@ class CSim:
             command = [str(self._program), str(given), str(made), *(["layers"] if every_layer else [])]
             try:
                 # Stock layers load their weights by a path inside the project, so that it can be moved.
-                done = subprocess.run(
-                    command, cwd=self._folder, capture_output=True, text=True, errors="replace", check=False
-                )
+                status, said = processes.ask(command, self._folder)
             except OSError as error:
                 raise EngineError(f"{self.name}: cannot run {self._program}: {error}") from None
-            if done.returncode:
+            if status:
                 raise EngineError(
-                    f"{self.name}: {_ending(done.returncode, 'the C-simulation')}; the project lies in"
-                    f" {self._folder}\n{(done.stderr or done.stdout)[-2000:]}".rstrip()
+                    f"{self.name}: {_ending(status, 'the C-simulation')}; the project lies in"
+                    f" {self._folder}\n{said[-2000:]}".rstrip()
                 )
             values = np.fromfile(made, np.int64) if made.is_file() else np.zeros(0, np.int64)
         if values.size != len(inputs) * width:

@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import random
-import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
@@ -53,8 +52,6 @@ class Job:
         Frames of the passes with stalls and with gaps, and how often the one with resets resets.
     latency : int
         Clock cycles of a frame; 0 if that is not known.
-    seconds : int
-        After these the simulator is killed (by SIGALRM), from within: cocotb's runner cannot.
     """
 
     in_width: int
@@ -68,7 +65,6 @@ class Job:
     gapped: int
     resets: int
     latency: int
-    seconds: int
 
 
 class Broken(Exception):
@@ -82,7 +78,6 @@ class Bench:
         self.dut = dut
         self.folder = Path(os.environ[FOLDER])
         self.job = Job(**json.loads((self.folder / "job.json").read_text()))
-        signal.alarm(self.job.seconds)
         self.frames = np.load(self.folder / "frames.npy")
         self.random = random.Random(self.job.seed)
         self.edge = RisingEdge(dut.aclk)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -21,6 +21,7 @@ from cosim import rtl
 from cosim.engine import EngineError, EngineUnavailable, Results
 from cosim.rtl import Bytes, Project, Timing
 from hls.folders import build_once
+from hls.processes import Processes
 
 _COMPILER = "g++"
 _DRIVER = Path(__file__).with_name("rtl_driver.cc")
@@ -81,7 +82,8 @@ class RtlCxxrtl:
             If Yosys or g++ refuses the RTL.
         """
         _compiler_version()  # say that it is missing before making a folder
-        build_once(self._build_in(folder), lambda private: _compile(self.project, private))
+        with ThreadPoolExecutor(os.cpu_count()) as pool, Processes() as processes:
+            build_once(self._build_in(folder), lambda private: _compile(self.project, private, pool, processes))
         self.attach(network, folder)
 
     def attach(self, network: Network, folder: Path) -> None:
@@ -122,7 +124,9 @@ class RtlCxxrtl:
             private = Path(scratch)
             frames.tofile(private / "frames")
             counts = (project.in_beats, project.out_beats, rtl.patience(self._network))
-            _call([str(self._build / "driver"), str(private), *map(str, counts)], private, "the simulation")
+            command = [str(self._build / "driver"), str(private), *map(str, counts)]
+            with Processes() as processes:
+                _call(command, private, "the simulation", processes)
             beats = _read(private / "beats", (len(frames), project.out_beats, (project.out_width + 7) // 8))
             cycles = _read(private / "cycles", (len(frames), 2 * 8)).view("<i8")
             results = dict(project.unpack(beats))
@@ -144,7 +148,7 @@ def _read(path: Path, shape: tuple[int, ...]) -> Bytes:
     return data.reshape(shape)
 
 
-def _compile(project: Project, folder: Path) -> None:
+def _compile(project: Project, folder: Path, pool: Executor, processes: Processes) -> None:
     """Make ``folder/driver``.
 
     In a copy of the project: a Yosys in WebAssembly sees its working directory, but not every folder (not ``/tmp``).
@@ -169,7 +173,7 @@ def _compile(project: Project, folder: Path) -> None:
         "rename -enumerate",  # short names: half of the C++ would be names
         f"write_cxxrtl -noproc -noflatten -g0 {design.name}",
     ]
-    _call([sys.executable, "-c", _YOSYS, "-q", "-p", "; ".join(filter(None, script))], folder, "Yosys")
+    _call([sys.executable, "-c", _YOSYS, "-q", "-p", "; ".join(filter(None, script))], folder, "Yosys", processes)
     header, parts, rest = _split(design.read_text())
     (folder / "design.h").write_text(f'#include "{_DRIVER.with_name("rtl_bits.h")}"\n{header}')
     listed = " ".join(f"P({layer}, {_mangled(stream)})" for layer, stream in probes.items())
@@ -186,12 +190,12 @@ def _compile(project: Project, folder: Path) -> None:
     flags = ["-std=c++14", "-O1", "-DNDEBUG", "-w", "-I", headers, "-include", "cstdint"]
 
     def compile_part(path: Path) -> None:
-        _call([_COMPILER, *flags, "-c", str(path), "-o", str(path.with_suffix(".o"))], folder, _COMPILER)
+        command = [_COMPILER, *flags, "-c", str(path), "-o", str(path.with_suffix(".o"))]
+        _call(command, folder, _COMPILER, processes)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(compile_part, [design, *files_of_parts]))
+    list(pool.map(compile_part, [design, *files_of_parts]))
     objects = [str(path.with_suffix(".o")) for path in (design, *files_of_parts)]
-    _call([_COMPILER, "-o", str(folder / "driver"), *objects], folder, _COMPILER)
+    _call([_COMPILER, "-o", str(folder / "driver"), *objects], folder, _COMPILER, processes)
 
 
 def _mangled(name: str) -> str:
@@ -238,25 +242,14 @@ def _split(source: str) -> tuple[str, list[str], str]:
     return f"#pragma once\n{header}{end}{_NAMESPACE_END}", parts, _NAMESPACE + rest
 
 
-def _call(command: Sequence[str], folder: Path, what: str) -> None:
+def _call(command: Sequence[str], folder: Path, what: str, processes: Processes) -> None:
     """Run a command in `folder`; an EngineError tells what it said if it fails, or takes longer than it may."""
     try:
-        answer = subprocess.run(
-            command,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=_LIMIT,
-        )
+        status, said = processes.ask(command, folder, _LIMIT)
     except subprocess.TimeoutExpired:
         raise EngineError(f"{RtlCxxrtl.name}: {what} took longer than {_LIMIT} s: {shlex.join(command)}") from None
-    if answer.returncode:
-        raise EngineError(
-            f"{RtlCxxrtl.name}: {what} failed with exit status {answer.returncode}:\n{rtl.excerpt(answer.stdout)}"
-        )
+    if status:
+        raise EngineError(f"{RtlCxxrtl.name}: {what} failed with exit status {status}:\n{rtl.excerpt(said)}")
 
 
 def _compiler_version() -> str:

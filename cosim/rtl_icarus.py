@@ -6,12 +6,11 @@ import logging
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from xml.etree import ElementTree
 
 import numpy as np
@@ -23,6 +22,7 @@ from cosim.compare import compare
 from cosim.engine import EngineError, EngineUnavailable, Results
 from cosim.rtl import Bytes, Project, Timing
 from hls.folders import build_once
+from hls.processes import Processes
 
 _PASSES = ("back_to_back", "stalls", "gaps", "resets")
 #: What a run may cost: bytes of the compiled simulation times simulated clock cycles. vvp took 0.7 to 3.3 ns for each
@@ -211,8 +211,6 @@ class RtlIcarus:
         self, tests: Sequence[str], frames: Bytes, probes: Mapping[str, tuple[str, int]], waveform: Path | None = None
     ) -> dict[str, dict[str, NDArray[Any]]]:
         """Run tests of the bench in a simulator of its own and return what each has saved."""
-        from cocotb_tools.runner import get_runner
-
         project = self.project
         job = rtl_bench.Job(
             *(project.in_width, project.in_beats, project.out_width, project.out_beats),
@@ -223,19 +221,15 @@ class RtlIcarus:
             gapped=self._effort.gapped,
             resets=self._effort.resets,
             latency=project.timing.latency if project.timing else 0,
-            seconds=_LIMIT,
         )
-        with tempfile.TemporaryDirectory(prefix="xnorflow-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="xnorflow-") as scratch, Processes() as processes:
             private = Path(scratch)
             (private / "job.json").write_text(json.dumps(asdict(job)))
             np.save(private / "frames.npy", frames)
             report, log = private / "results.xml", private / "log"
-            runner = get_runner("icarus")
-            runner.log.setLevel(logging.ERROR)
             problem = ""
-            started = time.monotonic()
             try:
-                runner.test(
+                _runner(processes).test(
                     test_module=rtl_bench.__name__,
                     hdl_toplevel=project.top,
                     hdl_toplevel_lang="verilog",
@@ -251,7 +245,7 @@ class RtlIcarus:
                 )
             except (RuntimeError, SystemExit) as error:  # the runner's ways to say that the simulator failed
                 problem = str(error)
-            if problem and time.monotonic() - started >= _LIMIT:  # else it ended by itself
+            except subprocess.TimeoutExpired:
                 problem = f"vvp took longer than {_LIMIT} s for {', '.join(tests)} of {project.top}"
                 report.unlink(missing_ok=True)
             _check(report, tests, problem, log)
@@ -282,21 +276,36 @@ def _check(report: Path, tests: Sequence[str], problem: str, log: Path) -> None:
         raise EngineError(f"{RtlIcarus.name}: the simulator failed ({problem})\n{rtl.excerpt(output)}")
 
 
-def _compile(project: Project, folder: Path) -> None:
-    from cocotb_tools.runner import get_runner
+def _runner(processes: Processes) -> Any:
+    """Return cocotb's runner of Icarus Verilog, its programs being started among `processes`."""
+    from cocotb_tools.runner import Icarus
 
-    log = folder / "log"
-    runner = get_runner("icarus")
+    class Runner(Icarus):
+        def _execute_cmds(self, cmds: Sequence[Any], cwd: Any, stdout: TextIO | None = None) -> None:
+            assert stdout is not None, "all calls name a log"
+            for command in cmds:
+                if status := processes.call(command, Path(cwd), stdout, _LIMIT, self.env):
+                    raise RuntimeError(f"{command[0]} ended with exit status {status}")
+
+    runner = Runner()
     runner.log.setLevel(logging.ERROR)
+    return runner
+
+
+def _compile(project: Project, folder: Path) -> None:
+    log = folder / "log"
     try:
-        runner.build(
-            sources=project.sources,
-            hdl_toplevel=project.top,
-            build_dir=folder,
-            log_file=log,
-            timescale=("1ns", "1ns"),
-            waves=True,  # only makes it possible
-        )
+        with Processes() as processes:
+            _runner(processes).build(
+                sources=project.sources,
+                hdl_toplevel=project.top,
+                build_dir=folder,
+                log_file=log,
+                timescale=("1ns", "1ns"),
+                waves=True,  # only makes it possible
+            )
+    except subprocess.TimeoutExpired:
+        raise EngineError(f"{RtlIcarus.name}: iverilog took longer than {_LIMIT} s for {project.top}") from None
     except RuntimeError as error:
         raise EngineError(f"{RtlIcarus.name}: {error}\n{rtl.excerpt(log.read_text())}") from None
 

@@ -4,19 +4,17 @@ A program on PATH is preferred: it is several times faster. The packages of the 
 in WebAssembly) always work.
 """
 
-import contextlib
-import os
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from hls import folders
+from hls import folders, processes
 
 #: Program -> (the package that has it too, its function there, the other way to get it).
 _PACKAGED = {
@@ -114,20 +112,8 @@ def _native_version(program: str, path: str, _changed: int) -> str:
     return first.removeprefix("Yosys ").partition(" (")[0]
 
 
-class Processes:
-    """The running programs of a piece of work; all are ended when it is left, however that happens."""
-
-    def __init__(self) -> None:
-        self._running: set[subprocess.Popen[bytes]] = set()
-        self._ended = False
-
-    def __enter__(self) -> "Processes":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended = True
-        for process in list(self._running):
-            _end(process)
+class Processes(processes.Processes):
+    """The running tools of a piece of work; all are ended when it is left, however that happens."""
 
     def run(self, tool: Tool, arguments: list[str], folder: Path, limit_s: float, check: bool = True) -> int:
         """Run `tool` in `folder` and return its exit status; all it says goes to the end of ``folder/log``.
@@ -137,39 +123,19 @@ class Processes:
         SynthesisError
             If it took longer than `limit_s` seconds or, with `check`, if its exit status is not 0.
         """
-        if self._ended:
-            raise SynthesisError(f"{tool}: not started, because something else has failed")
         path = folder / "log"
-        with path.open("ab") as log:
-            try:
-                process = subprocess.Popen(
-                    [*tool.command, *arguments],
-                    cwd=folder,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,  # so that what it starts itself (ABC) can be ended with it
-                )
-            except OSError as error:
-                raise SynthesisError(f"{tool}: cannot be started: {error}") from None
-            self._running.add(process)
-            try:
-                status = process.wait(timeout=limit_s)
-            except subprocess.TimeoutExpired:
-                raise SynthesisError(f"{tool}: not finished after {limit_s:g} s{excerpt(path)}") from None
-            finally:
-                if process.poll() is None:
-                    _end(process)
-                self._running.discard(process)
+        try:
+            with path.open("ab") as log:
+                status = self.call([*tool.command, *arguments], folder, log, limit_s)
+        except CancelledError:
+            raise SynthesisError(f"{tool}: not started, because something else has failed") from None
+        except OSError as error:
+            raise SynthesisError(f"{tool}: cannot be started: {error}") from None
+        except subprocess.TimeoutExpired:
+            raise SynthesisError(f"{tool}: not finished after {limit_s:g} s{excerpt(path)}") from None
         if check and status:
             raise SynthesisError(f"{tool}: failed with exit status {status}{excerpt(path)}")
         return status
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def excerpt(log: Path, lines: int = 12) -> str:

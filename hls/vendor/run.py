@@ -1,16 +1,15 @@
 """Running the steps of vendor synthesis with the tools of this machine."""
 
-import contextlib
 import os
 import re
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hls.processes import Processes
 from hls.vendor import results
 from hls.vendor.steps import Job, Step
 from hls.vendor.text import ReportError
@@ -85,16 +84,18 @@ def _run(job: Job, step: Step, tool: Tool, timeout_s: float, environ: Mapping[st
     log = job.folder / step.log
     log.parent.mkdir(parents=True, exist_ok=True)
     command = tool.command(step.script)
+    told = f"{step.name}: {tool.name} {tool.version}"
     start = time.perf_counter()
     try:
-        with log.open("wb") as output:
-            status = _call(command, job, output.fileno(), timeout_s, environment(environ))
+        with log.open("wb") as output, Processes(_GRACE_SECONDS) as processes:
+            status = processes.call(command, job.folder, output, timeout_s, environment(environ))
+    except subprocess.TimeoutExpired:
+        raise VendorError(
+            f"{told} took longer than {timeout_s:g} s and was ended; log: {log}\n{_excerpt(job, step)}"
+        ) from None
     except OSError as error:
         raise VendorError(f"{step.name}: cannot run {tool.path}: {error}") from None
     seconds = time.perf_counter() - start
-    told = f"{step.name}: {tool.name} {tool.version}"
-    if status is None:
-        raise VendorError(f"{told} took longer than {timeout_s:g} s and was ended; log: {log}\n{_excerpt(job, step)}")
     if status:
         raise VendorError(f"{told} ended with exit status {status}; log: {log}\n{_excerpt(job, step)}")
     for report in step.reports:
@@ -108,36 +109,6 @@ def _run(job: Job, step: Step, tool: Tool, timeout_s: float, environ: Mapping[st
         if read and not all(entry["passed"] for entry in results.neutral([read])["simulation"]):
             raise VendorError(f"{told} ended well but its simulation failed; log: {log}\n{_excerpt(job, step)}")
     return Ran(step, tool, seconds)
-
-
-def _call(command: list[str], job: Job, output: int, timeout_s: float, environ: Mapping[str, str]) -> int | None:
-    """Return the exit status; None if the time was over. No process stays behind."""
-    process = subprocess.Popen(
-        command,
-        cwd=job.folder,
-        env=environ,
-        stdin=subprocess.DEVNULL,  # a tool that asks for commands after a failed script shall end
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,  # the tools are wrappers of wrappers, to be ended together
-    )
-    try:
-        return process.wait(timeout_s)
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End all that is left of a process's group."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(_GRACE_SECONDS)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def _excerpt(job: Job, step: Step) -> str:

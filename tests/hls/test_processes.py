@@ -1,0 +1,64 @@
+"""No program outlives its work, nor does anything that it has started."""
+
+import subprocess
+import time
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from hls.processes import Processes
+
+# A program as g++ is one: it waits for another, whose process number it leaves in a file.
+PARENT = ["sh", "-c", "sleep 60 & echo $! > child; wait"]
+
+
+def gone(folder: Path) -> bool:
+    """Whether the child has ended, or does so in a moment; one that nobody has waited for yet is a zombie."""
+    status = Path("/proc", (folder / "child").read_text().strip(), "stat")
+    for _ in range(100):
+        try:
+            if status.read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except OSError:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def started(folder: Path) -> None:
+    while not (folder / "child").is_file() or not (folder / "child").read_text().strip():
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("grace_s", [0, 10])
+def test_the_child_of_a_program_that_takes_too_long_ends_with_it(tmp_path: Path, grace_s: float) -> None:
+    start = time.monotonic()
+    with Processes(grace_s) as processes, pytest.raises(subprocess.TimeoutExpired):
+        processes.ask(PARENT, tmp_path, limit_s=0.5)
+    assert gone(tmp_path)
+    assert time.monotonic() - start < 9, "it ends when asked to"
+
+
+def test_the_child_of_a_program_that_ends_without_it_ends(tmp_path: Path) -> None:
+    with Processes() as processes:
+        status, said = processes.ask(["sh", "-c", "sleep 60 & echo $! > child; echo well; exit 3"], tmp_path)
+        assert (status, said) == (3, "well\n")
+        assert gone(tmp_path)
+
+
+def test_leaving_ends_the_programs_of_other_threads(tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        with pytest.raises(KeyboardInterrupt), Processes() as processes:
+            waiting = pool.submit(processes.ask, PARENT, tmp_path)
+            started(tmp_path)
+            raise KeyboardInterrupt
+        assert waiting.result()[0] == -9
+        assert gone(tmp_path)
+        with pytest.raises(CancelledError):
+            processes.ask(["true"], tmp_path)
+
+
+def test_what_cannot_be_started_is_told(tmp_path: Path) -> None:
+    with Processes() as processes, pytest.raises(FileNotFoundError, match="no_such_program"):
+        processes.ask(["no_such_program"], tmp_path)
