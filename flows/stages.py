@@ -194,18 +194,24 @@ def _fold(flow: Flow, entry: Entry, advance: Advance) -> None:
 
 def read_subject(subject: Subject, settings: Mapping[str, Any] | None = None) -> Converted:
     """Read the subject, of whatever kind; `settings` are those of table ``input``, for a file that does not tell."""
-    if subject.kind in FORMATS:
-        return FORMATS[subject.kind].read(subject, settings)
-    if settings is not None:
+    if settings is not None and (subject.zoo or subject.kind not in FORMATS):
         raise UserError(f"table [input]: {subject.path} tells itself which integers it takes; remove the table")
     if subject.zoo is None:
         from bnn import io
 
-        return Converted(io.load(subject.path))
+        known = FORMATS.get(subject.kind)
+        return known.read(subject, settings) if known else Converted(io.load(subject.path))
     from bnn.frontends.torch import trace
     from models import checkpoint, zoo
 
-    conversion = trace(checkpoint.load(subject.path).module, subject.name, zoo.get(subject.zoo).input)
+    taken = zoo.get(subject.zoo).input
+    if subject.kind in FORMATS:
+        settings = {"kind": taken.kind, "bits": taken.bits, "fraction": taken.fraction}
+        converted = FORMATS[subject.kind].read(subject, settings)
+        if (got := converted.network.input.shape) != taken.shape:
+            raise UserError(f"{subject.path}: expected an input of {subject.zoo}'s shape {taken.shape}, got {got}")
+        return converted
+    conversion = trace(checkpoint.load(subject.path).module, subject.name, taken)
     return Converted(conversion.network, conversion.notes, conversion.undecided, conversion)
 
 
@@ -497,7 +503,7 @@ def _report_basis(flow: Flow) -> dict[str, Any]:
         "synthesis": flow.entries["synthesis"].facts,  # where a tool failed, the same key may come to something else
         "vendor": [job | {"folder": str(job["folder"])} for job in vendor.jobs(flow)],
         "recorded": flow.subject.recorded,
-        "path": str(flow.subject.path),
+        "path": [flow.subject.origin, str(flow.subject.path)],
     }
 
 

@@ -24,7 +24,7 @@ class Subject:
     path : Path
         Of a module, the file of its parameters, or else the one that its factory is in.
     zoo : str or None
-        For a checkpoint, the zoo's definition that it is an instance of.
+        For a checkpoint, of Keras, too, the zoo's definition that it is an instance of.
     recorded : dict
         For a checkpoint, the facts recorded at its training.
     factory : str or None
@@ -61,7 +61,7 @@ def find(model: str, weights: Path | None = None) -> Subject:
     UserError
         If there is no such model, file or factory, or the file is of no known kind; lists what there is.
     """
-    from models.checkpoint import FOLDER
+    from models.checkpoint import path_of
     from models.zoo import ZOO
 
     if _FACTORY.match(model) and not Path(model).is_file():
@@ -69,7 +69,7 @@ def find(model: str, weights: Path | None = None) -> Subject:
     if weights is not None:
         raise UserError(f"a checkpoint of parameters ({weights}) goes with a model package.module:factory, got {model}")
     if model in ZOO:
-        path = FOLDER / f"{model}.safetensors"
+        path = path_of(ZOO[model])
         if not path.is_file():
             raise UserError(f"{model} has no trained checkpoint yet ({path}); make one: make train MODEL={model}")
         return _identify(model, path)
@@ -101,26 +101,16 @@ def _module(factory: str, weights: Path | None) -> Subject:
 
 
 def _identify(name: str, path: Path) -> Subject:
-    from safetensors import SafetensorError, safe_open
-
-    from bnn import io
     from models import checkpoint
     from models.zoo import ZOO
 
     try:
-        if kind := recognise(path):
+        kind = recognise(path)
+        if kind and not checkpoint.is_keras(path):
             return Subject(name, kind, path, None, {})
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    try:
-        with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        if path.suffix in (".pt", ".pth"):
-            hint = f"give MODEL=package.module:factory CHECKPOINT={path}"
-            raise UserError(f"{path}: PyTorch's files hold parameters alone; {hint}") from None
-        raise UserError(f"{path}: not a readable safetensors file (truncated or corrupt?): {error}") from None
-    if io.HEADER in header:
+    if kind is None and _holds_network(path):
         return Subject(name, "network", path, None, {})
     try:
         zoo, recorded = checkpoint.read_facts(path)
@@ -128,4 +118,20 @@ def _identify(name: str, path: Path) -> Subject:
         raise UserError(f"{path}: neither a Network saved by bnn.io nor a checkpoint: {error}") from None
     if zoo not in ZOO:
         raise UserError(f"{path}: a checkpoint of {zoo!r}, which is no model of the zoo ({', '.join(ZOO)})")
-    return Subject(name, "checkpoint", path, zoo, recorded)
+    return Subject(name, kind or "checkpoint", path, zoo, recorded)
+
+
+def _holds_network(path: Path) -> bool:
+    """Say whether a safetensors file is a Network saved by :mod:`bnn.io`."""
+    from safetensors import SafetensorError, safe_open
+
+    from bnn import io
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return io.HEADER in (file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        if path.suffix in (".pt", ".pth"):
+            hint = f"give MODEL=package.module:factory CHECKPOINT={path}"
+            raise UserError(f"{path}: PyTorch's files hold parameters alone; {hint}") from None
+        raise UserError(f"{path}: not a readable safetensors file (truncated or corrupt?): {error}") from None

@@ -1,7 +1,8 @@
 """Trained models as safetensors files: binary weights as packed bits, batch-norm parameters as float32, facts as JSON.
 
 Loading runs nothing from the file: the module is built from the zoo's definition, and every tensor must have the name,
-type and shape which that definition expects.
+type and shape which that definition expects. Keras models are files of Keras (:mod:`models.checkpoint_keras`) with the
+same facts.
 """
 
 import json
@@ -16,24 +17,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bnn.errors import UserError
-from models import zoo
+from models import checkpoint_keras, zoo
 
 if TYPE_CHECKING:
     from safetensors import safe_open
     from torch import nn
 
 SCHEMA_VERSION = 1
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 _HEADER = "xnorflow_checkpoint"  # the one entry of the file's metadata: safetensors writes several in random order
 FOLDER = Path(__file__).parent / "checkpoints"
-"""Where the checkpoints of the zoo lie, as ``<name>.safetensors``."""
+"""Where the checkpoints of the zoo lie."""
+
+
+def path_of(definition: zoo.ModelDefinition) -> Path:
+    """Return where the checkpoint of a model of the zoo lies, or would lie."""
+    return FOLDER / f"{definition.name}{'.safetensors' if definition.framework == 'pytorch' else '.h5'}"
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A trained model: the zoo name, the module in eval mode, and the facts of its training (JSON values)."""
+    """A trained model: zoo name, the module in eval mode or the Keras model, and the facts of its training (JSON)."""
 
     name: str
-    module: "nn.Sequential"
+    module: Any
     metadata: dict[str, Any]
 
 
@@ -44,18 +51,24 @@ def _binary_weights(module: "nn.Module") -> set[str]:
     return {f"{name}.weight" for name, layer in layers if isinstance(layer, BinaryLinear | BinaryConv2d)}
 
 
-def save(path: Path, name: str, module: "nn.Module", metadata: dict[str, Any]) -> None:
+def save(path: Path, name: str, module: Any, metadata: dict[str, Any]) -> None:
     """Write the module's inference state to ``path``, whole or not at all.
 
     Parameters
     ----------
     name
         Zoo name of the model that ``module`` is an instance of.
+    module
+        An ``nn.Module``, or a Keras model, whose kernels become what they are quantised to.
     metadata
         Facts of the training, JSON values.
     """
     from safetensors.numpy import save as serialise
 
+    header = json.dumps({"schema_version": SCHEMA_VERSION, "model": name, "metadata": metadata}, sort_keys=True)
+    if not hasattr(module, "state_dict"):
+        checkpoint_keras.save(path, module, {_HEADER: header})
+        return
     binary = _binary_weights(module)
     tensors = {}
     for key, tensor in module.state_dict().items():
@@ -64,7 +77,6 @@ def save(path: Path, name: str, module: "nn.Module", metadata: dict[str, Any]) -
             tensors[f"{key}.bits"] = np.packbits(values.ravel() >= 0, bitorder="little")
         elif not key.endswith("num_batches_tracked"):  # a training counter
             tensors[key] = values.astype("<f4")
-    header = json.dumps({"schema_version": SCHEMA_VERSION, "model": name, "metadata": metadata}, sort_keys=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -85,12 +97,21 @@ def _open(path: Path) -> "Iterator[safe_open]":
         raise UserError(f"{path} cannot be read as a checkpoint: {error}") from error
 
 
-def _parse(file: "safe_open", path: Path) -> tuple[str, dict[str, Any]]:
-    """Model name and metadata of an open file."""
+def is_keras(path: Path) -> bool:
+    """Whether the file is a checkpoint of a Keras model: one that Keras wrote, with the facts of its training in it."""
     try:
-        fields = json.loads((file.metadata() or {})[_HEADER])
+        with path.open("rb") as file:
+            return file.read(len(_HDF5)) == _HDF5 and checkpoint_keras.read_header(path, _HEADER) is not None
+    except OSError:  # damaged, or not there
+        return False
+
+
+def _parse(header: str | None, path: Path) -> tuple[str, dict[str, Any]]:
+    """Model name and metadata."""
+    try:
+        fields = json.loads(header)  # type: ignore[arg-type]
         version = fields["schema_version"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:  # TypeError: no header
         raise UserError(f"{path} is not a checkpoint: its metadata entry {_HEADER!r} is missing or damaged") from error
     if version != SCHEMA_VERSION:
         raise UserError(
@@ -111,8 +132,10 @@ def read_facts(path: Path) -> tuple[str, dict[str, Any]]:
     UserError
         The file cannot be read, or is not a checkpoint.
     """
+    if is_keras(path):
+        return _parse(checkpoint_keras.read_header(path, _HEADER), path)
     with _open(path) as file:
-        return _parse(file, path)
+        return _parse((file.metadata() or {}).get(_HEADER), path)
 
 
 def load(path: Path) -> Checkpoint:
@@ -125,13 +148,21 @@ def load(path: Path) -> Checkpoint:
     """
     import torch
 
+    if is_keras(path):
+        from bnn.frontends import keras_file
+
+        name, metadata = read_facts(path)
+        return Checkpoint(name, keras_file.load(path), metadata)
     with _open(path) as file:
-        name, metadata = _parse(file, path)
+        name, metadata = _parse((file.metadata() or {}).get(_HEADER), path)
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no dict)
     try:
-        module = zoo.get(name).build()
+        definition = zoo.get(name)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+    if definition.framework != "pytorch":
+        raise UserError(f"{path}: {name} is a model of {definition.framework}, whose checkpoints are Keras's .h5 files")
+    module = definition.build()
 
     binary = _binary_weights(module)
     state = module.state_dict()

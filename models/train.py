@@ -1,4 +1,4 @@
-"""Training of the zoo's models: ``python -m models.train MODEL``.
+"""Training of the zoo's models: ``python -m models.train MODEL``. Keras models train in :mod:`models.train_keras`.
 
 Every random number is drawn from a generator seeded by the run's seed and the epoch, and the learning rate is a
 function of the step alone. So a run that was interrupted and resumed at an epoch's end gives the same bits as one that
@@ -11,6 +11,7 @@ import platform
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,7 +27,7 @@ from torch.nn import functional as F
 
 from bnn.errors import UserError
 from bnn.frontends.torch import module_input
-from models import checkpoint, zoo
+from models import checkpoint, train_keras, zoo
 from models.data import Dataset, digits, encode, mnist
 from models.layers import BinaryConv2d, BinaryLinear, clip_latent_weights
 from models.zoo import Augmentation, ModelDefinition, Recipe
@@ -38,8 +39,15 @@ RUNS = Path("runs")
 STATE = "state.pt"
 SELECTION = (
     "the epoch with the best accuracy on a validation split, one twelfth of the training images, not trained on; "
-    "the latest of equals; test images play no part"
+    "the {} of equals; test images play no part"
 )
+
+FRAMEWORKS = {
+    "pytorch": (("torch",), "latest"),
+    "qkeras": (("tensorflow", "tf_keras", "QKeras"), "first"),
+    "larq": (("tensorflow", "tf_keras", "larq"), "first"),
+}
+"""Packages that train a model, and which of several best epochs is taken."""
 
 
 # --- images
@@ -74,8 +82,10 @@ def _taken(images: Tensor, definition: ModelDefinition) -> Tensor:
 
 
 @torch.no_grad()
-def count_correct(module: nn.Module, images: Tensor, labels: Tensor, definition: ModelDefinition) -> int:
-    """How many of the uint8 images (N, H, W) the module, put in eval mode, classifies as labelled."""
+def count_correct(module: Any, images: Tensor, labels: Tensor, definition: ModelDefinition) -> int:
+    """How many of the uint8 images (N, H, W) the module, put in eval mode, or Keras model classifies as labelled."""
+    if definition.framework != "pytorch":
+        return train_keras.count_correct(module, images.numpy(), labels.numpy(), definition)
     module.eval()
     batches = zip(images.split(1000), labels.split(1000), strict=True)
     return sum(int((module(_taken(x, definition)).argmax(1) == y).sum()) for x, y in batches)
@@ -194,7 +204,7 @@ def _fit(run: Run, console: Console, resume: bool) -> tuple[nn.Sequential, int, 
 
     torch.manual_seed(run.seed)
     module = definition.build()
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # convolutions train 1.5 times as fast
+    module.to(memory_format=torch.channels_last)  # convolutions train 1.5 times as fast
     optimizer = torch.optim.Adam(module.parameters(), fused=True)
     state_path, identity = run.folder / STATE, run.identity()
     first_epoch = 0
@@ -266,7 +276,7 @@ def train(
     runs
         Folder under which the run keeps its TensorBoard logs and the state from which it resumes.
     resume
-        Go on where an interrupted run of the same model, data, recipe and seed stopped.
+        Go on where an interrupted run of the same model, data, recipe and seed stopped; a Keras model's starts anew.
     """
     console = console or Console()
     recipe = definition.recipe if epochs is None else replace(definition.recipe, epochs=epochs)
@@ -281,13 +291,20 @@ def train(
 
 def _train(run: Run, path: Path, console: Console, resume: bool) -> checkpoint.Checkpoint:
     definition, dataset = run.definition, run.dataset
-    module, best_epoch, validation_accuracy = _fit(run, console, resume)
+    packages, which = FRAMEWORKS[definition.framework]
+    if definition.framework == "pytorch":
+        module, best_epoch, validation_accuracy = _fit(run, console, resume)
+    else:
+        images, labels, *validation = (tensor.numpy() for tensor in _split(dataset, run.seed))
+        module, best_epoch, validation_accuracy = train_keras.fit(
+            definition, run.recipe, run.seed, (images, labels), (validation[0], validation[1]), run.folder
+        )
     metadata = run.identity() | {
         "dataset": {"name": dataset.name, "digest": dataset.digest, "note": dataset.note},
         "threads": torch.get_num_threads(),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in (*packages, "numpy")}},
         "epochs": run.recipe.epochs,
-        "selection": {"rule": SELECTION, "epoch": best_epoch, "validation_accuracy": validation_accuracy},
+        "selection": {"rule": SELECTION.format(which), "epoch": best_epoch, "validation_accuracy": validation_accuracy},
     }
     # Measured on the model as it reads back from disk, in a draft: no checkpoint at ``path`` lacks its accuracy.
     draft = path.with_name(f".{path.name}.draft")
@@ -300,7 +317,7 @@ def _train(run: Run, path: Path, console: Console, resume: bool) -> checkpoint.C
     correct = count_correct(reloaded.module, test_images, test_labels, definition)
     metadata["test"] = {"accuracy": correct / len(test_labels), "correct": correct, "count": len(test_labels)}
     checkpoint.save(path, definition.name, reloaded.module, metadata)
-    (run.folder / STATE).unlink()  # nothing is left to resume: the same command trains again
+    (run.folder / STATE).unlink(missing_ok=True)  # nothing is left to resume: the same command trains again
     return checkpoint.load(path)
 
 
@@ -325,7 +342,7 @@ def main(
     try:
         definition = zoo.get(model)
         dataset = digits() if definition.dataset == "digits" else mnist(data, download=True)
-        path = out or checkpoint.FOLDER / f"{model}.safetensors"
+        path = out or checkpoint.path_of(definition)
         trained = train(definition, dataset, path, epochs=epochs, seed=seed, resume=resume, console=console)
         test = trained.metadata["test"]
         console.print(f"{path}: {test['correct']} of {test['count']} test images correct ({test['accuracy']:.2%})")

@@ -5,7 +5,7 @@ Adding a model is adding an entry to :data:`ZOO`.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from bnn.errors import UserError
 from bnn.network import Input
@@ -60,7 +60,9 @@ class ModelDefinition:
     input
         The integers that it takes in.
     build
-        Makes the untrained module (an ``nn.Sequential``; imports torch).
+        Makes the untrained model in its framework, which it imports: an ``nn.Sequential``, or a Keras ``Sequential``.
+    framework
+        What it is written and trained in.
     binarise_at
         Smallest pixel that becomes +1; for a bipolar input only.
     """
@@ -70,7 +72,8 @@ class ModelDefinition:
     dataset: Literal["mnist", "digits"]
     input: Input
     recipe: Recipe
-    build: "Callable[[], nn.Sequential]"
+    build: Callable[[], Any]
+    framework: Literal["pytorch", "qkeras", "larq"] = "pytorch"
     binarise_at: int | None = None
 
 
@@ -108,6 +111,44 @@ def _mnist_resnet() -> "nn.Sequential":
         *(BinaryConv2d(1, 16, 3, stride=2, padding=1), nn.BatchNorm2d(16), Sign()),
         *(BinaryConv2d(16, 32, 3, stride=2, padding=1), block(), block(), nn.BatchNorm2d(32), Sign()),
         *(nn.AvgPool2d(2), nn.Flatten(), BinaryLinear(3 * 3 * 32, 10), nn.BatchNorm1d(10)),
+    )
+
+
+def _mnist_qkeras() -> Any:
+    from bnn.frontends.keras_file import import_keras
+
+    keras = import_keras()
+    from qkeras import QActivation, QDense, binary  # type: ignore[import-untyped]
+
+    layers = keras.layers
+    model = keras.Sequential([layers.InputLayer((784,))])
+    for units in (128, 128, 10):
+        model.add(QDense(units, kernel_quantizer=binary(alpha=1), use_bias=False))
+        model.add(layers.BatchNormalization())
+        # Both quantise to -1 and +1; without alpha, the gradient is that of tanh, else that of a straight line.
+        model.add(QActivation(binary()) if units != 10 else layers.Activation("softmax"))
+    return model
+
+
+def _mnist_larq() -> Any:
+    """Build the network of Larq's own introduction to it, "Binarised MNIST"."""
+    from bnn.frontends.keras_file import import_keras
+
+    keras = import_keras()
+    from larq.layers import QuantConv2D, QuantDense  # type: ignore[import-untyped]
+
+    layers = keras.layers
+    kernel = {"kernel_quantizer": "ste_sign", "kernel_constraint": "weight_clip", "use_bias": False}
+    both = {"input_quantizer": "ste_sign", **kernel}
+    return keras.Sequential(
+        [
+            *(layers.InputLayer((28, 28, 1)), QuantConv2D(32, 3, **kernel)),  # whose input is not binary
+            *(layers.MaxPooling2D(2), layers.BatchNormalization(scale=False)),
+            *(QuantConv2D(64, 3, **both), layers.MaxPooling2D(2), layers.BatchNormalization(scale=False)),
+            *(QuantConv2D(64, 3, **both), layers.BatchNormalization(scale=False), layers.Flatten()),
+            *(QuantDense(64, **both), layers.BatchNormalization(scale=False)),
+            *(QuantDense(10, **both), layers.BatchNormalization(scale=False), layers.Activation("softmax")),
+        ]
     )
 
 
@@ -156,6 +197,25 @@ _DEFINITIONS = (
         input=Input("input", (), shape=(28, 28, 1), kind="unsigned", bits=8),
         recipe=Recipe(30, 128, 5e-3, 1e-6, 0.0, Augmentation(rotation=7, scale=0.07, shear=0.07, shift=1)),
         build=_mnist_resnet,
+    ),
+    ModelDefinition(
+        name="mnist_qkeras",
+        description="MNIST, 784-128-128-10 of QKeras, binarised input",
+        dataset="mnist",
+        input=_BINARY_MNIST,
+        recipe=Recipe(100, 128, 2e-3, 1e-5, 0.0, None),
+        build=_mnist_qkeras,
+        framework="qkeras",
+        binarise_at=128,
+    ),
+    ModelDefinition(
+        name="mnist_larq",
+        description="MNIST, Larq's example: 3x3 binary convolutions (32, 64, 64) and two dense layers, 8-bit pixels",
+        dataset="mnist",
+        input=Input("input", (), shape=(28, 28, 1), kind="unsigned", bits=8, fraction=8),
+        recipe=Recipe(6, 64, 1e-3, 1e-5, 0.0, None),
+        build=_mnist_larq,
+        framework="larq",
     ),
     ModelDefinition(
         name="digits_bnn",

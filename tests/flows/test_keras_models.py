@@ -15,6 +15,7 @@ from flows import run, subject
 from flows.engines import ENGINES
 from flows.formats import FORMATS, Converted
 from flows.options import Options
+from models import checkpoint, zoo
 from reports.render import validate
 from tests.bnn.frontends.keras_models import hostile, keras, lq, qkeras
 from tests.flows import fakes
@@ -125,6 +126,26 @@ def test_a_flow_runs_the_model_and_reports_what_its_conversion_says(tmp_path, fl
     assert "pytorch" not in report["engines"]
     assert any("softmax is left out" in note for note in report["conversion"]["notes"])
     assert "softmax is left out" in (tmp_path / "reports" / "m" / "report.md").read_text()
+
+
+@pytest.mark.parametrize("name", ["mnist_qkeras", "mnist_larq"])
+def test_a_model_of_the_zoo_runs_on_its_images_with_what_its_training_recorded(flow, name):
+    report = flow(name)
+    assert (report["verdict"], report["source"]["kind"]) == ("pass", "keras")
+    assert report["source"]["path"] == f"models/checkpoints/{name}.h5"
+    assert report["description"] == zoo.get(name).description
+    assert (report["inputs"]["images"], report["engines"]["keras"]["vectors"]) == (50, 50)
+    assert report["accuracy"]["recorded"] > 0.95 and report["accuracy"]["recorded_count"] == 10_000
+    assert report["accuracy"]["golden"] > 0.5
+    assert report["engines"]["keras"]["mismatches"] == 0
+    with pytest.raises(UserError, match="tells itself which integers it takes"):
+        flow(name, BIPOLAR)
+
+
+def test_a_checkpoint_of_another_shape_than_its_model_is_refused(tmp_path, flow):
+    checkpoint.save(tmp_path / "m.h5", "mnist_larq", hostile(dense(), 3), {})
+    with pytest.raises(UserError, match=r"expected an input of mnist_larq's shape \(28, 28, 1\), got \(20,\)"):
+        flow(tmp_path / "m.h5")
 
 
 def test_a_conversion_that_is_wrong_fails_the_flow(tmp_path, flow, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models import checkpoint, data, zoo
-from models.train import count_correct
+from models.train import FRAMEWORKS, count_correct
 
 ABOVE = {
     "mnist_bnn": 0.95,
@@ -15,12 +15,14 @@ ABOVE = {
     "mnist_lfc": 0.986,
     "mnist_cnn": 0.99,
     "mnist_resnet_bnn": 0.98,
+    "mnist_qkeras": 0.95,
+    "mnist_larq": 0.98,
     "digits_bnn": 0.95,
 }
 
 
 def committed(name):
-    return checkpoint.load(checkpoint.FOLDER / f"{name}.safetensors")
+    return checkpoint.load(checkpoint.path_of(zoo.get(name)))
 
 
 def measured(name, dataset):
@@ -29,7 +31,7 @@ def measured(name, dataset):
 
 
 def test_every_model_of_the_zoo_has_one_and_there_is_no_other():
-    assert {path.name for path in checkpoint.FOLDER.iterdir()} == {f"{name}.safetensors" for name in zoo.ZOO}
+    assert set(checkpoint.FOLDER.iterdir()) == {checkpoint.path_of(definition) for definition in zoo.ZOO.values()}
 
 
 @pytest.mark.parametrize("name", zoo.ZOO)
@@ -42,7 +44,7 @@ def test_it_says_all_about_its_making(name):
     assert metadata["threads"] >= 1
     assert metadata["dataset"]["name"] == definition.dataset
     assert len(metadata["dataset"]["digest"]) == 64
-    assert set(metadata["versions"]) == {"python", "torch", "numpy"}
+    assert set(metadata["versions"]) == {"python", "numpy", *FRAMEWORKS[definition.framework][0]}
     assert 1 <= metadata["selection"]["epoch"] <= metadata["epochs"]
     test = metadata["test"]
     assert test["count"] == {"mnist": 10_000, "digits": 360}[definition.dataset]
