@@ -3,6 +3,7 @@
 .PHONY: help flow report test lint train regress bench setup clean
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
+unexport WAVES  # an option of the flow; cocotb would take the variable for its own
 READY := .venv/.ready
 
 help:  ## list the targets

@@ -7,9 +7,11 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TextIO
 from xml.etree import ElementTree
 
@@ -24,10 +26,12 @@ from cosim.rtl import Bytes, Project, Timing
 from hls.folders import build_once
 from hls.processes import Processes
 
+_NO_PROBES: Mapping[str, tuple[str, int]] = MappingProxyType({})
 _PASSES = ("back_to_back", "stalls", "gaps", "resets")
-#: What a run may cost: bytes of the compiled simulation times simulated clock cycles. vvp took 0.7 to 3.3 ns for each
-#: with networks of the zoo, nearly all of a run's time, so that a run takes from some seconds to a minute or so.
-_BUDGET = 2e10
+#: What frames back to back may cost: bytes of the compiled simulation times simulated clock cycles. vvp took 0.8 to
+#: 1.3 ns for each with networks of the zoo (90 µs a cycle for the smallest, five sixths of them spent in vvp, the rest
+#: in Python), so that a run takes up to a minute. The other passes, simulated at the same time, may cost half of it.
+_BUDGET = 4.5e10
 #: Seconds after which a simulation is taken to hang.
 _LIMIT = 1800
 
@@ -41,7 +45,7 @@ class _Effort:
     vectors : int
         Back to back.
     stalled, gapped : int
-        Frames; no gaps if there is only time for one frame.
+        Frames.
     resets : int
     """
 
@@ -51,21 +55,20 @@ class _Effort:
     resets: int = 8
 
     @classmethod
-    def of(cls, project: Project, size: int) -> "_Effort":
-        """Share the budget out for a compiled simulation of `size` bytes; half of it goes to frames back to back."""
+    def of(cls, project: Project, size: int, budget: float) -> "_Effort":
+        """Share the budget out for a compiled simulation of `size` bytes."""
         model = project.timing
         if model is None:
             return cls()
 
         def frames(share: float, first: int, each: int, most: int) -> int:
-            return min(most, max(0, int((share * _BUDGET / size - first) / each)) + 1)
+            return min(most, max(0, int((share * budget / size - first) / each)) + 1)
 
         pace = max(model.interval, 3 * project.in_beats, 3 * project.out_beats)  # while both ports pause
-        gapped = frames(1 / 8, model.latency, model.latency, 12)
         return cls(
-            vectors=max(2, frames(1 / 2, model.latency, model.interval, 500)),
+            vectors=max(2, frames(1, model.latency, model.interval, 500)),
             stalled=frames(1 / 4, model.latency, pace, 32),
-            gapped=gapped if gapped > 1 else 0,
+            gapped=max(2, frames(1 / 8, model.latency, model.latency, 12)),  # a gap is between two
             resets=frames(1 / 8, 2 * model.latency, 2 * model.latency, 8),
         )
 
@@ -73,8 +76,8 @@ class _Effort:
 class RtlIcarus:
     """Every vector through the RTL's AXI4-Stream ports, simulated with four states by Icarus Verilog.
 
-    All vectors go back to back, which gives results and cycles. Then some go with random stalls on both sides, with
-    gaps between the frames (not where simulating is too slow for that), and after resets in the middle of frames
+    All vectors go back to back, which gives results and cycles. Meanwhile, in a simulator of their own, some go with
+    random stalls on both sides, with gaps between the frames, and after resets in the middle of frames
     (:mod:`cosim.rtl_bench`); the results must be the same integers. A pass that fails is simulated again with a
     waveform up to the frame that went wrong, and the error names the file.
 
@@ -83,7 +86,7 @@ class RtlIcarus:
     project : Project
         The RTL, such as :func:`hls.rtl.project.write` makes and :func:`hls.rtl.project.load` reads it.
     waves : bool
-        Keep a waveform of all passes.
+        Keep a waveform of all vectors back to back.
     seed : int
         Of stalls, gaps and resets.
 
@@ -92,22 +95,28 @@ class RtlIcarus:
     name : str
     passes : tuple of str
         Of the bench, the one back to back first.
+    budget : float
+        See :data:`_BUDGET`.
     max_vectors : int or None
         More are a matter for CXXRTL: a flow should run no more than this, and say so. Known once there is a build.
     timing : Timing or None
         Cycles of the last run, back to back.
     waveform : Path or None
         FST file of the last run, if one was made.
+    detail : str or None
+        What the last run was made of, for people.
     """
 
     name = "rtl_icarus"
     passes: tuple[str, ...] = _PASSES
+    budget = _BUDGET
 
     def __init__(self, project: Project, waves: bool = False, seed: int = 1) -> None:
         self.project, self.waves, self.seed = project, waves, seed
         self.max_vectors: int | None = None
         self.timing: Timing | None = None
         self.waveform: Path | None = None
+        self.detail: str | None = None
 
     def tools(self) -> Mapping[str, str]:
         """Return the versions of what made the results."""
@@ -140,7 +149,7 @@ class RtlIcarus:
         """
         self._network, self._folder = network, folder.resolve()
         self._build = rtl.built(self._build_in(folder))
-        self._effort = _Effort.of(self.project, (self._build / "sim.vvp").stat().st_size)
+        self._effort = _Effort.of(self.project, (self._build / "sim.vvp").stat().st_size, self.budget)
         self.max_vectors = self._effort.vectors
 
     def _build_in(self, folder: Path) -> Path:
@@ -160,12 +169,8 @@ class RtlIcarus:
         """
         project = self.project
         frames = project.pack(inputs)
-        passes = (
-            self.passes[:1]
-            if every_layer
-            else tuple(test for test in self.passes if test != "gaps" or self._effort.gapped)
-        )
-        self.timing, self.waveform = None, None
+        first_pass, disturbed = self.passes[0], () if every_layer else self.passes[1:]
+        self.timing, self.waveform, self.detail = None, None, None
         if not len(frames):
             raise EngineError(f"{self.name}: no vectors to run")
         probes = (
@@ -173,12 +178,15 @@ class RtlIcarus:
         )
         waveform = self._wave_file("simulation") if every_layer or self.waves else None
         try:
-            got = self._simulate(passes, frames, probes, waveform)
+            with ThreadPoolExecutor() as pool, Processes() as processes:
+                undisturbed = pool.submit(self._simulate, processes, (first_pass,), frames, probes, waveform)
+                others = pool.submit(self._simulate, processes, disturbed, frames)
+                got = undisturbed.result() | others.result()
         except _Failed as failed:
             raise self._failure(failed.test, frames, failed.reason) from None
-        first = got[passes[0]]
+        first = got[first_pass]
         results = dict(project.unpack(first["beats"]))
-        for test in passes[1:]:
+        for test in disturbed:
             numbers = got[test]["numbers"]
             expected = {name: values[numbers] for name, values in results.items()}
             differs = compare(self._network, expected, project.unpack(got[test]["beats"])).first
@@ -187,20 +195,32 @@ class RtlIcarus:
                 sent = frames if test == "resets" else frames[: number + 1]
                 raise self._failure(test, sent, f"other results than back to back: {replace(differs, vector=number)}")
         self.timing = Timing(first["first_in"], first["last_out"])
+        self.detail = self._described(len(frames), disturbed)
         for layer in probes:
             words = first[f"probe.{layer}"]
             if len(words) != len(frames) * probes[layer][1]:
                 raise self._failure(
-                    passes[0], frames, f"layer {layer} gave {len(words)} vectors for {len(frames)} frames"
+                    first_pass, frames, f"layer {layer} gave {len(words)} vectors for {len(frames)} frames"
                 )
             results |= {layer: project.probes[layer].unpack(words)}
         return results
 
     def _failure(self, test: str, frames: Bytes, reason: str) -> EngineError:
         """Simulate a failing pass again, for its waveform, and return the error that names it."""
-        with contextlib.suppress(_Failed):
-            self._simulate((test,), frames, {}, self._wave_file(test))
+        with contextlib.suppress(_Failed), Processes() as processes:
+            self._simulate(processes, (test,), frames, waveform=self._wave_file(test))
         return EngineError(f"{self.name}: pass {test}: {reason} (waveform: {self.waveform})")
+
+    def _described(self, vectors: int, disturbed: Sequence[str]) -> str:
+        """Say how many frames each pass had."""
+        effort = self._effort
+        passes = {
+            "stalls": f"the first {min(effort.stalled, vectors)} with random stalls on both sides",
+            "gaps": f"the first {min(effort.gapped, vectors)} with gaps between them",
+            "resets": f"some after each of {effort.resets} resets in the middle of frames",
+        }
+        again = ", ".join(passes[test] for test in disturbed)
+        return "all vectors back to back" + (f"; again, for the same integers: {again}" if again else " alone")
 
     def _wave_file(self, test: str) -> Path:
         self.waveform = self._folder / f"{test}.fst"
@@ -208,9 +228,16 @@ class RtlIcarus:
         return self.waveform
 
     def _simulate(
-        self, tests: Sequence[str], frames: Bytes, probes: Mapping[str, tuple[str, int]], waveform: Path | None = None
+        self,
+        processes: Processes,
+        tests: Sequence[str],
+        frames: Bytes,
+        probes: Mapping[str, tuple[str, int]] = _NO_PROBES,
+        waveform: Path | None = None,
     ) -> dict[str, dict[str, NDArray[Any]]]:
-        """Run tests of the bench in a simulator of its own and return what each has saved."""
+        """Run tests of the bench, if any, in a simulator of its own and return what each has saved."""
+        if not tests:
+            return {}
         project = self.project
         job = rtl_bench.Job(
             *(project.in_width, project.in_beats, project.out_width, project.out_beats),
@@ -222,7 +249,7 @@ class RtlIcarus:
             resets=self._effort.resets,
             latency=project.timing.latency if project.timing else 0,
         )
-        with tempfile.TemporaryDirectory(prefix="xnorflow-") as scratch, Processes() as processes:
+        with tempfile.TemporaryDirectory(prefix="xnorflow-") as scratch:
             private = Path(scratch)
             (private / "job.json").write_text(json.dumps(asdict(job)))
             np.save(private / "frames.npy", frames)

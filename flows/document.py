@@ -116,8 +116,10 @@ def _engine(flow: Flow, kind: EngineKind) -> dict[str, Any]:
         status, reason = flow.problems[kind.name]
         return described | {"status": status, "reason": reason}
     compared = flow.entries["compare"].facts["engines"][kind.name]
-    if compared["status"] == "pass" and compared["vectors"] < len(flow.inputs):
-        described["reason"] = f"slow: took the first {compared['vectors']:,} of the {len(flow.inputs):,} vectors"
+    if compared["status"] == "pass" and run:
+        slow = compared["vectors"] < len(flow.inputs)
+        few = f"slow: took the first {compared['vectors']:,} of the {len(flow.inputs):,} vectors" if slow else None
+        described["reason"] = "; ".join(filter(None, (few, run.facts["detail"]))) or None
     return described | compared
 
 

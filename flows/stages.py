@@ -400,7 +400,8 @@ def _run(kind: EngineKind) -> Callable[[Flow, Entry, Advance], None]:
         if not kind.sees_layers:
             layers = min(LAYERWISE, count)
             np.savez(entry.folder / LAYERS, **{name: result[:layers] for name, result in results.items()})
-        entry.facts = {"vectors": count, "seconds": seconds, "cycles": None, "layerwise": layers}
+        detail = getattr(engine, "detail", None)
+        entry.facts = {"vectors": count, "seconds": seconds, "cycles": None, "layerwise": layers, "detail": detail}
         rate = count / seconds
         entry.says = f"{count:,} vectors at {rate:,.{0 if rate >= 10 else 2}f} a second"
         if kind.counts_cycles:

@@ -20,7 +20,7 @@ EVERY_LAYER, ALL_VECTORS = (f"$comment {what} $end\n{VCD}" for what in ("every l
 class Waves(fakes.FakeBuilder):
     """Leaves a waveform as :class:`cosim.rtl_icarus.RtlIcarus` does; it says which run it is of."""
 
-    folder, waves, waveform = None, False, None
+    folder, waves, waveform, detail = None, False, None, "back to back alone"
 
     def run(self, inputs, every_layer=False):
         broken = self.fault == "stuck"
@@ -56,6 +56,7 @@ def test_a_good_run_has_one_if_asked_for(place):
     assert place.flow(options=Options(waves=True))["engines"]["first"]["waveform"] == NAME
     folder = place.outcome.report
     assert (folder / NAME).read_text() == ALL_VECTORS
+    assert place.report()["engines"]["first"]["reason"] == "back to back alone"
     assert all(NAME in (folder / page).read_text() for page in ("report.html", "report.md"))
     assert place.flow()["engines"]["first"]["waveform"] is None
     assert not (folder / NAME).exists()
