@@ -117,22 +117,6 @@ def test_combinational_loop_is_refused(tmp_path: Path) -> None:
         engine(tmp_path, "loop")
 
 
-@needs_compiler
-def test_attach_compiles_nothing(tmp_path: Path) -> None:
-    inputs = strategies.inputs_for(NETWORK, 2)
-    attached = RtlCxxrtl(totals(tmp_path / "rtl"))
-    with pytest.raises(EngineError, match=r"no compiled simulation of the RTL in .*cxxrtl_"):
-        attached.attach(NETWORK, tmp_path)
-    expected = engine(tmp_path).run(inputs)
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    attached.attach(NETWORK, tmp_path)
-    assert compare(NETWORK, expected, attached.run(inputs)).first is None
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
-    totals(tmp_path / "rtl", "wrong sign")
-    with pytest.raises(EngineError, match="no compiled simulation"):
-        attached.attach(NETWORK, tmp_path)
-
-
 def test_missing_tool_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EngineUnavailable, match=r"apt-get install g\+\+"):

@@ -184,22 +184,6 @@ def test_faults_in_generated_rtl_are_found(tmp_path: Path, fault: str) -> None:
         assert compare(network, oracle.run(network, inputs), got).mismatches
 
 
-@needs_icarus
-def test_attach_compiles_nothing(tmp_path: Path) -> None:
-    inputs = strategies.inputs_for(NETWORK, 2)
-    attached = RtlIcarus(totals(tmp_path / "rtl"))
-    with pytest.raises(EngineError, match=r"no compiled simulation of the RTL in .*icarus_"):
-        attached.attach(NETWORK, tmp_path)
-    expected = engine(tmp_path).run(inputs)
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    attached.attach(NETWORK, tmp_path)
-    assert compare(NETWORK, expected, attached.run(inputs)).first is None
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
-    totals(tmp_path / "rtl", "wrong sign")
-    with pytest.raises(EngineError, match="no compiled simulation"):
-        attached.attach(NETWORK, tmp_path)
-
-
 def test_missing_tool_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EngineUnavailable, match="apt-get install iverilog"):
