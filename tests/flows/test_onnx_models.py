@@ -1,0 +1,69 @@
+"""Flows from QONNX files: what Brevitas exported and what this project writes; the file itself runs as an engine."""
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from bnn import qonnx_export
+from bnn.errors import UserError
+from cosim.qonnx_source import QonnxSource
+from flows import run, subject
+from flows.cache import PROJECT
+from flows.engines import ENGINES
+from flows.options import Options
+from reports.render import validate
+from tests.flows import fakes
+
+BREVITAS = PROJECT / "tests" / "bnn" / "brevitas" / "digits.onnx"
+
+
+@pytest.fixture
+def flow(tmp_path, monkeypatch):
+    """Run a flow whose engines are fakes, but for the file's own; return its report."""
+
+    def go(path, settings=None):
+        fakes.install(monkeypatch.setattr, log=tmp_path / "built.log")
+        engines = (*fakes.kinds(log=tmp_path / "built.log"), *(kind for kind in ENGINES if kind.name == "onnx"))
+        for module in ("flows.document", "flows.run", "flows.stages"):
+            monkeypatch.setattr(f"{module}.ENGINES", engines)
+        outcome = run.run(
+            subject.find(str(path)), Console(file=io.StringIO()), vectors=50, options=Options(input=settings),
+            build=tmp_path / "build", reports=tmp_path / "reports",
+        )  # fmt: skip
+        report = json.loads((outcome.report / "report.json").read_text())
+        validate(report)
+        return report
+
+    return go
+
+
+@pytest.fixture
+def exported(tmp_path):
+    qonnx_export.write(fakes.network(), tmp_path / "small.onnx")
+    return tmp_path / "small.onnx"
+
+
+def test_what_brevitas_exported_passes(flow):
+    report = flow(BREVITAS)
+    assert (report["verdict"], report["source"]["kind"]) == ("pass", "onnx")
+    assert (report["engines"]["onnx"]["status"], report["engines"]["onnx"]["vectors"]) == ("pass", 50)
+
+
+def test_what_a_flow_exported_is_a_model_again(flow, exported):
+    report = flow(exported)
+    assert (report["verdict"], report["engines"]["onnx"]["status"]) == ("pass", "pass")
+    with pytest.raises(UserError, match="tells itself which integers it takes"):
+        flow(exported, {"kind": "bipolar"})
+
+
+def test_a_file_that_computes_otherwise_fails_the_flow(flow, exported, monkeypatch):
+    real = QonnxSource.run
+
+    def wrong(engine, inputs, every_layer=False):
+        return {name: -result for name, result in real(engine, inputs, every_layer).items()}
+
+    monkeypatch.setattr(QonnxSource, "run", wrong)
+    report = flow(exported)
+    assert (report["verdict"], report["engines"]["onnx"]["status"]) == ("fail", "fail")
