@@ -460,6 +460,7 @@ def _compare(flow: Flow, entry: Entry, advance: Advance) -> None:
     from flows.mismatch import locate
 
     outcomes: dict[str, dict[str, Any]] = {}
+    undecided = flow.entries["fold"].facts["conversion"]["undecided"]
     for kind in ENGINES:
         if kind.run_step not in flow.entries:
             continue
@@ -486,6 +487,8 @@ def _compare(flow: Flow, entry: Entry, advance: Advance) -> None:
         if differing := next((of for of in (comparison, layerwise) if of.first), None):
             first = locate(flow, kind, differing, entry.folder / f"mismatch_{kind.name}.npz")
             reason = str(first.pop("text")) + _keep_waveform(kind, flow.engine(kind), entry)
+            if kind.trained and (count := undecided.get(str(first["layer"]), 0)):
+                reason += f" ({count:,} signs of this layer depend on how the framework rounds its sums)"
             outcome |= {"status": "fail", "reason": reason, "first_mismatch": first}
         outcomes[kind.name] = outcome
     entry.facts = {"engines": outcomes}

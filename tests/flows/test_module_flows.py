@@ -144,6 +144,17 @@ def test_a_module_that_computes_otherwise_fails_the_flow(flow, monkeypatch):
     assert (report["verdict"], report["engines"]["pytorch"]["status"]) == ("fail", "fail")
 
 
+def test_a_tie_that_float32_rounds_fails_and_says_so(flow, place):
+    """Scaled sums that cancel to 0 lie beside it in float32, on a side that depends on their order."""
+    lines = ("nn.init.normal_(self.norm.running_mean, std=0.1)", "nn.init.normal_(self.norm.weight)")
+    (place / "digit_nets.py").write_text(CODE.replace(lines[0], "").replace(lines[1], ""))
+    _, report = flow("digit_nets:Net")
+    (layer, count), *_ = report["conversion"]["undecided"].items()
+    assert (report["verdict"], report["engines"]["pytorch"]["first_mismatch"]["layer"]) == ("fail", layer)
+    said = f"({count} signs of this layer depend on how the framework rounds its sums)"
+    assert report["engines"]["pytorch"]["reason"].endswith(said)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["digit_nets:Net", "digit_nets:Residual"])
 def test_every_engine_takes_the_module_or_says_why_not(flow, model):
