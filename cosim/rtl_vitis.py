@@ -96,7 +96,7 @@ def adapt(network: Network, project: Path, folder: Path) -> VitisProject:
     project : Path
         hls4ml project of bit-packed layers, ``io_parallel``.
     folder : Path
-        Not there yet.
+        Made if it is not there; else it must be what this function has made from the same files.
 
     Raises
     ------
@@ -106,9 +106,10 @@ def adapt(network: Network, project: Path, folder: Path) -> VitisProject:
         If the ports are not as wide as the network's values.
     """
     top = top_name(network)
-    made = project / solution(top) / "syn" / "verilog"
+    made = verilog(network, project)
     if not (made / f"{top}.v").is_file():
-        raise EngineUnavailable(f"Vitis HLS has not synthesised the hls4ml project: there is no {made / top}.v")
+        where = (made / f"{top}.v").relative_to(project)
+        raise EngineUnavailable(f"Vitis HLS has not synthesised the hls4ml project: it has no {where}")
     ports = _ports(top, (made / f"{top}.v").read_text())
     taken = [name for name, (way, _) in ports.items() if way == "input" and f"{name}_ap_vld" in ports]
     given = sorted(
@@ -130,12 +131,17 @@ def adapt(network: Network, project: Path, folder: Path) -> VitisProject:
             f"{top}.v: expected {storage.pixels * storage.elements * storage.bits} bits in and {scores.size} results of"
             f" one width, got {in_width} bits and {len(given)} results of {', '.join(map(str, sorted(widths)))} bits"
         )
-    shutil.copytree(made, folder)
-    adapted = VitisProject(
-        network, folder, (*sorted(folder.glob("*.v")), folder / f"{_ADAPTER}.v"), in_width, widths.pop()
-    )
-    (folder / f"{_ADAPTER}.v").write_text(_adapter(top, taken[0], given, adapted))
+    sources = tuple(folder / path.name for path in sorted(made.glob("*.v")))
+    adapted = VitisProject(network, folder, (*sources, folder / f"{_ADAPTER}.v"), in_width, widths.pop())
+    if not folder.is_dir():
+        shutil.copytree(made, folder)
+        (folder / f"{_ADAPTER}.v").write_text(_adapter(top, taken[0], given, adapted))
     return adapted
+
+
+def verilog(network: Network, project: Path) -> Path:
+    """Return the folder in which Vitis HLS leaves the Verilog of an hls4ml project, and the memories that it reads."""
+    return project / solution(top_name(network)) / "syn" / "verilog"
 
 
 def _ports(top: str, text: str) -> dict[str, tuple[str, int]]:

@@ -46,7 +46,9 @@ def document(flow: Flow) -> dict[str, Any]:
         "samples": _samples(flow),
         "memory": fold["memory"],
         "rtl": _rtl(flow),
-        "latency": [row for kind in kinds if kind.counts_cycles for row in _latency(flow, kind)],
+        "latency": [
+            row for kind in kinds if kind.counts_cycles and not kind.vendor_made for row in _latency(flow, kind)
+        ],
         "energy": flow.entries["energy"].facts if "energy" in flow.entries else None,
         "synthesis": flow.entries["synthesis"].facts["targets"],
         "vendor": vendor,
@@ -158,7 +160,7 @@ def _predicted(flow: Flow, vendor: list[dict[str, Any]]) -> list[dict[str, Any]]
             "provenance": "simulated",
         }
         for kind in ENGINES
-        if kind.counts_cycles and kind.run_step in flow.entries
+        if kind.counts_cycles and not kind.vendor_made and kind.run_step in flow.entries
         for facts in [flow.entries[kind.run_step].facts]
         for what in ("latency", "interval")
         if facts["cycles"][what]

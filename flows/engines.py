@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from cosim.engine import Engine, EngineError, EngineUnavailable
+from flows.cache import file_digest
 from flows.options import Options
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class EngineKind:
     keeps_waveform : bool
         Whether a run with every layer leaves the waveform of the whole RTL (attribute ``waveform``), for the estimate
         of energy.
+    vendor_made : callable or None
+        For an engine whose steps follow the vendor's tools: what of their results it is made from, JSON.
     hls_style : str or None
         Style of the hls4ml project that it builds, if it does.
     sees_layers : bool
@@ -77,6 +80,7 @@ class EngineKind:
     needs: tuple[str, ...] = ()
     counts_cycles: bool = False
     keeps_waveform: bool = False
+    vendor_made: Callable[["Flow"], Any] | None = None
     hls_style: Literal["stock", "packed"] | None = None
     sees_layers: bool = True
     subjects: tuple[str, ...] | None = None
@@ -180,6 +184,31 @@ def _netlist(flow: "Flow") -> Engine:
     raise EngineUnavailable(reason)
 
 
+def _rtl_vitis(flow: "Flow") -> Engine:
+    from cosim.rtl_icarus import RtlIcarus
+    from cosim.rtl_vitis import adapt
+    from flows.vendor import folder
+
+    if _VITIS_JOB not in flow.entries:
+        raise EngineUnavailable("there is no hls4ml project of bit-packed layers")
+    into = flow.project(next(kind for kind in ENGINES if kind.name == "rtl_vitis")) / "rtl"
+    engine = RtlIcarus(adapt(flow.network, folder(flow.entries[_VITIS_JOB]), into))
+    engine.name = "rtl_vitis"
+    return engine
+
+
+def _verilog_of_vitis(flow: "Flow") -> dict[str, str]:
+    from cosim.rtl_vitis import verilog
+    from flows.vendor import folder
+
+    if _VITIS_JOB not in flow.entries:
+        return {}
+    made = verilog(flow.network, folder(flow.entries[_VITIS_JOB]))
+    return {path.name: file_digest(path) for path in sorted(made.glob("*")) if path.is_file()}
+
+
+_VITIS_JOB = "vendor hls4ml_packed"
+
 _HLS4ML: dict[str, Any] = {
     "builds": True,
     "stage": "csim",
@@ -276,6 +305,19 @@ ENGINES = (
         commands=("iverilog -V", "yosys -V"),
         needs=("rtl", "synthesis"),
         counts_cycles=True,
+        sees_layers=False,
+    ),
+    EngineKind(
+        "rtl_vitis",
+        "RTL that Vitis HLS wrote for the hls4ml project of bit-packed layers, simulated by Icarus Verilog",
+        builds=True,
+        stage="cosim",
+        make=_rtl_vitis,
+        sources=(*_RTL["sources"], "hls/vendor", "flows/vendor.py"),
+        packages=("numpy", "cocotb", "cocotbext-axi"),
+        commands=("iverilog -V",),
+        counts_cycles=True,
+        vendor_made=_verilog_of_vitis,
         sees_layers=False,
     ),
 )

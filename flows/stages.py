@@ -1,7 +1,7 @@
 """The stages of a flow, in order, as data: what determines each one's result, and the function that makes it.
 
 load, fold, golden, rtl, then every engine (what it builds, then its run), energy, synthesis, the engines that need it,
-the vendor's tools, compare, report.
+the vendor's tools, the engines that need those, compare, report.
 Those of the hardware are in :mod:`flows.hardware` and :mod:`flows.vendor`.
 """
 
@@ -45,7 +45,8 @@ def steps(subject: str | None = None) -> list[Step]:
     """Return all steps, those for a kind of subject if one is given, in the order in which they run."""
     engines = [kind for kind in ENGINES if kind.takes(subject)]
     late = [kind for kind in engines if "synthesis" in kind.needs]
-    early = [kind for kind in engines if kind.builds and kind not in late]
+    last = [kind for kind in engines if kind.vendor_made]
+    early = [kind for kind in engines if kind.builds and kind not in (*late, *last)]
     return [
         Step("load", "load", _load_basis, _load, ("bnn", "models"), ("numpy", "scikit-learn", "scipy")),
         Step("fold", "fold", _fold_basis, _fold, ("bnn", "models", "reports/measures.py"), ("numpy", "torch")),
@@ -59,6 +60,8 @@ def steps(subject: str | None = None) -> list[Step]:
         *(_build_step(kind) for kind in late),
         *(_run_step(kind) for kind in late),
         *vendor.steps(engines),
+        *(_build_step(kind) for kind in last),
+        *(_run_step(kind) for kind in last),
         Step(
             "compare",
             "compare",
@@ -322,6 +325,7 @@ def _engine_basis(flow: Flow, kind: EngineKind) -> dict[str, Any]:
         "network": flow.entries["fold"].facts["digest"],
         "settings": kind.settings(flow.options),
         "needs": flow.keys(*kind.needs),
+        "vendor": kind.vendor_made(flow) if kind.vendor_made else None,
     }
 
 
@@ -409,7 +413,8 @@ def _run(kind: EngineKind) -> Callable[[Flow, Entry, Advance], None]:
                 what: asdict(spread) if (spread := getattr(engine.timing, what)) else None
                 for what in ("latency", "interval")
             }
-            if deviation := engine.timing.deviation(engine.project.timing):
+            model = engine.project.timing
+            if model and (deviation := engine.timing.deviation(model)):
                 raise EngineError(f"{kind.name}: {deviation}")
 
     return make

@@ -36,6 +36,8 @@ ENTRY = {
     "cosim rtl_cxxrtl": ["cosim.rtl_cxxrtl", "hls.rtl.project"],
     "project netlist": ["cosim.rtl_netlist", "hls.rtl.project", "hls.synthesis.netlist", "hls.synthesis.yosys"],
     "cosim netlist": ["cosim.rtl_netlist", "hls.rtl.project", "hls.synthesis.netlist", "hls.synthesis.yosys"],
+    "project rtl_vitis": ["cosim.rtl_icarus", "cosim.rtl_vitis", "flows.vendor"],
+    "cosim rtl_vitis": ["cosim.rtl_icarus", "cosim.rtl_vitis", "flows.vendor"],
     "vendor hls4ml_stock": ["flows.vendor", "hls.config", "hls.project", "hls.vendor.run", "hls.vendor.scripts"],
     "vendor hls4ml_packed": ["flows.vendor", "hls.config", "hls.project", "hls.vendor.run", "hls.vendor.scripts"],
     "vendor rtl": ["flows.vendor", "hls.config", "hls.rtl.project", "hls.vendor.run", "hls.vendor.scripts"],
