@@ -21,8 +21,8 @@ _OFF = 0.1
 class Keras:
     """Runs the model that a Network was converted from.
 
-    Reports what Keras computes in place of integers (:attr:`bnn.frontends.keras.Conversion.observed`: sums without
-    bias, and signs) and the class, the argmax of its floating-point scores. A fixed-point
+    Reports what Keras computes in place of integers (:attr:`bnn.frontends.keras.Conversion.observed`: sums, and what
+    activations give) and the class, the argmax of its floating-point scores. A fixed-point
     :class:`~bnn.network.Affine` has no counterpart.
 
     Parameters
@@ -64,35 +64,23 @@ class Keras:
         keras = import_keras()
         observed = self._conversion.observed
         names = list(observed) if every_layer else list(observed)[-1:]
-        graph = keras.Model(
-            self._model.inputs, [*(observed[name].tensor for name in names), _scores(keras, self._model)]
-        )
+        graph = keras.Model(self._model.inputs, [*(observed[name].tensor for name in names), self._conversion.scores])
         collected: dict[str, list[NDArray[np.int64]]] = {name: [] for name in names}
         classes: list[NDArray[np.int64]] = []
         for start in range(0, len(inputs), _BATCH):
             integers = inputs[start : start + _BATCH]
-            *results, scores = graph((integers / 2.0**self._network.input.fraction).astype(np.float32), training=False)
+            real = (integers / 2.0**self._network.input.fraction).astype(np.float32)
+            *results, scores = graph(real.reshape(len(real), *self._model.inputs[0].shape[1:]), training=False)
             for name, result in zip(names, results, strict=True):
                 kind = observed[name]
                 values = np.asarray(result if kind.quantizer is None else kind.quantizer(result), np.float64)
-                collected[name].append(_integers(name, (values - kind.shift) / kind.scale))
+                shape = self._network.signals[name].shape
+                collected[name].append(_integers(name, (values - kind.shift) / kind.scale).reshape(-1, *shape))
             classes.append(np.asarray(scores).argmax(axis=-1).reshape(len(integers), -1)[:, :1])
         results_by_name = {name: np.concatenate(parts) * self._signs.get(name, 1) for name, parts in collected.items()}
         if isinstance(self._network.output, Argmax):
             results_by_name[self._network.output.name] = np.concatenate(classes)
         return results_by_name
-
-
-def _scores(keras: Any, model: Any) -> Any:
-    """Return the tensor before softmax layers at the end, whose float32 makes different scores equal."""
-    tensor = model.outputs[0]
-    while True:
-        layer = tensor._keras_history.layer
-        if not isinstance(layer, keras.layers.Softmax) and not (
-            type(layer) is keras.layers.Activation and layer.activation is keras.activations.softmax
-        ):
-            return tensor
-        tensor = layer.input
 
 
 def _integers(name: str, values: NDArray[np.float64]) -> NDArray[np.int64]:

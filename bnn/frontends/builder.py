@@ -1,7 +1,17 @@
 """A Network in the making: what the front ends share as they walk a model."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
 from bnn.errors import UserError
-from bnn.network import Input, Network, Operation, Signal
+from bnn.frontends.sums import Encoding, added
+from bnn.network import Add, Conv2d, Dense, Input, Network, Operation, Signal
+
+_LARGEST_RATIO = 256  # of the scales of two results to be added
 
 
 class Builder:
@@ -55,6 +65,78 @@ class Builder:
         self._counts[kind] = self._counts.get(kind, 0) + 1
         return f"{kind}{self._counts[kind]}"
 
+    def weighted(self, weight: NDArray[np.int8], make: Callable[[NDArray[np.int8]], Operation]) -> None:
+        """Append a layer of integer weights, or one for each binary place of theirs, and their sum.
+
+        Parameters
+        ----------
+        weight : int8 array
+        make : callable
+            From weights of -1, 0 and +1 to a new layer.
+        """
+        sign, magnitude = np.sign(weight), np.abs(weight.astype(np.int64))
+        places = int(magnitude.max(initial=1)).bit_length()
+        planes = [(sign * (magnitude >> place & 1)).astype(np.int8) for place in range(places)]
+        self.append(make(planes.pop()))
+        while planes:  # Horner's rule
+            total, plane = self.last.name, make(planes.pop())
+            self.append(plane)
+            self._sum((total, self._copy(total), plane.name))
+
+    def add(self, names: Sequence[str], encodings: Sequence[Encoding]) -> Encoding:
+        """Append the sum of two results; return what the framework has for it.
+
+        Where their scales differ by a ratio of small integers, so do the results before they are added.
+
+        Raises
+        ------
+        UserError
+            If the scales have no such ratio, or one that differs from channel to channel.
+        """
+        (left, right), (first, second) = names, encodings
+        signals = self.signals[left], self.signals[right]
+        if signals[0].shape != signals[1].shape:
+            raise self.fail("results of one shape to add", " and ".join(str(signal.shape) for signal in signals))
+        ratios = {Fraction(x) / Fraction(y) for x, y in zip(first.scale.tolist(), second.scale.tolist(), strict=True)}
+        ratio = ratios.pop()
+        if ratios or max(ratio.numerator, ratio.denominator) > _LARGEST_RATIO:
+            raise self.fail(
+                f"the sum of results whose scales are in one ratio of integers up to {_LARGEST_RATIO} (give the "
+                "quantizers of both branches, and of the weights before them, scales of powers of two that all "
+                "channels share, or none)",
+                f"scales of {left!r} and {right!r} such as {first.scale[0]:g} and {second.scale[0]:g}",
+            )
+        factors = ratio.numerator, ratio.denominator
+        if left == right:
+            right = self._copy(left)
+        self._sum((self._times(left, factors[0]), self._times(right, factors[1])))
+        first, second = (replace(of, scale=of.scale / by) for of, by in zip((first, second), factors, strict=True))
+        return added(first, second, *(_times(signal, by) for signal, by in zip(signals, factors, strict=True)))
+
+    def _sum(self, names: tuple[str, ...]) -> None:
+        self.append(Add(self.new_name("add"), names))
+
+    def _copy(self, name: str) -> str:
+        """Append a layer that gives what it gets: a sum takes each result once."""
+        shape, channels = self.signals[name].shape, self.signals[name].channels
+        weight = np.eye(channels, dtype=np.int8)
+        if len(shape) == 1:
+            self.append(Dense(self.new_name("copy"), (name,), weight=weight))
+        else:
+            self.append(Conv2d(self.new_name("copy"), (name,), weight=weight[:, None, None, :]))
+        return self.last.name
+
+    def _times(self, name: str, factor: int) -> str:
+        """Append what multiplies a result by a positive integer: doublings and additions."""
+        total = name
+        for bit in f"{factor:b}"[1:]:
+            terms = [total, self._copy(total)]
+            if bit == "1":
+                terms.append(name if total != name else self._copy(name))
+            self._sum(tuple(terms))
+            total = self.last.name
+        return total
+
     def fail(self, expected: str, came: object) -> UserError:
         """Return the error that says where, what was expected and what came."""
         return UserError(f"{self.where}: expected {expected}, got {came}")
@@ -62,3 +144,7 @@ class Builder:
     def network(self, name: str) -> Network:
         """Return the Network."""
         return Network(name, tuple(self.operations))
+
+
+def _times(signal: Signal, factor: int) -> Signal:
+    return replace(signal, low=signal.low * factor, high=signal.high * factor)

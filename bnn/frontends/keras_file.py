@@ -25,54 +25,59 @@ import numpy as np
 from bnn.errors import UserError
 
 #: Layers that :mod:`bnn.frontends.keras` converts.
-LINEAR = ("Dense", "Conv2D", "QDense", "QConv2D", "QuantDense", "QuantConv2D")
+LINEAR = (
+    *("Dense", "Conv1D", "Conv2D", "DepthwiseConv2D", "SeparableConv2D"),
+    *("QDense", "QConv1D", "QConv2D", "QDepthwiseConv2D", "QSeparableConv2D"),
+    *("QuantDense", "QuantConv1D", "QuantConv2D", "QuantDepthwiseConv2D", "QuantSeparableConv2D"),
+)
 NORMALISATION = ("BatchNormalization", "QBatchNormalization")
+PADDING = ("ZeroPadding1D", "ZeroPadding2D")
+MAXIMA = ("MaxPooling1D", "MaxPooling2D", "GlobalMaxPooling1D", "GlobalMaxPooling2D")
+AVERAGES = (
+    *("AveragePooling1D", "AveragePooling2D", "GlobalAveragePooling1D", "GlobalAveragePooling2D"),
+    *("QAveragePooling2D", "QGlobalAveragePooling2D"),
+)
 NO_EFFECT = (
-    *("InputLayer", "Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout"),
-    "ActivityRegularization",
+    *("InputLayer", "Dropout", "SpatialDropout1D", "SpatialDropout2D"),
+    *("GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization"),
 )
 LARQ_QUANTIZERS = (
     *("SteSign", "ApproxSign", "SwishSign", "SteTern", "SteHeaviside", "MagnitudeAwareSign"),
     *("NoOp", "NoOpQuantizer", "DoReFa", "DoReFaQuantizer"),
 )
 LAYERS = (
-    *LINEAR,
-    *NORMALISATION,
-    *("QActivation", "Activation", "Softmax", "MaxPooling2D", "Flatten", "ZeroPadding2D"),
-    *NO_EFFECT,
-    *LARQ_QUANTIZERS,
+    *(*LINEAR, *NORMALISATION, *PADDING, *MAXIMA, *AVERAGES),
+    *("QActivation", "Activation", "Softmax", "Flatten", "Add"),
+    *(*NO_EFFECT, *LARQ_QUANTIZERS),
 )
 
 SUPPORTED = (
-    "Dense and Conv2D of Keras, QKeras and Larq with binary or ternary weights, QActivation, Activation and Larq's "
-    "quantizers where they give two values, BatchNormalization, QBatchNormalization, MaxPooling2D, Flatten, "
-    "ZeroPadding2D, Dropout, and Softmax at the end"
+    "Dense, Conv1D, Conv2D, DepthwiseConv2D and SeparableConv2D of Keras, QKeras and Larq with binary or ternary "
+    "weights or those of up to 8 bits, QActivation, Activation and Larq's quantizers where they give 2 to 16 values, "
+    "BatchNormalization, QBatchNormalization, maximum and average pooling, global pooling, Add, Flatten, ZeroPadding, "
+    "Dropout, and Softmax at the end"
 )
+
+_SMALL_INPUT = "feed integers, or fixed-point values as the Input's fraction says"
+_NO_BRANCH = "its operands keep no place of their own in a binary network; use Add"
+_FUSED = "train with the same layer followed by BatchNormalization, which is folded exactly"
 
 #: What is refused, and the way round it.
 INSTEAD = {
     "Lambda": "it holds code, which is never run; write it with the layers above",
-    "TFOpLambda": "it holds an operation outside a layer; write it with the layers above",
-    "Add": "residual additions are not supported; a plain chain of layers is",
+    "TFOpLambda": "it holds an operation outside a layer; write it with the layers above (x + y is Add()([x, y]))",
+    "SlicingOpLambda": "it holds an operation outside a layer; write it with the layers above",
     "Sequential": "put the layers of the inner model into the outer one",
     "Functional": "put the layers of the inner model into the outer one",
-    "Concatenate": "branches are not supported; a plain chain of layers is",
-    "Conv1D": "use a Conv2D with a kernel of (1, k) on an input of (1, length, channels)",
-    "QConv1D": "use a QConv2D with a kernel of (1, k) on an input of (1, length, channels)",
-    "QuantConv1D": "use a QuantConv2D with a kernel of (1, k) on an input of (1, length, channels)",
-    "AveragePooling2D": "use MaxPooling2D, or a convolution with strides",
-    "QAveragePooling2D": "use MaxPooling2D, or a convolution with strides",
-    "GlobalAveragePooling2D": "use Flatten and a dense layer",
-    "QGlobalAveragePooling2D": "use Flatten and a dense layer",
-    "GlobalMaxPooling2D": "use MaxPooling2D over the whole image and Flatten",
+    **dict.fromkeys(("Concatenate", "Multiply", "Subtract", "Average", "Maximum"), _NO_BRANCH),
     "Reshape": "give the Input the shape that the next layer takes",
-    "Rescaling": "feed the integers, or fixed-point values as the Input's fraction says",
-    "QConv2DBatchnorm": "train with QConv2D followed by BatchNormalization, which is folded exactly",
-    "DepthwiseConv2D": "use a Conv2D, ternary weights with zeros between the channels if need be",
-    "QDepthwiseConv2D": "use a QConv2D, ternary weights with zeros between the channels if need be",
-    "QuantDepthwiseConv2D": "use a QuantConv2D, ternary weights with zeros between the channels if need be",
-    "QuantSeparableConv2D": "use a QuantConv2D, ternary weights with zeros between the channels if need be",
-}
+    **dict.fromkeys(("Rescaling", "Normalization"), _SMALL_INPUT),
+    **dict.fromkeys(("QConv2DBatchnorm", "QDepthwiseConv2DBatchnorm"), _FUSED),
+    **dict.fromkeys(("QSeparableConv1D", "QuantSeparableConv1D", "SeparableConv1D"),
+                    "use the layer of two dimensions with a kernel of (1, k) on an input of (1, length, channels)"),
+    **dict.fromkeys(("ReLU", "LeakyReLU"), "use a quantized activation: QActivation('quantized_relu(2)')"),
+    "QAdaptiveActivation": "use QActivation with quantized_relu or quantized_bits, whose range is fixed",
+}  # fmt: skip
 
 _CONTAINERS = ("Sequential", "Functional", "Model")
 _QKERAS_QUANTIZERS = (

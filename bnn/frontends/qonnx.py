@@ -41,7 +41,6 @@ from bnn.network import (
     MultiThreshold,
     Network,
     Operation,
-    Signal,
     SumPool2d,
     Threshold,
 )
@@ -472,7 +471,7 @@ class _Converter(Builder):
 
         threshold = fold(0)
         if not encoding.exact:
-            undecided = int(np.abs(_total(fold(1), signal) - _total(fold(-1), signal)).sum())
+            undecided = int(np.abs(count(fold(1), signal) - count(fold(-1), signal)).sum())
             if undecided:
                 self.undecided[name] = undecided
         self.pending = []
@@ -523,7 +522,8 @@ class _Converter(Builder):
     def _linear(self, node: onnx.NodeProto) -> None:
         self._absorb()
         self._settle()
-        if self.encoding.relative.any() or not self.encoding.is_common:
+        self.encoding = self.encoding.settled(self.signal)
+        if not self.encoding.is_common:
             raise self.fail("a sign between two layers of weights", f"the scaled sums of {self.last.name!r}")
         if node.input[0] != self.tensor or node.input[1] not in self.constants:
             raise self.fail("constant weights as the second operand", ", ".join(node.input))
@@ -744,12 +744,6 @@ def _in_order(model: onnx.ModelProto, known: set[str]) -> list[onnx.NodeProto]:
         name, operand = waiting[0].name, next(source for source in waiting[0].input if source not in known)
         raise UserError(f"node {name!r} ({waiting[0].op_type}): no node computes its operand {operand!r}")
     return ordered
-
-
-def _total(threshold: Threshold | MultiThreshold, signal: Signal) -> IntArray:
-    """Count the thresholds that the reachable accumulators of each channel pass, all together."""
-    levels = threshold.threshold.reshape(signal.channels, -1).T
-    return np.sum([count(Threshold("one", (), level, threshold.direction), signal) for level in levels], axis=0)
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:

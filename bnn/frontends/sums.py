@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.network import IntArray, Signal, Threshold
+from bnn.network import IntArray, MultiThreshold, Signal, Threshold
 
 FloatArray = NDArray[np.float64]
 
@@ -39,6 +39,11 @@ class Encoding:
         """Whether the integers stand for the same values in all channels, up to the error."""
         return len(np.unique(self.scale)) == 1 and len(np.unique(self.shift)) == 1
 
+    def settled(self, signal: Signal) -> "Encoding":
+        """Return the same with a relative error of 0, for the integers of `signal`."""
+        fixed = self.fixed + self.relative * _magnitude(self, signal)
+        return replace(self, fixed=fixed, relative=np.zeros_like(fixed))
+
     def tile(self, copies: int) -> "Encoding":
         return Encoding(*(np.tile(a, copies) for a in (self.scale, self.shift, self.fixed, self.relative)))
 
@@ -52,12 +57,14 @@ class Encoding:
         return np.where(error > 0, np.nextafter(outer, np.float32(end * np.inf)), outer)
 
 
-def count(threshold: Threshold, signal: Signal) -> IntArray:
-    """Count the reachable accumulators of each channel that a threshold maps to +1."""
-    up = -((threshold.threshold - signal.high - signal.step) // signal.step)
-    down = (threshold.threshold - signal.low + signal.step) // signal.step
-    total = (signal.high - signal.low) // signal.step + 1
-    return np.clip(np.where(threshold.direction > 0, up, down), 0, total)
+def count(threshold: Threshold | MultiThreshold, signal: Signal) -> IntArray:
+    """Count, channel by channel, how many reachable accumulators pass each threshold, all levels together."""
+    levels = threshold.threshold.reshape(signal.channels, -1)
+    low, high = signal.low[:, None], signal.high[:, None]
+    up = -((levels - high - signal.step) // signal.step)
+    down = (levels - low + signal.step) // signal.step
+    passing = np.where(threshold.direction[:, None] > 0, up, down)
+    return np.clip(passing, 0, (high - low) // signal.step + 1).sum(axis=1)
 
 
 def _lowest_bit(values: FloatArray) -> FloatArray:
@@ -94,6 +101,21 @@ def added(first: Encoding, second: Encoding, x: Signal, y: Signal) -> Encoding:
     return Encoding(first.scale, first.shift + second.shift, fixed, np.zeros_like(fixed))
 
 
+def biased(operand: Encoding, signal: Signal, bias: FloatArray) -> Encoding:
+    """Say what results are to which the framework adds a bias when they are there."""
+    none = np.zeros_like(bias)
+    nothing = replace(signal, low=none.astype(np.int64), high=none.astype(np.int64))
+    return added(operand, Encoding(operand.scale, bias, none, none), signal, nothing)
+
+
+def multiplied(operand: Encoding, signal: Signal, factor: float) -> Encoding:
+    """Say what results are that the framework multiplies by a positive float32."""
+    exact = _magnitude(operand, signal) <= _unit(operand) * _lowest_bit(np.array([factor])) * 2**24
+    exact &= (operand.fixed == 0) & (operand.relative == 0)
+    relative = np.where(exact, 0, (operand.relative + UNIT) * (1 + 4 * UNIT))
+    return Encoding(operand.scale * factor, operand.shift * factor, operand.fixed * factor * (1 + 4 * UNIT), relative)
+
+
 def averaged(operand: Encoding, signal: Signal, terms: int) -> Encoding:
     """Say what the framework's means of `terms` values are, where ours are sums of that many integers.
 
@@ -104,8 +126,8 @@ def averaged(operand: Encoding, signal: Signal, terms: int) -> Encoding:
     whole = (inherited == 0) & (total <= _unit(operand) * 2**24)
     summed = np.where(whole, 0, inherited + (terms - 1) * UNIT * (total + inherited))
     divided = 0.0 if terms & (terms - 1) == 0 else 2 * UNIT
-    fixed = (summed + divided * (total + summed)) / terms * (1 + 4 * terms * UNIT)
-    return Encoding(operand.scale / terms, operand.shift, fixed, np.zeros_like(fixed))
+    slack = 1 + 4 * terms * UNIT
+    return Encoding(operand.scale / terms, operand.shift, summed / terms * slack, np.full_like(summed, divided * slack))
 
 
 def sum_error(
@@ -116,6 +138,7 @@ def sum_error(
     Parameters
     ----------
     weight, deviation : arrays, shape (outputs, terms)
+        The weights are integers.
     alpha : float64 array, shape (outputs,)
     operand : Encoding
         Of the summed values, uniform up to its error.
@@ -129,16 +152,16 @@ def sum_error(
     of that (Higham, Accuracy and Stability of Numerical Algorithms, 4.2); each product rounds by 2**-24 of itself.
     """
     scale, shift, error = float(operand.scale[0]), float(operand.shift[0]), float(operand.fixed.max())
-    nonzero = np.abs(weight) > 0
-    terms = nonzero.sum(axis=1)
-    total = (nonzero * (magnitude + error)).sum(axis=1) * alpha
+    magnitudes = np.abs(weight.astype(np.int64))
+    terms = np.count_nonzero(weight, axis=1)
+    total = (magnitudes * (magnitude + error)).sum(axis=1) * alpha
     offset = alpha * shift * weight.sum(axis=1, dtype=np.int64)
     unit = _lowest_bit(alpha) * min(_lowest_bit(np.array([scale, shift])))
     exact = (total <= unit * 2**24) & ~deviation.any(axis=1) & (error == 0)
     slack = 1 + (terms + 2) * 4 * UNIT  # of second order
     relative = np.where(exact, 0, 0.5 * terms * UNIT * slack)
     rounding = (0.5 * terms + 1) * UNIT * total * slack
-    inherited = (np.abs(deviation) * (magnitude + error)).sum(axis=1) + alpha * error * terms
+    inherited = (np.abs(deviation) * (magnitude + error)).sum(axis=1) + alpha * error * magnitudes.sum(axis=1)
     fixed = np.where(exact, 0, rounding + inherited * slack)
     return replace(operand, scale=alpha * scale, shift=offset, fixed=fixed, relative=relative)
 

@@ -54,18 +54,6 @@ def hostile(model, seed, *, halves=False):
     return model
 
 
-def scores_of(model):
-    """Give the tensor before a softmax at the end, whose float32 makes different scores equal."""
-    tensor = model.outputs[0]
-    while True:
-        layer = tensor._keras_history.layer
-        if not (
-            isinstance(layer, keras.layers.Softmax) or getattr(layer, "activation", None) is keras.activations.softmax
-        ):
-            return tensor
-        tensor = layer.input
-
-
 def agree(model, input, seed, count=40, undecided=False) -> Conversion:
     """Hold everything that the framework computes as we do equal to the golden model, then the classes."""
     conversion = trace(model, "n", input)
@@ -80,11 +68,13 @@ def agree(model, input, seed, count=40, undecided=False) -> Conversion:
     got = engine.run(inputs, every_layer=True)
     assert conversion.observed
     tensors = [observed.tensor for observed in conversion.observed.values()]
-    *results, scores = keras.Model(model.inputs, [*tensors, scores_of(model)]).predict(floats, verbose=0)
+    *results, scores = keras.Model(model.inputs, [*tensors, conversion.scores]).predict(
+        floats.reshape(count, *model.inputs[0].shape[1:]), verbose=0
+    )
     for (name, observed), result in zip(conversion.observed.items(), results, strict=True):
         if observed.quantizer is not None:
             result = np.asarray(observed.quantizer(result))
-        integers = (result - observed.shift) / observed.scale
+        integers = ((result - observed.shift) / observed.scale).reshape(count, *network.signals[name].shape)
         expected = np.rint(integers)
         assert np.abs(integers - expected).max() < 0.1, name
         assert np.array_equal(got[name], expected), name
