@@ -36,7 +36,7 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Activation:
-    """An element-wise function with 2 to 16 values, evenly spaced.
+    """An element-wise function whose values are among 2 to 16 that are evenly spaced.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Activation:
     levels : float64 array
         Ascending.
     noisy : bool
-        Whether its results are not quite these, as ``x + (q - x)`` is not quite q in float32.
+        Whether its results may be not quite these, as ``x + (q - x)`` is not quite q in float32.
     """
 
     function: Function
@@ -75,7 +75,7 @@ class Activation:
 
     def fold(
         self, name: str, source: str, values: Values, encoding: Encoding, signal: Signal, where: str
-    ) -> tuple[Threshold | MultiThreshold, Encoding, int]:
+    ) -> tuple[Threshold | MultiThreshold, Encoding, int, float]:
         """Fold it onto the integers of an operation.
 
         Parameters
@@ -97,6 +97,8 @@ class Activation:
             Of its results.
         int
             Number of (channel, integer) pairs whose result depends on how the framework rounds its sums.
+        float
+            The largest magnitude of x where it computes ``x + (q - x)``, else 0.
 
         Raises
         ------
@@ -111,27 +113,31 @@ class Activation:
         if abs(shift) < _NOISE * distance:
             shift = 0.0
         steps = len(self.levels) - 1
-        noise = float(np.abs(shift + (low + step * np.arange(steps + 1)) * distance - self.levels).max())
+        hidden, noise = 0.0, float(np.abs(shift + (low + step * np.arange(steps + 1)) * distance - self.levels).max())
 
         def formula(end: Literal[-1, 0, 1]) -> Callable[[IntArray], NDArray[np.floating]]:
             def evaluate(accumulators: IntArray) -> NDArray[np.floating]:
-                nonlocal noise
+                nonlocal hidden, noise
                 before = values(accumulators, end)
                 after = np.asarray(self.function(before)).astype(np.float64)
-                index = self.nearest(after) if np.isfinite(after).all() else np.zeros(after.shape, np.int64)
+                # All probed values and more: what is beyond them is not lost in x + (q - x) by every kernel alike.
+                kept = np.asarray(self.function(np.clip(before, _PROBE[0], _PROBE[-1]))).astype(np.float64)
+                index = self.nearest(kept) if np.isfinite(kept).all() else np.zeros(kept.shape, np.int64)
                 away = np.abs(after - self.levels[index])
                 wrong = ~(away <= _NOISE * self.spacing)
                 if wrong.any():
                     row, channel = (int(i) for i in np.argwhere(wrong)[0])
                     raise UserError(
-                        f"{where}: expected {self.what} to give {' or '.join(f'{level:g}' for level in self.levels)}, "
-                        f"got {after[row, channel]:g} for {before[row, channel]:g} (accumulator "
-                        f"{accumulators[row, channel]} of channel {channel}); QKeras computes x + (q - x), which is "
-                        "not q where x is very large, unless alpha is None"
+                        f"{where}: expected {self.what} to give {self.levels[index[row, channel]]:g} for "
+                        f"{before[row, channel]:g} (accumulator {accumulators[row, channel]} of channel {channel}), "
+                        f"got {after[row, channel]:g}; QKeras computes x + (q - x), which is not q where x is very "
+                        "large, unless alpha is None"
                     )
                 noise = max(noise, float(away.max()))
+                if self.noisy:
+                    hidden = max(hidden, float(np.abs(before).max()))
                 if self.noisy and end:  # values inside the interval may round worse than its ends
-                    noise = max(noise, 4 * UNIT * float(np.abs(before).max() + np.abs(self.levels).max()))
+                    noise = max(noise, 4 * UNIT * (hidden + float(np.abs(self.levels).max())))
                 return (low + step * index).astype(np.float64)
 
             return evaluate
@@ -144,11 +150,11 @@ class Activation:
         folded, undecided = fold(0), 0
         if not encoding.exact:
             undecided = int(np.abs(count(fold(1), signal) - count(fold(-1), signal)).sum())
-        return folded, Encoding.common(signal.channels, distance, shift, noise), undecided
+        return folded, Encoding.common(signal.channels, distance, shift, noise), undecided, hidden
 
 
 def recognise(function: Function, where: str) -> Activation | None:
-    """Find the values of an activation; None if they are not 2 to 16, evenly spaced.
+    """Find the values of an activation; None if they are not among 2 to 16 that are evenly spaced.
 
     Raises
     ------
@@ -185,11 +191,13 @@ def recognise(function: Function, where: str) -> Activation | None:
     rng = np.random.default_rng(0)
     wild = (rng.choice([-1, 1], 999) * np.exp(rng.uniform(-6, 6, 999))).astype(np.float32)[:, None]
     noisy = not np.isin(np.asarray(function(wild)).astype(np.float64), levels).all()
+    huge, ends = (np.array([[-of], [of]], np.float32) for of in (2.0**100, _PROBE[-1]))
+    noisy |= not np.array_equal(np.asarray(function(huge)), np.asarray(function(ends)))
     return Activation(function, what, levels, noisy)
 
 
 def _levels(results: FloatArray) -> FloatArray | None:
-    """Return the values that the results for _PROBE stand for, if they are 2 to 16 that are evenly spaced."""
+    """Return 2 to 16 evenly spaced values among which are those that the results for _PROBE stand for, if there are."""
     if not np.isfinite(results).all():
         return None
     order = np.argsort(results, kind="stable")
@@ -203,8 +211,14 @@ def _levels(results: FloatArray) -> FloatArray | None:
         nearest = members[np.argmin(np.abs(results[members] - _PROBE[members]))]  # where x + (q - x) is q
         levels.append(results[nearest])
     values = np.array(levels)
-    even = np.linspace(values[0], values[-1], len(values))
-    return values if np.abs(even - values).max() <= 2.0**-16 * (even[1] - even[0]) else None
+    steps = np.rint((values - values[0]) / np.diff(values).min()).astype(np.int64)
+    if steps[-1] >= _LARGEST:
+        return None
+    even = np.linspace(values[0], values[-1], steps[-1] + 1)
+    if np.abs(even[steps] - values).max() > 2.0**-16 * (even[1] - even[0]):
+        return None
+    even[steps] = values
+    return even
 
 
 def run(steps: tuple[Step, ...], values: NDArray[np.float32], axes: int) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from bnn.frontends.builder import Builder
 from bnn.frontends.keras_activation import Function, Step, name_of, recognise, run
 from bnn.frontends.keras_file import check_finite
 from bnn.frontends.keras_linear import Linear, factor, read
-from bnn.frontends.sums import Encoding, FloatArray, averaged, biased, multiplied, sum_error
+from bnn.frontends.sums import Encoding, FloatArray, averaged, biased, multiplied, rearranged, sum_error
 from bnn.network import (
     Conv2d,
     Dense,
@@ -70,6 +70,8 @@ class Value:
         Of a ZeroPadding that waits for its convolution.
     pad_real : float
         The value of that padding.
+    hidden : float
+        Largest magnitude of x in sums ``x + (q - x)`` that it consists of.
     softmax : str
         Where there was one, which has to be at the end.
     """
@@ -81,6 +83,7 @@ class Value:
     delayed: tuple[Callable[[str], Operation], ...] = ()
     padding: tuple[int, int, int, int] = _NO_PADDING
     pad_real: float = 0.0
+    hidden: float = 0.0
     softmax: str = ""
 
 
@@ -208,7 +211,9 @@ class Layers(Builder):
         if not encoding.is_common:
             raise self.fail("a sign between two layers of weights", f"the scaled sums of {value.source!r}")
         weight, alpha, deviation = factor(linear.kernel, self.where, _LARGEST_WEIGHT)
-        weight, deviation = linear.whole(weight), linear.whole(deviation)
+        # TensorFlow may compute x + (q - x) as (x - x) + q, and then other weights of the channel are off.
+        off = 2 * np.abs(deviation).max(axis=tuple(range(1, deviation.ndim)), keepdims=True)
+        weight, deviation = linear.whole(weight), linear.whole(np.broadcast_to(off, weight.shape))
         magnitude = np.maximum(*(np.abs(encoding.scale * end + encoding.shift) for end in (operand.low, operand.high)))
         if weight.ndim == 2:
             if any(value.padding):
@@ -366,7 +371,9 @@ class Layers(Builder):
         total, *rest = [self._sums(value) for value in operands]
         for value in rest:
             encoding = self.add((total.source, value.source), (total.encoding, value.encoding))
-            total = replace(total, source=self.last.name, encoding=encoding)
+            total = replace(total, source=self.last.name, encoding=encoding, hidden=total.hidden + value.hidden)
+        encoding = rearranged(total.encoding, self.signal, total.hidden, len(operands))
+        total = replace(total, encoding=encoding)
         self._observe(total, tensor)
         return total
 
@@ -417,12 +424,14 @@ class Layers(Builder):
                 return run(value.steps, value.encoding.values(accumulators, end), value.axes)
 
             name = self.new_name("threshold")
-            folded, encoding, undecided = found.fold(name, value.source, before, value.encoding, operand, self.where)
+            folded, encoding, undecided, hidden = found.fold(
+                name, value.source, before, value.encoding, operand, self.where
+            )
             if undecided:
                 self.undecided[name] = undecided
             self.append(folded)
             delayed = value.delayed
-            value = replace(value, source=name, encoding=encoding, steps=(), delayed=())
+            value = replace(value, source=name, encoding=encoding, steps=(), delayed=(), hidden=hidden)
             for make in delayed:
                 value = self._in_place(value, make)
             value = replace(value, axes=min(value.axes, len(self.signal.shape)))

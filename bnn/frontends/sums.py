@@ -108,6 +108,16 @@ def biased(operand: Encoding, signal: Signal, bias: FloatArray) -> Encoding:
     return added(operand, Encoding(operand.scale, bias, none, none), signal, nothing)
 
 
+def rearranged(total: Encoding, signal: Signal, hidden: float, operands: int) -> Encoding:
+    """Say what a sum is if some of its operands are ``x + (q - x)``, with x of up to `hidden` in all.
+
+    TensorFlow may add all of these terms in any order, which leaves less of q than was there before.
+    """
+    additions = 6 * operands
+    error = additions * UNIT * (_magnitude(total, signal) + 2 * hidden)
+    return replace(total, fixed=total.fixed + (error if hidden else 0.0))
+
+
 def multiplied(operand: Encoding, signal: Signal, factor: float) -> Encoding:
     """Say what results are that the framework multiplies by a positive float32."""
     exact = _magnitude(operand, signal) <= _unit(operand) * _lowest_bit(np.array([factor])) * 2**24

@@ -68,9 +68,11 @@ def agree(model, input, seed, count=40, undecided=False) -> Conversion:
     got = engine.run(inputs, every_layer=True)
     assert conversion.observed
     tensors = [observed.tensor for observed in conversion.observed.values()]
-    *results, scores = keras.Model(model.inputs, [*tensors, conversion.scores]).predict(
-        floats.reshape(count, *model.inputs[0].shape[1:]), verbose=0
+    floats = floats.reshape(count, *model.inputs[0].shape[1:])
+    *results, scores = (
+        np.asarray(result) for result in keras.Model(model.inputs, [*tensors, conversion.scores])(floats)
     )
+    own = model.predict(floats, verbose=0)  # compiled and rearranged by TensorFlow, which what is observed hinders
     for (name, observed), result in zip(conversion.observed.items(), results, strict=True):
         if observed.quantizer is not None:
             result = np.asarray(observed.quantizer(result))
@@ -90,5 +92,11 @@ def agree(model, input, seed, count=40, undecided=False) -> Conversion:
             slack = np.ldexp(0.5 * (np.abs(accumulators) + 1), -affine.fraction) + 1e-5 * np.abs(scores).max()
             assert (np.abs(np.ldexp(got[affine.name].astype(np.float64), -affine.fraction) - scores) <= slack).all()
         if not isinstance(affine, Affine) or affine.undecided == 0:
-            assert np.array_equal(got["argmax"][:, 0], scores.argmax(axis=1))
+            classes = got["argmax"]
+            assert np.array_equal(classes[:, 0], scores.argmax(axis=1))
+            # Different scores may be equal behind a softmax.
+            assert np.array_equal(np.take_along_axis(own, classes, 1)[:, 0], own.max(axis=1))
+            assert conversion.scores is not model.outputs[0] or np.array_equal(classes[:, 0], own.argmax(axis=1))
+    elif conversion.scores is model.outputs[0]:
+        assert np.array_equal(own, scores)
     return conversion

@@ -199,7 +199,7 @@ def test_a_sign_that_rounds_spoils_exactness():
 def test_a_sign_that_loses_its_value_is_refused():
     """binary(alpha=1) is exact up to 2**24, where 1 - x is no longer what it was."""
     model = hostile(mlp("binary(alpha=1)", "binary(alpha=1)"), 3)
-    with pytest.raises(UserError, match=r"'q_activation.*expected binary.* to give -1 or 1.*unless alpha is None"):
+    with pytest.raises(UserError, match=r"'q_activation.*expected binary.* to give 1 for 1.*unless alpha is None"):
         convert(model, "n", VECTOR)
 
 
