@@ -177,7 +177,8 @@ def load(path: str | Path) -> Any:
 
     suffix = ".h5" if content.startswith(_HDF5_MAGIC) else ".keras"
     try:
-        with warnings.catch_warnings(), _as_file(path, suffix) as source:
+        scope = keras.utils.custom_object_scope({"QActivation": _activation_class()})
+        with warnings.catch_warnings(), scope, _as_file(path, suffix) as source:
             warnings.simplefilter("ignore")
             model = load_qmodel(str(source), compile=False)
     except Exception as error:  # whatever Keras raises on what it cannot make sense of
@@ -187,6 +188,18 @@ def load(path: str | Path) -> Any:
     for layer in model.layers:
         check_finite(f"{path}, layer {layer.name!r} ({type(layer).__name__})", layer)
     return model
+
+
+def _activation_class() -> type:
+    """Return QKeras' layer, made to read from a .keras archive a quantizer that was saved as an object."""
+    import qkeras  # type: ignore[import-untyped]
+
+    class QActivation(qkeras.QActivation):
+        @classmethod
+        def from_config(cls, config: dict[str, Any]) -> Any:
+            return cls(**config | {"activation": qkeras.get_quantizer(config["activation"])})
+
+    return QActivation
 
 
 @contextmanager
@@ -314,7 +327,10 @@ def _check_archive(path: Path, content: bytes) -> Any:
     if not weights.startswith(_HDF5_MAGIC):
         raise UserError(f"{path}: expected HDF5 in 'model.weights.h5', got {_kind(weights)}")
     _check_hdf5(path, weights, "'model.weights.h5'")
-    return _parse(path, text)
+    configuration = _parse(path, text)
+    if isinstance(configuration, dict):  # Keras leaves optimiser, loss and metrics of an archive unread, see load
+        configuration.pop("compile_config", None)
+    return configuration
 
 
 def _parse(path: Path, text: str | bytes) -> Any:

@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import zipfile
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -12,14 +13,14 @@ import pytest
 from bnn.errors import UserError
 from bnn.frontends.keras import convert
 from bnn.frontends.keras_file import load
-from tests.bnn.frontends.keras_models import VECTOR, hostile, keras, lq, qkeras
+from tests.bnn.frontends.keras_models import VECTOR, hostile, keras, lq, qkeras, tame
 
 L = keras.layers
 
 
 @pytest.fixture(scope="module")
 def models():
-    """A model of each framework."""
+    """A model of each framework, and one with everything that it has as objects, as its users write them."""
     q = keras.Sequential(
         [L.InputLayer((20,)), qkeras.QDense(6, kernel_quantizer="binary", bias_quantizer=qkeras.quantized_bits(4, 1)),
          qkeras.QBatchNormalization(), qkeras.QActivation("binary(alpha=1)"),
@@ -31,7 +32,53 @@ def models():
     y = lq.layers.QuantDense(3, input_quantizer="ste_sign", kernel_quantizer=lq.quantizers.SteTern(0.3))(y)
     larq = keras.Model(x, y)
     larq.compile("adam", "mse")  # what is saved with it is not read
-    return {"qkeras": hostile(q, 1, halves=True), "larq": hostile(larq, 2, halves=True)}
+    models = {"qkeras": q, "larq": larq, "qkeras objects": qkeras_objects(), "larq objects": larq_objects()}
+    return {name: tame(hostile(model, seed, halves=True)) for seed, (name, model) in enumerate(models.items())}
+
+
+def qkeras_objects():
+    bits, binary, ternary = qkeras.quantized_bits, qkeras.binary, qkeras.ternary
+    x = keras.Input((20, 1, 1))
+    y = qkeras.QConv2D(
+        4, (3, 1), kernel_quantizer=bits(8, 0, 1, alpha=1), bias_quantizer=bits(4, 1, 1, alpha=1),
+        kernel_initializer=qkeras.QInitializer(keras.initializers.HeNormal(), True, bits(4)),
+        kernel_constraint=qkeras.qlayers.Clip(-1, 1), kernel_regularizer=keras.regularizers.L1L2(1e-4, 1e-4),
+    )(x)  # fmt: skip
+    y = qkeras.QBatchNormalization(beta_quantizer=bits(6, 2, alpha=1), mean_quantizer=None, variance_quantizer=None)(y)
+    y = qkeras.QActivation(qkeras.quantized_relu(2, 1))(y)
+    y = qkeras.QDepthwiseConv2D((2, 1), depthwise_quantizer=ternary(alpha=1, threshold=0.4), use_bias=False)(y)
+    y = qkeras.QActivation(qkeras.stochastic_ternary())(L.BatchNormalization()(y))
+    y = qkeras.QSeparableConv2D(4, (2, 1), depthwise_quantizer=binary(alpha=1), pointwise_quantizer=ternary(alpha=1))(y)
+    y = qkeras.QActivation(bits(4, 2, 1, alpha=1))(L.BatchNormalization()(y))
+    y = qkeras.QGlobalAveragePooling2D(average_quantizer=bits(8, 0, 1, alpha=1), activation=binary(alpha=None))(y)
+    softmax = keras.activations.softmax
+    y = qkeras.QDense(3, kernel_quantizer=binary(), bias_quantizer=qkeras.quantized_po2(4), activation=softmax)(y)
+    return keras.Model(x, y)
+
+
+def larq_objects():
+    quantizers, layers = lq.quantizers, lq.layers
+    x = keras.Input((20, 1, 1))
+    y = layers.QuantConv2D(
+        4, (3, 1), kernel_quantizer=quantizers.SteSign(clip_value=1.3),
+        kernel_constraint=lq.constraints.WeightClip(1.3), kernel_initializer=keras.initializers.GlorotNormal(3),
+    )(x)  # fmt: skip
+    y = layers.QuantDepthwiseConv2D(
+        (2, 1), padding="same", pad_values=1.0, input_quantizer=quantizers.ApproxSign(),
+        depthwise_quantizer=quantizers.SwishSign(), use_bias=False,
+    )(L.BatchNormalization(scale=False)(y))  # fmt: skip
+    y = layers.QuantSeparableConv2D(
+        4, (2, 1), input_quantizer=quantizers.DoReFa(2), depthwise_quantizer=quantizers.SteTern(),
+        pointwise_quantizer=quantizers.SteTern(0.3),
+    )(L.BatchNormalization()(y))  # fmt: skip
+    y = quantizers.SteHeaviside()(L.BatchNormalization()(y))
+    y = layers.QuantDense(5, kernel_quantizer=quantizers.MagnitudeAwareSign())(L.Flatten()(y))
+    y = layers.QuantDense(3, input_quantizer=quantizers.SteTern(0.5), kernel_quantizer=quantizers.SteSign())(y)
+    model = keras.Model(x, y)
+    latent = (lq.optimizers.Bop.is_binary_variable, lq.optimizers.Bop())
+    optimizer = lq.optimizers.CaseOptimizer(latent, default_optimizer=keras.optimizers.legacy.Adam(0.01))
+    model.compile(optimizer, keras.losses.SquaredHinge(), [keras.metrics.CategoricalAccuracy()])
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -46,14 +93,15 @@ def files(models, tmp_path_factory):
     return paths
 
 
-@pytest.mark.parametrize("name", ["qkeras", "larq"])
+@pytest.mark.parametrize("name", ["qkeras", "larq", "qkeras objects", "larq objects"])
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
 def test_a_saved_model_is_the_same_network(models, files, name, suffix, tmp_path):
-    expected = convert(models[name], "n", VECTOR)
-    assert convert(load(files[name, suffix]), "n", VECTOR) == expected
+    input = replace(VECTOR, shape=models[name].inputs[0].shape[1:])
+    expected = convert(models[name], "n", input)
+    assert convert(load(files[name, suffix]), "n", input) == expected
     other = tmp_path / "model.bin"  # the content decides, not the name
     other.write_bytes(files[name, suffix].read_bytes())
-    assert convert(load(str(other)), "n", VECTOR) == expected
+    assert convert(load(str(other)), "n", input) == expected
 
 
 class Bomb:
@@ -174,6 +222,8 @@ BAD = {
               lambda f: configured(f["qkeras", ".h5"], replaced("QDense", config_kernel_constraint=POPEN))),
     "function": ("'function' is not a class",
                  lambda f: configured(f["larq", ".keras"], replaced("QuantDense", config_activation=FUNCTION))),
+    "compiling": ("the model: not supported",
+                  lambda f: configured(f["larq", ".h5"], lambda c: c.update(compile_config={"optimizer": POPEN}))),
     "module": ("got module 'subprocess'",
                lambda f: configured(f["larq", ".keras"], replaced("QuantDense", config_input_quantizer=TRICK))),
     "registered": ("got 'my>Evil'",

@@ -10,7 +10,19 @@ import pytest
 from bnn.errors import UserError
 from bnn.frontends.keras import convert, trace
 from bnn.network import Add, Affine, Conv2d, Dense, Input, MultiThreshold, SumPool2d
-from tests.bnn.frontends.keras_models import FIXED, IMAGE, INTEGERS, PIXELS, VECTOR, agree, hostile, keras, lq, qkeras
+from tests.bnn.frontends.keras_models import (
+    FIXED,
+    IMAGE,
+    INTEGERS,
+    PIXELS,
+    VECTOR,
+    agree,
+    hostile,
+    keras,
+    lq,
+    qkeras,
+    tame,
+)
 
 L = keras.layers
 QActivation, QConv2D, QDense = qkeras.QActivation, qkeras.QConv2D, qkeras.QDense
@@ -51,15 +63,6 @@ def larq(name):
 
 LARQ_LEVELS = {"SteTern": (-1, 1, 3), "SteTern half": (-1, 1, 3), "DoReFa 2": (0, 1, 4), "DoReFa 3": (0, 1, 8),
                "DoReFa 4": (0, 1, 16)}  # fmt: skip
-
-
-def tame(model):
-    """Replace scales at which ``x + (q - x)`` is no longer q; what a float32 loses there is refused."""
-    for layer in model.layers:
-        if isinstance(layer, L.BatchNormalization):
-            gamma, beta, mean, variance = layer.get_weights()
-            layer.set_weights([np.clip(gamma, -2, 2), beta, np.clip(mean, -4, 4), np.maximum(variance, 1)])
-    return model
 
 
 def levels(network, name="threshold1"):
