@@ -46,13 +46,16 @@ class Activation:
     levels : float64 array
         Ascending.
     noisy : bool
-        Whether its results may be not quite these, as ``x + (q - x)`` is not quite q in float32.
+        Whether its results are not quite these, as ``x + (q - x)`` is not quite q in float32.
+    hidden : float
+        Largest magnitude of x if it computes ``x + (q - x)``, infinite if that is what it gets, 0 if it does not.
     """
 
     function: Function
     what: str
     levels: FloatArray
     noisy: bool
+    hidden: float
 
     @property
     def spacing(self) -> float:
@@ -98,7 +101,7 @@ class Activation:
         int
             Number of (channel, integer) pairs whose result depends on how the framework rounds its sums.
         float
-            The largest magnitude of x where it computes ``x + (q - x)``, else 0.
+            As :attr:`hidden`, but finite.
 
         Raises
         ------
@@ -113,11 +116,11 @@ class Activation:
         if abs(shift) < _NOISE * distance:
             shift = 0.0
         steps = len(self.levels) - 1
-        hidden, noise = 0.0, float(np.abs(shift + (low + step * np.arange(steps + 1)) * distance - self.levels).max())
+        largest, noise = 0.0, float(np.abs(shift + (low + step * np.arange(steps + 1)) * distance - self.levels).max())
 
         def formula(end: Literal[-1, 0, 1]) -> Callable[[IntArray], NDArray[np.floating]]:
             def evaluate(accumulators: IntArray) -> NDArray[np.floating]:
-                nonlocal hidden, noise
+                nonlocal largest, noise
                 before = values(accumulators, end)
                 after = np.asarray(self.function(before)).astype(np.float64)
                 # All probed values and more: what is beyond them is not lost in x + (q - x) by every kernel alike.
@@ -134,10 +137,9 @@ class Activation:
                         "large, unless alpha is None"
                     )
                 noise = max(noise, float(away.max()))
-                if self.noisy:
-                    hidden = max(hidden, float(np.abs(before).max()))
+                largest = max(largest, float(np.abs(before).max()))
                 if self.noisy and end:  # values inside the interval may round worse than its ends
-                    noise = max(noise, 4 * UNIT * (hidden + float(np.abs(self.levels).max())))
+                    noise = max(noise, 4 * UNIT * (largest + float(np.abs(self.levels).max())))
                 return (low + step * index).astype(np.float64)
 
             return evaluate
@@ -150,6 +152,7 @@ class Activation:
         folded, undecided = fold(0), 0
         if not encoding.exact:
             undecided = int(np.abs(count(fold(1), signal) - count(fold(-1), signal)).sum())
+        hidden = self.hidden if np.isfinite(self.hidden) else largest
         return folded, Encoding.common(signal.channels, distance, shift, noise), undecided, hidden
 
 
@@ -191,9 +194,11 @@ def recognise(function: Function, where: str) -> Activation | None:
     rng = np.random.default_rng(0)
     wild = (rng.choice([-1, 1], 999) * np.exp(rng.uniform(-6, 6, 999))).astype(np.float32)[:, None]
     noisy = not np.isin(np.asarray(function(wild)).astype(np.float64), levels).all()
+    hidden = 2 * float(np.abs(levels).max()) if type(function).__module__.startswith("qkeras") else 0.0
     huge, ends = (np.array([[-of], [of]], np.float32) for of in (2.0**100, _PROBE[-1]))
-    noisy |= not np.array_equal(np.asarray(function(huge)), np.asarray(function(ends)))
-    return Activation(function, what, levels, noisy)
+    if not np.array_equal(np.asarray(function(huge)), np.asarray(function(ends))):
+        hidden = np.inf
+    return Activation(function, what, levels, noisy, hidden)
 
 
 def _levels(results: FloatArray) -> FloatArray | None:

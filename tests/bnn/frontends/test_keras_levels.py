@@ -29,6 +29,7 @@ QActivation, QConv2D, QDense = qkeras.QActivation, qkeras.QConv2D, qkeras.QDense
 QuantConv2D, QuantDense = lq.layers.QuantConv2D, lq.layers.QuantDense
 
 ONE = {"kernel_quantizer": "binary(alpha=1)", "use_bias": False}
+STE = {"kernel_quantizer": "ste_sign", "use_bias": False}
 
 #: Activations by name: lowest, step and number of values.
 LEVELS = {
@@ -130,20 +131,25 @@ def test_values_that_are_not_evenly_spaced_are_some_of_those_that_are():
         assert (passed[:, 1:] == passed[:, :-1]).any()
 
 
-@pytest.mark.parametrize("quantizer", TERNARY)
-def test_residual_sums_of_ternary_values(quantizer):
-    """A sum of two values of -1, 0 and 1 and of integers, whose ties are undecided: TensorFlow adds x + (q - x) + y."""
+@pytest.mark.parametrize("quantizer", [*TERNARY, "quantized_relu(2,1)", "binary"])
+def test_residual_sums_of_values(quantizer):
+    """Of several levels and of integers: TensorFlow makes one sum of y and x + (q - x), so that ties are undecided."""
     x = keras.Input((8, 9, 3))
-    y = QActivation(quantizer)(L.BatchNormalization()(QConv2D(5, 3, **ONE)(x)))
-    z = QActivation(quantizer)(L.BatchNormalization()(QConv2D(5, 3, **ONE)(x)))
+    y, z = (QActivation(quantizer)(L.BatchNormalization()(QConv2D(5, 3, **ONE)(x))) for _ in range(2))
     y = L.Add()([y, z, QConv2D(5, 3, **ONE)(x)])
     y = QDense(4, **ONE)(L.Flatten()(QActivation("binary")(L.BatchNormalization()(y))))
     model = keras.Model(x, y)
-    network = agree(tame(hostile(model, 5, halves=True)), IMAGE, 5).network
-    assert set(trace(tame(hostile(model, 5)), "n", IMAGE).undecided) == (
-        {"threshold3"} if "alpha=1" in quantizer else set()
-    )
+    network = agree(tame(hostile(model, 5, halves=True)), IMAGE, 5, undecided="relu" in quantizer).network
     assert isinstance(network["add1"], Add) and isinstance(network["add2"], Add)
+    assert set(trace(tame(hostile(model, 5)), "n", IMAGE).undecided) == {"threshold3"}
+
+
+def test_residual_sums_of_values_of_larq():
+    x = keras.Input((8, 9, 3))
+    y = lq.quantizers.SteTern()(L.BatchNormalization()(QuantConv2D(5, 3, **STE)(x)))
+    y = L.Add()([y, QuantConv2D(5, 3, **STE)(x)])
+    y = QuantDense(4, input_quantizer="ste_sign", **STE)(L.Flatten()(L.BatchNormalization()(y)))
+    agree(hostile(keras.Model(x, y), 5), IMAGE, 5)
 
 
 #: Kernels of several bits, with exact sums or (True) with such as float32 rounds.
