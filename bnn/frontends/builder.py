@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from math import gcd, lcm
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bnn.errors import UserError
 from bnn.frontends.sums import Encoding, added
-from bnn.network import Add, Conv2d, Dense, Input, Network, Operation, Signal
+from bnn.network import Add, Conv2d, Dense, Input, IntArray, Network, Operation, Signal
 
 _LARGEST_RATIO = 256  # of the scales of two results to be added
 
@@ -86,53 +87,66 @@ class Builder:
     def add(self, names: Sequence[str], encodings: Sequence[Encoding]) -> Encoding:
         """Append the sum of two results; return what the framework has for it.
 
-        Where their scales differ by a ratio of small integers, so do the results before they are added.
+        Where their scales differ by ratios of small integers, so do the results before they are added.
 
         Raises
         ------
         UserError
-            If the scales have no such ratio, or one that differs from channel to channel.
+            If the scales have no such ratio.
         """
         (left, right), (first, second) = names, encodings
         signals = self.signals[left], self.signals[right]
         if signals[0].shape != signals[1].shape:
             raise self.fail("results of one shape to add", " and ".join(str(signal.shape) for signal in signals))
-        ratios = {Fraction(x) / Fraction(y) for x, y in zip(first.scale.tolist(), second.scale.tolist(), strict=True)}
-        ratio = ratios.pop()
-        if ratios or max(ratio.numerator, ratio.denominator) > _LARGEST_RATIO:
+        ratios = [Fraction(x) / Fraction(y) for x, y in zip(first.scale.tolist(), second.scale.tolist(), strict=True)]
+        if max(max(ratio.numerator, ratio.denominator) for ratio in ratios) > _LARGEST_RATIO:
             raise self.fail(
-                f"the sum of results whose scales are in one ratio of integers up to {_LARGEST_RATIO} (give the "
-                "quantizers of both branches, and of the weights before them, scales of powers of two that all "
-                "channels share, or none)",
+                f"the sum of results whose scales are in a ratio of integers up to {_LARGEST_RATIO} (give the "
+                "quantizers of both branches, and of the weights before them, scales of powers of two, or none)",
                 f"scales of {left!r} and {right!r} such as {first.scale[0]:g} and {second.scale[0]:g}",
             )
-        factors = ratio.numerator, ratio.denominator
+        factors = [np.array([getattr(ratio, part) for ratio in ratios]) for part in ("numerator", "denominator")]
         if left == right:
             right = self._copy(left)
         self._sum((self._times(left, factors[0]), self._times(right, factors[1])))
         first, second = (replace(of, scale=of.scale / by) for of, by in zip((first, second), factors, strict=True))
         return added(first, second, *(_times(signal, by) for signal, by in zip(signals, factors, strict=True)))
 
+    def even(self, name: str, encoding: Encoding) -> tuple[str, Encoding]:
+        """Return a result, and its encoding, whose scales are equal in all channels, multiplied where they are not.
+
+        Where they are no small multiples of one, both are returned as they are.
+        """
+        scales = [Fraction(scale) for scale in encoding.scale.tolist()]
+        whole = lcm(*(scale.denominator for scale in scales))
+        unit = Fraction(gcd(*(int(scale * whole) for scale in scales)), whole)
+        factors = [int(scale / unit) for scale in scales]
+        if max(factors) > _LARGEST_RATIO:
+            return name, encoding
+        return self._times(name, np.array(factors)), replace(encoding, scale=np.full(len(scales), float(unit)))
+
     def _sum(self, names: tuple[str, ...]) -> None:
         self.append(Add(self.new_name("add"), names))
 
-    def _copy(self, name: str) -> str:
-        """Append a layer that gives what it gets: a sum takes each result once."""
-        shape, channels = self.signals[name].shape, self.signals[name].channels
-        weight = np.eye(channels, dtype=np.int8)
-        if len(shape) == 1:
+    def _copy(self, name: str, channels: NDArray[np.bool_] | None = None) -> str:
+        """Append a layer that gives what it gets, of some of the channels: a sum takes each result once."""
+        signal = self.signals[name]
+        weight = np.diag(np.ones(signal.channels, np.int8) if channels is None else channels.astype(np.int8))
+        if len(signal.shape) == 1:
             self.append(Dense(self.new_name("copy"), (name,), weight=weight))
         else:
             self.append(Conv2d(self.new_name("copy"), (name,), weight=weight[:, None, None, :]))
         return self.last.name
 
-    def _times(self, name: str, factor: int) -> str:
-        """Append what multiplies a result by a positive integer: doublings and additions."""
-        total = name
-        for bit in f"{factor:b}"[1:]:
-            terms = [total, self._copy(total)]
-            if bit == "1":
-                terms.append(name if total != name else self._copy(name))
+    def _times(self, name: str, factors: IntArray) -> str:
+        """Append what multiplies each channel by a positive integer: doublings and additions, by Horner's rule."""
+        planes = [factors >> place & 1 > 0 for place in range(int(factors.max()).bit_length())]
+        plane = planes.pop()
+        total = name if plane.all() else self._copy(name, plane)
+        while planes:
+            plane, terms = planes.pop(), [total, self._copy(total)]
+            if plane.any():
+                terms.append(name if total != name and plane.all() else self._copy(name, plane))
             self._sum(tuple(terms))
             total = self.last.name
         return total
@@ -146,5 +160,5 @@ class Builder:
         return Network(name, tuple(self.operations))
 
 
-def _times(signal: Signal, factor: int) -> Signal:
-    return replace(signal, low=signal.low * factor, high=signal.high * factor)
+def _times(signal: Signal, factors: IntArray) -> Signal:
+    return replace(signal, low=signal.low * factors, high=signal.high * factors)

@@ -206,8 +206,9 @@ class Layers(Builder):
     def _product(self, linear: Linear, value: Value) -> Value:
         """Append the dense layer or convolution itself."""
         value = self._sums(value)
-        operand = self.signals[value.source]
-        encoding = value.encoding.settled(operand)
+        source, encoding = self.even(value.source, value.encoding)
+        value, operand = replace(value, source=source, encoding=encoding), self.signals[source]
+        encoding = encoding.settled(operand)
         if not encoding.is_common:
             raise self.fail("a sign between two layers of weights", f"the scaled sums of {value.source!r}")
         weight, alpha, deviation = factor(linear.kernel, self.where, _LARGEST_WEIGHT)

@@ -26,10 +26,9 @@ from bnn.folding import fold_affine, fold_multi_threshold, fold_threshold
 from bnn.frontends import qonnx_file
 from bnn.frontends.builder import Builder
 from bnn.frontends.keras_linear import factor
-from bnn.frontends.sums import UNIT, Encoding, FloatArray, added, averaged, count, sum_error
+from bnn.frontends.sums import UNIT, Encoding, FloatArray, averaged, count, sum_error
 from bnn.kernels import dilated, grouped
 from bnn.network import (
-    Add,
     Affine,
     Argmax,
     Conv2d,
@@ -649,7 +648,7 @@ class _Converter(Builder):
         self._observe(node.output[0])
 
     def _add(self, node: onnx.NodeProto) -> None:
-        """Add two results, which must stand for integers of one scale."""
+        """Add two results."""
         terms = []
         for source in node.input:
             self._restore(source)
@@ -657,18 +656,11 @@ class _Converter(Builder):
                 raise self.fail("a result to add", f"{source!r}")
             self._absorb()
             self._settle()
-            terms.append((self.last.name, self.encoding, self.signal, self.positions))
-        (left, first, x, order), (right, second, y, other) = terms
+            terms.append((self.last.name, self.encoding, self.positions))
+        (left, first, order), (right, second, other) = terms
         if not np.array_equal(order, other):
             raise self.fail("two results of one shape and order of axes", f"shapes {order.shape} and {other.shape}")
-        if not np.array_equal(first.scale, second.scale):
-            scales = " and ".join(f"{encoding.scale[:3]}" for encoding in (first, second))
-            raise self.fail(
-                "the sum of results of one scale (with equal scales of both branches' quantisers and weights)",
-                f"scales {scales}",
-            )
-        self.append(Add(self.new_name("add"), (left, right)))
-        self.encoding = added(first, second, x, y)
+        self.encoding = self.add((left, right), (first, second))
         self._observe(node.output[0])
 
     # The end

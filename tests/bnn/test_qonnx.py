@@ -231,12 +231,34 @@ def test_residual_networks_of_several_bits_compute_what_onnxruntime_computes(see
     assert first is None or conversion.undecided
 
 
-def test_sums_of_different_scales_are_refused(tmp_path):
-    model = residual(0)
+def rescaled(model, name, scale):
     for tensor in model.graph.initializer:
-        if tensor.name == "conv.weight.scale":
-            tensor.CopyFrom(numpy_helper.from_array(np.float32(0.25), tensor.name))
-    with pytest.raises(UserError, match=r"\(Add\): expected the sum of results of one scale .* \[0.125.*\[0.5"):
+        if tensor.name == name:
+            tensor.CopyFrom(numpy_helper.from_array(np.float32(scale), name))
+    return model
+
+
+@pytest.mark.parametrize("scale", [0.25, 3.0, 0.75])
+@pytest.mark.parametrize("seed", range(2))
+def test_branches_of_different_scales_compute_what_onnxruntime_computes(seed, scale, tmp_path):
+    """a / 4 + b is one of integers, (a + 4 b) / 4."""
+    model = rescaled(residual(seed), "conv.weight.scale", scale)
+    model = qonnx_file.load(saved(model, tmp_path / "scaled.onnx"))
+    conversion = qonnx.trace(model, "scaled", refuse)
+    network = canonicalise(conversion.network)
+    engine, inputs = QonnxSource(model, conversion), inputs_for(network, 100)
+    engine.prepare(network, tmp_path)
+    got = engine.run(inputs, every_layer=True)
+    assert max(name for name in got if name.startswith("add")) != "add1"
+    first = compare(network, oracle.run(network, inputs), got).first
+    assert first is None or conversion.undecided
+
+
+def test_sums_of_unrelated_scales_are_refused(tmp_path):
+    model = rescaled(residual(0), "conv.weight.scale", 0.3)
+    with pytest.raises(
+        UserError, match=r"\(Add\): expected the sum of results whose scales are in a ratio.*such as 0.15"
+    ):
         qonnx.trace(qonnx_file.load(saved(model, tmp_path / "m.onnx")), "m", refuse)
 
 

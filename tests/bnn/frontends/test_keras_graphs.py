@@ -87,6 +87,20 @@ def test_summands_of_different_scales(factor):
     agree(hostile(keras.Model(x, QDense(3, **ONE)(y)), 5), Input("x", (), shape=(6, 6, 3)), 5)
 
 
+def test_summands_whose_scales_differ_from_channel_to_channel():
+    """Depthwise weights of one bit and a scale each; the next product takes what is made even."""
+    x = keras.Input((6, 6, 4))
+    options = {"use_bias": False, "padding": "same"}
+    y = L.DepthwiseConv2D(2, **options)(x)
+    z = L.Add()([y, qkeras.QConv2D(4, 1, **ONE)(x)])
+    z = sign(QConv2D(5, 2, kernel_quantizer="ternary(alpha=1)", **options)(z))
+    model = hostile(keras.Model(x, QDense(3, **ONE)(L.Flatten()(z))), 12)
+    scales = np.array([0.25, 0.75, 2, 7], np.float32)[:, None]
+    model.layers[1].set_weights([np.sign(model.layers[1].get_weights()[0] + 1e-3) * scales])
+    network = agree(model, Input("x", (), (6, 6, 4), "signed", 3), 12).network
+    assert kinds(network).endswith("Add Conv2d Threshold Flatten Dense Argmax")
+
+
 def test_the_weights_of_two_branches_may_be_the_same():
     """A layer that is called twice."""
     x = keras.Input((20,))
@@ -157,7 +171,7 @@ def test_a_softmax_inside_the_last_layer():
     [
         (r"'batch_norm.*\(BatchNormalization\): expected a sign after it \(before layer 'add.*behind the sum",
          lambda x: L.Add()([L.BatchNormalization()(QDense(5, **ONE)(x)), QDense(5, **ONE)(x)])),
-        (r"'add.*\(Add\): expected the sum of results whose scales.*one ratio",
+        (r"'add.*\(Add\): expected the sum of results whose scales.*in a ratio",
          lambda x: L.Add()([QDense(5, kernel_quantizer="binary(alpha='auto')")(x), QDense(5, **ONE)(x)])),
         (r"\(Add\): expected results of one shape", lambda x: L.Add()([QDense(1, **ONE)(x), QDense(5, **ONE)(x)])),
         (r"\(Concatenate\): not supported.*use Add", lambda x: L.Concatenate()([x, QDense(5, **ONE)(x)])),
