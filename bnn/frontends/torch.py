@@ -37,7 +37,6 @@ from bnn.frontends.sums import UNIT, Encoding, FloatArray, add_bias, count, sum_
 from bnn.frontends.torch_trace import ELEMENTWISE, VIEWS, kind_of, place_of, trace_module
 from bnn.kernels import dilated, grouped
 from bnn.network import (
-    Add,
     Argmax,
     Conv2d,
     Dense,
@@ -719,18 +718,7 @@ class _Converter(Builder):
         first, second = values
         if not np.array_equal(first.positions, second.positions):
             raise self.fail("summands of equal shape", f"{first.positions.shape} and {second.positions.shape}")
-        if not (first.encoding.exact and second.encoding.exact) or not np.array_equal(
-            first.encoding.scale, second.encoding.scale
-        ):
-            raise self.fail(
-                "summands that are multiples of the same power of two",
-                f"results of {first.source!r} and {second.source!r} of different scales, or rounded",
-            )
-        none = np.zeros_like(first.encoding.scale)
-        encoding = Encoding(first.encoding.scale, first.encoding.shift + second.encoding.shift, none, none)
-        if first.source == second.source:
-            raise self.fail("two different summands", f"{first.source!r} twice")
-        self.append(Add(self.new_name("add"), (first.source, second.source)))
+        encoding = self.add((first.source, second.source), (first.encoding, second.encoding))
         added = _Value(self.last.name, node, first.positions, encoding)
         self.values[node] = added
         self._observe(added, node)

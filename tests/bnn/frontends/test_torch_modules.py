@@ -269,6 +269,21 @@ def indexed(m, x):
     return y
 
 
+@pytest.mark.parametrize("scale", [0.125, 3.0, 0.3])
+def test_branches_of_different_scales(scale):
+    """a / 8 + b is one of integers, (a + 8 b) / 8; with 0.3 for both, of floats near such."""
+    other = 1.0 if scale != 0.3 else scale
+
+    def forward(module, x):
+        y = F.linear(x, module.a.sign() * scale)
+        y = y + F.linear(x, module.b.sign() * other)
+        return F.linear(Where.apply(module.norm(y)), module.c.sign())
+
+    module = hostile(Written(forward, a=(8, 20), b=(8, 20), c=(3, 8)), 3)
+    network = agree(module, VECTOR, 3).network
+    assert any(type(operation).__name__ == "Add" for operation in network.operations)
+
+
 REFUSED = {
     "dynamic": (dynamic, "its control flow depends on values"),
     "mutating": (mutating, "computes something else than the module|cannot be traced"),
@@ -290,7 +305,7 @@ REFUSED = {
     ),
     "rounded addition": (
         lambda m, x: F.linear(x, m.a.sign() * 0.3) + F.linear(x, -m.a.sign()),
-        "multiples of the same power of two",
+        "the sum of results whose scales are in a ratio",
     ),
     "positions": (
         lambda m, x: torch.sign(F.conv2d(x, m.b.sign()) + torch.arange(16.0).reshape(4, 4) + 0.5),
