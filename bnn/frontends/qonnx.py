@@ -634,18 +634,46 @@ class _Converter(Builder):
         self._absorb()
         self._settle()
         attributes = _attributes(node)
+        if self.positions.ndim != 3:
+            raise self.fail("an image to average", f"a tensor of shape (1, {len(self.positions)})")
         size = attributes.get("kernel_shape", list(self.signal.shape[:2]))
-        rest = {"pads": {0}, "dilations": {1}}
-        plain = all(set(attributes.get(key, allowed)) == allowed for key, allowed in rest.items())
-        if not plain or attributes.get("ceil_mode", 0) or len(size) != 2 or self.positions.ndim != 3:
-            raise self.fail("a 2-D AveragePool without padding, with dilation 1 and ceil_mode 0", attributes)
+        if node.op_type == "ReduceMean":
+            self._check_reduced_axes(node, attributes)
+        if set(attributes.get("dilations", [1])) != {1} or attributes.get("ceil_mode", 0) or len(size) != 2:
+            raise self.fail("a 2-D AveragePool with dilation 1 and ceil_mode 0", attributes)
         if attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
             raise self.fail("auto_pad NOTSET", attributes["auto_pad"].decode())
-        self.encoding = averaged(self.encoding, self.signal, size[0] * size[1])
-        stride = tuple(attributes.get("strides", [1, 1]))
-        self.append(SumPool2d(self.new_name("pool"), (self.last.name,), size=tuple(size), stride=stride))
+        top, left, bottom, right = attributes.get("pads", [0] * 4)
+        stride, operand, source = tuple(attributes.get("strides", [1, 1])), self.signal, (self.last.name,)
+        operation: Operation
+        if not any((top, left, bottom, right)):
+            operation = SumPool2d(self.new_name("pool"), source, size=tuple(size), stride=stride)
+        elif not attributes.get("count_include_pad", 0):
+            raise self.fail("count_include_pad 1 where an AveragePool pads: all means of as many values", "0")
+        elif self.encoding.shift.any():
+            raise self.fail("padding by 0 where the operand's integers are multiples of a scale", "others")
+        else:  # a sum of each channel alone, in which positions around the image count as 0
+            ones = np.ones((operand.channels, *size, 1), np.int8)
+            operation = Conv2d(
+                self.new_name("pool"),
+                source,
+                weight=grouped(ones, operand.channels),
+                stride=stride,
+                padding=(top, bottom, left, right),
+            )
+        self.encoding = averaged(self.encoding, operand, size[0] * size[1])
+        self.append(operation)
         self.positions = self._canonical(self.signal.shape)
+        if node.op_type == "ReduceMean" and not attributes.get("keepdims", 1):
+            self.positions = self.positions.ravel()
         self._observe(node.output[0])
+
+    def _check_reduced_axes(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
+        axes = attributes.get("axes", [])
+        if len(node.input) > 1 and node.input[1]:  # since opset 18
+            axes = self.constants[node.input[1]].ravel().tolist()
+        if sorted(axis % 4 for axis in axes) != [2, 3]:
+            raise self.fail("the mean over axes 2 and 3, height and width", f"axes {list(axes)}")
 
     def _add(self, node: onnx.NodeProto) -> None:
         """Add two results."""

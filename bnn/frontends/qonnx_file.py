@@ -21,7 +21,7 @@ LINEAR = ("MatMul", "Gemm", "Conv")
 SIGNS = (*QUANTISERS, "Sign")
 NO_EFFECT = ("Identity", "Dropout")
 TAILS = ("TopK", "ArgMax")
-AVERAGES = ("AveragePool", "GlobalAveragePool")
+AVERAGES = ("AveragePool", "GlobalAveragePool", "ReduceMean")
 _CONSTANTS = ("Constant", "Shape", "Gather", "Concat", "Slice")  # of which exporters make shapes
 
 SUPPORTED = (*LINEAR, *SIGNS, *ELEMENTWISE, "MaxPool", *AVERAGES, "Pad", *VIEWS, *NO_EFFECT, *TAILS)
@@ -159,5 +159,5 @@ _WAYS = {
     "Softmax": "; export the model without its softmax, which changes no argmax",
     "LogSoftmax": "; export the model without its softmax, which changes no argmax",
     "Relu": "; a quantised network has a BipolarQuant or an unsigned Quant there",
-    "Trunc": "; use a BipolarQuant on the sums themselves",
+    "Trunc": "; use a BipolarQuant, or a Quant of up to 4 bits, on the sums or averages themselves",
 }

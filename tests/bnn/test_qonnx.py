@@ -254,6 +254,45 @@ def test_branches_of_different_scales_compute_what_onnxruntime_computes(seed, sc
     assert first is None or conversion.undecided
 
 
+def pooled(pads=(1, 0, 1, 2), include=1, keep=0, axes=(2, 3), scale=0.5):
+    """The residual network, whose first average is padded and whose second is a ReduceMean; behind act1 another."""
+    model = residual(1, narrow=1, scale=scale)
+    nodes = {node.name: node for node in model.graph.node}
+    nodes["average"].attribute.extend(
+        [helper.make_attribute("pads", pads), helper.make_attribute("count_include_pad", include)]
+    )
+    nodes["whole"].op_type = "ReduceMean"
+    nodes["whole"].attribute.extend([helper.make_attribute("axes", axes), helper.make_attribute("keepdims", keep)])
+    return model
+
+
+@pytest.mark.parametrize("keep", [0, 1])
+@pytest.mark.parametrize("pads", [(1, 0, 1, 2), (0, 1, 0, 0)])
+def test_padded_averages_and_means_compute_what_onnxruntime_computes(pads, keep, tmp_path):
+    model = qonnx_file.load(saved(pooled(pads, keep=keep), tmp_path / "pooled.onnx"))
+    conversion = qonnx.trace(model, "pooled", refuse)
+    network = canonicalise(conversion.network)
+    assert isinstance(pool := network["pool1"], Conv2d) and pool.padding == (pads[0], pads[2], pads[1], pads[3])
+    engine, inputs = QonnxSource(model, conversion), inputs_for(network, 100)
+    engine.prepare(network, tmp_path)
+    got = engine.run(inputs, every_layer=True)
+    assert {"pool1", "pool2", "dense1"} <= set(got)
+    first = compare(network, oracle.run(network, inputs), got).first
+    assert first is None or conversion.undecided
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"include": 0}, r"'?AveragePool.*count_include_pad 1"),
+        ({"axes": (1, 2)}, r"\(ReduceMean\): expected the mean over axes 2 and 3.*\[1, 2\]"),
+    ],
+)
+def test_other_averages_are_refused(options, words, tmp_path):
+    with pytest.raises(UserError, match=words):
+        qonnx.trace(qonnx_file.load(saved(pooled(keep=1, **options), tmp_path / "m.onnx")), "m", refuse)
+
+
 def test_sums_of_unrelated_scales_are_refused(tmp_path):
     model = rescaled(residual(0), "conv.weight.scale", 0.3)
     with pytest.raises(
@@ -325,6 +364,7 @@ def _function(model):
         (_wrong_shape, r"expected an operand of shape \(height, width, 2\)"),
         (_function, "functions"),
         (_set("norm2", op_type="Relu"), "'norm2' \\(Relu\\): not supported"),
+        (_set("norm2", op_type="Trunc"), "'norm2' \\(Trunc\\): not supported.*or a Quant of up to 4 bits, on the sums"),
         (_set("sign1", domain="antigravity"), "antigravity"),
         (_set("norm2", domain="antigravity"), "antigravity"),
         (_set("pool", op_type="AveragePool"), "neither bipolar nor integer"),
