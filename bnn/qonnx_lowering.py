@@ -13,7 +13,7 @@ from onnx import helper, numpy_helper
 
 from bnn.errors import UserError
 
-QUANTISERS = ("BipolarQuant", "Quant", "IntQuant", "MultiThreshold")
+QUANTISERS = ("BipolarQuant", "Quant", "IntQuant", "MultiThreshold", "Trunc")
 DOMAINS = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")
 """What they have been exported under."""
 
@@ -77,6 +77,9 @@ class _Lowering:
         if node.op_type == "MultiThreshold":
             self.count(node, attributes, constants)
             return
+        if node.op_type == "Trunc":
+            self.truncate(node, attributes, constants)
+            return
         x, scale, zero_point, width = node.input
         if width not in constants or constants[width].size != 1 or constants[width] != int(constants[width]):
             raise UserError(f"node {node.name!r} ({node.op_type}): expected one constant bit width, a whole number")
@@ -114,6 +117,23 @@ class _Lowering:
         scaled = self.op("Mul", total, self.constant(attributes.get("out_scale", 1.0)))
         biased = self.op("Add", scaled, self.constant(attributes.get("out_bias", 0.0)))
         self.op("Reshape", biased, self.op("Shape", x), output=node.output[0])
+
+    def truncate(self, node: onnx.NodeProto, attributes: dict[str, Any], constants: dict[str, Any]) -> None:
+        """Integers, divided by a power of two and rounded: versions 1 (bits before and after) and 2 (scales)."""
+        where = f"node {node.name!r} (Trunc)"
+        x, *names = node.input
+        if len(names) not in (4, 5) or any(name not in constants or constants[name].size != 1 for name in names):
+            raise UserError(f"{where}: expected constant scales, zero point 0 and bit widths")
+        scale, zero_point, before, *result, after = (float(constants[name].item()) for name in names)
+        if zero_point or not scale > 0:
+            raise UserError(f"{where}: expected zero point 0 and a scale above 0, got {zero_point:g} and {scale:g}")
+        places = np.round(np.log2(result[0] / scale)) if result else before - after
+        y = self.op("Div", self.op("Round", self.op("Div", x, names[0])), self.constant(2.0**places))
+        if result:
+            low, high = limits(int(after), bool(attributes.get("signed", 1)), bool(attributes.get("narrow", 0)))
+            y = self.op("Max", self.op("Min", y, self.constant(high)), self.constant(low))
+        y = self.rounded(y, attributes.get("rounding_mode", b"FLOOR").decode().upper(), where)
+        self.op("Mul", y, names[3] if result else names[0], output=node.output[0])
 
     def constant(self, value: Any, dtype: Any = np.float32) -> str:
         output = f"{self.prefix}.{len(self.nodes)}"

@@ -297,6 +297,8 @@ class _Converter(Builder):
     def _levels(self, node: onnx.NodeProto) -> _Levels:
         if node.op_type == "Sign":
             return _Levels(-1, 2, 1, 1.0)
+        if node.op_type == "Trunc":
+            raise self.fail("a BipolarQuant or Quant of the input", "a Trunc")
         attributes = _attributes(node)
         if node.op_type == "MultiThreshold":
             if node.input[1] not in self.constants:
@@ -440,9 +442,9 @@ class _Converter(Builder):
 
     def _quantiser(self, node: onnx.NodeProto) -> None:
         self._settle()
-        levels = self._levels(node)
         nodes, encoding, signal = [*self.pending, node], self.encoding, self.signal
         evaluate = self._evaluator(nodes, self.pending_from if self.pending else self.tensor)
+        levels = self._truncated(node, evaluate) if node.op_type == "Trunc" else self._levels(node)
         if not self.pending and not self.delayed and self._changes_nothing(evaluate):
             return
         low, step, steps = levels.low, levels.step, levels.count
@@ -484,6 +486,13 @@ class _Converter(Builder):
             self.append(make())
             self.positions = self._canonical(self.signal.shape)
         self._observe(node.output[0])
+
+    def _truncated(self, node: onnx.NodeProto, evaluate: Callable[[NDArray[np.float32]], NDArray[Any]]) -> _Levels:
+        """Find what a Trunc gives: it says how many bits it cuts off, not always which are left."""
+        scale = float(self.constants[node.input[4 if len(node.input) == 6 else 1]].item())
+        ends = evaluate(self.encoding.values(np.stack([self.signal.low, self.signal.high]), 0)).astype(np.float64)
+        low, high = int(np.rint(ends.min() / scale)), int(np.rint(ends.max() / scale))
+        return _Levels(low, 1, max(high - low, 1), scale)
 
     def _changes_nothing(self, evaluate: Callable[[NDArray[np.float32]], NDArray[Any]]) -> bool:
         """Whether a quantiser maps every value that the last operation can give to itself."""

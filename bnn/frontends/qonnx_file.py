@@ -159,5 +159,4 @@ _WAYS = {
     "Softmax": "; export the model without its softmax, which changes no argmax",
     "LogSoftmax": "; export the model without its softmax, which changes no argmax",
     "Relu": "; a quantised network has a BipolarQuant or an unsigned Quant there",
-    "Trunc": "; use a BipolarQuant, or a Quant of up to 4 bits, on the sums or averages themselves",
 }

@@ -294,6 +294,53 @@ def test_other_averages_are_refused(options, words, tmp_path):
         qonnx.trace(qonnx_file.load(saved(pooled(keep=1, **options), tmp_path / "m.onnx")), "m", refuse)
 
 
+def truncated(version, mode):
+    """The residual network, the second average of which Brevitas multiplies to sums again and truncates to 4 bits."""
+    model = residual(1, narrow=1)
+    nodes = {node.name: node for node in model.graph.node}
+    after = nodes["act3"]
+    model.graph.node.remove(nodes["norm3"])
+    constants = {"area": 20, "t.scale": 0.5, "t.zero": 0, "t.in": 8, "t.scale2": 4, "t.out": 4}
+    for name, value in constants.items():
+        model.graph.initializer.append(numpy_helper.from_array(np.float32(value), name))
+    names = ["t.scale", "t.zero", "t.in", *(["t.scale2"] if version == 2 else []), "t.out"]
+    model.graph.node.append(helper.make_node("Mul", ["flat", "area"], ["total"], "total"))
+    after.op_type = "Trunc"
+    del after.input[:], after.attribute[:]
+    after.input.extend(["total", *names])
+    after.attribute.append(helper.make_attribute("rounding_mode", mode))
+    if version == 2:
+        after.attribute.append(helper.make_attribute("signed", 1))
+        next(opset for opset in model.opset_import if opset.domain == DOMAIN).version = 2
+    return model
+
+
+@pytest.mark.parametrize("mode", ["FLOOR", "ROUND"])
+@pytest.mark.parametrize("version", [1, 2])
+def test_truncated_sums_are_what_qonnx_truncates(version, mode, tmp_path):
+    """qonnx's own Python executes the node; sums are rounded to integers before bits are cut off."""
+    from qonnx.core.modelwrapper import ModelWrapper
+    from qonnx.core.onnx_exec import execute_onnx
+
+    path = saved(truncated(version, mode), tmp_path / "truncated.onnx")
+    conversion = qonnx.trace(qonnx_file.load(path), "truncated", refuse)
+    network, model = conversion.network, ModelWrapper(conversion.model)
+    place, inputs = conversion.observed["threshold3"], inputs_for(network, 40)
+    want = oracle.run(network, inputs)["threshold3"]
+    assert len(np.unique(want)) > 2
+    (name,) = [value.name for value in conversion.model.graph.input]
+    for vector, expected in zip(inputs, want, strict=True):
+        given = vector.ravel()[conversion.input.positions][None].astype(np.float32)
+        results = execute_onnx(model, {name: given}, return_full_exec_context=True)
+        assert np.array_equal((results[place.tensor][0] - place.shift) / place.scale, expected[place.positions])
+
+
+def test_truncations_around_another_zero_are_refused(tmp_path):
+    model = rescaled(truncated(1, "FLOOR"), "t.zero", 1)
+    with pytest.raises(UserError, match=r"\(Trunc\): expected zero point 0 and a scale above 0, got 1 and 0.5"):
+        qonnx.trace(qonnx_file.load(saved(model, tmp_path / "m.onnx")), "m", refuse)
+
+
 def test_sums_of_unrelated_scales_are_refused(tmp_path):
     model = rescaled(residual(0), "conv.weight.scale", 0.3)
     with pytest.raises(
@@ -365,7 +412,6 @@ def _function(model):
         (_wrong_shape, r"expected an operand of shape \(height, width, 2\)"),
         (_function, "functions"),
         (_set("norm2", op_type="Relu"), "'norm2' \\(Relu\\): not supported"),
-        (_set("norm2", op_type="Trunc"), "'norm2' \\(Trunc\\): not supported.*or a Quant of up to 4 bits, on the sums"),
         (_set("sign1", domain="antigravity"), "antigravity"),
         (_set("norm2", domain="antigravity"), "antigravity"),
         (_set("pool", op_type="AveragePool"), "neither bipolar nor integer"),
