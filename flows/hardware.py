@@ -146,7 +146,11 @@ def _energy(kind: EngineKind, flow: Flow, entry: Entry, advance: Advance) -> Non
 
 
 def _synthesis_basis(flow: Flow) -> dict[str, Any]:
-    return {"rtl": flow.entries["rtl"].key, "targets": list(flow.options.targets)}
+    return {
+        "rtl": flow.entries["rtl"].key,
+        "targets": list(flow.options.targets),
+        "place_limit_s": flow.options.place_limit_s,
+    }
 
 
 def _synthesis(flow: Flow, entry: Entry, advance: Advance) -> None:
@@ -163,7 +167,7 @@ def _synthesis(flow: Flow, entry: Entry, advance: Advance) -> None:
         row = {"target": name, "title": TARGETS[name].title, "bram_unit": TARGETS[name].bram_unit}
         rows.append(row | _attempt(_UNSYNTHESISED, partial(_synthesised, flow, project, name)))
     entry.facts = {"targets": rows}
-    entry.keep = all(of["status"] != "fail" for row in rows for of in (row, row["placement"]) if of)
+    entry.keep = all(of["status"] not in ("fail", "unrouted") for row in rows for of in (row, row["placement"]) if of)
     entry.says = ", ".join(
         f"{row['title']} {row['total']['lut']:,} LUTs" if row["total"] else f"{row['title']} {row['status']}"
         for row in rows
@@ -213,7 +217,11 @@ def _placed(flow: Flow, project: "RtlProject", synthesis: "Synthesis") -> dict[s
 
     def make() -> dict[str, Any]:
         rtl = flow.entries["rtl"].facts
-        placed = nextpnr.place(project, synthesis, flow.parts, clock_ns=rtl["clock_ns"])
+        limit_s = flow.options.place_limit_s
+        placed = nextpnr.place(project, synthesis, flow.parts, clock_ns=rtl["clock_ns"], limit_s=limit_s)
+        if isinstance(placed, nextpnr.Unrouted):
+            reason = f"{placed}; a smaller folding (--max-luts) or a longer place_limit_s may help"
+            return {"status": "unrouted", "reason": reason, "tool": str(placed.tool), "device": placed.device}
         if isinstance(placed, nextpnr.Unfit):
             smaller = nextpnr.smaller(project, synthesis, placed, fold_rtl(flow.network, flow.options).config)
             hint = (

@@ -23,6 +23,7 @@ one to all others, which leaves nothing to choose. Without any of these it is :d
 
     [synthesis]
     targets = ["xilinx7", "ultrascale+", "ecp5", "ice40"]
+    place_limit_s = 600   # for each of at most three attempts to place and route
 
 Table ``vendor`` says with which projects the vendor's tools are run, where there are any, and how long each step may
 take::
@@ -90,6 +91,8 @@ class Options:
         Whether the user wants that rate; else a lower one will do where it cannot be reached.
     targets : tuple of str
         What the RTL is synthesised for, and placed and routed where an open tool can.
+    place_limit_s : float
+        Seconds that each attempt to place and route may take.
     vendor_run : tuple of str
         Of :data:`VENDOR_JOBS`, those that the vendor's tools are run with.
     vendor_limit_s : float
@@ -107,6 +110,7 @@ class Options:
     max_luts: int | None = None
     wished: bool = False
     targets: tuple[str, ...] = TARGETS
+    place_limit_s: float = 600.0
     vendor_run: tuple[str, ...] = VENDOR_RUN
     vendor_limit_s: float = 3600.0
     input: Mapping[str, Any] | None = None
@@ -144,13 +148,13 @@ def read(
                 "there are [hls], [rtl], [synthesis], [vendor] and [input]"
             )
         taken = _input(content["input"]) if "input" in content else None
-        targets = _targets(content.get("synthesis", {}))
+        synthesis = _synthesis(content.get("synthesis", {}))
         vendor = _vendor(content.get("vendor", {}))
         hls = _hls(content.get("hls", {}))
         rtl, wish = _rtl(content.get("rtl", {}), {"target_fps": target_fps, "max_luts": max_luts})
     except UserError as error:
         raise UserError(f"{config}: {error}" if config else str(error)) from None
-    return Options(backend, hls, rtl, **wish, targets=targets, **vendor, input=taken, waves=waves)
+    return Options(backend, hls, rtl, **wish, **synthesis, **vendor, input=taken, waves=waves)
 
 
 def _content(config: Path) -> dict[str, Any]:
@@ -208,14 +212,22 @@ def _rtl(settings: Any, given: Mapping[str, Any]) -> tuple[RtlConfig, Mapping[st
     return RtlConfig(**settings), {**wish, "wished": True} if wish else {}
 
 
-def _targets(settings: Any) -> tuple[str, ...]:
+def _synthesis(settings: Any) -> dict[str, Any]:
+    """Return arguments of :class:`Options`."""
     from hls.synthesis.targets import target
 
-    _check_table("synthesis", settings, ["targets"])
+    _check_table("synthesis", settings, ["targets", "place_limit_s"])
     names = settings.get("targets", TARGETS)
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise UserError(f"synthesis: targets must be a list of names, got {names!r}")
-    return tuple(target(name).name for name in names)
+    limit_s = _seconds("synthesis", "place_limit_s", settings.get("place_limit_s", Options.place_limit_s))
+    return {"targets": tuple(target(name).name for name in names), "place_limit_s": limit_s}
+
+
+def _seconds(table: str, name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise UserError(f"{table}: {name} must be a number of seconds above 0, got {value!r}")
+    return float(value)
 
 
 def _vendor(settings: Any) -> dict[str, Any]:
@@ -224,9 +236,7 @@ def _vendor(settings: Any) -> dict[str, Any]:
     jobs, limit_s = settings.get("run", VENDOR_RUN), settings.get("limit_s", Options.vendor_limit_s)
     if not isinstance(jobs, list | tuple) or not all(job in VENDOR_JOBS for job in jobs):
         raise UserError(f"vendor: run must be a list of {', '.join(VENDOR_JOBS)}, got {jobs!r}")
-    if isinstance(limit_s, bool) or not isinstance(limit_s, int | float) or not limit_s > 0:
-        raise UserError(f"vendor: limit_s must be a number of seconds above 0, got {limit_s!r}")
-    return {"vendor_run": tuple(jobs), "vendor_limit_s": float(limit_s)}
+    return {"vendor_run": tuple(jobs), "vendor_limit_s": _seconds("vendor", "limit_s", limit_s)}
 
 
 def _architecture(name: str, table: Any) -> Folded | Unrolled:

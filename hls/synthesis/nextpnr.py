@@ -25,12 +25,13 @@ from hls.rtl.config import Folded, RtlConfig
 from hls.rtl.folding import Choice, choose
 from hls.rtl.project import RtlProject
 from hls.synthesis.targets import Resources
-from hls.synthesis.tools import Processes, SynthesisError, Tool, ToolMissing, build_once, excerpt, find
+from hls.synthesis.tools import Processes, SynthesisError, TimeLimit, Tool, ToolMissing, build_once, excerpt, find
 from hls.synthesis.yosys import BOXES, Part, Synthesis, box, layer, synthesise_parts
 
-#: Seconds that place and route of one design may take.
-LIMIT_S = 1800.0
-_SEED = 1
+#: Seconds that one attempt to place and route a design may take.
+LIMIT_S = 600.0
+#: The placer starts from random places, and for nearly full devices finds a legal placement from some of them only.
+SEEDS = (1, 2, 3)
 
 
 @dataclass(frozen=True)
@@ -197,6 +198,27 @@ class Unfit:
         return f"does not fit into {self.device}: {'; '.join(lacks)}"
 
 
+@dataclass(frozen=True)
+class Unrouted:
+    """A design of which nobody knows whether it fits: nothing is lacking, but no attempt has come to an end.
+
+    Attributes
+    ----------
+    device : str
+        The largest that was tried.
+    tool : Tool
+    attempts : tuple of str
+        What became of each.
+    """
+
+    device: str
+    tool: Tool
+    attempts: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"not placed and routed in {self.device}: {'; '.join(self.attempts)}"
+
+
 def place(
     project: RtlProject,
     synthesis: Synthesis,
@@ -206,8 +228,11 @@ def place(
     clock_ns: float = 10.0,
     native: bool = True,
     limit_s: float = LIMIT_S,
-) -> Placement | Unfit:
+) -> Placement | Unfit | Unrouted:
     """Place and route a synthesised project.
+
+    Where the placer finds no place for a design that should have one, or takes too long, another seed is tried, of
+    :data:`SEEDS` in turn.
 
     Parameters
     ----------
@@ -223,7 +248,7 @@ def place(
     native : bool
         Whether to take a nextpnr on PATH, if there is one.
     limit_s : float
-        Seconds that it may take.
+        Seconds that each attempt may take.
 
     Raises
     ------
@@ -237,12 +262,21 @@ def place(
     devices = _devices(synthesis, device)
     tool = find(f"nextpnr-{synthesis.target.name}", native)
     joined = _join(project, synthesis, cache, limit_s)
-    outcome: Placement | Unfit | None = None
+    outcome: Placement | Unfit | Unrouted
     for candidate in devices:
-        outcome = _place(project, joined, candidate, tool, cache, clock_ns, native, limit_s)
+        attempts: list[str] = []
+        for seed in SEEDS:
+            try:
+                outcome = _place(project, joined, candidate, tool, cache, clock_ns, native, limit_s, seed)
+                break
+            except TimeLimit:
+                attempts.append(f"seed {seed}: not finished after {limit_s:g} s")
+            except _NoPlacement:
+                attempts.append(f"seed {seed}: no legal placement found")
+        else:
+            outcome = Unrouted(candidate.name, tool, tuple(attempts))
         if isinstance(outcome, Placement):
             break
-    assert outcome is not None
     return outcome
 
 
@@ -366,6 +400,10 @@ def _join(project: RtlProject, synthesis: Synthesis, cache: Path, limit_s: float
     return _Joined(top, pins.resources, folder / "design.json")
 
 
+class _NoPlacement(SynthesisError):
+    """The placer has given up, though there is enough of everything."""
+
+
 def _place(
     project: RtlProject,
     joined: _Joined,
@@ -375,13 +413,14 @@ def _place(
     clock_ns: float,
     native: bool,
     limit_s: float,
+    seed: int,
 ) -> Placement | Unfit:
     ecp5 = device.target == "ecp5"
     configuration = "design.config" if ecp5 else "design.asc"
     arguments = [
         *(*device.options, "--json", "design.json", "--top", joined.top, "--report", "report.json"),
         *("--textcfg" if ecp5 else "--asc", configuration),
-        *("--seed", str(_SEED), "--freq", f"{1e3 / clock_ns:g}", "--timing-allow-fail"),
+        *("--seed", str(seed), "--freq", f"{1e3 / clock_ns:g}", "--timing-allow-fail"),
     ]
     key = hashlib.sha256("\0".join([str(tool), joined.netlist.parent.name, *arguments]).encode())
     folder = cache.resolve() / f"{joined.top}-{device.name}-{key.hexdigest()[:16]}"
@@ -394,7 +433,10 @@ def _place(
         seconds = round(time.perf_counter() - start, 2)
         (private / "design.json").unlink()
         if status:
-            if not lacking((private / "log").read_text(errors="replace")):
+            log = (private / "log").read_text(errors="replace")
+            if not lacking(log):
+                if "Unable to find legal placement" in log:
+                    raise _NoPlacement(f"{tool}: found no legal placement")
                 raise SynthesisError(f"{tool}: failed with exit status {status}{excerpt(private / 'log')}")
         else:
             read_report(_text(private / "report.json", tool))  # must be one before it is kept
@@ -403,6 +445,8 @@ def _place(
 
     try:
         made = build_once(folder, build)
+    except (TimeLimit, _NoPlacement):
+        raise
     except SynthesisError as error:
         raise SynthesisError(f"{device.name}: {error}\n(log: {folder}.log)") from None
     facts = json.loads((folder / "facts.json").read_text())

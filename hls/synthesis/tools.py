@@ -38,6 +38,10 @@ class SynthesisError(Exception):
     """A program was there but failed, ran out of time, or left something that cannot be read."""
 
 
+class TimeLimit(SynthesisError):
+    """A program was ended because it took too long."""
+
+
 @dataclass(frozen=True)
 class Tool:
     """A program that is there.
@@ -121,7 +125,9 @@ class Processes(processes.Processes):
         Raises
         ------
         SynthesisError
-            If it took longer than `limit_s` seconds or, with `check`, if its exit status is not 0.
+            If, with `check`, its exit status is not 0.
+        TimeLimit
+            If it took longer than `limit_s` seconds.
         """
         path = folder / "log"
         try:
@@ -132,7 +138,7 @@ class Processes(processes.Processes):
         except OSError as error:
             raise SynthesisError(f"{tool}: cannot be started: {error}") from None
         except subprocess.TimeoutExpired:
-            raise SynthesisError(f"{tool}: not finished after {limit_s:g} s{excerpt(path)}") from None
+            raise TimeLimit(f"{tool}: not finished after {limit_s:g} s{excerpt(path)}") from None
         if check and status:
             raise SynthesisError(f"{tool}: failed with exit status {status}{excerpt(path)}")
         return status

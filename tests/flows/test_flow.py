@@ -16,6 +16,10 @@ from bnn.io import save
 from cosim.golden import Golden
 from flows import run, subject
 from flows.cache import PROJECT
+from flows.options import Options
+from hls.synthesis import nextpnr, yosys
+from hls.synthesis.targets import Resources, target
+from hls.synthesis.tools import Tool
 from reports.render import validate
 from tests.flows import fakes
 
@@ -165,6 +169,21 @@ def test_synthesis_without_its_tool_is_skipped_and_one_that_fails_fails_the_flow
     ]
     report = place.flow({"ecp5": "crashes"}, force=True)
     assert (report["verdict"], report["synthesis"][1]["reason"]) == ("fail", "Yosys was killed")
+
+
+def test_a_design_that_is_not_routed_in_time_neither_fails_the_flow_nor_is_kept(place, monkeypatch):
+    tool, given = Tool("nextpnr-ecp5", "0.99", (), False), {}
+    unrouted = nextpnr.Unrouted("ecp5-25k", tool, ("seed 1: not finished after 7 s",))
+    part = yosys.Synthesised("net", None, Resources(), 0.0, True, Path("nowhere"))
+    monkeypatch.setattr(nextpnr, "place", lambda *_, **settings: given.update(settings) or unrouted)
+    monkeypatch.setattr(yosys, "synthesise", lambda *_: yosys.Synthesis(target("ecp5"), tool, (part,)))
+    place.patch = lambda module, name, value: name == "_synthesised" or monkeypatch.setattr(module, name, value)
+    for _ in range(2):
+        report = place.flow(options=Options(targets=("ecp5",), place_limit_s=7.0))
+        placement = report["synthesis"][0]["placement"]
+        assert (report["verdict"], placement["status"]) == ("pass", "unrouted")
+        assert "ecp5-25k: seed 1: not finished after 7 s; a smaller folding" in placement["reason"]
+        assert given["limit_s"] == 7.0 and "synthesis" not in place.reused()
 
 
 def test_a_synthesis_that_failed_is_tried_again_by_the_next_flow(place):

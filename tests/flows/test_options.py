@@ -102,6 +102,7 @@ def test_a_wish_takes_the_place_of_the_files(tmp_path):
         ("[rtl.layers.dense1]\narchitecture = 'flat'\n", "architecture must be one of folded, unrolled, got 'flat'"),
         ("[rtl.layers.dense1]\neffort = 'high'\n", "unknown setting effort; architecture 'folded' has pe, simd"),
         ("[synthesis]\ntargets = ['xilinx9']\n", "no target 'xilinx9'; there are xilinx7"),
+        ("[synthesis]\nplace_limit_s = '1'\n", "synthesis: place_limit_s must be a number of seconds above 0, got '1'"),
         ("[synthesis]\ntargets = 'ecp5'\n", "targets must be a list of names"),
         ("[synthesis]\nfor = 'ecp5'\n", "unknown setting for; there are targets"),
         ("[rtl.layers.dense1]\npe = 0\n", "pe must be a whole number"),

@@ -129,6 +129,7 @@ def test_resources_are_shown_with_their_provenance(report, tmp_path):
         assert expected in text, expected
     report["synthesis"][0]["placement"] |= {"status": "unfit", "reason": "does not fit: LUTs", "fmax_mhz": None}
     assert "unfit does not fit: LUTs" in " ".join(page(report, tmp_path).text.split())
+    assert re.search(r"^\| Lattice ECP5 .*\| unfit \|", (tmp_path / "report.md").read_text(), re.M)
 
 
 def test_json_is_the_report(report, tmp_path):

@@ -12,7 +12,7 @@ from hls.rtl.config import Folded, RtlConfig
 from hls.rtl.folding import choose
 from hls.rtl.project import RtlProject, write
 from hls.synthesis import nextpnr, tools
-from hls.synthesis.nextpnr import Placement, Step, Unfit, Usage, lacking, located, place, read_report, smaller
+from hls.synthesis.nextpnr import Placement, Step, Unfit, Unrouted, Usage, lacking, located, place, read_report, smaller
 from hls.synthesis.targets import Resources, target
 from hls.synthesis.timing import speed
 from hls.synthesis.tools import SynthesisError, Tool, find
@@ -206,7 +206,6 @@ def test_the_smallest_device_that_fits_is_taken(tmp_path, monkeypatch, joined):
         ("print('ERROR: no chip database'); sys.exit(1)", "failed with exit status 1\nERROR: no chip database"),
         ("pass", "left no report.json"),
         ("pathlib.Path('report.json').write_text('nonsense')", "nextpnr's report, line 1"),
-        ("time.sleep(60)", "not finished after 1 s"),
     ],
 )
 def test_a_nextpnr_that_fails(tmp_path, monkeypatch, joined, body, told):
@@ -216,6 +215,27 @@ def test_a_nextpnr_that_fails(tmp_path, monkeypatch, joined, body, told):
         place(project(tmp_path / "rtl"), pretended(), cache, limit_s=1)
     assert told in str(error.value) and "ecp5-25k" in str(error.value)
     assert all(path.suffix == ".log" for path in cache.iterdir())
+
+
+def test_another_seed_is_tried_where_the_placer_finds_no_place(tmp_path, monkeypatch, joined):
+    refuse = "print('ERROR: Unable to find legal placement for all cells'); sys.exit(255)"
+    body = f"""
+seed = sys.argv[sys.argv.index('--seed') + 1]
+if seed == '1': {refuse}
+if seed == '2': time.sleep(60)
+pathlib.Path('report.json').write_text({json.dumps(REPORT)!r}); pathlib.Path('design.config').write_text('x')
+"""
+    fake_nextpnr(tmp_path, monkeypatch, body)
+    fake(tmp_path / "bin", "ecppack", "pathlib.Path(sys.argv[2]).write_text('bits')")
+    made = project(tmp_path / "rtl")
+    assert isinstance(place(made, pretended(), tmp_path / "cache", device="ecp5-25k", limit_s=2), Placement)
+    fake_nextpnr(tmp_path, monkeypatch, body.replace("'2': time.sleep(60)", f"'2': {refuse}\ntime.sleep(60)"))
+    done = place(made, pretended(), tmp_path / "other", device="ecp5-25k", limit_s=2)
+    assert isinstance(done, Unrouted)
+    assert str(done) == (
+        "not placed and routed in ecp5-25k: seed 1: no legal placement found; seed 2: no legal placement found; "
+        "seed 3: not finished after 2 s"
+    )
 
 
 def test_unknown_devices_and_targets(tmp_path):
