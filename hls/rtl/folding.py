@@ -24,7 +24,7 @@ from bnn.network import Network
 from hls.rtl.config import Folded, RtlConfig, Unrolled
 from hls.rtl.cycles import CycleModel, cycles, fit_queues
 from hls.rtl.lowering import Pipeline, lower
-from hls.rtl.units import Matrix, SerialAffine, Unit, UnrolledMatrix, Window
+from hls.rtl.units import Matrix, MultiThresholdUnit, SerialAffine, Unit, UnrolledMatrix, Window
 
 
 @dataclass(frozen=True)
@@ -220,4 +220,6 @@ def luts(unit: Unit) -> int:
         return 40 + (unit.kernel[0] - 1) * unit.pixel_bits * unit.columns // 16
     if isinstance(unit, SerialAffine):
         return unit.source.width + unit.pe * unit.source.bits * unit.result.bits
+    if isinstance(unit, MultiThresholdUnit):
+        return unit.source.width * unit.threshold.shape[1]
     return unit.source.width

@@ -17,7 +17,21 @@ from math import ceil, prod
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.network import Affine, Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Operation, Signal, Threshold
+from bnn.network import (
+    Affine,
+    Argmax,
+    Conv2d,
+    Dense,
+    Flatten,
+    Input,
+    MaxPool2d,
+    MultiThreshold,
+    Network,
+    Operation,
+    Signal,
+    SumPool2d,
+    Threshold,
+)
 from hls.errors import Unsupported
 from hls.rtl import popcount
 from hls.rtl.config import Folded, RtlConfig, Unrolled
@@ -25,13 +39,16 @@ from hls.rtl.pruning import Pruned, prune
 from hls.rtl.units import (
     Fifo,
     Gather,
+    GlobalSum,
     Matrix,
+    MultiThresholdUnit,
     ParallelAffine,
     Pool,
     Scatter,
     SerialAffine,
     SerialArgmax,
     Stream,
+    SumPool,
     ThresholdUnit,
     TreeArgmax,
     Unit,
@@ -107,7 +124,7 @@ def _threshold_behind(operations: Sequence[Operation]) -> tuple[list[MaxPool2d],
     return [], None
 
 
-_KNOWN = (Input, Dense, Conv2d, MaxPool2d, Threshold, Flatten, Affine, Argmax)
+_KNOWN = (Input, Dense, Conv2d, MaxPool2d, SumPool2d, Threshold, MultiThreshold, Flatten, Affine, Argmax)
 
 
 class _Lowering:
@@ -129,8 +146,12 @@ class _Lowering:
                     self._weighted(operation, pools, threshold)
                 case MaxPool2d():
                     self._pool(operation, operation.name)
+                case SumPool2d():
+                    self._sum_pool(operation)
                 case Threshold():
                     self._threshold(operation)
+                case MultiThreshold():
+                    self._multi_threshold(operation)
                 case Flatten():
                     self._flatten(operation)
                 case Affine():
@@ -280,6 +301,20 @@ class _Lowering:
         if all_of is None:
             all_of = np.zeros(pixels.channels, bool)
         self._append(Pool(operation.name, self.last, stream, operation.size[0] * operation.size[1], all_of), carries)
+
+    def _sum_pool(self, operation: SumPool2d) -> None:
+        result = self._stream(operation.name, self._signal(operation.name))
+        if operation.size == self._signal(operation.inputs[0]).shape[:2]:
+            self._append(GlobalSum(operation.name, self.last, result), operation.name)
+            return
+        self._window(operation, operation.size, operation.stride, (0, 0, 0, 0), pad_ones=False, flagged=False)
+        taps = operation.size[0] * operation.size[1]
+        self._append(SumPool(operation.name, self.last, result, taps), operation.name)
+
+    def _multi_threshold(self, operation: MultiThreshold) -> None:
+        result = self._stream(operation.name, self._signal(operation.name))
+        settings = operation.threshold, operation.direction, operation.low, operation.step
+        self._append(MultiThresholdUnit(operation.name, self.last, result, *settings), operation.name)
 
     def _threshold(self, operation: Threshold) -> None:
         stream = self._stream(operation.name, self._signal(operation.name))

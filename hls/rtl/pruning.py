@@ -16,7 +16,20 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.network import Affine, Conv2d, Dense, Flatten, IntArray, MaxPool2d, Network, Operation, Signal, Threshold
+from bnn.network import (
+    Affine,
+    Conv2d,
+    Dense,
+    Flatten,
+    IntArray,
+    MaxPool2d,
+    MultiThreshold,
+    Network,
+    Operation,
+    Signal,
+    SumPool2d,
+    Threshold,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +133,7 @@ class _Section:
         """Whether nothing can be left out: the input, or something behind a flatten that tells pixels apart."""
         kinds = [type(operation) for operation in self.operations]
         flattened = kinds[kinds.index(Flatten) :] if Flatten in kinds else []
-        return not self.head.inputs or Threshold in flattened or Affine in flattened
+        return not self.head.inputs or not {Threshold, MultiThreshold, Affine}.isdisjoint(flattened)
 
     def settle(self, source: Signal) -> tuple[IntArray, IntArray]:
         """Clamp thresholds to what reaches them; return the smallest and largest value of each channel at the end."""
@@ -136,6 +149,11 @@ class _Section:
                 )
                 low, high = (2 * result.astype(np.int64) - 1 for result in (least, most))
                 x = replace(operation.infer(x), low=low, high=high)
+            elif isinstance(operation, MultiThreshold):
+                up = operation.direction[:, None] > 0
+                bound = operation.threshold.clip(x.low[:, None] - ~up, x.high[:, None] + up)
+                self.operations[index] = operation = replace(operation, threshold=bound)
+                x = operation.infer(x)
             else:
                 x = operation.infer(x)
         return x.low[: self.channels], x.high[: self.channels]
@@ -208,7 +226,7 @@ class _Section:
         for index, operation in enumerate(self.operations):
             if isinstance(operation, Dense | Conv2d):
                 operation = replace(operation, weight=operation.weight[~channels])
-            elif isinstance(operation, Threshold):
+            elif isinstance(operation, Threshold | MultiThreshold):
                 operation = replace(
                     operation, threshold=operation.threshold[~channels], direction=operation.direction[~channels]
                 )
@@ -224,7 +242,8 @@ class _Section:
             if self.shift is None or absorber is None:
                 return {}
             return {op.name: Remains(self.kept, self.shift) for op in self.operations[:absorber]}
-        constant_from = max(i for i, op in enumerate(self.operations) if i == 0 or isinstance(op, Threshold | Affine))
+        changing = (Threshold, MultiThreshold, Affine, SumPool2d)
+        constant_from = max(i for i, op in enumerate(self.operations) if i == 0 or isinstance(op, changing))
         remains: dict[str, Remains | None] = {}
         for index, operation in enumerate(self.operations):
             copies = network.signals[operation.name].channels // everything

@@ -344,6 +344,39 @@ class Pool(Unit):
 
 
 @dataclass(frozen=True, eq=False)
+class SumPool(Unit):
+    """The sum of the `taps` values of a window, channel by channel; bipolar values are -1 and +1."""
+
+    taps: int
+
+
+@dataclass(frozen=True, eq=False)
+class GlobalSum(Unit):
+    """The sum of all pixels of an image, channel by channel, one pixel per cycle; bipolar values are -1 and +1."""
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return (*[Step(emits=())] * (self.source.vectors - 1), Step())
+
+
+@dataclass(frozen=True, eq=False)
+class MultiThresholdUnit(Unit):
+    """Integers of several thresholds, as :class:`bnn.network.MultiThreshold` has them.
+
+    Attributes
+    ----------
+    threshold : int64 array, shape (channels, levels)
+    direction : int8 array, shape (channels,)
+    low, step : int
+    """
+
+    threshold: IntArray
+    direction: NDArray[np.int8]
+    low: int
+    step: int
+
+
+@dataclass(frozen=True, eq=False)
 class ThresholdUnit(Unit):
     """Thresholds on their own, as :class:`bnn.network.Threshold` has them: int64 and int8 arrays, shape (channels,)."""
 

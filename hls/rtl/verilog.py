@@ -14,12 +14,16 @@ from numpy.typing import NDArray
 from hls.rtl.units import (
     Fifo,
     Gather,
+    GlobalSum,
     Matrix,
+    MultiThresholdUnit,
     ParallelAffine,
     Pool,
     Scatter,
     SerialAffine,
     SerialArgmax,
+    Stream,
+    SumPool,
     ThresholdUnit,
     TreeArgmax,
     Unit,
@@ -278,6 +282,52 @@ def _pool(unit: Pool, name: str) -> Module:
     return Module(render("pool.v.j2", unit=unit, module=name, taps=taps, all_of=all_of))
 
 
+def _sum_pool(unit: SumPool, name: str) -> Module:
+    lines, sums = [], []
+    for channel in range(unit.result.channels):
+        terms = [f"value_{channel}_{tap}" for tap in range(unit.taps)]
+        for tap, term in enumerate(terms):
+            lines.append(_signed_value(unit.source, tap * unit.result.channels + channel, term))
+        tree, total, _ = adder_tree(f"sum_{channel}", terms, unit.source.bits + 1)
+        lines += tree
+        sums.append(total)
+    return Module(render("sum_pool.v.j2", unit=unit, module=name, lines=lines, sums=sums))
+
+
+def _global_sum(unit: GlobalSum, name: str) -> Module:
+    values = [_signed_value(unit.source, channel, f"value_{channel}") for channel in range(unit.source.channels)]
+    return Module(render("global_sum.v.j2", unit=unit, module=name, values=values))
+
+
+def _signed_value(stream: Stream, channel: int, wire: str) -> str:
+    """Declare `wire` as one of the values of ``in_data``, signed and one bit wider than it is there."""
+    first = channel * stream.bits
+    value = f"in_data[{first} +: {stream.bits}]"
+    if stream.bipolar:
+        value = f"{{!in_data[{first}], 1'b1}}"
+    elif stream.signed:
+        value = f"{{in_data[{first + stream.bits - 1}], {value}}}"
+    else:
+        value = f"{{1'b0, {value}}}"
+    return f"wire signed [{stream.bits}:0] {wire} = {value};"
+
+
+def _multi_threshold(unit: MultiThresholdUnit, name: str) -> Module:
+    channels = range(unit.result.channels)
+    values = [_signed_value(unit.source, channel, f"value_{channel}") for channel in channels]
+    bits, width = _signed_bits(np.append(unit.threshold, unit.source.range)), unit.result.bits
+    start, step = constant(unit.low, width), constant(unit.step, width)
+    levels = [
+        [
+            f"(value_{channel} {'>=' if unit.direction[channel] > 0 else '<='} $signed({constant(int(bound), bits)})"
+            f" ? {step} : {constant(0, width)})"
+            for bound in unit.threshold[channel]
+        ]
+        for channel in channels
+    ]
+    return Module(render("multi_threshold.v.j2", unit=unit, module=name, values=values, start=start, levels=levels))
+
+
 def _threshold(unit: ThresholdUnit, name: str) -> Module:
     bits = _signed_bits(np.append(unit.threshold, unit.source.range))
     bounds = [constant(int(bound), bits) for bound in unit.threshold]
@@ -304,7 +354,10 @@ _MODULES: Mapping[type[Unit], Callable[[Any, str], Module]] = {
     Matrix: _matrix,
     UnrolledMatrix: _unrolled_matrix,
     Pool: _pool,
+    SumPool: _sum_pool,
+    GlobalSum: _global_sum,
     ThresholdUnit: _threshold,
+    MultiThresholdUnit: _multi_threshold,
     SerialAffine: _serial_affine,
     ParallelAffine: _parallel_affine,
     SerialArgmax: _serial_argmax,

@@ -86,7 +86,7 @@ def small_image(seed=0):
 
 @needs_icarus
 @random_networks
-@given(strategies.networks(width=40, operations=()), st.data())
+@given(strategies.networks(width=40, operations=strategies.CHAINED), st.data())
 def test_random_networks_in_random_foldings_are_exact_to_the_bit_and_to_the_cycle(tmp_path_factory, network, data):
     config = RtlConfig(
         layers={layer: data.draw(architectures) for layer in weighted(network)},
