@@ -70,10 +70,15 @@ def _make(name: str, write: Callable[[Flow, Path], "Job"], flow: Flow, entry: En
     entry.facts, entry.tracked = {"steps": rows}, False
     entry.keep = all(row["status"] != "fail" for row in rows)
     passed = [row for row in rows if row["status"] == "pass"]
-    reasons = dict.fromkeys(row["reason"] for row in rows if row["reason"])
+    reasons = dict.fromkeys(_brief(row) for row in rows if row["reason"])
     by = ", ".join(dict.fromkeys(row["tool"] for row in passed))
     told = [f"{', '.join(row['name'] for row in passed)} by {by}"] if passed else ["scripts written"]
     entry.says = "; ".join([*told, *reasons])
+
+
+def _brief(row: dict[str, Any]) -> str:
+    """Return why a step has no result: in full where it failed, in a sentence where it was not run."""
+    return row["reason"] if row["status"] == "fail" else row["reason"].partition(". ")[0]
 
 
 def _attempt(name: str, flow: Flow, job: "Job", step: "JobStep", before: list[dict[str, Any]]) -> dict[str, Any]:
