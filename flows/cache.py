@@ -93,6 +93,8 @@ class Entry:
         Whether it may be found again; not where a tool has failed, which it may not do the next time.
     tracked : bool
         Whether its files must stay as they are; not where the user may put something beside or over them.
+    previous : Path or None
+        While it is made: the folder of the result with the same key that it takes the place of, which need not exist.
     """
 
     folder: Path
@@ -103,6 +105,7 @@ class Entry:
     reused: bool = False
     keep: bool = True
     tracked: bool = True
+    previous: Path | None = None
 
 
 class Store:
@@ -128,24 +131,29 @@ class Store:
         """Give an entry to fill, in an empty folder, and record it when the block ends, if it is to be kept.
 
         Where the block raises, what was written stays, for the user to look at, but without a record; of a block that
-        wrote nothing, nothing stays.
+        wrote nothing, nothing stays. Until then, what was there before lies in the entry's folder `previous`.
         """
         folder = self._folder(step, key)
-        (folder / _RECORD).unlink(missing_ok=True)  # first, so that a half-deleted folder is no entry
-        shutil.rmtree(folder, ignore_errors=True)
+        previous = folder.with_name(f"{folder.name}.previous")
+        (folder / _RECORD).unlink(missing_ok=True)  # first, so that a half-made folder is no entry
+        shutil.rmtree(previous, ignore_errors=True)
+        if folder.exists():
+            folder.rename(previous)
         folder.mkdir(parents=True)
         for old in sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)[:-_KEPT]:
             (old / _RECORD).unlink(missing_ok=True)
             shutil.rmtree(old, ignore_errors=True)
-        entry = Entry(folder, key)
+        entry = Entry(folder, key, previous=previous)
         start = time.perf_counter()
         try:
             yield entry
         except BaseException:
+            shutil.rmtree(previous, ignore_errors=True)
             with suppress(OSError):  # not empty
                 for empty in (folder, folder.parent, self.root):
                     empty.rmdir()
             raise
+        shutil.rmtree(previous, ignore_errors=True)
         entry.seconds = round(time.perf_counter() - start, 3)
         if not entry.keep:
             return

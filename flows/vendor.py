@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from hls.vendor.steps import Step as JobStep
     from hls.vendor.tools import Tool
 
+PROJECT = "project"
+"""Name of a job's folder in its entry."""
+
 RTL = "rtl"
 """Name of the RTL's job; the others have their engines' names."""
 
@@ -67,6 +70,8 @@ def _make(name: str, write: Callable[[Flow, Path], "Job"], flow: Flow, entry: En
         advance(done, len(job.steps))
         row = {"name": step.name, "status": "pass", "reason": None, "tool": None, "seconds": None, "log": step.log}
         rows.append(row | {"outputs": step.outputs} | _attempt(name, flow, job, step, rows))
+    if all(row["status"] == "skipped" for row in rows):
+        _bring_along(entry, [output for row in rows for output in row["outputs"]])
     entry.facts, entry.tracked = {"steps": rows}, False
     entry.keep = all(row["status"] != "fail" for row in rows)
     passed = [row for row in rows if row["status"] == "pass"]
@@ -74,6 +79,15 @@ def _make(name: str, write: Callable[[Flow, Path], "Job"], flow: Flow, entry: En
     by = ", ".join(dict.fromkeys(row["tool"] for row in passed))
     told = [f"{', '.join(row['name'] for row in passed)} by {by}"] if passed else ["scripts written"]
     entry.says = "; ".join([*told, *reasons])
+
+
+def _bring_along(entry: Entry, outputs: Iterable[str]) -> None:
+    """Keep what was brought from another machine for the same project, where it is made anew and no tool is here."""
+    for output in outputs:
+        there, here = entry.previous / PROJECT / output if entry.previous else None, folder(entry) / output
+        if there and there.exists() and not here.exists():
+            here.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(there, here)
 
 
 def _brief(row: dict[str, Any]) -> str:
@@ -122,7 +136,7 @@ def _found(tool: str, backend: str, environ: frozenset[tuple[str, str]]) -> "Too
 
 def folder(entry: Entry) -> Path:
     """Return the folder of a job, which is what goes to another machine."""
-    return entry.folder / "project"
+    return entry.folder / PROJECT
 
 
 def _write_hls(kind: EngineKind, flow: Flow, into: Path) -> "Job":

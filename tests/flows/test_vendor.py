@@ -56,10 +56,11 @@ class Place:
         self.fakes.plan(self.plan)
         environment.setenv("PATH", self.fakes.environ["PATH"])
 
-    def flow(self, **options):
+    def flow(self, force=False, **options):
         console = Console(file=io.StringIO(), record=True, width=200)
         outcome = run.run(
             subject.find(str(self.folder / "small.safetensors")), console, vectors=30, options=Options(**options),
+            force=force,
             build=self.folder / "build", reports=self.folder / "reports",
         )  # fmt: skip
         self.report = outcome.report
@@ -171,7 +172,8 @@ def test_reports_from_another_machine_are_taken_when_they_are_back(place):
     told = CliRunner().invoke(cli.app, ["import-reports", str(away)])
     assert json.loads(told.stdout)["resources"][0]["lut"] == 7654
     shutil.copytree(away, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
-    _, jobs = place.flow()
-    assert jobs["rtl"]["status"] == "skipped"
-    assert [row["lut"] for row in jobs["rtl"]["figures"]["resources"]] == [7654]
-    assert all("7,654" in page for page in place.pages())
+    for force in (False, True):
+        _, jobs = place.flow(force=force)
+        assert jobs["rtl"]["status"] == "skipped"
+        assert [row["lut"] for row in jobs["rtl"]["figures"]["resources"]] == [7654]
+        assert all("7,654" in page for page in place.pages())
