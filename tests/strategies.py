@@ -34,8 +34,6 @@ Kind = Literal["bipolar", "unsigned", "signed"]
 
 #: What not every engine has: integers are summed and quantised within the network, and branches join.
 INTEGER = (SumPool2d, Add, MultiThreshold)
-#: Those of a network without branches.
-CHAINED = (SumPool2d, MultiThreshold)
 
 #: Vectors carried through a network while it is drawn, so that thresholds can sit on real accumulators.
 _SAMPLES = 8

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from hls.rtl.lowering import Pipeline
-from hls.rtl.units import Fifo, Step, Unit
+from hls.rtl.units import Fifo, Step, Sum, Unit
 
 #: Takes the first cycle in which a vector is offered; returns the cycle in which it is accepted.
 Offer = Callable[[int], int]
@@ -74,7 +74,7 @@ def cycles(pipeline: Pipeline, frames: int = 8) -> CycleModel:
         How many frames to follow, 2 or more; the interval is the distance between the last two.
     """
     taken = _taken(pipeline, frames)
-    entered, left = taken[0], taken[-1]
+    entered, left = taken[pipeline.source.name], taken[(pipeline.scatter or pipeline).result.name]
     per_frame = _made(pipeline)
     followed = tuple(
         Frame(entered[index * pipeline.source.vectors], left[(index + 1) * per_frame - 1]) for index in range(frames)
@@ -90,14 +90,19 @@ def occupancy(pipeline: Pipeline, frames: int = 4) -> list[tuple[Unit, tuple[Fra
     A frame is in a unit from the cycle in which its first vector is accepted to the one in which the last vector made
     of it is accepted behind the unit.
     """
-    units, taken = _units(pipeline), _taken(pipeline, frames)
-    made = [*(unit.source.vectors for unit in units[1:]), _made(pipeline)]
+    taken = _taken(pipeline, frames)
     return [
         (
             unit,
-            tuple(Frame(here[i * unit.source.vectors], behind[(i + 1) * vectors - 1]) for i in range(frames)),
+            tuple(
+                Frame(
+                    taken[unit.source.name][i * unit.source.vectors],
+                    taken[unit.name][(i + 1) * unit.result.vectors - 1],
+                )
+                for i in range(frames)
+            ),
         )
-        for unit, vectors, here, behind in zip(units, made, taken, taken[1:])
+        for unit in _units(pipeline)
     ]
 
 
@@ -106,24 +111,21 @@ def _made(pipeline: Pipeline) -> int:
     return (pipeline.scatter or pipeline).result.vectors
 
 
-def _taken(pipeline: Pipeline, frames: int) -> list[list[int]]:
-    """Return the cycles in which each unit, and in the end the output, accepts its vectors; they are always offered."""
-    units = _units(pipeline)
-    taken: list[list[int]] = [[] for _ in range(len(units) + 1)]
-    offer = _noted(_always, taken[-1])
-    for unit, accepted in zip(reversed(units), reversed(taken[:-1])):
-        offer = _noted(_clock(unit, offer).offer, accepted)
-    for _ in range(frames * pipeline.source.vectors):
-        offer(taken[0][-1] + 1 if taken[0] else 0)
-    return taken
-
-
-def _noted(offer: Offer, accepted: list[int]) -> Offer:
+def _noted(offer: Offer, moved: list[int]) -> Offer:
     def note(cycle: int) -> int:
-        accepted.append(cycle := offer(cycle))
+        moved.append(cycle := offer(cycle))
         return cycle
 
     return note
+
+
+def _taken(pipeline: Pipeline, frames: int) -> dict[str, list[int]]:
+    """Return the cycles in which the vectors of each stream move, by its name; the first are always offered."""
+    model = _Model(pipeline)
+    cycle = 0
+    for _ in range(frames * pipeline.source.vectors):
+        cycle = model.offer(cycle) + 1
+    return model.taken
 
 
 def fit_queues(pipeline: Pipeline) -> Pipeline:
@@ -135,16 +137,10 @@ def fit_queues(pipeline: Pipeline) -> Pipeline:
     """
     unlimited = _with_depths(pipeline, lambda queue: _SETTLING_FRAMES * queue.source.vectors)
     pace, beats = cycles(unlimited, _SETTLING_FRAMES).interval, pipeline.source.vectors
-    queues: dict[str, _Queue] = {}
-    offer: Offer = _always
-    for unit in reversed(_units(unlimited)):
-        clock = _clock(unit, offer)
-        offer = clock.offer
-        if isinstance(clock, _Queue):
-            queues[unit.name] = clock
+    model = _Model(unlimited)
     for beat in range(_SETTLING_FRAMES * beats):
-        offer(beat * pace // beats)
-    return _with_depths(pipeline, lambda queue: max(2, queues[queue.name].deepest))
+        model.offer(beat * pace // beats)
+    return _with_depths(pipeline, lambda queue: max(2, model.queues[queue.name].deepest))
 
 
 def _with_depths(pipeline: Pipeline, depth: Callable[[Fifo], int]) -> Pipeline:
@@ -164,25 +160,113 @@ def _always(cycle: int) -> int:
     return cycle
 
 
-def _clock(unit: Unit, forward: Offer) -> "_Clock | _Queue":
-    return _Queue(unit.depth, forward) if isinstance(unit, Fifo) else _Clock(unit.steps, forward)
+class _Model:
+    """The units of a pipeline, wired from the back to the front.
+
+    Attributes
+    ----------
+    offer : Offer
+        Takes vectors at the input port.
+    taken : dict of str to list of int
+        By a stream's name: the cycles in which its vectors have moved.
+    queues : dict of str to _Queue
+        By name.
+    """
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.taken: dict[str, list[int]] = {}
+        self.queues: dict[str, _Queue] = {}
+        offers: dict[str, Offer] = {}
+        joins: dict[str, _Join] = {}
+        forks = {fork.source.name: [branch.name for branch in fork.branches] for fork in pipeline.forks}
+        readers: dict[str, _Queue] = {}  # by the name of the stream they read
+
+        def reader(stream: str) -> Offer:
+            names = forks.get(stream, [stream])
+            queues = [readers[name] for name in names if name in readers]
+            moved: list[int] = []
+            self.taken |= dict.fromkeys([stream, *names], moved)
+            return _noted(_fork(queues) if queues else offers.get(stream, _always), moved)
+
+        for unit in reversed(_units(pipeline)):
+            if isinstance(unit, Fifo):
+                join = joins.get(unit.name) or _Join(reader(unit.name))
+                self.queues[unit.name] = readers[unit.source.name] = _Queue(unit.name, unit.depth, join)
+                continue
+            offers[unit.source.name] = _Clock(unit.steps, reader(unit.name)).offer
+            if isinstance(unit, Sum):
+                join = _Join(reader(unit.source.name))
+                for operand in unit.operands:
+                    joins[operand.name] = join
+                    self.taken[operand.name] = self.taken[unit.source.name]
+            elif unit is pipeline.scatter:
+                offers[pipeline.result.name] = reader(unit.source.name)
+        self.offer = reader(pipeline.source.name)
+
+
+def _fork(queues: Sequence["_Queue"]) -> Offer:
+    """Return what takes a vector as soon as all of `queues` have room for it."""
+
+    def offer(cycle: int) -> int:
+        cycle = max(queue.room(cycle) for queue in queues)
+        for queue in queues:
+            queue.enter(cycle)
+        return cycle
+
+    return offer
+
+
+class _Join:
+    """Takes a vector of each of its queues as soon as all of them have one."""
+
+    def __init__(self, forward: Offer) -> None:
+        self.forward = forward
+        self.queues: list[_Queue] = []
+
+    def drain(self) -> None:
+        while all(len(queue.entered) > len(queue.left) for queue in self.queues):
+            cycle = self.forward(max(queue.earliest for queue in self.queues))
+            for queue in self.queues:
+                queue.left.append(cycle)
 
 
 class _Queue:
-    """A queue: a vector can leave in the cycle after it came, and makes room in the cycle after it left."""
+    """A queue: a vector can leave in the cycle after it came, and makes room in the cycle after it left.
 
-    def __init__(self, depth: int, forward: Offer) -> None:
-        self.depth, self.forward = depth, forward
+    A vector is followed to where it waits for one of another branch. `known_late` is how many can be in the queue
+    before it is known when they leave; less room would let the pipeline wait for itself.
+    """
+
+    def __init__(self, name: str, depth: int, join: _Join) -> None:
+        self.name, self.depth, self.join = name, depth, join
+        self.entered: list[int] = []
         self.left: list[int] = []
-        self.deepest = 0
+        self.known_late = 0
+        join.queues.append(self)
 
-    def offer(self, cycle: int) -> int:
-        if len(self.left) >= self.depth:
-            cycle = max(cycle, self.left[-self.depth] + 1)
-        self.deepest = max(self.deepest, 1 + len(self.left) - bisect_left(self.left, cycle))
-        earliest = max(cycle, self.left[-1] if self.left else 0) + 1
-        self.left.append(self.forward(earliest))
-        return cycle
+    @property
+    def earliest(self) -> int:
+        """The first cycle in which the next vector can leave."""
+        index = len(self.left)
+        return max(self.entered[index], self.left[-1] if self.left else 0) + 1
+
+    @property
+    def deepest(self) -> int:
+        """How many vectors have been in the queue at once."""
+        together = (1 + index - bisect_left(self.left, cycle) for index, cycle in enumerate(self.entered))
+        return max(self.known_late, *together)
+
+    def room(self, cycle: int) -> int:
+        """Return the first cycle from `cycle` on in which a vector can enter."""
+        self.known_late = max(self.known_late, 1 + len(self.entered) - len(self.left))
+        leaver = len(self.entered) - self.depth
+        if leaver >= len(self.left):
+            raise ValueError(f"queue {self.name}: {self.depth} vectors are too few, the branches wait for each other")
+        return cycle if leaver < 0 else max(cycle, self.left[leaver] + 1)
+
+    def enter(self, cycle: int) -> None:
+        self.entered.append(cycle)
+        self.join.drain()
 
 
 class _Clock:

@@ -1,4 +1,4 @@
-"""From a Network and its configuration to the chain of units that computes it.
+"""From a Network and its configuration to the units that compute it.
 
 Exact rewritings on the way, none of which the outputs show:
 
@@ -9,7 +9,7 @@ Exact rewritings on the way, none of which the outputs show:
   are negated.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import ceil, prod
@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bnn.network import (
+    Add,
     Affine,
     Argmax,
     Conv2d,
@@ -48,6 +49,7 @@ from hls.rtl.units import (
     SerialAffine,
     SerialArgmax,
     Stream,
+    Sum,
     SumPool,
     ThresholdUnit,
     TreeArgmax,
@@ -57,14 +59,29 @@ from hls.rtl.units import (
 )
 
 
+@dataclass(frozen=True)
+class Fork:
+    """A stream with several readers: a vector moves when all of them take it.
+
+    Attributes
+    ----------
+    source : Stream
+    branches : tuple of Stream
+        The same vectors; the source of one :class:`~hls.rtl.units.Fifo` each.
+    """
+
+    source: Stream
+    branches: tuple[Stream, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class Pipeline:
-    """The chain of units of a Network.
+    """The units of a Network.
 
     Attributes
     ----------
     units : tuple of Unit
-        In order; each one's source is the result of the one before.
+        In order; each one's source is the result of one before or a branch of it.
     source : Stream
         What the input port gives: whole vectors, or beats for a leading :class:`~hls.rtl.units.Gather`.
     result : Stream
@@ -75,6 +92,7 @@ class Pipeline:
         The layers whose results can be observed, and where.
     pruned : Pruned
         The network that it computes, and what was left out.
+    forks : tuple of Fork
     """
 
     units: tuple[Unit, ...]
@@ -83,10 +101,11 @@ class Pipeline:
     scatter: Scatter | None
     carried: Mapping[str, Stream]
     pruned: Pruned
+    forks: tuple[Fork, ...]
 
 
 def lower(network: Network, config: RtlConfig) -> Pipeline:
-    """Return the chain of units for `network`.
+    """Return the pipeline of units for `network`.
 
     Raises
     ------
@@ -112,10 +131,14 @@ def class_bits(stream: Stream) -> int:
     return 8 * ceil(stream.extra / 8)
 
 
-def _threshold_behind(operations: Sequence[Operation]) -> tuple[list[MaxPool2d], Threshold | None]:
-    """Return the max-pools that come next and the threshold behind them; nothing if there is none."""
+def _threshold_behind(network: Network, operation: Operation) -> tuple[list[MaxPool2d], Threshold | None]:
+    """Return the max-pools that come next and the threshold behind them; nothing if there is none.
+
+    What stands in front of the threshold must have no other reader.
+    """
     pools: list[MaxPool2d] = []
-    for operation in operations:
+    while len(readers := network.consumers(operation.name)) == 1:
+        (operation,) = readers
         if isinstance(operation, Threshold):
             return pools, operation
         if not isinstance(operation, MaxPool2d):
@@ -124,7 +147,7 @@ def _threshold_behind(operations: Sequence[Operation]) -> tuple[list[MaxPool2d],
     return [], None
 
 
-_KNOWN = (Input, Dense, Conv2d, MaxPool2d, SumPool2d, Threshold, MultiThreshold, Flatten, Affine, Argmax)
+_KNOWN = (Input, Dense, Conv2d, MaxPool2d, SumPool2d, Threshold, MultiThreshold, Add, Flatten, Affine, Argmax)
 
 
 class _Lowering:
@@ -132,17 +155,25 @@ class _Lowering:
         self.pruned, self.network, self.config = pruned, pruned.network, config
         self.units: list[Unit] = []
         self.carried: dict[str, Stream] = {}
+        self.forks: list[Fork] = []
+        self.arriving: dict[tuple[str, str], Stream] = {}  # by the names of who gives and who takes
         self.names = {operation.name for operation in self.network.operations}
 
     def pipeline(self) -> Pipeline:
         source = self._input()
-        operations = list(self.network.operations[1:])
-        while operations:
-            operation = operations.pop(0)
+        self._hand_on(self.network.input)
+        done: set[str] = set()
+        for operation in self.network.operations[1:]:
+            if operation.name in done:
+                continue
+            end = operation
+            self._last = self.arriving[operation.inputs[0], operation.name]
             match operation:
                 case Dense() | Conv2d():
-                    pools, threshold = _threshold_behind(operations)
-                    del operations[: len(pools) + (threshold is not None)]
+                    pools, threshold = _threshold_behind(self.network, operation)
+                    done |= {pool.name for pool in pools}
+                    if threshold is not None:
+                        done.add((end := threshold).name)
                     self._weighted(operation, pools, threshold)
                 case MaxPool2d():
                     self._pool(operation, operation.name)
@@ -152,6 +183,8 @@ class _Lowering:
                     self._threshold(operation)
                 case MultiThreshold():
                     self._multi_threshold(operation)
+                case Add():
+                    self._add(operation)
                 case Flatten():
                     self._flatten(operation)
                 case Affine():
@@ -160,8 +193,10 @@ class _Lowering:
                     self._argmax(operation)
                 case _:
                     raise TypeError(f"no RTL for {type(operation).__name__}")
+            self._hand_on(end)
         result = self.last
-        return Pipeline(tuple(self.units), source, result, self._scatter(result), self.carried, self.pruned)
+        scatter = self._scatter(result)
+        return Pipeline(tuple(self.units), source, result, scatter, self.carried, self.pruned, tuple(self.forks))
 
     @property
     def last(self) -> Stream:
@@ -172,6 +207,20 @@ class _Lowering:
         self._last = unit.result
         if carries is not None:
             self.carried[carries] = unit.result
+
+    def _hand_on(self, operation: Operation) -> None:
+        """Give the last stream to the readers of `operation`, through a queue each if there are several."""
+        source, readers = self.last, self.network.consumers(operation.name)
+        if len(readers) == 1:
+            self.arriving[operation.name, readers[0].name] = source
+        elif readers:
+            names = [f"{operation.name}_to_{reader.name}" for reader in readers]
+            branches = tuple(replace(source, name=self._fresh(name)) for name in names)
+            self.forks.append(Fork(source, branches))
+            for branch, reader in zip(branches, readers):
+                queued = replace(source, name=self._fresh(f"{branch.name}_queue"))
+                self._append(Fifo(operation.name, branch, queued, 2))
+                self.arriving[operation.name, reader.name] = queued
 
     def _fresh(self, name: str) -> str:
         """Return `name`, lengthened until no layer bears it."""
@@ -243,6 +292,8 @@ class _Lowering:
             weights = weights[:, taken]
             unit: Unit = Matrix(name, self.last, result, weights, thresholds, architecture, core, taken, flag_channels)
         else:
+            if threshold is None:
+                result = _widened(result, signal, weights, self.last)
             circuit = _adders(
                 core,
                 weights.shape,
@@ -266,8 +317,8 @@ class _Lowering:
                 self._pool(pool, threshold.name if last else None, threshold.direction < 0)
 
     def _queue(self, name: str, operation: Operation) -> None:
-        """Append a queue in front of a window that pauses for padding; none at the input port."""
-        if self.units:
+        """Append a queue in front of a window that pauses for padding; none at the input port or behind a queue."""
+        if self.units and not self._queued(self.last):
             stream = replace(self.last, name=self._fresh(name))
             self._append(Fifo(operation.name, self.last, stream, 2))
 
@@ -311,6 +362,23 @@ class _Lowering:
         taps = operation.size[0] * operation.size[1]
         self._append(SumPool(operation.name, self.last, result, taps), operation.name)
 
+    def _queued(self, stream: Stream) -> bool:
+        return any(isinstance(unit, Fifo) and unit.result is stream for unit in self.units)
+
+    def _add(self, operation: Add) -> None:
+        operands = []
+        for name in operation.inputs:
+            operand = self.arriving[name, operation.name]
+            if not self._queued(operand):
+                queued = replace(operand, name=self._fresh(f"{name}_queue"))
+                self._append(Fifo(operation.name, operand, queued, 2))
+                operand = queued
+            operands.append(operand)
+        result = self._stream(operation.name, self._signal(operation.name))
+        width = sum(operand.width for operand in operands)
+        source = Stream(self._fresh(f"{operation.name}_operands"), width, 1, False, False, result.vectors)
+        self._append(Sum(operation.name, source, result, tuple(operands)), operation.name)
+
     def _multi_threshold(self, operation: MultiThreshold) -> None:
         result = self._stream(operation.name, self._signal(operation.name))
         settings = operation.threshold, operation.direction, operation.low, operation.step
@@ -346,6 +414,17 @@ class _Lowering:
         stream = replace(self.last, name=operation.name, extra=max(1, (classes - 1).bit_length()))
         kind = SerialArgmax if self._slowest() > classes else TreeArgmax
         self._append(kind(operation.name, self.last, stream))
+
+
+def _widened(result: Stream, signal: Signal, weights: NDArray[np.int8], source: Stream) -> Stream:
+    """Return `result` wide enough for sums of all values that the bits of `source` can hold, where not all occur."""
+    positive, negative = ((weights == sign).sum(1, dtype=np.int64) for sign in (1, -1))
+    smallest, largest = source.range
+    low = int((positive * smallest - negative * largest).min())
+    high = int((positive * largest - negative * smallest).max())
+    if signal.low.min() <= low and high <= signal.high.max():
+        return result
+    return replace(result, bits=1 + max(high.bit_length(), (-low - 1).bit_length() if low < 0 else 0), signed=True)
 
 
 @lru_cache(maxsize=32)

@@ -18,7 +18,7 @@ from hls.rtl.config import RtlConfig
 from hls.rtl.cycles import CycleModel, Frame, cycles, fit_queues
 from hls.rtl.lowering import Pipeline, class_bits, lower, score_bits
 from hls.rtl.pruning import Remains
-from hls.rtl.units import Stream, Unit
+from hls.rtl.units import Stream, Sum, Unit
 
 Bytes = NDArray[np.uint8]
 
@@ -329,10 +329,13 @@ def _probe(shape: tuple[int, ...], stream: Stream, remains: Remains | None) -> P
 
 
 def _top(project: RtlProject, pipeline: Pipeline) -> str:
+    joins = [unit for unit in pipeline.units if isinstance(unit, Sum)]
     streams: list[Stream] = [pipeline.source, *(unit.result for unit in pipeline.units)]
+    streams += [branch for fork in pipeline.forks for branch in fork.branches] + [join.source for join in joins]
     if pipeline.scatter:
         streams += [pipeline.scatter.source]
-    return verilog.render("top.v.j2", **_facts(project, pipeline), source=pipeline.source, streams=streams)
+    wiring = {"source": pipeline.source, "streams": streams, "forks": pipeline.forks, "joins": joins}
+    return verilog.render("top.v.j2", **_facts(project, pipeline), **wiring)
 
 
 def _readme(project: RtlProject, pipeline: Pipeline, clock_ns: float) -> str:

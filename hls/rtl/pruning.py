@@ -4,9 +4,9 @@ A constant neuron is not computed: its share in each sum behind it moves into th
 then has no reader left goes, too: a value whose weights are all zero in the layer that takes it in. Either can make
 more of the other, so constants are followed from the front to the back and readers from the back to the front.
 
-A network is a chain. It is cut into *sections*, each a dense layer or convolution with what follows it up to the next
-one; the neurons of a section can be left out, the values of the network's input cannot. At least one neuron always
-stays.
+Only a network without branches is pruned. It is cut into *sections*, each a dense layer or convolution with what
+follows it up to the next one; the neurons of a section can be left out, the values of the network's input cannot. At
+least one neuron always stays.
 """
 
 from collections.abc import Mapping
@@ -68,7 +68,10 @@ class Pruned:
 
 
 def prune(network: Network) -> Pruned:
-    """Return `network` without constant neurons and values that nobody reads; exact."""
+    """Return `network` without constant neurons and values that nobody reads; exact. Branched ones stay as they are."""
+    if any(len(operation.inputs) > 1 or len(network.consumers(operation.name)) > 1 for operation in network.operations):
+        weighted = (operation.name for operation in network.operations if isinstance(operation, Dense | Conv2d))
+        return Pruned(network, {}, dict.fromkeys(weighted, (0, 0)))
     sections = _sections(network)
     constants = [0] * len(sections)
     signal = network.signals[network.input.name]

@@ -351,6 +351,19 @@ class SumPool(Unit):
 
 
 @dataclass(frozen=True, eq=False)
+class Sum(Unit):
+    """The sum of vectors of several branches, value by value; bipolar values are -1 and +1.
+
+    Attributes
+    ----------
+    operands : tuple of Stream
+        Each the result of a :class:`Fifo`; side by side, the first lowest, they are the source.
+    """
+
+    operands: tuple[Stream, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class GlobalSum(Unit):
     """The sum of all pixels of an image, channel by channel, one pixel per cycle; bipolar values are -1 and +1."""
 

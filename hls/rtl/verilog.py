@@ -23,6 +23,7 @@ from hls.rtl.units import (
     SerialAffine,
     SerialArgmax,
     Stream,
+    Sum,
     SumPool,
     ThresholdUnit,
     TreeArgmax,
@@ -291,7 +292,21 @@ def _sum_pool(unit: SumPool, name: str) -> Module:
         tree, total, _ = adder_tree(f"sum_{channel}", terms, unit.source.bits + 1)
         lines += tree
         sums.append(total)
-    return Module(render("sum_pool.v.j2", unit=unit, module=name, lines=lines, sums=sums))
+    return Module(render("sum.v.j2", unit=unit, module=name, terms=f"{unit.taps} pixels", lines=lines, sums=sums))
+
+
+def _sum(unit: Sum, name: str) -> Module:
+    lines, sums = [], []
+    starts = [sum(stream.width for stream in unit.operands[:index]) for index in range(len(unit.operands))]
+    for channel in range(unit.result.channels):
+        terms = [f"value_{channel}_{index}" for index in range(len(unit.operands))]
+        for stream, term, start in zip(unit.operands, terms, starts):
+            lines.append(_signed_value(stream, channel, term, start))
+        tree, total, _ = adder_tree(f"sum_{channel}", terms, 1 + max(stream.bits for stream in unit.operands))
+        lines += tree
+        sums.append(total)
+    branches = f"{len(unit.operands)} branches"
+    return Module(render("sum.v.j2", unit=unit, module=name, terms=branches, lines=lines, sums=sums))
 
 
 def _global_sum(unit: GlobalSum, name: str) -> Module:
@@ -299,9 +314,9 @@ def _global_sum(unit: GlobalSum, name: str) -> Module:
     return Module(render("global_sum.v.j2", unit=unit, module=name, values=values))
 
 
-def _signed_value(stream: Stream, channel: int, wire: str) -> str:
-    """Declare `wire` as one of the values of ``in_data``, signed and one bit wider than it is there."""
-    first = channel * stream.bits
+def _signed_value(stream: Stream, channel: int, wire: str, start: int = 0) -> str:
+    """Declare `wire` as a value of the vector that begins at bit `start` of ``in_data``, signed and one bit wider."""
+    first = start + channel * stream.bits
     value = f"in_data[{first} +: {stream.bits}]"
     if stream.bipolar:
         value = f"{{!in_data[{first}], 1'b1}}"
@@ -354,6 +369,7 @@ _MODULES: Mapping[type[Unit], Callable[[Any, str], Module]] = {
     Matrix: _matrix,
     UnrolledMatrix: _unrolled_matrix,
     Pool: _pool,
+    Sum: _sum,
     SumPool: _sum_pool,
     GlobalSum: _global_sum,
     ThresholdUnit: _threshold,

@@ -177,9 +177,7 @@ def drawn(examples: int, width: int, hidden: int) -> Callable[[Callable[..., Non
 
     def decorate(test: Callable[..., None]) -> Callable[..., None]:
         few = settings(max_examples=examples, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
-        return few(
-            given(strategies.networks(width=width, hidden=hidden, operations=strategies.CHAINED), st.data())(test)
-        )
+        return few(given(strategies.networks(width=width, hidden=hidden), st.data())(test))
 
     return decorate
 
