@@ -70,6 +70,8 @@ class Processes:
             start_new_session=True,  # a group of its own, so that what it starts itself can be ended with it
         )
         self._running.add(process)
+        if self._ended:  # left while the process was being started, and so perhaps unseen
+            self._end(process)
         try:
             return process.wait(limit_s)
         finally:

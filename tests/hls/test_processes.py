@@ -4,6 +4,7 @@ import subprocess
 import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,6 +58,21 @@ def test_leaving_ends_the_programs_of_other_threads(tmp_path: Path) -> None:
         assert gone(tmp_path)
         with pytest.raises(CancelledError):
             processes.ask(["true"], tmp_path)
+
+
+def test_leaving_ends_a_program_that_is_just_being_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = subprocess.Popen
+
+    def start_late(*arguments: Any, **settings: Any) -> "subprocess.Popen[bytes]":
+        process = start(*arguments, **settings)
+        started(tmp_path)
+        processes.__exit__()
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", start_late)
+    processes = Processes()
+    assert processes.ask(PARENT, tmp_path, limit_s=9)[0] == -9
+    assert gone(tmp_path)
 
 
 def test_what_cannot_be_started_is_told(tmp_path: Path) -> None:
