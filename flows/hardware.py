@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flows.cache import Entry
 from flows.engines import RTL_SOURCES, EngineKind
 from flows.flow import WAVEFORM, Advance, Flow, Step
-from flows.options import Options
+from flows.options import LUTS, TARGET_FPS, Options
 
 if TYPE_CHECKING:
     from bnn.network import Network
@@ -112,10 +112,14 @@ def fold_rtl(network: "Network", options: Options) -> "Choice":
     """Return the RTL's foldings that the options lead to; see :func:`hls.rtl.folding.choose`."""
     from hls.rtl.folding import choose
 
-    return choose(network, options.rtl, target_fps=options.target_fps, max_luts=options.max_luts, strict=options.wished)
+    strict = options.wished
+    choice = choose(network, options.rtl, target_fps=options.target_fps, max_luts=options.max_luts, strict=strict)
+    return choice if strict or choice.luts <= LUTS else choose(network, options.rtl, max_luts=LUTS, strict=strict)
 
 
 def _wish(options: Options) -> str:
+    if not options.wished:
+        return f"{TARGET_FPS:,.0f} vectors/s at {1e3 / options.rtl.clock_ns:g} MHz, or what {LUTS:,} LUTs allow"
     if options.target_fps is not None:
         return f"{options.target_fps:,.0f} vectors/s at {1e3 / options.rtl.clock_ns:g} MHz"
     return f"at most {options.max_luts:,} LUTs" if options.max_luts is not None else "the configuration file's"

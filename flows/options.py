@@ -3,7 +3,8 @@
 The file is TOML. Table ``hls`` holds settings of :class:`hls.config.HlsConfig`, and ``hls.layers.<layer>`` those of a
 layer. Table ``rtl`` holds settings of :class:`hls.rtl.config.RtlConfig` and the wish that the folding is chosen by
 (``target_fps`` or ``max_luts``); ``rtl.layers.<layer>`` gives a layer an architecture of its own, ``rtl.default`` gives
-one to all others, which leaves nothing to choose. Without any of these it is :data:`TARGET_FPS`::
+one to all others, which leaves nothing to choose. Without any of these it is :data:`TARGET_FPS`, or what :data:`LUTS`
+allow::
 
     [hls]
     io_type = "io_stream"
@@ -60,6 +61,9 @@ Backend = Literal["vitis", "vivado"]
 
 TARGET_FPS = 50_000.0
 """Rate that the RTL is folded for where the user wishes nothing, or the highest below it: small and soon simulated."""
+
+LUTS = 20_000
+"""Where the user wishes nothing, the estimated LUTs within which the RTL stays, at less than that rate if need be."""
 
 TARGETS = ("xilinx7", "ecp5")
 """What the RTL is synthesised for where the user says nothing."""

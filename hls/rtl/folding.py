@@ -97,7 +97,7 @@ def choose(
     max_luts : int
         Estimated LUTs to stay within, at the highest rate.
     strict : bool
-        Whether a rate that cannot be reached is an error; else the highest is taken.
+        Whether a wish that cannot be met is an error; else the highest rate or the least area is taken.
 
     Raises
     ------
@@ -112,7 +112,7 @@ def choose(
     if target_fps is not None:
         return _Planner(network, config).at_rate(target_fps, strict)
     if max_luts is not None:
-        return _Planner(network, config).within(max_luts)
+        return _Planner(network, config).within(max_luts, strict)
     return _choice(config, lower(network, config))
 
 
@@ -142,10 +142,10 @@ class _Planner:
             f"{1e3 / self.config.clock_ns:g} MHz; {rate:,.0f} is the most: ask for less or a faster clock"
         )
 
-    def within(self, max_luts: int) -> Choice:
+    def within(self, max_luts: int, strict: bool) -> Choice:
         low, high = self.fastest, self.slowest
         smallest = _luts(self._pipeline(high))
-        if smallest > max_luts:
+        if smallest > max_luts and strict:
             raise UserError(
                 f"rtl: {self.network.name} does not fit into {max_luts:,} LUTs: the least is estimated at {smallest:,}"
             )

@@ -7,11 +7,12 @@ from rich.console import Console
 
 from bnn import io
 from bnn.errors import UserError
-from flows import subject
+from flows import hardware, subject
 from flows.options import Options, read
 from flows.run import run
 from hls.rtl.config import Folded, RtlConfig, Unrolled
 from tests.flows import fakes
+from tests.hls.rtl.test_project import small_image
 
 
 def written(folder, text):
@@ -49,6 +50,19 @@ def test_settings_of_the_rtl(tmp_path):
         target_fps=1000,
         wished=True,
     )
+
+
+def test_without_a_wish_the_rtl_stays_small(monkeypatch):
+    network = small_image()
+    free = hardware.fold_rtl(network, Options(target_fps=1e6))
+    monkeypatch.setattr(hardware, "LUTS", free.luts - 50)
+    small = hardware.fold_rtl(network, Options(target_fps=1e6))
+    assert small.luts <= free.luts - 50
+    assert small.timing.interval > free.timing.interval
+    reached = free.timing.frames_per_second(10)
+    assert hardware.fold_rtl(network, Options(target_fps=reached, wished=True)).luts == free.luts, "a wish is kept"
+    monkeypatch.setattr(hardware, "LUTS", 1)
+    assert 1 < hardware.fold_rtl(network, Options(target_fps=1e6)).luts <= small.luts
 
 
 def test_an_architecture_for_all_layers_leaves_nothing_to_choose(tmp_path):

@@ -75,6 +75,12 @@ def test_a_rate_out_of_reach_gives_the_highest_where_that_will_do(network):
         choose(network, RtlConfig(), target_fps=1e9)
 
 
+def test_an_area_too_small_gives_the_least_where_that_will_do(network):
+    choice = choose(network, RtlConfig(), max_luts=50, strict=False)
+    with pytest.raises(UserError, match=f"the least is estimated at {choice.luts:,}"):
+        choose(network, RtlConfig(), max_luts=50)
+
+
 def test_without_a_wish_the_configuration_is_taken_as_it_is(network):
     config = RtlConfig(layers={"dense": Unrolled()}, default=Folded(3, 500))
     choice = choose(network, config)
