@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from bnn.errors import UserError
-from flows.options import TARGET_FPS
+from flows.options import LUTS, TARGET_FPS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -64,8 +64,9 @@ def run_command(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Folder that has MNIST's four idx files. Without it, $XNORFLOW_DATA or what a training downloaded; "
-            "without all of them, scikit-learn's digits in MNIST's size.",
+            help="Folder that has MNIST's four idx files, or CIFAR-10's images. Without it, $XNORFLOW_DATA or what a "
+            "training downloaded; without all of them, scikit-learn's digits in MNIST's size, or pieces of its "
+            "photographs.",
             show_default=False,
         ),
     ] = None,
@@ -90,7 +91,7 @@ def run_command(
         float | None,
         typer.Option(
             help="Fold the RTL's layers to take this many vectors per second at its clock.  "
-            + escape(f"[default: {TARGET_FPS:,.0f}, or what can be reached]"),
+            + escape(f"[default: {TARGET_FPS:,.0f}, or what {LUTS:,} LUTs allow]"),
             show_default=False,
         ),
     ] = None,

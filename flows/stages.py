@@ -6,12 +6,10 @@ Those of the hardware are in :mod:`flows.hardware` and :mod:`flows.vendor`.
 """
 
 import hashlib
-import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -106,10 +104,10 @@ def _model_basis(flow: Flow) -> dict[str, Any]:
 
 def _data_state(flow: Flow) -> list[Any]:
     """Return what tells one state of the data set's files from another without reading them."""
-    from models import data
+    from models import data, zoo
 
-    folder = flow.data or Path(os.environ.get(data.DATA_VARIABLE) or data.cache_folder())
-    files = [path for place in data.places(folder) for path in sorted(place.glob("*-ubyte*"))]
+    assert flow.subject.zoo
+    files = data.evaluation_files(zoo.get(flow.subject.zoo), flow.data)
     return [str(flow.data), *([str(path), (state := path.stat()).st_size, state.st_mtime_ns] for path in files)]
 
 

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from bnn.errors import UserError
 from bnn.frontends.torch import module_input
 from models import checkpoint, train_keras, zoo
-from models.data import Dataset, digits, encode, mnist
+from models.data import Dataset, encode, training_images
 from models.layers import BinaryConv2d, BinaryLinear, clip_latent_weights
 from models.zoo import Augmentation, ModelDefinition, Recipe
 
@@ -54,8 +54,8 @@ FRAMEWORKS = {
 
 
 def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
-    """Randomly distorted copies of uint8 images (N, H, W): same shape and type, black beyond the border."""
-    count, height, width = images.shape
+    """Randomly distorted copies of uint8 images (N, H, W[, C]): same shape and type, black beyond the border."""
+    count, height, width = images.shape[:3]
 
     def draw(largest: float, *shape: int) -> Tensor:
         return (torch.rand(count, *shape, generator=generator) * 2 - 1) * largest
@@ -64,26 +64,32 @@ def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generat
     x_scale, y_scale = 1 + draw(augmentation.scale), 1 + draw(augmentation.scale)
     shear = draw(augmentation.shear)
     x_shift, y_shift = draw(2 * augmentation.shift / width), draw(2 * augmentation.shift / height)
+    if augmentation.crop:
+        whole = torch.randint(-augmentation.crop, augmentation.crop + 1, (2, count), generator=generator)
+        x_shift, y_shift = x_shift + 2 * whole[0] / width, y_shift + 2 * whole[1] / height
     cos, sin = angle.cos(), angle.sin()
     x_row = torch.stack([cos * x_scale, (shear * cos - sin) * y_scale, x_shift], dim=1)
     y_row = torch.stack([sin * x_scale, (shear * sin + cos) * y_scale, y_shift], dim=1)
+    if augmentation.flip:
+        x_row = x_row * (1 - 2 * torch.randint(0, 2, (count, 1), generator=generator))
     grid = F.affine_grid(torch.stack([x_row, y_row], dim=1), [count, 1, height, width], align_corners=False)
     if augmentation.elastic:
         coarse = draw(augmentation.elastic, 2, 5, 5)
         field = F.interpolate(coarse, (height, width), mode="bicubic", align_corners=True)
         grid = grid + field.permute(0, 2, 3, 1) * torch.tensor([2 / width, 2 / height])
-    moved = F.grid_sample(images[:, None].float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return moved[:, 0].round().clamp(0, 255).to(torch.uint8)
+    planes = images.reshape(count, height, width, -1).movedim(3, 1).float()
+    moved = F.grid_sample(planes, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return moved.round().clamp(0, 255).to(torch.uint8).movedim(1, 3).reshape(images.shape)
 
 
 def _taken(images: Tensor, definition: ModelDefinition) -> Tensor:
-    """uint8 images (N, H, W) as the module's float32 input."""
+    """uint8 images (N, H, W[, C]) as the module's float32 input."""
     return module_input(encode(images.numpy(), definition), definition.input)
 
 
 @torch.no_grad()
 def count_correct(module: Any, images: Tensor, labels: Tensor, definition: ModelDefinition) -> int:
-    """How many of the uint8 images (N, H, W) the module, put in eval mode, or Keras model classifies as labelled."""
+    """How many uint8 images (N, H, W[, C]) the module, put in eval mode, or Keras model classifies as labelled."""
     if definition.framework != "pytorch":
         return train_keras.count_correct(module, images.numpy(), labels.numpy(), definition)
     module.eval()
@@ -154,8 +160,9 @@ def _train_epoch(
         x, y = images[batch], labels[batch]
         if recipe.augmentation is not None:
             x = augment(x, recipe.augmentation, generator)
-        logits = module(_taken(x, run.definition))
-        loss = F.cross_entropy(logits, y, label_smoothing=recipe.label_smoothing)
+        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
+            logits = module(_taken(x, run.definition))
+        loss = F.cross_entropy(logits.float(), y, label_smoothing=recipe.label_smoothing)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -329,7 +336,9 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def main(
     model: Annotated[str, typer.Argument(help=f"One of: {', '.join(zoo.ZOO)}.", show_default=False)],
-    data: Annotated[Path | None, typer.Option(help="Folder with MNIST (else $XNORFLOW_DATA, else download).")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of the data set (else $XNORFLOW_DATA, else download).")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="In place of the recipe's.", show_default=False)] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of all random numbers.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Checkpoint to write (default: the zoo's own).")] = None,
@@ -341,7 +350,7 @@ def main(
     console = Console()
     try:
         definition = zoo.get(model)
-        dataset = digits() if definition.dataset == "digits" else mnist(data, download=True)
+        dataset = training_images(definition, data)
         path = out or checkpoint.path_of(definition)
         trained = train(definition, dataset, path, epochs=epochs, seed=seed, resume=resume, console=console)
         test = trained.metadata["test"]

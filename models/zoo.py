@@ -30,6 +30,10 @@ class Augmentation:
         Pixels either way, per axis.
     elastic
         Pixels by which the points of a coarse 5 x 5 grid move either way, per axis; between them the field is smooth.
+    crop
+        Whole pixels either way, per axis, which blur nothing.
+    flip
+        Whether half of the images are mirrored, left to right.
     """
 
     rotation: float = 0.0
@@ -37,11 +41,17 @@ class Augmentation:
     shear: float = 0.0
     shift: float = 0.0
     elastic: float = 0.0
+    crop: int = 0
+    flip: bool = False
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is trained: Adam, a cosine from ``learning_rate`` down to ``final_learning_rate`` over all steps."""
+    """How a model is trained: Adam, a cosine from ``learning_rate`` down to ``final_learning_rate`` over all steps.
+
+    With ``bfloat16`` PyTorch computes a step's layers in that type where it may (autocast), which is faster;
+    parameters, their updates and all evaluation stay float32.
+    """
 
     epochs: int
     batch_size: int
@@ -49,6 +59,7 @@ class Recipe:
     final_learning_rate: float
     label_smoothing: float
     augmentation: Augmentation | None
+    bfloat16: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,7 @@ class ModelDefinition:
 
     name: str
     description: str
-    dataset: Literal["mnist", "digits"]
+    dataset: Literal["mnist", "cifar10", "digits"]
     input: Input
     recipe: Recipe
     build: Callable[[], Any]
@@ -112,6 +123,19 @@ def _mnist_resnet() -> "nn.Sequential":
         *(BinaryConv2d(16, 32, 3, stride=2, padding=1), block(), block(), nn.BatchNorm2d(32), Sign()),
         *(nn.AvgPool2d(2), nn.Flatten(), BinaryLinear(3 * 3 * 32, 10), nn.BatchNorm1d(10)),
     )
+
+
+def _cifar10_cnv() -> "nn.Sequential":
+    from torch import nn
+
+    from models.layers import BNN, BinaryConv2d, Sign
+
+    layers: list[nn.Module] = []
+    for inputs, outputs in ((3, 64), (64, 128), (128, 256)):
+        for index, channels in enumerate((inputs, outputs)):
+            pool = [nn.MaxPool2d(2)] if index and outputs != 256 else []
+            layers += [BinaryConv2d(channels, outputs, 3), *pool, nn.BatchNorm2d(outputs), Sign()]
+    return nn.Sequential(*layers, nn.Flatten(), *BNN((256, 512, 512, 10)))
 
 
 def _mnist_qkeras() -> Any:
@@ -216,6 +240,15 @@ _DEFINITIONS = (
         recipe=Recipe(6, 64, 1e-3, 1e-5, 0.0, None),
         build=_mnist_larq,
         framework="larq",
+    ),
+    ModelDefinition(
+        name="cifar10_cnv",
+        description="CIFAR-10, six 3x3 binary convolutions (64 to 256 channels) and three dense layers, 8-bit pixels:"
+        " the CNV topology of FINN (Umuroglu et al., 2017)",
+        dataset="cifar10",
+        input=Input("input", (), shape=(32, 32, 3), kind="signed", bits=8),
+        recipe=Recipe(32, 100, 5e-3, 1e-6, 0.0, Augmentation(crop=3, flip=True), bfloat16=True),
+        build=_cifar10_cnv,
     ),
     ModelDefinition(
         name="digits_bnn",

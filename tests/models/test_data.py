@@ -1,14 +1,16 @@
 import gzip
+import shutil
 import struct
 import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bnn.errors import UserError
 from bnn.network import Input
-from models import data, zoo
+from models import cifar10, data, zoo
 
 NAMES = {
     "train-images-idx3-ubyte": (5, 28, 28),
@@ -47,7 +49,7 @@ def nowhere(monkeypatch, tmp_path):
 @pytest.mark.parametrize(("compress", "suffix"), [(lambda content: content, ""), (gzip.compress, ".gz")])
 def test_mnist_is_read_from_each_place(tmp_path, place, compress, suffix):
     write_mnist(tmp_path / place, compress, suffix)
-    dataset = data.mnist(tmp_path)
+    dataset = data.load("mnist", tmp_path)
     assert dataset.name == "mnist"
     for name, array in zip(
         NAMES, (dataset.train_images, dataset.train_labels, dataset.test_images, dataset.test_labels), strict=True
@@ -58,29 +60,29 @@ def test_mnist_is_read_from_each_place(tmp_path, place, compress, suffix):
 
 def test_the_environment_variable_and_the_cache_stand_in_for_the_argument(tmp_path, monkeypatch):
     write_mnist(data.cache_folder() / "MNIST" / "raw")
-    assert len(data.mnist().test_labels) == 3
+    assert len(data.load("mnist").test_labels) == 3
     monkeypatch.setenv(data.DATA_VARIABLE, str(tmp_path / "empty"))
     with pytest.raises(UserError, match=r"no MNIST in .*empty"):
-        data.mnist()
+        data.load("mnist")
     write_mnist(tmp_path / "full")
-    assert len(data.mnist(tmp_path / "full").test_labels) == 3
+    assert len(data.load("mnist", tmp_path / "full").test_labels) == 3
 
 
 def test_the_digest_depends_on_every_array(tmp_path):
     write_mnist(tmp_path)
-    digests = {data.mnist(tmp_path).digest}
-    assert digests == {data.mnist(tmp_path).digest}
+    digests = {data.load("mnist", tmp_path).digest}
+    assert digests == {data.load("mnist", tmp_path).digest}
     for name in NAMES:
         array = array_of(name)
         array.flat[0] = (array.flat[0] + 1) % 10
         (tmp_path / name).write_bytes(idx(array))
-        digests.add(data.mnist(tmp_path).digest)
+        digests.add(data.load("mnist", tmp_path).digest)
     assert len(digests) == 5
 
 
 def test_no_mnist_anywhere_names_both_ways(monkeypatch):
     with pytest.raises(UserError) as error:
-        data.mnist()
+        data.load("mnist")
     assert "--data" in str(error.value)
     assert data.DATA_VARIABLE in str(error.value)
     assert "torchvision" in str(error.value)
@@ -89,7 +91,7 @@ def test_no_mnist_anywhere_names_both_ways(monkeypatch):
 def test_a_failing_download_gives_its_reason(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision.datasets", None)  # import raises ModuleNotFoundError
     with pytest.raises(UserError, match=r"(?s)torchvision cannot download it \(ModuleNotFoundError.*--data"):
-        data.mnist(download=True)
+        data.load("mnist", download=True)
 
 
 def test_a_download_is_read_from_the_cache(monkeypatch):
@@ -100,7 +102,7 @@ def test_a_download_is_read_from_the_cache(monkeypatch):
             write_mnist(root / "MNIST" / "raw")
 
     monkeypatch.setitem(sys.modules, "torchvision.datasets", Module)
-    assert len(data.mnist(download=True).test_labels) == 3
+    assert len(data.load("mnist", download=True).test_labels) == 3
     assert data.evaluation_images(zoo.get("mnist_bnn"))[1] == "mnist"
 
 
@@ -122,7 +124,7 @@ def test_a_bad_file_is_named_with_what_is_wrong(tmp_path, name, content, message
     write_mnist(tmp_path)
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=f"(?s){name}.*{message}|{message}"):
-        data.mnist(tmp_path)
+        data.load("mnist", tmp_path)
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:-20], lambda content: b"no gzip", lambda content: b""])
@@ -131,14 +133,103 @@ def test_a_bad_gzip_file_is_named(tmp_path, damage):
     path = tmp_path / "train-images-idx3-ubyte.gz"
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(UserError, match=r"train-images-idx3-ubyte\.gz"):
-        data.mnist(tmp_path)
+        data.load("mnist", tmp_path)
 
 
 def test_a_missing_file_is_named(tmp_path):
     write_mnist(tmp_path)
     (tmp_path / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(UserError, match="t10k-labels-idx1-ubyte"):
-        data.mnist(tmp_path)
+        data.load("mnist", tmp_path)
+
+
+# --- CIFAR-10
+
+
+def write_cifar10(folder, suffix=".png", size=32):
+    """One image of each class in train/, two in test/; each is of one colour, its label and its number."""
+    for part, count in (("train", 1), ("test", 2)):
+        for label, name in enumerate(cifar10.CLASSES):
+            (folder / part / name).mkdir(parents=True)
+            for index in range(count):
+                Image.new("RGB", (size, size), (label, index, 0)).save(folder / part / name / f"{index:04}{suffix}")
+
+
+@pytest.mark.parametrize("place", [".", "cifar10", "cifar-10"])
+@pytest.mark.parametrize("suffix", [".png", ".PNG"])
+def test_cifar10_is_read_from_each_place_and_any_first_images_have_all_classes(tmp_path, place, suffix):
+    write_cifar10(tmp_path / place, suffix)
+    dataset = data.load("cifar10", tmp_path)
+    assert (dataset.train_images.shape, dataset.test_images.shape) == ((10, 32, 32, 3), (20, 32, 32, 3))
+    assert (dataset.test_images.dtype, dataset.test_labels.dtype) == (np.uint8, np.int64)
+    assert dataset.test_labels.tolist() == [*range(10), *range(10)]
+    np.testing.assert_array_equal(dataset.test_images[:, 7, 8, 0], dataset.test_labels)
+    np.testing.assert_array_equal(dataset.test_images[:, 7, 8, 1], [0] * 10 + [1] * 10)
+
+
+def test_jpegs_and_grey_images_are_read_as_colours(tmp_path):
+    write_cifar10(tmp_path)
+    Image.new("L", (32, 32), 77).save(tmp_path / "test" / "ship" / "0000.jpeg")
+    images = data.load("cifar10", tmp_path).test_images
+    assert (images == 77).all(axis=(1, 2, 3)).sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / "test" / "frog" / "0001.png").write_bytes(b""), r"frog.0001\.png is not an image"),
+        (
+            lambda folder: Image.new("RGB", (28, 32)).save(folder / "test" / "cat" / "0000.png"),
+            "28x32 pixels, expected",
+        ),
+        (lambda folder: shutil.rmtree(folder / "train" / "dog"), "dog has no images"),
+        (lambda folder: shutil.rmtree(folder / "test"), "no CIFAR-10 in .*train/<class>"),
+    ],
+)
+def test_bad_images_of_cifar10_are_named_with_what_is_wrong(tmp_path, damage, message):
+    write_cifar10(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(UserError, match=message):
+        data.load("cifar10", tmp_path)
+
+
+def test_what_torchvision_downloads_is_read_by_torchvision(monkeypatch):
+    class Module:
+        class CIFAR10:
+            def __init__(self, root, train=True, download=False):
+                batches = root / "cifar-10-batches-py"
+                if download:
+                    batches.mkdir(parents=True)
+                    (batches / "test_batch").write_bytes(b"")
+                self.data = np.full((6 if train else 3, 32, 32, 3), 9, np.uint8)
+                self.targets = [1] * len(self.data)
+
+    monkeypatch.setitem(sys.modules, "torchvision.datasets", Module)
+    definition = zoo.get("cifar10_cnv")
+    assert data.evaluation_files(definition) == []
+    assert len(data.training_images(definition).train_labels) == 6
+    assert data.evaluation_images(definition)[1] == "cifar10"
+    assert [path.name for path in data.evaluation_files(definition)] == ["test_batch"]
+    monkeypatch.setitem(sys.modules, "torchvision.datasets", None)  # import raises ModuleNotFoundError
+    with pytest.raises(UserError, match=r"torchvision cannot read .*cifar-10-batches-py \(ModuleNotFoundError"):
+        data.evaluation_images(definition)
+
+
+def test_without_cifar10_pieces_of_photographs_stand_in(tmp_path):
+    dataset, name = data.evaluation_images(zoo.get("cifar10_cnv"))
+    assert name == "photographs_as_cifar10"
+    assert (dataset.test_images.shape, len(dataset.test_labels)) == ((520, 32, 32, 3), 0)
+    # Pieces, not lines that were wrapped: neighbouring rows of a piece are alike.
+    rows = dataset.test_images.astype(int)
+    assert np.abs(np.diff(rows, axis=1)).mean() < 0.5 * np.abs(rows[:, 1:] - rows[::-1, :-1]).mean()
+
+
+def test_evaluation_files_are_those_that_are_read(tmp_path):
+    write_cifar10(tmp_path / "cifar10")
+    write_mnist(tmp_path)
+    assert len(data.evaluation_files(zoo.get("cifar10_cnv"), tmp_path)) == 30
+    assert [path.name for path in data.evaluation_files(zoo.get("mnist_bnn"), tmp_path)] == sorted(NAMES)
+    assert data.evaluation_files(zoo.get("digits_bnn"), tmp_path) == []
 
 
 # --- digits
@@ -192,6 +283,12 @@ def test_unsigned_encoding_keeps_the_pixels_channels_last():
     encoded = data.encode(images, replace(zoo.get("mnist_cnn"), input=Input("input", (), (2, 3, 1), "unsigned", 8)))
     assert (encoded.shape, encoded.dtype) == ((2, 2, 3, 1), np.uint8)
     np.testing.assert_array_equal(encoded[..., 0], images)
+
+
+def test_signed_encoding_is_around_the_middle_of_the_pixels():
+    images = np.array([[[0, 127], [128, 255]]], np.uint8)
+    encoded = data.encode(images, replace(zoo.get("cifar10_cnv"), input=Input("input", (), (2, 2, 1), "signed", 8)))
+    assert (encoded.ravel().tolist(), encoded.dtype) == ([-128, -1, 0, 127], np.int8)
 
 
 def test_images_of_another_size_are_refused():

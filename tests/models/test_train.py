@@ -166,9 +166,9 @@ def test_no_distortion_changes_nothing():
     assert torch.equal(training.augment(images(), Augmentation(), torch.Generator()), images())
 
 
-@pytest.mark.parametrize("field", ["rotation", "scale", "shear", "shift", "elastic"])
+@pytest.mark.parametrize("field", ["rotation", "scale", "shear", "shift", "elastic", "crop", "flip"])
 def test_each_distortion_does_something_and_repeats_with_its_seed(field):
-    augmentation = replace(Augmentation(), **{field: 0.5})
+    augmentation = replace(Augmentation(), **{field: 1 if field in ("crop", "flip") else 0.5})
     first, second = (training.augment(images(), augmentation, torch.Generator().manual_seed(1)) for _ in range(2))
     assert torch.equal(first, second)
     assert first.dtype == torch.uint8
@@ -182,6 +182,39 @@ def test_a_shift_moves_by_no_more_pixels_than_said():
     reached = moved.amax(0).nonzero()
     assert reached.amin(0).tolist() == [12, 12]
     assert reached.amax(0).tolist() == [16, 16]
+
+
+def test_a_crop_moves_whole_pixels_of_all_colours_alike():
+    dot = torch.zeros(200, 28, 28, 3, dtype=torch.uint8)
+    dot[:, 14, 14] = torch.tensor([255, 90, 7], dtype=torch.uint8)
+    moved = training.augment(dot, Augmentation(crop=2), torch.Generator().manual_seed(0))
+    assert (moved.reshape(200, -1, 3).sum(1) == torch.tensor([255, 90, 7])).all()  # neither spread nor lost
+    assert {(row, column) for _, row, column, colour in moved.nonzero().tolist() if not colour} == {
+        (row, column) for row in range(12, 17) for column in range(12, 17)
+    }
+
+
+def test_a_flip_mirrors_half_of_the_images():
+    first = images(200)
+    moved = training.augment(first, Augmentation(flip=True), torch.Generator().manual_seed(0))
+    mirrored = (moved == first.flip(2)).all(dim=(1, 2))
+    assert torch.equal(mirrored, ~(moved == first).all(dim=(1, 2)))
+    assert 70 < mirrored.sum() < 130
+
+
+# --- bfloat16
+
+
+def test_a_recipe_in_bfloat16_learns_and_stores_float32(tmp_path, dataset, monkeypatch):
+    definition = zoo.get("digits_bnn")
+    faster = replace(definition, recipe=replace(definition.recipe, bfloat16=True))
+    seen = []
+    linear = torch.nn.functional.linear
+    monkeypatch.setattr(torch.nn.functional, "linear", lambda *x: seen.append((y := linear(*x)).dtype) or y)
+    trained = training.train(faster, dataset, tmp_path / "a.safetensors", epochs=2, runs=tmp_path / "a", console=QUIET)
+    assert set(seen) == {torch.bfloat16, torch.float32}  # in training, and in evaluation
+    assert all(tensor.dtype == torch.float32 for tensor in trained.module.state_dict().values() if tensor.ndim)
+    assert trained.metadata["test"]["accuracy"] > 0.7
 
 
 # --- command line

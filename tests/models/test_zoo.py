@@ -29,7 +29,7 @@ def test_a_model_takes_its_input_and_gives_ten_outputs(name):
 def test_the_input_is_consistent(name):
     definition = zoo.get(name)
     assert definition.name == name
-    assert math.prod(definition.input.shape) == {"mnist": 784, "digits": 64}[definition.dataset]
+    assert math.prod(definition.input.shape) == {"mnist": 784, "cifar10": 3072, "digits": 64}[definition.dataset]
     if definition.input.kind == "bipolar":
         assert definition.input.bits == 1
         assert definition.binarise_at is not None
