@@ -144,6 +144,9 @@ def run_command(
     for waveform in sorted(outcome.report.glob("waveform_*.fst")):
         console.print(f"  waveform: {escape(_short(waveform))}")
     console.print(f"  report: {escape(_short(outcome.report / 'report.html'))}")
+    for trouble in outcome.troubles:
+        style = "red" if trouble.status == "fail" else "yellow"
+        console.print(f"[{style}]{trouble.status}[/] {escape(trouble.what)}: {escape(trouble.reason)}")
     console.print(f"verdict: [bold {'green' if outcome.verdict == 'pass' else 'red'}]{outcome.verdict}[/]")
     raise typer.Exit(outcome.verdict != "pass")
 

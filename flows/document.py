@@ -11,6 +11,7 @@ from flows.flow import LAYERS, Flow, read_results
 from flows.formats import FORMATS
 from flows.subject import Subject
 from flows.vendor import jobs
+from reports.troubles import troubles
 
 _SAMPLES = 4  # vectors that are shown with every layer's bits
 _FEW_BITS = 4  # of a value that is shown
@@ -22,7 +23,7 @@ def document(flow: Flow) -> dict[str, Any]:
     kinds = [kind for kind in ENGINES if kind.takes(flow.subject.kind)]
     vendor = [job | {"folder": _inside(job["folder"])} for job in jobs(flow)]
     engines = {"golden": _reference(golden)} | {kind.name: _engine(flow, kind) for kind in kinds}
-    return {
+    report = {
         "schema_version": 1,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "model": flow.subject.name,
@@ -33,7 +34,6 @@ def document(flow: Flow) -> dict[str, Any]:
             "path": _path(flow.subject),
             "digest": flow.model_digest,
         },
-        "verdict": _verdict(engines, flow.entries["synthesis"].facts["targets"], vendor),
         "inputs": {
             name: load[name] for name in ("dataset", "count", "digest", "images", "random", "note", "dataset_digest")
         },
@@ -61,6 +61,7 @@ def document(flow: Flow) -> dict[str, Any]:
         ],
         "tools": _tools(),
     }
+    return report | {"verdict": _verdict(report)}
 
 
 def _path(subject: Subject) -> str:
@@ -235,12 +236,10 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _verdict(engines: dict[str, dict[str, Any]], synthesis: list[dict[str, Any]], vendor: list[dict[str, Any]]) -> str:
+def _verdict(report: dict[str, Any]) -> str:
     """Return pass if every engine that ran agrees with golden, at least one ran, and no tool has failed."""
-    status = [engine["status"] for name, engine in engines.items() if name != "golden"]
-    tools = [row["status"] for row in synthesis] + [row["placement"]["status"] for row in synthesis if row["placement"]]
-    tools += [job["status"] for job in vendor]
-    return "pass" if "pass" in status and "fail" not in (*status, *tools) else "fail"
+    ran = any(engine["status"] == "pass" for name, engine in report["engines"].items() if name != "golden")
+    return "pass" if ran and all(trouble.status != "fail" for trouble in troubles(report)) else "fail"
 
 
 def _accuracy(flow: Flow) -> dict[str, Any]:

@@ -172,10 +172,17 @@ def _synthesis(flow: Flow, entry: Entry, advance: Advance) -> None:
         rows.append(row | _attempt(_UNSYNTHESISED, partial(_synthesised, flow, project, name)))
     entry.facts = {"targets": rows}
     entry.keep = all(of["status"] not in ("fail", "unrouted") for row in rows for of in (row, row["placement"]) if of)
-    entry.says = ", ".join(
-        f"{row['title']} {row['total']['lut']:,} LUTs" if row["total"] else f"{row['title']} {row['status']}"
-        for row in rows
-    )
+    entry.says = ", ".join(_brief(row) for row in rows)
+
+
+def _brief(row: Mapping[str, Any]) -> str:
+    """Say in a few words what came of a target."""
+    if not row["total"]:
+        return f"{row['title']} {row['status']}"
+    size, placement = f"{row['title']} {row['total']['lut']:,} LUTs", row["placement"]
+    if not placement:
+        return size
+    return f"{size} at {placement['fmax_mhz']:.1f} MHz" if placement["fmax_mhz"] else f"{size} {placement['status']}"
 
 
 _UNSYNTHESISED: Mapping[str, Any] = {

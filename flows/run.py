@@ -21,6 +21,7 @@ from flows.flow import Flow, Step
 from flows.options import Options
 from flows.stages import steps
 from flows.subject import Subject
+from reports.troubles import Trouble
 
 BUILD = PROJECT / "build"
 REPORTS = PROJECT / "reports"
@@ -44,12 +45,14 @@ class Outcome:
         Folders of what was built.
     rtl : dict or None
         As the report has it.
+    troubles : list of Trouble
     """
 
     verdict: str
     report: Path
     projects: dict[str, Path]
     rtl: dict[str, Any] | None
+    troubles: list[Trouble]
 
 
 def run(
@@ -99,7 +102,8 @@ def run(
             if out:
                 projects = {name: _copy(folder, out / name) for name, folder in projects.items()}
     facts = flow.entries["report"].facts
-    return Outcome(facts["verdict"], target, projects, facts["rtl"])
+    told = [Trouble(**trouble) for trouble in facts["troubles"]]
+    return Outcome(facts["verdict"], target, projects, facts["rtl"], told)
 
 
 @contextmanager
@@ -138,7 +142,8 @@ def _take(flow: Flow, step: Step, console: Console, force: bool, target: Path) -
             return
     flow.entries[step.name] = entry
     time = "[cyan] reused[/]" if entry.reused else f"{entry.seconds:5.1f} s"
-    failed = step.name == "compare" and not all(e["status"] == "pass" for e in entry.facts["engines"].values())
+    differs = step.name == "compare" and not all(e["status"] == "pass" for e in entry.facts["engines"].values())
+    failed = differs or not entry.keep
     console.print(f"{'[red]✗[/]' if failed else '[green]✓[/]'} {step.name:<22} {time}  {escape(entry.says)}")
 
 

@@ -517,6 +517,7 @@ def _report_basis(flow: Flow) -> dict[str, Any]:
 def _report(flow: Flow, entry: Entry, advance: Advance) -> None:
     from flows.document import document
     from reports.render import render
+    from reports.troubles import troubles
 
     report = document(flow)
     render(report, entry.folder)
@@ -525,5 +526,6 @@ def _report(flow: Flow, entry: Entry, advance: Advance) -> None:
     for kind in ENGINES:
         if waveform := flow.waveform(kind):
             shutil.copyfile(waveform, entry.folder / kind.waveform)
-    entry.facts = {"verdict": report["verdict"], "rtl": report["rtl"]}
+    told = [asdict(trouble) for trouble in troubles(report)]
+    entry.facts = {"verdict": report["verdict"], "rtl": report["rtl"], "troubles": told}
     entry.says = "report.html, report.md, report.json"

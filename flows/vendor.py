@@ -7,6 +7,7 @@ folder of a job from another machine count like those made here.
 import os
 import shutil
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,9 +62,11 @@ def _basis(name: str, made: str, flow: Flow) -> dict[str, Any]:
 
 def _make(name: str, write: Callable[[Flow, Path], "Job"], flow: Flow, entry: Entry, advance: Advance) -> None:
     if name == RTL and flow.entries["rtl"].facts["unsupported"]:
-        entry.facts = {"steps": []}
+        entry.facts = {"design": None, "steps": []}
         entry.says = "nothing to synthesise"
         return
+    from hls.vendor.steps import STAMPED
+
     job = write(flow, folder(entry))
     rows: list[dict[str, Any]] = []
     for done, step in enumerate(job.steps):
@@ -71,8 +74,8 @@ def _make(name: str, write: Callable[[Flow, Path], "Job"], flow: Flow, entry: En
         row = {"name": step.name, "status": "pass", "reason": None, "tool": None, "seconds": None, "log": step.log}
         rows.append(row | {"outputs": step.outputs} | _attempt(name, flow, job, step, rows))
     if all(row["status"] == "skipped" for row in rows):
-        _bring_along(entry, [output for row in rows for output in row["outputs"]])
-    entry.facts, entry.tracked = {"steps": rows}, False
+        _bring_along(entry, [STAMPED, *(output for row in rows for output in row["outputs"])])
+    entry.facts, entry.tracked = {"design": asdict(job.design), "steps": rows}, False
     entry.keep = all(row["status"] != "fail" for row in rows)
     passed = [row for row in rows if row["status"] == "pass"]
     reasons = dict.fromkeys(_brief(row) for row in rows if row["reason"])
@@ -166,21 +169,26 @@ def _config(flow: Flow, style: str) -> "HlsConfig":
 
 def jobs(flow: Flow) -> list[dict[str, Any]]:
     """Describe every job of a flow, with all figures in the reports that lie in its folder."""
-    from hls.vendor.results import neutral, reports
+    from hls.vendor.results import neutral, reports_of
+    from hls.vendor.steps import Design
 
     told = []
     for name, entry in flow.entries.items():
         if not name.startswith("vendor ") or not (rows := entry.facts["steps"]):
             continue
-        status = [row["status"] for row in rows]
+        status = {row["status"] for row in rows}
         failed = [output for row in rows if row["status"] == "fail" for output in row["outputs"]]
+        found, problems = reports_of(Design(**entry.facts["design"]), folder(entry), without=failed)
+        if problems:
+            status.add("fail")
         told.append(
             {
                 "job": name.removeprefix("vendor "),
                 "folder": folder(entry),
                 "status": next((one for one in ("fail", "pass") if one in status), "skipped"),
                 "steps": [{key: value for key, value in row.items() if key != "outputs"} for row in rows],
-                "figures": neutral(reports(folder(entry), without=failed)),
+                "problems": problems,
+                "figures": neutral(found),
             }
         )
     return told

@@ -27,16 +27,15 @@ def render(report: dict[str, Any], folder: Path) -> None:
     """Write ``report.json``, ``report.md`` and ``report.html`` into `folder`."""
     from reports.figures import bottleneck, figures
     from reports.sources import sources
+    from reports.troubles import troubles
 
     validate(report)
     (folder / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-    (folder / "report.md").write_text(template("report.md.j2").render(report=report))
+    told: dict[str, Any] = {"report": report, "troubles": troubles(report), "sources": sources(report)}
+    (folder / "report.md").write_text(template("report.md.j2").render(told))
     slowest = bottleneck(report["rtl"]) if report["rtl"] else None
-    (folder / "report.html").write_text(
-        template("report.html.j2").render(
-            report=report, figures=figures(report), sources=sources(report), bottleneck=slowest
-        )
-    )
+    page = template("report.html.j2").render(told, figures=figures(report), bottleneck=slowest)
+    (folder / "report.html").write_text(page)
 
 
 @lru_cache
@@ -55,7 +54,7 @@ def template(name: str) -> Any:
         keep_trailing_newline=True,
     )
     filters: dict[str, Any] = {
-        "count": lambda value: f"{value:,.10g}",
+        "count": lambda value: "–" if value is None else f"{value:,.10g}",
         "percent": lambda value: f"{value:.2%}",
         "shape": lambda value: "×".join(map(str, value)),
         "quantity": quantity,

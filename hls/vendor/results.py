@@ -8,6 +8,8 @@ from typing import Any
 from bnn.errors import UserError
 from hls.vendor import hls_reports, vivado_reports
 from hls.vendor.hls_reports import CoSimulation, CSimulation, CSynthesis
+from hls.vendor.steps import FOLDER, STAMPED, Design
+from hls.vendor.text import ReportError
 from hls.vendor.vivado_reports import Power, Timing, Utilisation
 
 Values = CSimulation | CSynthesis | CoSimulation | Utilisation | Timing | Power
@@ -117,7 +119,9 @@ def import_reports(folder: Path) -> list[Report]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; name one that holds a project and its tools' reports")
-    found = reports(folder)
+    found, problems = _read_all(folder)
+    if problems:
+        raise problems[0]
     if not found:
         raise UserError(
             f"{folder}: no reports in it; looked for *_csim.log, *csynth.xml, *_csynth.rpt, *_cosim.rpt, and Vivado's"
@@ -126,23 +130,75 @@ def import_reports(folder: Path) -> list[Report]:
     return found
 
 
-def reports(folder: Path, without: Sequence[str] = ()) -> list[Report]:
-    """Read the reports below a folder as :func:`import_reports` does, or none.
+def reports_of(design: Design, folder: Path, without: Sequence[str] = ()) -> tuple[list[Report], list[str]]:
+    """Read the reports of a design below a folder, and find what is wrong with them.
 
     Parameters
     ----------
+    design : Design
     folder : Path
     without : sequence of str
         Files and folders, relative to `folder`, that are left out.
 
-    Raises
-    ------
-    ReportError
-        If a report cannot be understood.
+    Returns
+    -------
+    reports : list of Report
+        Those that are of the design; a simulation that failed is one of them.
+    problems : list of str
+        Reports that are of another design, cannot be understood, or tell of a simulation that failed.
     """
+    stamp = folder / STAMPED
+    if stamp.is_file() and stamp.read_text(errors="replace").strip() != design.digest:
+        return [], [
+            f"{STAMPED}: the reports were made from other sources than those of {design.top} now; take this folder to "
+            f"the tools again: sh {FOLDER}/run.sh"
+        ]
+    found, unread = _read_all(folder, without)
+    foreign = [report for report in found if not _is_of(design, report)]
+    problems = [str(problem) for problem in unread]
+    problems += [
+        f"{report.source}: of {report.module} for {report.target}, but this folder has {design.top} for {design.part}"
+        for report in foreign
+    ]
+    own = [report for report in found if report not in foreign]
+    problems += [f"{report.source}: the simulation failed" for report in own if not passed(report)]
+    return own, problems
+
+
+def _is_of(design: Design, report: Report) -> bool:
+    """Tell whether a report may be of a design; some write the part without its speed grade or its dashes."""
+
+    def plain(part: str) -> str:
+        return part.lower().replace("-", "").replace("_", "")
+
+    named = not report.top or report.module in (None, design.top)
+    return named and (report.target is None or plain(design.part).startswith(plain(report.target)))
+
+
+def passed(report: Report) -> bool:
+    """Tell whether a report is not one of a simulation that failed."""
+    match report.values:
+        case CSimulation(errors=errors, wrong=wrong):
+            return not errors and not wrong
+        case CoSimulation(passed=passed):
+            return passed
+    return True
+
+
+def _read_all(folder: Path, without: Sequence[str] = ()) -> tuple[list[Report], list[ReportError]]:
+    """Read what can be read."""
     left_out = [folder / name for name in without]
-    paths = (path for path in _files(folder) if not any(path.is_relative_to(name) for name in left_out))
-    return list(_completed(report for path in paths if (report := read(path, folder))))
+    found, problems = [], []
+    for path in _files(folder):
+        if any(path.is_relative_to(name) for name in left_out):
+            continue
+        try:
+            report = read(path, folder)
+        except ReportError as problem:
+            problems.append(problem)
+        else:
+            found += [report] if report else []
+    return list(_completed(found)), problems
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -191,8 +247,7 @@ def neutral(found: Iterable[Report]) -> dict[str, list[dict[str, Any]]]:
         about["provenance"] = "vendor"
         match values:
             case CSimulation():
-                passed = not values.errors and not values.wrong
-                told["simulation"].append({**about, "passed": passed, "vectors": values.vectors})
+                told["simulation"].append({**about, "passed": passed(report), "vectors": values.vectors})
             case CoSimulation():
                 told["simulation"].append({**about, "passed": values.passed, "vectors": None})
                 if values.passed and values.latency_max is not None:

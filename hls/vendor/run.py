@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hls.processes import Processes
 from hls.vendor import results
-from hls.vendor.steps import Job, Step
+from hls.vendor.steps import STAMP, STAMPED, Job, Step
 from hls.vendor.text import ReportError
 from hls.vendor.tools import Tool, VendorError, environment
 
@@ -70,6 +70,7 @@ def run(
     for step in chosen:
         for name in (*step.outputs, step.log):
             _remove(job.folder / name)
+    shutil.copyfile(job.folder / STAMP, job.folder / STAMPED)
     return [_run(job, step, tools[step.tool], timeout_s, environ) for step in chosen]
 
 
@@ -106,7 +107,7 @@ def _run(job: Job, step: Step, tool: Tool, timeout_s: float, environ: Mapping[st
             read = results.read(path, job.folder)
         except ReportError as error:
             raise VendorError(f"{told} left an unreadable report: {error}; log: {log}") from None
-        if read and not all(entry["passed"] for entry in results.neutral([read])["simulation"]):
+        if read and not results.passed(read):
             raise VendorError(f"{told} ended well but its simulation failed; log: {log}\n{_excerpt(job, step)}")
     return Ran(step, tool, seconds)
 

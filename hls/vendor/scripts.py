@@ -1,5 +1,6 @@
 """Scripts that run vendor synthesis, here or on another machine: Tcl for each step, one shell script for all."""
 
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import jinja2
 from bnn.errors import UserError
 from hls.config import HlsConfig
 from hls.rtl.project import RtlProject
-from hls.vendor.steps import FOLDER, Job, hls_steps, solution, vivado_steps
+from hls.vendor.steps import FOLDER, STAMP, STAMPED, Design, Job, Step, hls_steps, solution, vivado_steps
 from hls.vendor.tools import arguments, hls_executables
 
 _templates = jinja2.Environment(
@@ -38,9 +39,8 @@ def write_hls(folder: Path, top: str, config: HlsConfig) -> Job:
         The project's: part, clock and back end.
     """
     facts = {"part": config.part, "clock_ns": config.clock_ns, "hls_executables": hls_executables(config.backend)}
-    job = Job(folder, hls_steps(top))
-    _write(job, {"top": top, "sources": [f"{solution(top)}/syn/verilog"], "clock_port": "ap_clk", **facts})
-    return job
+    sources = [f"{solution(top)}/syn/verilog"]
+    return _write(folder, hls_steps(top), {"top": top, "sources": sources, "clock_port": "ap_clk", **facts})
 
 
 def write_rtl(project: RtlProject, folder: Path, part: str, clock_ns: float) -> Job:
@@ -70,19 +70,29 @@ def write_rtl(project: RtlProject, folder: Path, part: str, clock_ns: float) -> 
     shutil.copytree(project.folder, folder / "rtl")
     memories = sorted(path.name for path in project.folder.glob("*.mem"))
     sources = [f"rtl/{name}" for name in (*(path.name for path in project.sources), *memories)]
-    job = Job(folder, vivado_steps())
     facts = {"part": part, "clock_ns": clock_ns, "hls_executables": ()}
-    _write(job, {"top": project.top, "sources": sources, "clock_port": "aclk", **facts})
-    return job
+    return _write(folder, vivado_steps(), {"top": project.top, "sources": sources, "clock_port": "aclk", **facts})
 
 
-def _write(job: Job, facts: dict[str, Any]) -> None:
-    folder = job.folder / FOLDER
+def _write(folder: Path, steps: tuple[Step, ...], facts: dict[str, Any]) -> Job:
+    scripts = folder / FOLDER
     for name in ("logs", "reports"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    facts = {"steps": job.steps, "folder": FOLDER, **facts}
-    for step in job.steps:
+        (scripts / name).mkdir(parents=True, exist_ok=True)
+    facts = {"steps": steps, "folder": FOLDER, "stamp": STAMP, "stamped": STAMPED, **facts}
+    for step in steps:
         template = _templates.get_template(f"{step.tool}.tcl.j2")
-        (job.folder / step.script).write_text(template.render(step=step, **facts))
+        (folder / step.script).write_text(template.render(step=step, **facts))
     for name in ("clock.xdc", "run.sh", "README.md"):
-        (folder / name).write_text(_templates.get_template(f"{name}.j2").render(facts))
+        (scripts / name).write_text(_templates.get_template(f"{name}.j2").render(facts))
+    digest = _digest(folder)
+    (folder / STAMP).write_text(digest + "\n")
+    return Job(folder, Design(facts["top"], facts["part"], digest), steps)
+
+
+def _digest(folder: Path) -> str:
+    """Return the digest of everything in a folder, names and contents."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / STAMP):
+        name, content = path.relative_to(folder).as_posix().encode(), path.read_bytes()
+        digest.update(b"%d %b %d " % (len(name), name, len(content)) + content)
+    return digest.hexdigest()

@@ -7,6 +7,12 @@ from typing import Literal
 #: Folder of the scripts, logs and Vivado's reports, inside that of a job.
 FOLDER = "vendor"
 
+#: File with the digest of what the scripts work on.
+STAMP = f"{FOLDER}/design.sha256"
+
+#: Its copy, left with the reports by whatever makes them.
+STAMPED = f"{FOLDER}/reports/design.sha256"
+
 
 @dataclass(frozen=True)
 class Step:
@@ -40,6 +46,25 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Design:
+    """What reports must be of to count as a job's.
+
+    Attributes
+    ----------
+    top : str
+        Name of the top function or module.
+    part : str
+        FPGA part.
+    digest : str
+        SHA-256, in hexadecimal, of the sources and scripts.
+    """
+
+    top: str
+    part: str
+    digest: str
+
+
+@dataclass(frozen=True)
 class Job:
     """A folder with scripts in it, and the steps that they run, in order.
 
@@ -47,11 +72,13 @@ class Job:
     ----------
     folder : Path
         Every step's working directory.
+    design : Design
     steps : tuple of Step
         A step needs the ones before it, but ``cosim`` and ``csim`` are needed by none.
     """
 
     folder: Path
+    design: Design
     steps: tuple[Step, ...]
 
 

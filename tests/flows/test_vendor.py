@@ -1,5 +1,6 @@
 """The vendor's tools in a flow: scripts without them, figures with them, and nothing of a step that failed."""
 
+import html
 import io
 import json
 import shutil
@@ -17,7 +18,8 @@ from bnn.io import save
 from flows import cli, run, subject
 from flows.cache import PROJECT
 from flows.options import Options
-from hls.vendor.steps import Job, hls_steps
+from hls.config import HlsConfig
+from hls.vendor.steps import Design, Job, hls_steps
 from hls.vendor.tools import VITIS, VIVADO
 from reports.render import validate
 from tests.flows import fakes
@@ -25,6 +27,7 @@ from tests.hls.vendor import samples
 from tests.hls.vendor.fakes import Fakes, good
 
 JOBS = ("hls4ml_packed", "rtl")
+PART = HlsConfig().part
 
 
 class Project(fakes.FakeBuilder):
@@ -39,7 +42,8 @@ class Project(fakes.FakeBuilder):
 class Place:
     def __init__(self, folder, patch):
         self.folder, self.patch = folder, patch
-        self.plan = good(Job(folder, hls_steps("small_top")), "2022.2", "2022.2")
+        job = Job(folder, Design("small_top", PART, ""), hls_steps("small_top"))
+        self.plan = good(job, "2022.2", "2022.2")
         save(fakes.network(), folder / "small.safetensors")
         fakes.install(patch, log=folder / "built.log")
         plain, packed, _ = fakes.kinds(log=folder / "built.log")
@@ -168,12 +172,46 @@ def test_reports_from_another_machine_are_taken_when_they_are_back(place):
     away = place.folder / "away"
     shutil.copytree(folder, away)
     report = away / "vendor" / "reports" / "impl_utilization.rpt"
-    report.write_text(samples.utilization("2021.2", "Routed", 7654))
+    report.write_text(samples.utilization("2021.2", "Routed", 7654, PART, "small_"))
     told = CliRunner().invoke(cli.app, ["import-reports", str(away)])
     assert json.loads(told.stdout)["resources"][0]["lut"] == 7654
     shutil.copytree(away, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
     for force in (False, True):
         _, jobs = place.flow(force=force)
-        assert jobs["rtl"]["status"] == "skipped"
+        assert jobs["rtl"]["status"] == "skipped", jobs["rtl"]["problems"]
         assert [row["lut"] for row in jobs["rtl"]["figures"]["resources"]] == [7654]
         assert all("7,654" in page for page in place.pages())
+
+
+@pytest.mark.parametrize(
+    ("report", "text", "problem"),
+    [
+        ("small_top_prj/solution1/sim/report/small_top_cosim.rpt", samples.cosim("2022.2", "Fail"), "simulation failed"),
+        ("small_top_prj/solution1/csim/report/small_top_csim.log", samples.csim("2022.2", 3), "simulation failed"),
+        ("vendor/reports/impl_utilization.rpt", samples.utilization("2021.2", part=PART, design="other"), "of other for"),
+        ("vendor/reports/impl_power.rpt", samples.power("2021.2", design="small_top"), "for xc7z020clg400-1, but"),
+        ("small_top_prj/solution1/syn/report/dense1_csynth.xml", "<profile>", r"dense1_csynth.xml:1: expected"),
+        ("vendor/reports/design.sha256", "0" * 64, "made from other sources"),
+    ],
+)  # fmt: skip
+def test_reports_that_tell_of_a_failure_or_of_something_else_fail_the_flow(place, report, text, problem):
+    folder = PROJECT / place.flow()[1]["hls4ml_packed"]["folder"]
+    (folder / report).parent.mkdir(parents=True, exist_ok=True)
+    (folder / report).write_text(text)
+    found, jobs = place.flow()
+    assert found["verdict"] == jobs["hls4ml_packed"]["status"] == "fail" and jobs["rtl"]["status"] == "skipped"
+    (told,) = jobs["hls4ml_packed"]["problems"]
+    assert problem in told and report in told
+    assert not jobs["hls4ml_packed"]["figures"]["resources"] + jobs["hls4ml_packed"]["figures"]["power"]
+    for page in place.pages():
+        assert html.unescape(page).count(told) >= 1
+
+
+def test_a_latency_that_the_tool_cannot_tell_is_a_dash(place):
+    folder = PROJECT / place.flow()[1]["hls4ml_packed"]["folder"]
+    report = folder / "small_top_prj/solution1/syn/report/csynth.xml"
+    report.parent.mkdir(parents=True)
+    report.write_text(samples.csynth_xml("2022.2", "small_top", latency="undef", part=PART))
+    found, _ = place.flow()
+    assert found["verdict"] == "pass"
+    assert "latency – to – cycles" in place.pages()[1]

@@ -121,6 +121,7 @@ def passing():
                  {"name": "impl", "status": "fail", "reason": "took longer than <2 s>", "tool": "vivado 2021.2",
                   "seconds": None, "log": "vendor/logs/impl.log"},
              ],
+             "problems": ["vendor/reports/impl_power.rpt:1: expected <a header>"],
              "figures": {
                  "simulation": [], "latency": [], "power": [],
                  "resources": [

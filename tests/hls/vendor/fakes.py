@@ -17,6 +17,7 @@ if arguments in (["-version"], ["--version"]):
     print({banner!r})
     sys.exit(0)
 step = Path(arguments[-1]).stem
+top = Path(arguments[-1]).read_text().split(" of ")[1].split()[0].rstrip(",;")
 told = {{"tool": name, "arguments": arguments, "cwd": os.getcwd(), "stdin": sys.stdin.read(),
         "environment": {{k: os.environ.get(k) for k in ("PATH", "LC_ALL", "XILINX_VIVADO")}}}}
 with open(here / "calls", "a") as calls:
@@ -29,7 +30,7 @@ if plan.get("sleep"):
     time.sleep(60)
 for path, text in plan.get("files", {{}}).items():
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(text)
+    Path(path).write_text(text.replace("THE_TOP", top))
 print(plan.get("says", "INFO: it ends"))
 sys.exit(plan.get("status", 0))
 """
@@ -77,18 +78,20 @@ class Fakes:
 
 
 def good(job: Job, hls: str = "2022.2", vivado: str = "2021.2") -> dict[str, dict]:
-    """Return the plan in which every step leaves all its reports."""
+    """Return the plan in which every step leaves all its reports, of the design that its script names."""
+    top, part = job.design.top, job.design.part
+    of = {"part": part, "design": "THE_TOP"}
     texts = {
         "csim.log": samples.csim(hls),
-        "csynth.xml": samples.csynth_xml(hls),
+        "csynth.xml": samples.csynth_xml(hls, top, part=part),
         "cosim.rpt": samples.cosim(hls),
         "component.xml": "<component/>",
-        "synth_utilization.rpt": samples.utilization(vivado, "Synthesized", 6000),
-        "impl_utilization.rpt": samples.utilization(vivado, "Routed", 5432),
-        "synth_timing.rpt": samples.timing(vivado, "0.500"),
-        "impl_timing.rpt": samples.timing(vivado),
-        "synth_power.rpt": samples.power(vivado, "synthesized", "0.300"),
-        "impl_power.rpt": samples.power(vivado),
+        "synth_utilization.rpt": samples.utilization(vivado, "Synthesized", 6000, **of),
+        "impl_utilization.rpt": samples.utilization(vivado, "Routed", 5432, **of),
+        "synth_timing.rpt": samples.timing(vivado, "0.500", **of),
+        "impl_timing.rpt": samples.timing(vivado, **of),
+        "synth_power.rpt": samples.power(vivado, "synthesized", "0.300", **of),
+        "impl_power.rpt": samples.power(vivado, **of),
     }
     return {
         step.name: {"files": {path: text for path in step.reports for end, text in texts.items() if path.endswith(end)}}

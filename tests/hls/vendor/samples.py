@@ -4,7 +4,9 @@ HLS_VERSIONS = ("2019.2", "2020.1", "2022.2", "2025.2")
 VIVADO_VERSIONS = ("2019.2", "2021.2", "2025.2")
 
 
-def csynth_xml(version: str, function: str = "tiny_top", latency: str = "7", lut: int = 4321) -> str:
+def csynth_xml(
+    version: str, function: str = "tiny_top", latency: str = "7", lut: int = 4321, part: str = "xc7z020-clg400-1"
+) -> str:
     dsp = "DSP48E" if version < "2020.2" else "DSP"
     text = f"""<profile>
 
@@ -15,7 +17,7 @@ def csynth_xml(version: str, function: str = "tiny_top", latency: str = "7", lut
 <UserAssignments>
 <unit>ns</unit>
 <ProductFamily>zynq</ProductFamily>
-<Part>xc7z020-clg400-1</Part>
+<Part>{part}</Part>
 <TopModelName>{function}</TopModelName>
 <TargetClockPeriod>5.00</TargetClockPeriod>
 <ClockUncertainty>1.35</ClockUncertainty>
@@ -202,14 +204,14 @@ Simulation tool   : xsim.
 """
 
 
-def _header(version: str, command: str, more: dict[str, str], part: str = "xc7z020clg400-1") -> str:
+def _header(version: str, command: str, more: dict[str, str], part: str, design: str) -> str:
     wide = max(len(key) for key in ("Tool Version", *more))
     facts = {
         "Tool Version": f"Vivado v.{version} (lin64) Build 2708876 Wed Nov  6 21:39:14 MST 2019",
         "Date": "Mon Nov  2 10:11:12 2020",
         "Host": "somewhere running 64-bit Ubuntu",
         "Command": command,
-        "Design": "tiny",
+        "Design": design,
         "Device": part,
         **more,
     }
@@ -218,9 +220,11 @@ def _header(version: str, command: str, more: dict[str, str], part: str = "xc7z0
     return "\n".join([copyright, line, *(f"| {key:{wide}} : {value}" for key, value in facts.items()), line, ""])
 
 
-def utilization(version: str, state: str = "Routed", lut: int = 5432) -> str:
+def utilization(
+    version: str, state: str = "Routed", lut: int = 5432, part: str | None = None, design: str = "tiny"
+) -> str:
     ultrascale = version >= "2025"
-    logic, carry, part = (
+    logic, carry, usual = (
         ("CLB", "CARRY8", "xczu7ev-ffvc1156-2-e") if ultrascale else ("Slice", "CARRY4", "7z020clg400-1")
     )
     sections = (
@@ -239,7 +243,7 @@ def utilization(version: str, state: str = "Routed", lut: int = 5432) -> str:
     contents = [*sections, "8. Primitives", "9. Black Boxes", "10. Instantiated Netlists"]
     return "\n".join(
         [
-            _header(version, "report_utilization -file u.rpt", {"Design State": state}, part),
+            _header(version, "report_utilization -file u.rpt", {"Design State": state}, part or usual, design),
             "Utilization Design Information",
             "",
             "Table of Contents",
@@ -300,7 +304,13 @@ def utilization(version: str, state: str = "Routed", lut: int = 5432) -> str:
     )
 
 
-def timing(version: str, wns: str = "0.213", clocks: tuple[tuple[str, str], ...] = (("clock", "5.000"),)) -> str:
+def timing(
+    version: str,
+    wns: str = "0.213",
+    clocks: tuple[tuple[str, str], ...] = (("clock", "5.000"),),
+    part: str | None = None,
+    design: str = "tiny",
+) -> str:
     line = "-" * 96
     head = (
         "    WNS(ns)      TNS(ns)  TNS Failing Endpoints  TNS Total Endpoints      WHS(ns)      THS(ns)  "
@@ -310,11 +320,11 @@ def timing(version: str, wns: str = "0.213", clocks: tuple[tuple[str, str], ...]
     whs = "0.024" if wns not in ("inf", "NA") else wns
     more = {} if version < "2021" else {"Speed File": "-1  PRODUCTION 1.29 08-03-2020", "Temperature Grade": "E"}
     state = {} if version < "2025" else {"Design State": "Routed"}
-    part = "7z020-clg400" if version < "2021" else "xczu3eg-sbva484"
+    usual = "7z020-clg400" if version < "2021" else "xczu3eg-sbva484"
     rows = [f"{name}  {{0.000 2.500}}        {period}           200.000         " for name, period in clocks]
     return "\n".join(
         [
-            _header(version, "report_timing_summary -file t.rpt", {**more, **state}, part),
+            _header(version, "report_timing_summary -file t.rpt", {**more, **state}, part or usual, design),
             "Timing Summary Report",
             "",
             line,
@@ -364,7 +374,14 @@ def timing(version: str, wns: str = "0.213", clocks: tuple[tuple[str, str], ...]
     )
 
 
-def power(version: str, state: str = "routed", total: str = "0.242", confidence: str = "Medium") -> str:
+def power(
+    version: str,
+    state: str = "routed",
+    total: str = "0.242",
+    confidence: str = "Medium",
+    part: str = "xc7z020clg400-1",
+    design: str = "tiny",
+) -> str:
     facts = {"Design State": state, "Grade": "commercial", "Process": "typical", "Characterization": "Production"}
     rows = {
         "Total On-Chip Power (W)": total,
@@ -381,7 +398,7 @@ def power(version: str, state: str = "routed", total: str = "0.242", confidence:
     }
     return "\n".join(
         [
-            _header(version, "report_power -file p.rpt", facts),
+            _header(version, "report_power -file p.rpt", facts, part, design),
             "Power Report",
             "",
             "Table of Contents",
