@@ -209,16 +209,23 @@ def report_command() -> None:
 @app.command("import-reports")
 def import_reports_command(
     folder: Annotated[Path, typer.Argument(help="Folder with a project and its tools' reports.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print every figure, with the names of report.json.")] = False,
 ) -> None:
     """Read the reports that Vitis HLS, Vivado HLS or Vivado have left in a folder, here or on another machine.
 
-    Prints them as JSON, each figure with its file, tool, version, target, and what it rests on.
+    Shows what each file tells, the tool that wrote it, and what its figures rest on. The exit status is 1 when one
+    tells of a simulation that failed.
     """
     import json
 
     from hls.vendor.results import import_reports, neutral
 
-    typer.echo(json.dumps(neutral(import_reports(folder)), indent=1))
+    figures = neutral(import_reports(folder))
+    if as_json:
+        typer.echo(json.dumps(figures, indent=1))
+    else:
+        Console(highlight=False).print(_vendor_figures(figures))
+    raise typer.Exit(not all(simulation["passed"] for simulation in figures["simulation"]))
 
 
 def main() -> NoReturn:
@@ -257,6 +264,24 @@ def _folding(rtl: Mapping[str, Any]) -> "Table":
     for layer in rtl["layers"]:
         numbers = (f"{layer[what]:,}" for what in ("vectors", "cycles", "luts", "memory_bits"))
         table.add_row(layer["name"], layer["architecture"], f"{layer['neurons']} x {layer['inputs']}", *numbers)
+    return table
+
+
+_ABOUT = ("source", "tool", "target", "stage", "module", "top", "provenance")
+
+
+def _vendor_figures(figures: Mapping[str, list[dict[str, Any]]]) -> "Table":
+    """Return a table of what the vendor's reports tell, each figure by its name in report.json."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("report", "by", "of", "figures"):
+        table.add_column(column, overflow="fold")
+    for kind in figures.values():
+        for row in kind:
+            told = [f"{name} {value}" for name, value in row.items() if name not in _ABOUT and value is not None]
+            by = ", ".join(filter(None, (row["tool"], row["stage"])))
+            table.add_row(*(escape(text) for text in (row["source"], by, row["module"] or "", ", ".join(told))))
     return table
 
 

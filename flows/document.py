@@ -2,6 +2,7 @@
 
 import json
 import platform
+from collections import Counter
 from datetime import datetime, timezone
 from typing import Any
 
@@ -15,6 +16,7 @@ from reports.troubles import troubles
 
 _SAMPLES = 4  # vectors that are shown with every layer's bits
 _FEW_BITS = 4  # of a value that is shown
+_ESTIMATED_INPUTS = 6  # of the look-up tables that hls.rtl.folding estimates
 
 
 def document(flow: Flow) -> dict[str, Any]:
@@ -166,20 +168,22 @@ def _predicted(flow: Flow, vendor: list[dict[str, Any]]) -> list[dict[str, Any]]
         for what in ("latency", "interval")
         if facts["cycles"][what]
     ]
-    estimated = {layer["name"]: layer["luts"] for layer in rtl["layers"]}
+    estimated: Counter[str] = Counter()
+    for unit in rtl["units"]:
+        estimated[unit["layer"]] += unit["luts"]
     for row in flow.entries["synthesis"].facts["targets"]:
-        if row["total"]:
-            found = {layer["name"]: layer["lut"] for layer in row["layers"]}
-            pairs = [(name, luts, found[name]) for name, luts in estimated.items() if name in found]
+        if row["total"] and row["lut_inputs"] == _ESTIMATED_INPUTS:
+            found = {of["name"]: of["lut"] + of["lutram"] for of in (*row["layers"], row["total"] | {"name": "all"})}
             rows += [
                 {
                     "what": f"LUTs of {name}",
                     "predicted": luts,
-                    "measured": measured,
+                    "measured": found[name],
                     "by": row["title"],
                     "provenance": "synthesised",
                 }
-                for name, luts, measured in [*pairs, ("all", rtl["luts"], row["total"]["lut"])]
+                for name, luts in (*estimated.items(), ("all", rtl["luts"]))
+                if name in found
             ]
     rows += [
         {
@@ -213,7 +217,7 @@ def _baseline(flow: Flow) -> dict[str, Any] | None:
         layers = {layer["name"]: layer["architecture"] for layer in rtl["layers"]}
         now["rtl"] = {"latency": rtl["latency"], "interval": rtl["interval"], "layers": layers}
     baseline = json.loads(path.read_text())
-    synthesis = baseline.pop("synthesis", {"target": None, "by": {}})
+    synthesis = baseline.pop("synthesis", None) or {"target": None, "by": {}}
     for row in flow.entries["synthesis"].facts["targets"]:
         if row["target"] == synthesis["target"] and row["tool"] in synthesis["by"]:  # figures of two tools tell nothing
             baseline["synthesis"] = synthesis["by"][row["tool"]]
@@ -224,6 +228,7 @@ def _baseline(flow: Flow) -> dict[str, Any] | None:
     names = [*now, *(name for name in before if name not in now and "." in name and name.split(".")[0] in sections)]
     return {
         "file": _inside(path),
+        "target": synthesis["target"],
         "rows": [{"what": name, "before": before.get(name), "now": now.get(name)} for name in names],
     }
 

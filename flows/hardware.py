@@ -1,8 +1,10 @@
 """The stages that make hardware: the RTL, the energy that it takes, its synthesis, and place and route."""
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.cache import Entry
@@ -72,6 +74,7 @@ def _rtl(flow: Flow, entry: Entry, advance: Advance) -> None:
     from hls.errors import Unsupported
     from hls.rtl import project
     from hls.rtl.cycles import occupancy
+    from hls.rtl.folding import luts
 
     options = flow.options
     try:
@@ -93,6 +96,7 @@ def _rtl(flow: Flow, entry: Entry, advance: Advance) -> None:
                 "name": unit.name,
                 "layer": unit.layer,
                 "interval": unit.interval,
+                "luts": luts(unit),
                 "frames": [[frame.first_in, frame.last_out] for frame in frames],
             }
             for unit, frames in occupancy(project.plan(flow.network, choice.config))
@@ -168,11 +172,22 @@ def _synthesis(flow: Flow, entry: Entry, advance: Advance) -> None:
     rows = []
     for done, name in enumerate(names):
         advance(done, len(names))
-        row = {"target": name, "title": TARGETS[name].title, "bram_unit": TARGETS[name].bram_unit}
+        family = TARGETS[name]
+        row = {"target": name, **{what: getattr(family, what) for what in ("title", "lut_inputs", "bram_unit")}}
         rows.append(row | _attempt(_UNSYNTHESISED, partial(_synthesised, flow, project, name)))
+        _keep_bitstream(rows[-1], entry)
     entry.facts = {"targets": rows}
     entry.keep = all(of["status"] not in ("fail", "unrouted") for row in rows for of in (row, row["placement"]) if of)
     entry.says = ", ".join(_brief(row) for row in rows)
+
+
+def _keep_bitstream(row: Mapping[str, Any], entry: Entry) -> None:
+    """Copy the bitstream of a target, if there is one, into the entry; it is published beside the report."""
+    placement = row["placement"]
+    if placement and placement["bitstream"]:
+        made = Path(placement["bitstream"])
+        placement["bitstream"] = f"bitstream_{row['target']}{made.suffix}"
+        shutil.copyfile(made, entry.folder / placement["bitstream"])
 
 
 def _brief(row: Mapping[str, Any]) -> str:
@@ -190,7 +205,7 @@ _UNSYNTHESISED: Mapping[str, Any] = {
 }  # fmt: skip
 _UNPLACED: Mapping[str, Any] = {
     "status": "pass", "reason": None, "tool": None, "device": None, "usage": [], "fmax_mhz": None,
-    "latency_ns": None, "images_per_second": None, "critical_path": [], "bitstream": None,
+    "latency_ns": None, "images_per_second": None, "critical_path": [], "bitstream": None, "no_bitstream": None,
 }  # fmt: skip
 
 
@@ -253,7 +268,8 @@ def _placed(flow: Flow, project: "RtlProject", synthesis: "Synthesis") -> dict[s
             "latency_ns": timing.latency_ns,
             "images_per_second": timing.images_per_second,
             "critical_path": [asdict(step) for step in placed.critical_path],
-            "bitstream": "made" if placed.bitstream else placed.no_bitstream,
+            "bitstream": str(placed.bitstream) if placed.bitstream else None,
+            "no_bitstream": placed.no_bitstream or None,
         }
 
     return _attempt(_UNPLACED, make)

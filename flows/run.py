@@ -26,7 +26,7 @@ from reports.troubles import Trouble
 BUILD = PROJECT / "build"
 REPORTS = PROJECT / "reports"
 
-_SHOWN = ("mismatch_*.npz", "waveform_*.fst")  # published beside the report, where there are any
+_SHOWN = ("mismatch_*.npz", "waveform_*.fst", "bitstream_*")  # published beside the report, where there are any
 _PUBLISHED = ("report.md", "report.html", "report.json")  # the last is what says that all are there
 
 _MARK = ".copied-from"  # in a copied project: the folder that it is a copy of

@@ -521,8 +521,9 @@ def _report(flow: Flow, entry: Entry, advance: Advance) -> None:
 
     report = document(flow)
     render(report, entry.folder)
-    for replay in flow.entries["compare"].folder.glob("mismatch_*.npz"):
-        shutil.copyfile(replay, entry.folder / replay.name)
+    for step, pattern in (("compare", "mismatch_*.npz"), ("synthesis", "bitstream_*")):
+        for made in flow.entries[step].folder.glob(pattern):
+            shutil.copyfile(made, entry.folder / made.name)
     for kind in ENGINES:
         if waveform := flow.waveform(kind):
             shutil.copyfile(waveform, entry.folder / kind.waveform)

@@ -307,9 +307,8 @@ def _resources(row: dict[str, Any], colours: dict[str, str]) -> Figure:
         axes.invert_yaxis()
         axes.set_xticks([])
         axes.set_xlim(0, 1.2)
-        figure.legend(
-            loc="outside lower left", ncols=columns, frameon=False, fontsize=8, handlelength=0.9, columnspacing=1
-        )
+        if kinds:
+            figure.legend(loc="outside lower left", ncols=columns, **_LEGEND)
     return figure
 
 
@@ -332,12 +331,13 @@ def picture(packed: dict[str, Any], name: str, other: dict[str, Any] | None = No
     """Draw a layer's values as a picture: an ``img`` element.
 
     One pixel per value: full for the largest, nothing for the smallest. Vectors become squares, as far as they can;
-    each channel of an image is a tile. With `other`, of as many values, it is the products: green where they are
-    positive, red where they are negative.
+    each channel of an image is a tile, but three channels of integers are a picture in colour. With `other`, of as many
+    values, it is the products: green where they are positive, red where they are negative.
     """
     values = unpack(packed).astype(float)
     values = values * unpack(other) if other else values
-    tiles = _tiles(values)
+    coloured = not other and packed["type"] != "bits" and values.shape[2:] == (3,)
+    tiles = values if coloured else _tiles(values)
     # A gap is not a number.
     if other:
         largest = np.nanmax(np.abs(tiles)) or 1
@@ -348,13 +348,15 @@ def picture(packed: dict[str, Any], name: str, other: dict[str, Any] | None = No
         if packed["type"] == "bits":
             low, high = -1, 1
         opacity = (tiles - low) / ((high - low) or 1)
-        colour = np.full((*tiles.shape, 3), (66, 122, 196))
+        colour = np.full((*tiles.shape[:2], 3), (66, 122, 196))
+    if coloured:
+        colour, opacity = opacity * 255, np.ones(tiles.shape[:2])
     pixels = np.dstack([colour, np.nan_to_num(opacity) * 255]).astype(np.uint8)
     buffer = io.BytesIO()
     imsave(buffer, pixels, format="png")
     data = b64encode(buffer.getvalue()).decode()
-    scale = max(1, round(104 / max(tiles.shape)))
-    height, width = (scale * length for length in tiles.shape)
+    scale = max(1, round(104 / max(tiles.shape[:2])))
+    height, width = (scale * length for length in tiles.shape[:2])
     return f'<img src="data:image/png;base64,{data}" alt="{escape(name)}" width="{width}" height="{height}">'
 
 

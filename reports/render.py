@@ -32,6 +32,7 @@ def render(report: dict[str, Any], folder: Path) -> None:
     validate(report)
     (folder / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     told: dict[str, Any] = {"report": report, "troubles": troubles(report), "sources": sources(report)}
+    told["changes"] = [row for row in (report["baseline"] or {"rows": []})["rows"] if row["before"] != row["now"]]
     (folder / "report.md").write_text(template("report.md.j2").render(told))
     slowest = bottleneck(report["rtl"]) if report["rtl"] else None
     page = template("report.html.j2").render(told, figures=figures(report), bottleneck=slowest)
@@ -63,6 +64,7 @@ def template(name: str) -> Any:
         "change": change,
         "first_name": lambda dotted: dotted.split(".")[0],
         "by_layer": by_layer,
+        "fullest": lambda usage: max(usage, key=lambda of: of["used"] / max(of["available"], 1)),
         "seconds": lambda value: f"{value:.1f} s" if value >= 0.1 else f"{value * 1000:.1f} ms",
         "cell": lambda value: str(value).replace("|", "\\|").replace("\n", " "),
     }

@@ -59,7 +59,11 @@ def sources(report: dict[str, Any]) -> dict[str, Source]:
             "cycles": Source("Cycles of the RTL's layers", "exact", how),
             "pipeline": Source("Frames in the pipeline", "exact", how),
             "rtl_luts": Source("LUTs of the RTL's layers", "estimated", "a formula per unit, to choose foldings by"),
-        }
+            "predicted_cycles": Source("Cycles, predicted and measured", "simulated", "the RTL's cycle model beside "
+                                       "the engine that is named; latency is that of the frame that met no other"),
+            "predicted_luts": Source("LUTs, predicted and measured", "synthesised", "a formula per unit, estimated, "
+                                     "beside what the tool that is named has made"),
+        }  # fmt: skip
     for row in sorted(report["latency"], key=lambda row: row["frames"])[-1:]:  # the one that the summary shows
         found["latency"] = Source("Latency", row["provenance"], f"{row['source']}, {row['frames']:,} frames; "
                                   f"nanoseconds at an assumed clock of {row['clock_ns']} ns")  # fmt: skip

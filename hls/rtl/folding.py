@@ -41,7 +41,7 @@ class Layer:
     cycles : int
         Per frame.
     luts : int
-        Estimated; see :mod:`hls.rtl.folding`.
+        Estimated, of the unit with the weights; see :mod:`hls.rtl.folding`.
     memory_bits : int
         Of weights and biases; 0 where they are hard-wired.
     """
@@ -176,7 +176,7 @@ def _choice(config: RtlConfig, pipeline: Pipeline) -> Choice:
 
 
 def _luts(pipeline: Pipeline) -> int:
-    return sum(map(luts, pipeline.units))
+    return sum(map(luts, [*pipeline.units, *([pipeline.scatter] if pipeline.scatter else [])]))
 
 
 def _cheapest(unit: Matrix, interval: int) -> Folded:

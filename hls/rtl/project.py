@@ -98,6 +98,8 @@ class RtlProject:
         Name of the top module.
     sources : tuple of Path
         The Verilog files, the top module's first.
+    layers : mapping of str to str
+        The layer that each unit is part of, by the unit's name: in the order of the files behind the top module's.
     in_width, out_width : int
         Bits of ``s_axis_tdata`` and ``m_axis_tdata``.
     in_beats, out_beats : int
@@ -121,6 +123,7 @@ class RtlProject:
     folder: Path
     top: str
     sources: tuple[Path, ...]
+    layers: Mapping[str, str]
     in_width: int
     in_beats: int
     in_element_bits: int
@@ -304,6 +307,7 @@ def _describe(network: Network, folder: Path, pipeline: Pipeline) -> RtlProject:
         folder=folder,
         top=top,
         sources=tuple(folder / f"{name}.v" for name in (top, *(_module_name(network, unit) for unit in units))),
+        layers={unit.name: unit.layer for unit in units},
         in_width=8 * ceil(pipeline.source.width / 8),
         in_beats=pipeline.source.vectors,
         in_element_bits=network.input.bits,

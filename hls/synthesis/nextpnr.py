@@ -26,7 +26,7 @@ from hls.rtl.folding import Choice, choose
 from hls.rtl.project import RtlProject
 from hls.synthesis.targets import Resources
 from hls.synthesis.tools import Processes, SynthesisError, TimeLimit, Tool, ToolMissing, build_once, excerpt, find
-from hls.synthesis.yosys import BOXES, Part, Synthesis, box, layer, synthesise_parts
+from hls.synthesis.yosys import BOXES, Part, Synthesis, box, synthesise_parts
 
 #: Seconds that one attempt to place and route a design may take.
 LIMIT_S = 600.0
@@ -572,6 +572,9 @@ def located(name: str, project: RtlProject) -> tuple[str, str]:
     inner = name.removeprefix(f"U_{project.top}.")
     scope, dot, rest = inner.partition(".")
     if dot and scope.startswith("U_"):
-        return layer(project.network, scope.removeprefix("U_")) or "", _MADE.sub("", rest)
+        return project.layers.get(scope.removeprefix("U_"), ""), _MADE.sub("", rest)
     signal = _MADE.sub("", inner)
-    return (layer(project.network, signal) or "", signal) if inner != name else ("", signal)
+    if inner == name:
+        return "", signal
+    units = [unit for unit in project.layers if signal.startswith(f"{unit}_")]  # the top module's wires behind a unit
+    return project.layers[max(units, key=len)] if units else "", signal

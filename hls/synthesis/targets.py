@@ -65,6 +65,8 @@ class Target:
         Yosys's simulation models of the cells, inside its folder of data.
     unmodelled : str
         Regular expression for the cells that these leave empty.
+    lut_inputs : int
+        How many inputs a look-up table has, 6 or 4: LUTs of two families compare only where it is the same.
     bram_unit : str
         What one ``bram`` is.
     cells : mapping of str to Resources
@@ -77,6 +79,7 @@ class Target:
     library: tuple[str, ...]
     models: tuple[str, ...]
     unmodelled: str
+    lut_inputs: int
     bram_unit: str
     cells: Mapping[str, Resources]
 
@@ -122,6 +125,7 @@ def _xilinx(name: str, title: str, family: str) -> Target:
         ("read_verilog -lib +/xilinx/cells_sim.v", "read_verilog -lib +/xilinx/cells_xtra.v"),
         ("xilinx/cells_sim.v",),
         r"RAMB.*",
+        6,
         "RAMB18",
         _XILINX_CELLS,
     )
@@ -140,6 +144,7 @@ TARGETS: Mapping[str, Target] = {
             ("read_verilog -lib -specify +/ecp5/cells_sim.v +/ecp5/cells_bb.v",),
             ("ecp5/cells_sim.v",),
             r"DP16KD|PDPW16KD|MULT18X18D",
+            4,
             "EBR of 18 Kb",
             {
                 r"LUT4": Resources(lut=1),
@@ -158,6 +163,7 @@ TARGETS: Mapping[str, Target] = {
             ("read_verilog -D ICE40_U -icells -lib -specify +/ice40/cells_sim.v",),
             ("ice40/cells_sim.v",),
             "",
+            4,
             "EBR of 4 Kb",
             {
                 r"SB_LUT4": Resources(lut=1),

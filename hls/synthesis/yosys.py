@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from bnn.network import Network
 from hls.rtl.project import RtlProject
 from hls.synthesis.targets import Resources, Target, parse, target, total
 from hls.synthesis.tools import Processes, SynthesisError, Tool, build_once, find
@@ -132,18 +131,11 @@ def parts(project: RtlProject) -> tuple[Part, ...]:
     texts = [path.read_text() for path in project.sources]
     boxes = "".join(box(text, path.stem) for text, path in zip(texts[1:], project.sources[1:]))
     found = [Part(project.top, None, {f"{project.top}.v": texts[0].encode(), BOXES: boxes.encode()})]
-    for path, text in zip(project.sources[1:], texts[1:]):
+    for path, text, layer in zip(project.sources[1:], texts[1:], project.layers.values(), strict=True):
         memories = re.findall(r'\$readmemh\("([^"]+)"', text)
         files = {path.name: text.encode(), **{name: (project.folder / name).read_bytes() for name in memories}}
-        unit = path.stem.removeprefix(f"{project.network.name}_")
-        found.append(Part(path.stem, layer(project.network, unit), files))
+        found.append(Part(path.stem, layer, files))
     return tuple(found)
-
-
-def layer(network: Network, unit: str) -> str | None:
-    """Return the layer that a unit computes, from the unit's name: the layer's, or that and more behind a ``_``."""
-    names = [op.name for op in network.operations if unit == op.name or unit.startswith(f"{op.name}_")]
-    return max(names, key=len, default=None)
 
 
 def box(text: str, module: str) -> str:

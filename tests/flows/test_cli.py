@@ -83,10 +83,14 @@ def test_a_wish_shows_the_table_that_the_foldings_were_chosen_from(tmp_path, wis
 
 def test_vendor_reports_are_brought_home(tmp_path):
     (tmp_path / "csynth.xml").write_text(samples.csynth_xml("2022.2", lut=4321))
-    done = flows("import-reports", str(tmp_path))
+    done = flows("import-reports", "--json", str(tmp_path))
     assert done.returncode == 0, done.stderr
     (resources,) = json.loads(done.stdout)["resources"]
     assert (resources["lut"], resources["provenance"], resources["source"]) == (4321, "vendor", "csynth.xml")
+    (tmp_path / "tiny_cosim.rpt").write_text(samples.cosim("2022.2", "Fail", "NA"))
+    done = flows("import-reports", str(tmp_path))
+    text = " ".join(done.stdout.split())
+    assert done.returncode == 1 and "csynth.xml" in text and "lut 4321" in text and "passed False" in text, text
 
 
 def test_the_command_line_starts_without_heavy_imports():

@@ -173,7 +173,7 @@ def test_reports_from_another_machine_are_taken_when_they_are_back(place):
     shutil.copytree(folder, away)
     report = away / "vendor" / "reports" / "impl_utilization.rpt"
     report.write_text(samples.utilization("2021.2", "Routed", 7654, PART, "small_"))
-    told = CliRunner().invoke(cli.app, ["import-reports", str(away)])
+    told = CliRunner().invoke(cli.app, ["import-reports", "--json", str(away)])
     assert json.loads(told.stdout)["resources"][0]["lut"] == 7654
     shutil.copytree(away, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
     for force in (False, True):
@@ -186,14 +186,14 @@ def test_reports_from_another_machine_are_taken_when_they_are_back(place):
 @pytest.mark.parametrize(
     ("report", "text", "problem"),
     [
-        ("small_top_prj/solution1/sim/report/small_top_cosim.rpt", samples.cosim("2022.2", "Fail"), "simulation failed"),
-        ("small_top_prj/solution1/csim/report/small_top_csim.log", samples.csim("2022.2", 3), "simulation failed"),
-        ("vendor/reports/impl_utilization.rpt", samples.utilization("2021.2", part=PART, design="other"), "of other for"),
+        ("small_top_prj/solution1/sim/report/small_top_cosim.rpt", samples.cosim("2022.2", "Fail"), "the simulation"),
+        ("small_top_prj/solution1/csim/report/small_top_csim.log", samples.csim("2022.2", 3), "the simulation"),
+        ("vendor/reports/impl_utilization.rpt", samples.utilization("2021.2", part=PART, design="other"), "of other"),
         ("vendor/reports/impl_power.rpt", samples.power("2021.2", design="small_top"), "for xc7z020clg400-1, but"),
         ("small_top_prj/solution1/syn/report/dense1_csynth.xml", "<profile>", r"dense1_csynth.xml:1: expected"),
         ("vendor/reports/design.sha256", "0" * 64, "made from other sources"),
     ],
-)  # fmt: skip
+)
 def test_reports_that_tell_of_a_failure_or_of_something_else_fail_the_flow(place, report, text, problem):
     folder = PROJECT / place.flow()[1]["hls4ml_packed"]["folder"]
     (folder / report).parent.mkdir(parents=True, exist_ok=True)

@@ -77,9 +77,9 @@ def passing():
         "rtl": {
             "wish": "at most 10,000 LUTs", "clock_ns": 10.0, "latency": 12345, "interval": 678,
             "units": [
-                {"name": "dense1", "layer": "dense1", "interval": 678,
+                {"name": "dense1", "layer": "dense1", "interval": 678, "luts": 432,
                  "frames": [[0, 678], [600, 1356], [1278, 2034]]},
-                {"name": "scores", "layer": "scores", "interval": 64,
+                {"name": "scores", "layer": "scores", "interval": 64, "luts": 40,
                  "frames": [[678, 742], [1356, 1420], [2034, 2100]]},
             ], "luts": 4321,
             "pruned": {"dense1": {"neurons": 3, "inputs": 5}},
@@ -93,8 +93,8 @@ def passing():
              "interval": {"minimum": 600, "median": 678, "maximum": 679}, "clock_ns": 10.0, "provenance": "simulated"}
         ],
         "synthesis": [
-            {"target": "ecp5", "title": "Lattice ECP5", "bram_unit": "EBR of 18 Kb", "status": "pass", "reason": None,
-             "tool": "yosys 0.23",
+            {"target": "ecp5", "title": "Lattice ECP5", "lut_inputs": 4, "bram_unit": "EBR of 18 Kb",
+             "status": "pass", "reason": None, "tool": "yosys 0.23",
              "total": {"lut": 1194, "ff": 90, "carry": 3, "lutram": 0, "bram": 7, "dsp": 0},
              "layers": [{"name": "dense1", "lut": 1194, "ff": 90, "carry": 3, "lutram": 0, "bram": 7, "dsp": 0}],
              "placement": {
@@ -102,9 +102,10 @@ def passing():
                  "usage": [{"name": "LUTs", "used": 1300, "available": 24288}], "fmax_mhz": 87.654,
                  "latency_ns": 140839.7, "images_per_second": 129283.2,
                  "critical_path": [{"layer": "dense1", "signal": "popcount", "logic_ns": 1.5, "routing_ns": 2.5}],
-                 "bitstream": "made"}},
-            {"target": "ice40", "title": "Lattice iCE40", "bram_unit": "EBR of 4 Kb", "status": "skipped",
-             "reason": "no Yosys here", "tool": None, "total": None, "layers": [], "placement": None},
+                 "bitstream": "bitstream_ecp5.bit", "no_bitstream": None}},
+            {"target": "ice40", "title": "Lattice iCE40", "lut_inputs": 4, "bram_unit": "EBR of 4 Kb",
+             "status": "skipped", "reason": "no Yosys here", "tool": None, "total": None, "layers": [],
+             "placement": None},
         ],
         "energy": {
             "source": "waveform of rtl_icarus", "frames": 8, "images": 7, "picojoules": 2460.0, "low": 820.0,
@@ -140,7 +141,7 @@ def passing():
             {"what": "LUTs of dense1", "predicted": 432, "measured": 480, "by": "Lattice ECP5",
              "provenance": "synthesised"},
         ],
-        "baseline": {"file": "reports/baselines/small.json", "rows": [
+        "baseline": {"file": "reports/baselines/small.json", "target": "ecp5", "rows": [
             {"what": "rtl.latency", "before": 12000, "now": 12345}, {"what": "rtl.interval", "before": 678, "now": 678},
             {"what": "rtl.layers.dense1", "before": "1 PE x 7 SIMD", "now": "3 PE x 7 SIMD"},
         ]},

@@ -11,12 +11,9 @@ import pytest
 from flows.cache import PROJECT
 from reports.index import index
 from reports.render import render
+from tests.reports.test_render import SECTIONS
 
 SHOTS = PROJECT / "build" / "screenshots"
-SECTIONS = [
-    *("summary", "baseline", "engines", "layers", "samples", "confusion", "rtl", "latency", "synthesis"),
-    *("vendor", "predicted", "energy", "memory", "provenance"),
-]
 SCREENS = {"wide": (1280, 900), "phone": (390, 844)}
 # As root in a container, and silent: no telemetry, no updates.
 ARGUMENTS = [
@@ -52,10 +49,14 @@ POOR_CONTRAST = """() => {
   }
   return poor;
 }"""
-# Charts that take no room, or in which nothing is drawn.
+# Charts that take no room, or in which nothing is drawn but a ground, axes and a legend.
 EMPTY_CHARTS = """() => [...document.querySelectorAll("figure")].filter(figure => {
-  const drawn = [...figure.querySelectorAll("svg path, svg rect, svg use, img")];
-  return !drawn.some(e => { const box = e.getBoundingClientRect(); return box.width > 2 && box.height > 2; });
+  const drawn = [...figure.querySelectorAll("svg path, svg use, img")].filter(e => {
+    const style = getComputedStyle(e), box = e.getBoundingClientRect();
+    const inked = e.tagName === "IMG" || (style.fill !== "none" && Number(style.opacity) > 0);
+    return inked && !e.closest("[id*='matplotlib.axis'], [id*='legend']") && box.width > 2 && box.height > 2;
+  });
+  return !drawn.length;
 }).map(figure => figure.innerText)"""
 BEYOND_THE_EDGE = """paper => [...document.querySelectorAll("body *")].filter(e =>
   (paper || !e.closest(".scroll")) && e.getBoundingClientRect().right > document.documentElement.clientWidth + 1
@@ -121,6 +122,14 @@ def page(request, tmp_path_factory):
     return request.param, folder / "report.html"
 
 
+def test_a_chart_without_bars_is_found_to_be_empty(show, report, tmp_path):
+    report["memory"] |= {"binary_bits": 0, "float32_bits": 0}
+    report["synthesis"][0]["total"] = dict.fromkeys(report["synthesis"][0]["total"], 0)
+    render(report, tmp_path)
+    empty = show(tmp_path / "report.html").page.evaluate(EMPTY_CHARTS)
+    assert len(empty) == 2 and any("what each layer takes" in chart for chart in empty), empty
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("screen", SCREENS)
 def test_a_report_is_whole_and_legible(show, page, screen, scheme):
@@ -129,7 +138,7 @@ def test_a_report_is_whole_and_legible(show, page, screen, scheme):
     shown.keep(f"{name}-{screen}-{scheme}")
     empty = "() => [...document.querySelectorAll('main > section')].filter(s => s.innerText.length < 10).map(s => s.id)"
     sections = shown.page.eval_on_selector_all("main > section", "sections => sections.map(s => s.id)")
-    assert [section for section in sections if not section.startswith("mismatch")] == SECTIONS
+    assert [section for section in sections if not section.startswith("mismatch")] == list(SECTIONS)
     assert ("mismatch-hls4ml_packed" in sections) == (name == "failing")
     assert shown.page.evaluate(empty) == []
     assert shown.page.locator("figure").count() > 4

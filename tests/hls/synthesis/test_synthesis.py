@@ -15,9 +15,11 @@ from bnn.network import Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, Networ
 from hls.rtl.config import Folded, RtlConfig, Unrolled
 from hls.rtl.project import RtlProject, plan, write
 from hls.synthesis import tools, yosys
+from hls.synthesis.nextpnr import located
 from hls.synthesis.targets import TARGETS, Resources, parse, target
 from hls.synthesis.tools import SynthesisError, ToolMissing, find
 from hls.synthesis.yosys import parts, script, synthesise
+from tests.hls.rtl.test_project import small_residual
 
 NATIVE = shutil.which("yosys")
 needs_native = pytest.mark.skipif(not NATIVE, reason="needs a yosys on PATH for speed: apt-get install yosys")
@@ -116,6 +118,15 @@ def test_units_are_told_in_layers(tmp_path):
     assert [part.layer for part in found] == [unit.layer for unit in units]
     memories = {name for part in found for name in part.files if name.endswith(".mem")}
     assert memories == {path.name for path in tmp_path.glob("*.mem")}
+
+
+def test_a_queue_belongs_to_the_sum_that_it_waits_for(tmp_path):
+    project = write(small_residual(), tmp_path, RtlConfig())
+    layers = {part.module: part.layer for part in parts(project)[1:]}
+    assert layers["residual_conv1"] == "conv1" and layers["residual_conv1_queue_"] == "add1", layers
+    assert located("U_residual.U_conv1_queue_.first", project) == ("add1", "first")
+    assert located("U_residual.conv1_queue__valid", project) == ("add1", "conv1_queue__valid")
+    assert located("U_residual.conv1_ready", project) == ("conv1", "conv1_ready")
 
 
 def test_the_packaged_yosys_works_where_there_is_none_on_path(tmp_path, monkeypatch):
