@@ -66,7 +66,7 @@ def tool_versions(packages: tuple[str, ...], commands: tuple[str, ...] = ()) -> 
         try:
             call = [name, *(option or ["--version"])]
             output = subprocess.run(call, capture_output=True, text=True, check=True, timeout=60)
-            found[name] = output.stdout.splitlines()[0]
+            found[name] = (output.stdout or output.stderr).splitlines()[0]
         except (OSError, subprocess.SubprocessError, IndexError):
             found[name] = "missing"
     return found

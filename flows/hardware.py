@@ -250,11 +250,7 @@ def _placed(flow: Flow, project: "RtlProject", synthesis: "Synthesis") -> dict[s
             return {"status": "unrouted", "reason": reason, "tool": str(placed.tool), "device": placed.device}
         if isinstance(placed, nextpnr.Unfit):
             smaller = nextpnr.smaller(project, synthesis, placed, fold_rtl(flow.network, flow.options).config)
-            hint = (
-                f"--max-luts {smaller.luts} is estimated to fit"
-                if smaller
-                else "no folding is estimated to fit: this takes a larger device or a smaller network"
-            )
+            hint = _smaller(smaller.luts if smaller else None, flow.options)
             return {"status": "unfit", "reason": f"{placed}; {hint}", "tool": str(placed.tool), "device": placed.device}
         timing = speed(placed, rtl["latency"], rtl["interval"], "cycle model")
         return {
@@ -273,3 +269,12 @@ def _placed(flow: Flow, project: "RtlProject", synthesis: "Synthesis") -> dict[s
         }
 
     return _attempt(_UNPLACED, make)
+
+
+def _smaller(luts: int | None, options: Options) -> str:
+    """Say which folding would fit, so that it can be done as it stands there."""
+    if luts is None:
+        return "no folding is estimated to fit: this takes a larger device or a smaller network"
+    fixed = (options.target_fps is None and options.max_luts is None) or bool(options.rtl.layers)
+    instead = ", in a configuration file without [rtl.default] and [rtl.layers]" if fixed else ""
+    return f"--max-luts {luts} is estimated to fit{instead}"

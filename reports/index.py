@@ -40,9 +40,10 @@ def index(folder: Path) -> tuple[Path, list[str]]:
         odd = f" (left out, of another version or damaged: {', '.join(left_out)})" if left_out else ""
         raise UserError(f"no flow has left a report in {folder}{odd}; run one: make flow MODEL=digits_bnn")
     targets = list(dict.fromkeys(target for row in rows for target in row["luts"]))
-    figures = {"latency": pareto(rows, "latency_us", "latency in µs")}
+    sound = [row for row in rows if row["verdict"] == "pass"]  # what computes something else is no choice
+    figures = {"latency": pareto(sound, "latency_us", "latency in µs")}
     for target in targets:
-        costs = [row | {"cost": row["luts"].get(target)} for row in rows]
+        costs = [row | {"cost": row["luts"].get(target)} for row in sound]
         figures[target] = pareto(costs, "cost", f"LUTs, {target}")
     page = folder / "index.html"
     page.write_text(template("index.html.j2").render(rows=rows, targets=targets, figures=figures, left_out=left_out))

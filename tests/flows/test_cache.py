@@ -136,3 +136,10 @@ def test_a_missing_tool_has_a_version_too():
         "no-such-package": "missing",
         "no-such-program": "missing",
     }
+
+
+def test_a_program_may_tell_its_version_on_standard_error(tmp_path, monkeypatch):
+    (tmp_path / "odd").write_text("#!/bin/sh\necho odd 1.2 >&2\n")
+    (tmp_path / "odd").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert cache.tool_versions((), ("odd",)) == {"odd": "odd 1.2"}

@@ -14,9 +14,10 @@ from bnn.canonical import canonicalise
 from bnn.errors import UserError
 from bnn.io import save
 from cosim.golden import Golden
-from flows import run, subject
+from flows import hardware, run, subject
 from flows.cache import PROJECT
 from flows.options import Options
+from hls.rtl.config import Folded, RtlConfig, Unrolled
 from hls.synthesis import nextpnr, yosys
 from hls.synthesis.targets import Resources, target
 from hls.synthesis.tools import Tool
@@ -370,3 +371,16 @@ def test_two_flows_at_once_on_one_model_do_the_work_once(place):
     assert sorted((place.folder / "both" / "built.log").read_text().split()) == ["first", "second"]
     assert any("waiting for another flow" in output for output in outputs)
     assert place.report(place.folder / "both" / "reports" / "small")["verdict"] == "pass"
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        (Options(), "--max-luts 900"),
+        (Options(rtl=RtlConfig(default=Unrolled()), target_fps=None), "in a configuration file without [rtl.default]"),
+        (Options(rtl=RtlConfig(layers={"dense1": Folded(1, 1)})), "without [rtl.default] and [rtl.layers]"),
+    ],
+)
+def test_the_folding_that_would_fit_can_be_asked_for_as_the_hint_says(options, hint):
+    assert hint in hardware._smaller(900, options)
+    assert "no folding" in hardware._smaller(None, options)

@@ -31,3 +31,12 @@ def test_the_front_has_only_what_nothing_beats():
     drawn = pareto(rows, "luts", "LUTs")
     assert all(name in drawn for name in ("small", "beaten", "large", "equal"))
     assert "unknown" not in drawn
+
+
+def test_a_flow_that_failed_is_listed_but_is_no_choice(passing, tmp_path):
+    for model, verdict in (("sound", "pass"), ("broken", "fail")):
+        (tmp_path / model).mkdir()
+        (tmp_path / model / "report.json").write_text(json.dumps(passing | {"model": model, "verdict": verdict}))
+    page, left_out = index(tmp_path)
+    table, _, charts = page.read_text().partition('<section id="pareto">')
+    assert left_out == [] and "broken" in table and "sound" in charts and "broken" not in charts
