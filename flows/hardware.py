@@ -201,11 +201,13 @@ def _brief(row: Mapping[str, Any]) -> str:
 
 
 _UNSYNTHESISED: Mapping[str, Any] = {
-    "status": "pass", "reason": None, "tool": None, "total": None, "layers": [], "placement": None,
+    "status": "pass", "reason": None, "provenance": "synthesised", "tool": None, "total": None,
+    "layers": [], "placement": None,
 }  # fmt: skip
 _UNPLACED: Mapping[str, Any] = {
-    "status": "pass", "reason": None, "tool": None, "device": None, "usage": [], "fmax_mhz": None,
-    "latency_ns": None, "images_per_second": None, "critical_path": [], "bitstream": None, "no_bitstream": None,
+    "status": "pass", "reason": None, "provenance": "placed-and-routed", "tool": None, "device": None, "usage": [],
+    "fmax_mhz": None, "latency_ns": None, "images_per_second": None, "critical_path": [], "bitstream": None,
+    "no_bitstream": None,
 }  # fmt: skip
 
 
@@ -252,7 +254,7 @@ def _placed(flow: Flow, project: "RtlProject", synthesis: "Synthesis") -> dict[s
             smaller = nextpnr.smaller(project, synthesis, placed, fold_rtl(flow.network, flow.options).config)
             hint = _smaller(smaller.luts if smaller else None, flow.options)
             return {"status": "unfit", "reason": f"{placed}; {hint}", "tool": str(placed.tool), "device": placed.device}
-        timing = speed(placed, rtl["latency"], rtl["interval"], "cycle model")
+        timing = speed(placed, rtl["latency"], rtl["interval"])
         return {
             "tool": str(placed.tool),
             "device": placed.device,

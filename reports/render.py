@@ -26,12 +26,14 @@ def validate(report: dict[str, Any]) -> None:
 def render(report: dict[str, Any], folder: Path) -> None:
     """Write ``report.json``, ``report.md`` and ``report.html`` into `folder`."""
     from reports.figures import bottleneck, figures
+    from reports.hardware import made
     from reports.sources import sources
     from reports.troubles import troubles
 
     validate(report)
     (folder / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     told: dict[str, Any] = {"report": report, "troubles": troubles(report), "sources": sources(report)}
+    told["made"] = made(report)
     told["changes"] = [row for row in (report["baseline"] or {"rows": []})["rows"] if row["before"] != row["now"]]
     (folder / "report.md").write_text(template("report.md.j2").render(told))
     slowest = bottleneck(report["rtl"]) if report["rtl"] else None

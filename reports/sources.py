@@ -80,6 +80,8 @@ def sources(report: dict[str, Any]) -> dict[str, Source]:
                 "placed-and-routed",
                 f"{row['placement']['tool']} on {row['placement']['device']}; latency by the cycle model at that clock",
             )
+    found["hardware"] = Source("Hardware at a glance", "as each row says", "the tool that is named in it; latency and "
+                               "throughput are cycles at its clock")  # fmt: skip
     if report["vendor"]:
         found["vendor"] = Source("Vendor's figures", "vendor", "the report file of the tool that is named beside each")
     if report["energy"]:

@@ -94,18 +94,19 @@ def passing():
         ],
         "synthesis": [
             {"target": "ecp5", "title": "Lattice ECP5", "lut_inputs": 4, "bram_unit": "EBR of 18 Kb",
-             "status": "pass", "reason": None, "tool": "yosys 0.23",
+             "status": "pass", "reason": None, "provenance": "synthesised", "tool": "yosys 0.23",
              "total": {"lut": 1194, "ff": 90, "carry": 3, "lutram": 0, "bram": 7, "dsp": 0},
              "layers": [{"name": "dense1", "lut": 1194, "ff": 90, "carry": 3, "lutram": 0, "bram": 7, "dsp": 0}],
              "placement": {
-                 "status": "pass", "reason": None, "tool": "nextpnr 0.11", "device": "ecp5-25k",
+                 "status": "pass", "reason": None, "provenance": "placed-and-routed", "tool": "nextpnr 0.11",
+                 "device": "ecp5-25k",
                  "usage": [{"name": "LUTs", "used": 1300, "available": 24288}], "fmax_mhz": 87.654,
                  "latency_ns": 140839.7, "images_per_second": 129283.2,
                  "critical_path": [{"layer": "dense1", "signal": "popcount", "logic_ns": 1.5, "routing_ns": 2.5}],
                  "bitstream": "bitstream_ecp5.bit", "no_bitstream": None}},
             {"target": "ice40", "title": "Lattice iCE40", "lut_inputs": 4, "bram_unit": "EBR of 4 Kb",
-             "status": "skipped", "reason": "no Yosys here", "tool": None, "total": None, "layers": [],
-             "placement": None},
+             "status": "skipped", "reason": "no Yosys here", "provenance": "synthesised",
+             "tool": None, "total": None, "layers": [], "placement": None},
         ],
         "energy": {
             "source": "waveform of rtl_icarus", "frames": 8, "images": 7, "picojoules": 2460.0, "low": 820.0,
@@ -124,7 +125,11 @@ def passing():
              ],
              "problems": ["vendor/reports/impl_power.rpt:1: expected <a header>"],
              "figures": {
-                 "simulation": [], "latency": [], "power": [],
+                 "simulation": [], "latency": [],
+                 "power": [
+                     {**VENDOR, "source": "vendor/reports/synth_power.rpt", "total_w": 0.242, "dynamic_w": 0.137,
+                      "static_w": 0.105, "confidence": "Medium", "activity": None}
+                 ],
                  "resources": [
                      {**VENDOR, "source": "vendor/reports/synth_utilization.rpt", "lut": 6543, "ff": 210, "bram": 3.5,
                       "uram": 0, "dsp": None, "carry": 12}

@@ -13,11 +13,12 @@ from matplotlib.image import imread
 
 from reports.arrays import pack
 from reports.figures import figures, picture, quantity
+from reports.hardware import made
 from reports.render import render, validate
 
 SECTIONS = (
-    *("summary", "troubles", "baseline", "engines", "layers", "samples", "confusion", "rtl", "latency", "synthesis"),
-    *("vendor", "predicted", "energy", "memory", "provenance"),
+    *("summary", "troubles", "baseline", "engines", "layers", "samples", "confusion", "rtl", "latency"),
+    *("hardware", "synthesis", "vendor", "predicted", "energy", "memory", "provenance"),
 )
 
 
@@ -135,7 +136,25 @@ def test_resources_are_shown_with_their_provenance(report, tmp_path):
         assert expected in text, expected
     report["synthesis"][0]["placement"] |= {"status": "unfit", "reason": "does not fit: LUTs", "fmax_mhz": None}
     assert "unfit does not fit: LUTs" in " ".join(page(report, tmp_path).text.split())
-    assert re.search(r"^\| Lattice ECP5 .*\| unfit \|", (tmp_path / "report.md").read_text(), re.M)
+    told = (tmp_path / "report.md").read_text()
+    assert "- **place and route for Lattice ECP5: unfit**: does not fit: LUTs" in told
+
+
+def test_figures_of_all_tools_stand_side_by_side(report, tmp_path):
+    placed, vendors = made(report)[1:]
+    assert (placed.lut, placed.fmax_mhz, placed.latency, placed.provenance) == (
+        1300,
+        87.654,
+        12345,
+        "placed-and-routed",
+    )
+    assert placed.latency_us == pytest.approx(140.84, abs=0.01) and placed.per_second == pytest.approx(129283, abs=1)
+    assert (vendors.bram, vendors.fmax_mhz, vendors.power_w) == ("3.5 × 36 Kb", 321.04, 0.242)
+    shown = page(report, tmp_path)
+    for text in (" ".join(shown.text.split()), (tmp_path / "report.md").read_text()):
+        for expected in ("yosys 0.23 for Lattice ECP5, synthesised", "7 × EBR of 18 Kb", "87.7 MHz", "141 µs", "6,543"):
+            assert expected in text, expected
+    assert "the dynamic part comes to 372 nJ per inference" in " ".join(shown.text.split())  # 0.137 W x 678 x 4 ns
 
 
 def test_json_is_the_report(report, tmp_path):
@@ -148,7 +167,7 @@ def test_markdown_tables_are_whole(report, tmp_path):
     render(report, tmp_path)
     blocks = (tmp_path / "report.md").read_text().split("\n\n")
     tables = [block.strip().splitlines() for block in blocks if block.lstrip().startswith("|")]
-    assert len(tables) == 8
+    assert len(tables) == 7
     for table in tables:
         columns = {len(re.findall(r"(?<!\\)\|", line)) for line in table}
         assert len(columns) == 1, table
