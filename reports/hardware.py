@@ -1,5 +1,6 @@
 """What the hardware takes and reaches by every tool, side by side: the open ones' figures and the vendor's."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,15 +18,13 @@ class Made:
     design : str
         "rtl", or the engine whose hls4ml project it is.
     by : str
-        The tool, and what for.
-    stage : str
-        How far: synthesised, placed and routed, or what the vendor's report says.
+        The tool, and what for; with the vendor's, how far its design was.
     provenance : str
         One of the schema's.
     lut, ff : int or None
         Memory in LUTs among the LUTs.
-    bram : str
-        Blocks, and their size.
+    bram_kb : float or None
+        Size of all block RAMs in kibibits, whole blocks whatever is in them.
     dsp : int or None
     fmax_mhz : float or None
     latency, interval : int or None
@@ -35,11 +34,10 @@ class Made:
 
     design: str
     by: str
-    stage: str
     provenance: str
     lut: int | None
     ff: int | None
-    bram: str
+    bram_kb: float | None
     dsp: int | None
     fmax_mhz: float | None = None
     latency: int | None = None
@@ -69,8 +67,8 @@ def _open(report: dict[str, Any]) -> Iterator[Made]:
             continue
         total, placed = row["total"], row["placement"]
         yield Made(
-            "rtl", f"{row['tool']} for {row['title']}", "synthesised", "synthesised",
-            total["lut"] + total["lutram"], total["ff"], _blocks(total["bram"], row["bram_unit"]), total["dsp"],
+            "rtl", f"{row['tool']} for {row['title']}", "synthesised",
+            total["lut"] + total["lutram"], total["ff"], total["bram"] * _kib(row), total["dsp"],
             **cycles,
         )  # fmt: skip
         if placed and placed["fmax_mhz"]:
@@ -80,8 +78,8 @@ def _open(report: dict[str, Any]) -> Iterator[Made]:
                 for names in (_LUTS, _REGISTERS, _BLOCKS, _MULTIPLIERS)
             )
             yield Made(
-                "rtl", f"{placed['tool']} on {placed['device']}", "placed and routed", "placed-and-routed",
-                lut, ff, _blocks(bram or 0, row["bram_unit"]), dsp or 0, placed["fmax_mhz"], **cycles,
+                "rtl", f"{placed['tool']} on {placed['device']}", "placed-and-routed",
+                lut, ff, (bram or 0) * _kib(row), dsp or 0, placed["fmax_mhz"], **cycles,
             )  # fmt: skip
 
 
@@ -98,9 +96,9 @@ def _vendor(report: dict[str, Any]) -> Iterator[Made]:
                 kind: next((other for other in tops[kind] if other["stage"] == of["stage"]), None)
                 for kind in ("timing", "power")
             }
-            bram = "–" if of["bram"] is None else _blocks(of["bram"], f"{_KIB_OF_BLOCK} Kb")
+            bram = None if of["bram"] is None else of["bram"] * _KIB_OF_BLOCK
             yield Made(
-                job["job"], f"{of['tool']} for {of['target']}", of["stage"] or "–", "vendor",
+                job["job"], ", ".join(filter(None, (f"{of['tool']} for {of['target']}", of["stage"]))), "vendor",
                 of["lut"], of["ff"], bram, of["dsp"],
                 same["timing"]["fmax_mhz"] if same["timing"] else None,
                 power_w=same["power"]["total_w"] if same["power"] else None,
@@ -108,5 +106,6 @@ def _vendor(report: dict[str, Any]) -> Iterator[Made]:
             )  # fmt: skip
 
 
-def _blocks(count: float, unit: str) -> str:
-    return f"{count:g} × {unit}" if count else "0"
+def _kib(row: dict[str, Any]) -> int:
+    """Return the size of a target's block RAM, which its unit names: "RAMB18", "EBR of 4 Kb"."""
+    return int(re.search(r"\d+", row["bram_unit"])[0])  # type: ignore[index]
