@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.network import Affine, Argmax, Conv2d, Dense, Flatten, MaxPool2d, Network, Signal, Threshold
+from bnn.network import Add, Affine, Argmax, Conv2d, Dense, Flatten, MaxPool2d, Network, Signal, SumPool2d, Threshold
 from cosim.compare import Comparison, compare
 from cosim.engine import EngineError
 from flows.engines import EngineKind
@@ -91,17 +91,20 @@ def window(
         ``layer`` and ``index`` of the accumulator; ``inputs``, padded, and ``weights`` (packed); ``terms``, each of
         which adds ``factor * (plus - minus)``: for bipolar inputs one, plus the number of equal and minus that of
         unequal signs, else one for each bit of the inputs, counted where the weight is +1 and where it is -1;
-        ``accumulator``; ``got``, the engine's accumulator, or None; ``then``: what becomes of it, in words. None
-        where the integer comes from several accumulators, or from none.
+        ``accumulator``; ``got``, the engine's accumulator, or None; ``then``: what becomes of it, in words. Of the
+        terms of a sum it is the first in which the engine differs, or else the first. None where the integer comes from
+        the input, without an accumulator.
     """
     then: list[str] = []
     while True:
         operation = network[layer]
         if isinstance(operation, Dense | Conv2d):
             break
-        if len(operation.inputs) != 1:
+        if not operation.inputs:
             return None
         source = operation.inputs[0]
+        if isinstance(operation, Add):
+            source, _ = _suspect([(name, index) for name in operation.inputs], expected, got)
         operand = expected[source]
         if isinstance(operation, Argmax):
             index = (int(expected[layer][0]),)
@@ -111,6 +114,13 @@ def window(
         elif isinstance(operation, MaxPool2d):
             index = _largest(operation, operand, index)
             then.append(f"{layer}: the largest is {operand[index]:,}, at {index[:-1]}")
+        elif isinstance(operation, SumPool2d):
+            total = expected[layer][index]
+            _, index = _suspect([(source, place) for place in _places(operation, index)], expected, got)
+            then.append(f"{layer}: {total:,} in all, {operand[index]:,} of it from {index[:-1]}")
+        elif isinstance(operation, Add):
+            terms = " + ".join(f"{expected[name][index]:,}" for name in operation.inputs)
+            then.append(f"{layer}: {terms} = {expected[layer][index]:,}")
         elif isinstance(operation, Threshold):
             value, limit = operand[index], operation.threshold[index[-1]]
             relation = ">=" if operation.direction[index[-1]] > 0 else "<="
@@ -136,6 +146,20 @@ def window(
         "got": int(got[layer][index]) if layer in got else None,
         "then": then[::-1],
     }
+
+
+def _suspect(
+    terms: list[tuple[str, tuple[int, ...]]], expected: Mapping[str, NDArray], got: Mapping[str, NDArray]
+) -> tuple[str, tuple[int, ...]]:
+    """Return the first of the integers, each in a layer at an index, in which the engine differs, or the first."""
+    wrong = ((name, at) for name, at in terms if name in got and got[name][at] != expected[name][at])
+    return next(wrong, terms[0])
+
+
+def _places(pool: SumPool2d, index: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """Return where the terms of a pool's result are."""
+    y, x = index[0] * pool.stride[0], index[1] * pool.stride[1]
+    return [(y + dy, x + dx, index[2]) for dy in range(pool.size[0]) for dx in range(pool.size[1])]
 
 
 def _largest(pool: MaxPool2d, operand: NDArray, index: tuple[int, ...]) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from reports.arrays import unpack
 from tests import oracle, strategies
 from tests.flows import fakes
 from tests.flows.test_flow import Place
+from tests.hls.rtl.test_project import small_residual
 
 
 @settings(max_examples=60)
@@ -23,7 +24,7 @@ def test_a_window_adds_up_to_the_golden_models_integer(network, data):
     index = tuple(data.draw(st.integers(0, length - 1)) for length in results[layer].shape)
     shown = window(network, results, {}, layer, index)
     if shown is None:
-        assert not isinstance(network[layer], Dense | Conv2d)
+        assert leads_to_input(network, layer)
         return
     total = sum(term["factor"] * (term["plus"] - term["minus"]) for term in shown["terms"])
     assert total == shown["accumulator"] == results[shown["layer"]][tuple(shown["index"])]
@@ -35,6 +36,27 @@ def test_a_window_adds_up_to_the_golden_models_integer(network, data):
         assert any(f"{value:,}" in text for value in [results[layer][index]] for text in shown["then"]) or (
             not shown["then"] and results[layer][index] == total
         )
+
+
+def leads_to_input(network, layer):
+    """Whether a path back from a layer meets no layer with weights."""
+    operation = network[layer]
+    if isinstance(operation, Dense | Conv2d):
+        return False
+    return not operation.inputs or any(leads_to_input(network, source) for source in operation.inputs)
+
+
+def test_a_window_follows_the_term_of_a_sum_that_differs():
+    network = small_residual()
+    expected = {name: v[0] for name, v in oracle.run(network, strategies.inputs_for(network, 1)).items()}
+    got = {name: values.copy() for name, values in expected.items()}
+    for layer in ("narrow", "add3", "average"):
+        got[layer][0 if layer == "average" else 1, 0, 2] += 2
+    shown = window(network, expected, got, "average", (0, 0, 2))
+    assert (shown["layer"], shown["index"], shown["got"]) == ("narrow", [1, 0, 2], shown["accumulator"] + 2)
+    assert [text.partition(":")[0] for text in shown["then"]] == ["add3", "average"], shown["then"]
+    wide, narrow, total = (expected[name][1, 0, 2] for name in ("wide", "narrow", "add3"))
+    assert shown["then"][0] == f"add3: {wide:,} + {narrow:,} = {total:,}"
 
 
 @pytest.fixture
