@@ -23,7 +23,7 @@ report: $(READY)  ## write reports/index.html over all flows that have run
 test: $(READY)  ## run every test, then compare the models with their baselines
 	@$(PYTHON) -m pytest -n auto -m 'not slow'
 	@$(PYTHON) -m flows regress --no-synthesis
-	@$(PYTHON) -m flows regress digits_bnn
+	@$(PYTHON) -m flows regress digits_bnn mnist_bnn
 	@$(PYTHON) -m pytest -n auto -m slow
 
 lint: $(READY)  ## check style and types
@@ -34,7 +34,7 @@ lint: $(READY)  ## check style and types
 train: $(READY)  ## train a model of the zoo: MODEL=name [DATA=folder]
 	@$(PYTHON) -m models.train $(if $(MODEL),'$(MODEL)') $(if $(DATA),--data '$(DATA)')
 
-regress: $(READY)  ## compare the models with reports/baselines: [MODEL=name]; UPDATE=1 rewrites the baselines
+regress: $(READY)  ## compare the models with reports/baselines: [MODEL=name or file]; UPDATE=1 rewrites the baselines
 	@$(PYTHON) -m flows regress $(if $(MODEL),'$(MODEL)') $(if $(UPDATE),--update)
 
 bench: $(READY)  ## measure the golden model's speed against PyTorch, and the area of unrolled matrices

@@ -176,14 +176,15 @@ def list_command() -> None:
 @app.command("regress")
 def regress_command(
     models: Annotated[
-        list[str] | None, typer.Argument(help="Models of the zoo; all without one.", show_default=False)
+        list[str] | None,
+        typer.Argument(help="Models of the zoo, or files; without one, all that have a baseline.", show_default=False),
     ] = None,
     update: Annotated[bool, typer.Option("--update", help="Rewrite the baselines from what is there now.")] = False,
     synthesis: Annotated[
         bool, typer.Option("--synthesis/--no-synthesis", help="Compare synthesised resources, too.")
     ] = True,
 ) -> None:
-    """Compare models of the zoo with their committed baselines in reports/baselines.
+    """Compare models with their committed baselines in reports/baselines; --update gives a file of your own one, too.
 
     Integers and cycles must be equal, and so must synthesised resources, or within 2 % where the tool is another one.
     Synthesis takes minutes the first time, unless a flow has done it. The exit status is 1 when anything differs.

@@ -204,8 +204,8 @@ def _baseline(flow: Flow) -> dict[str, Any] | None:
     """Put what the flow has found beside its model's committed baseline, as far as the flow knows it."""
     from reports.measures import BASELINES, shapes
 
-    path = BASELINES / f"{flow.subject.zoo}.json"
-    if not flow.subject.zoo or not path.is_file():
+    path = BASELINES / f"{flow.subject.name}.json"
+    if not path.is_file():
         return None
     fold, golden, rtl = (flow.entries[step].facts for step in ("fold", "golden", "rtl"))
     now: dict[str, Any] = {

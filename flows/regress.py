@@ -1,4 +1,6 @@
-"""Regression: what each model of the zoo computes and costs now, against the committed baselines.
+"""Regression: what each model computes and costs now, against the committed baselines.
+
+The models are those of the zoo, and the files that have been given a baseline.
 
 Integers and cycles must be equal. So must synthesised resources by the same tool; by another one, or another version,
 the totals may differ by :data:`TOLERANCE`. A baseline has the figures of two tools where it was written on a machine
@@ -7,6 +9,7 @@ with two: the Yosys on PATH, and the one of the environment's packages, which ev
 
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, fields
@@ -45,12 +48,12 @@ def regress(
     synthesise: bool = True,
     folder: Path | None = None,
 ) -> bool:
-    """Compare models of the zoo with their baselines, and print the differences.
+    """Compare models with their baselines, and print the differences.
 
     Parameters
     ----------
     models : sequence of str
-        Empty for all.
+        Of the zoo, or files. Empty for all of the zoo, and all files that have a baseline.
     update : bool
         Rewrite the baselines instead.
     synthesise : bool
@@ -67,22 +70,20 @@ def regress(
     Raises
     ------
     UserError
-        If a model is not in the zoo, or a baseline cannot be read.
+        If there is no such model, or a baseline cannot be read.
     """
-    from models.zoo import ZOO, get
-
-    for name in models:
-        get(name)  # raises if there is none
     folder = folder or BASELINES
+    known, strange = _known(folder)
+    subjects = [subject.find(model) for model in models or known]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("model", "what", "baseline", "now"):
         table.add_column(column, overflow="fold")
-    for name in models or ZOO:
-        path = folder / f"{name}.json"
+    for found in subjects:
+        name, path = found.name, folder / f"{found.name}.json"
         before = {} if update else _read(path)
         wanted = synthesise and (update or "synthesis" in before)
         with console.status(f"regress {name}"):
-            now, note = measure(name, tools=((True, False) if update else (True,)) if wanted else ())
+            now, note = measure(found, tools=((True, False) if update else (True,)) if wanted else ())
         if update:
             folder.mkdir(parents=True, exist_ok=True)
             write(path, json.dumps(now, indent=1) + "\n")
@@ -94,11 +95,11 @@ def regress(
         for what, (old, new) in differences.items():
             table.add_row(name, what, str(old), str(new))
         console.print(f"{name}: {'DIFFERS' if differences else 'as the baseline says'}{note}{other}")
-    for name in sorted({path.stem for path in folder.glob("*.json")} - set(ZOO)) if not models else ():
+    for name, reason in strange.items() if not models else ():
         if update:
             (folder / f"{name}.json").unlink()
         else:
-            table.add_row(name, "model", "in the baselines", "not in the zoo")
+            table.add_row(name, "model", "in the baselines", reason)
     if not table.row_count:
         return True
     console.print(table)
@@ -106,22 +107,41 @@ def regress(
     return False
 
 
-def measure(name: str, *, tools: Sequence[bool] = ()) -> tuple[dict[str, Any], str]:
-    """Run the golden model of a zoo's model on fixed random vectors, and choose, or synthesise, its RTL.
+def _known(folder: Path) -> tuple[list[str], dict[str, str]]:
+    """Return the models that are to be as their baselines say, and by name why other baselines have no model."""
+    from models.zoo import ZOO
+
+    outside: list[str] = []
+    strange: dict[str, str] = {}
+    for path in sorted(path for path in folder.glob("*.json") if path.stem not in ZOO):
+        origin = _read(path).get("origin", "")
+        if ":" in origin:
+            outside.append(origin)
+        elif origin and (PROJECT / origin).is_file():
+            outside.append(str(PROJECT / origin))
+        else:
+            strange[path.stem] = f"no file {origin}" if origin else "not in the zoo"
+    return [*ZOO, *outside], strange
+
+
+def measure(found: subject.Subject, *, tools: Sequence[bool] = ()) -> tuple[dict[str, Any], str]:
+    """Run the golden model of a model on fixed random vectors, and choose, or synthesise, its RTL.
 
     Parameters
     ----------
+    found : Subject
     tools : sequence of bool
         What synthesises it: True for a Yosys on PATH, if there is one, False for that of the packages.
 
     Returns
     -------
     baseline : dict
-        ``model``, ``recorded_accuracy``, ``vectors``, ``outputs`` (digest of the integers of every compared result),
-        ``layers`` (kind and shapes by name), ``parameters`` (digest of each array of each layer), ``rtl`` (exact cycles
-        and each layer's architecture, with the default options), and ``synthesis``: ``target``, and ``by`` tool
-        the ``total`` and the ``layers``; left out if there is no tool. Where there is no RTL for the network, ``rtl``
-        says why, and there is nothing to synthesise.
+        ``model``, ``origin`` (of one outside the zoo: its file, relative to the project, or its factory),
+        ``recorded_accuracy``, ``vectors``, ``outputs`` (digest of the integers of every compared result), ``layers``
+        (kind and shapes by name), ``parameters`` (digest of each array of each layer), ``rtl`` (exact cycles and each
+        layer's architecture, with the default options), and ``synthesis``: ``target``, and ``by`` tool the ``total``
+        and the ``layers``; left out if there is no tool. Where there is no RTL for the network, ``rtl`` says why, and
+        there is nothing to synthesise.
     note : str
         Why there is no ``synthesis`` although it was wanted; for people.
     """
@@ -131,12 +151,12 @@ def measure(name: str, *, tools: Sequence[bool] = ()) -> tuple[dict[str, Any], s
     from hls.synthesis.tools import SynthesisError, ToolMissing
     from reports.measures import layers, shapes
 
-    found = subject.find(name)
     network = canonicalise(read_subject(found).network)
     golden = Golden()
     golden.prepare(network)
     now: dict[str, Any] = {
-        "model": name,
+        "model": found.name,
+        **({} if found.zoo else {"origin": found.factory or os.path.relpath(found.path, PROJECT)}),
         "recorded_accuracy": found.recorded.get("test", {}).get("accuracy"),
         "vectors": BASELINE_VECTORS,
         "outputs": outputs_digest(network, golden),
@@ -156,7 +176,7 @@ def measure(name: str, *, tools: Sequence[bool] = ()) -> tuple[dict[str, Any], s
         made: dict[str, Any] = {}
         try:
             for native in tools:
-                made |= _synthesised(network, choice, BUILD / name / "parts", native)
+                made |= _synthesised(network, choice, BUILD / found.name / "parts", native)
             now["synthesis"] = {"target": TARGET, "by": made}
         except ToolMissing as missing:
             return now, f"; resources not compared: {missing}"

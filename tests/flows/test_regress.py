@@ -5,11 +5,13 @@ import pytest
 from typer.testing import CliRunner
 
 from bnn.errors import UserError
+from bnn.io import save
 from bnn.network import Network
 from flows import cli, regress
 from flows.formats import Converted
 from hls.errors import Unsupported
 from hls.synthesis.tools import SynthesisError, ToolMissing
+from tests.flows import fakes
 
 RESOURCES = {"lut": 2000, "ff": 2100, "carry": 48, "lutram": 1, "bram": 7, "dsp": 0}
 
@@ -219,6 +221,24 @@ def test_a_baseline_of_no_model_differs(place):
     assert not run()[0]
     run("--update")
     assert not path.with_name("gone.json").exists()
+
+
+def test_a_file_can_have_a_baseline_too(place, tmp_path):
+    run = place[1]
+    model = tmp_path / "own model.safetensors"
+    save(fakes.network("other"), model)
+    assert run("--update")[0] and run("--update", str(model))[0]
+    baseline = tmp_path / "own_model.json"
+    assert run()[0] and run(str(model))[0]
+    changed = json.loads(baseline.read_text())
+    changed["rtl"]["interval"] += 1
+    baseline.write_text(json.dumps(changed))
+    for options in ((), (str(model),)):
+        equal, printed = run(*options)
+        assert not equal and "own_model" in printed and "rtl.interval" in printed
+    model.unlink()
+    equal, printed = run()
+    assert not equal and "no file" in printed
 
 
 def test_a_damaged_baseline_is_told(place):
