@@ -262,7 +262,7 @@ ENGINES = (
         sources=("bnn", "cosim/engine.py", "cosim/qonnx_source.py"),
         packages=("numpy", "qonnx", "onnx", "onnxruntime"),
         trained=True,
-        subjects=("onnx",),
+        subjects=("onnx", "brevitas"),
     ),
     EngineKind(
         "qonnx",

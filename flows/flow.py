@@ -130,7 +130,7 @@ class Flow:
     @cached_property
     def model_digest(self) -> str:
         """SHA-256 of the subject's file, or, where code makes it, of all that it computes by."""
-        return str(self.converted.model.digest) if self.subject.factory else file_digest(self.subject.path)
+        return self.converted.digest or file_digest(self.subject.path)
 
     @cached_property
     def inputs(self) -> IntArray:

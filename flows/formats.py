@@ -1,5 +1,6 @@
 """What else a flow can start from, files of other frameworks and factories, as data: adding one is adding an entry."""
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,12 +28,15 @@ class Converted:
         which the sign depends on how the framework rounds its sums.
     model : object or None
         The model in its framework, for the engine that runs it.
+    digest : str or None
+        SHA-256 of all that the model computes by, where code makes it; else it is that of its file.
     """
 
     network: "Network"
     notes: tuple[str, ...] = ()
     undecided: Mapping[str, int] = field(default_factory=dict)
     model: Any = None
+    digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,18 @@ def _module(subject: "Subject", settings: Mapping[str, Any] | None) -> Converted
     assert subject.factory
     taken = described_input(subject.origin, None, settings)
     conversion = torch.trace(torch_file.load(subject.factory, subject.weights), subject.name, taken)
-    return Converted(conversion.network, conversion.notes, conversion.undecided, conversion)
+    return Converted(conversion.network, conversion.notes, conversion.undecided, conversion, conversion.digest)
+
+
+def _brevitas(subject: "Subject", settings: Mapping[str, Any] | None) -> Converted:
+    from bnn.frontends import brevitas, qonnx, torch_file
+
+    assert subject.factory
+    taken = described_input(subject.origin, None, settings)
+    model = brevitas.export(torch_file.load(subject.factory, subject.weights), taken, subject.origin)
+    conversion = qonnx.trace(model, subject.name, lambda shape: taken)
+    digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+    return Converted(conversion.network, conversion.notes, conversion.undecided, (model, conversion), digest)
 
 
 def _onnx(subject: "Subject", settings: Mapping[str, Any] | None) -> Converted:
@@ -160,4 +175,11 @@ FORMATS = {
         packages=("qonnx", "onnx", "onnxruntime"),
     ),
     "module": Format("a PyTorch module", suffixes=(), magic=None, read=_module, packages=("torch",)),
+    "brevitas": Format(
+        "a module of Brevitas, by its export to QONNX",
+        suffixes=(),
+        magic=None,
+        read=_brevitas,
+        packages=("torch", "brevitas", "qonnx", "onnx", "onnxruntime"),
+    ),
 }

@@ -96,8 +96,13 @@ def _module(factory: str, weights: Path | None) -> Subject:
     from bnn.frontends import torch_file
 
     torch_file.find(factory)
+    kind = "module"
+    if "brevitas" in sys.modules:  # the code has imported it
+        from bnn.frontends.brevitas import is_brevitas
+
+        kind = "brevitas" if is_brevitas(torch_file.load(factory)) else kind
     source = getattr(sys.modules[factory.partition(":")[0]], "__file__", None)
-    return Subject(_name(factory), "module", weights or Path(source or factory), None, {}, factory, weights)
+    return Subject(_name(factory), kind, weights or Path(source or factory), None, {}, factory, weights)
 
 
 def _identify(name: str, path: Path) -> Subject:

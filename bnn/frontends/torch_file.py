@@ -80,12 +80,6 @@ def load(factory: str, weights: Path | None = None) -> nn.Module:
         raise UserError(f"{factory}: the factory {_raised(error)}") from None
     if not isinstance(module, nn.Module):
         raise UserError(f"{factory}: expected the factory to give an nn.Module, got {type(module).__name__}")
-    if any(type(part).__module__.partition(".")[0] == "brevitas" for part in module.modules()):
-        raise UserError(
-            f"{factory}: expected a plain PyTorch module, got one with layers of Brevitas; write it as QONNX, with "
-            "brevitas.export.export_qonnx(module.eval(), torch.zeros(1, ...), 'my_model.onnx'), and give "
-            "MODEL=my_model.onnx"
-        )
     if any(isinstance(parameter, UninitializedParameter) for parameter in module.parameters()):
         raise UserError(
             f"{factory}: expected parameters of known shapes, got a lazy module; run it once in the factory"

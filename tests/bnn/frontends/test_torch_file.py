@@ -36,10 +36,6 @@ def other():
 def needs(size):
     return nn.Linear(size, 2)
 
-def brevitas():
-    layer = type("QuantLinear", (nn.Linear,), {"__module__": "brevitas.nn.quant_linear"})
-    return nn.Sequential(layer(4, 3))
-
 def lazy():
     return nn.LazyLinear(3)
 
@@ -106,7 +102,6 @@ def test_a_class_is_a_factory_and_the_file_may_be_left_out(code):
         ("users_nets.small:leaves", "the factory raises SystemExit"),
         ("users_nets.small:other", "expected the factory to give an nn.Module, got dict"),
         ("users_nets.small:lazy", "got a lazy module"),
-        ("users_nets.small:brevitas", r"layers of Brevitas; .*brevitas.export.export_qonnx\(.*MODEL=my_model.onnx"),
         ("users_nets.small:needs", r"the factory raises TypeError: .*missing 1 required positional argument: 'size'$"),
     ],
 )

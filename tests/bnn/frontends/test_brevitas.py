@@ -1,0 +1,129 @@
+"""Modules of Brevitas: what they predict themselves is what the golden model computes, integer for integer."""
+
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+from brevitas import nn as bnn_layers
+from brevitas.quant import (
+    Int8WeightPerTensorFixedPoint,
+    SignedBinaryActPerTensorConst,
+    SignedBinaryWeightPerTensorConst,
+)
+from rich.console import Console
+from torch import nn
+
+from bnn.canonical import canonicalise
+from bnn.errors import UserError
+from bnn.frontends import brevitas, qonnx
+from bnn.network import Input
+from cosim.golden import Golden
+from flows import run, subject
+from flows.engines import ENGINES
+from flows.options import Options
+from reports.render import validate
+from tests.flows import fakes
+
+
+class Weight(SignedBinaryWeightPerTensorConst):
+    """-1 and +1. By default they are -0.1 and +0.1, whose float32 sums depend on their order."""
+
+    scaling_const = 1.0
+
+
+class Sign(SignedBinaryActPerTensorConst):
+    scaling_const = 1.0
+
+
+PIXELS = Input("input", (), (6, 6, 2), "signed", 5)
+
+
+def sign():
+    return bnn_layers.QuantIdentity(act_quant=Sign)
+
+
+def norm(kind, channels, random):
+    """A batch norm with negative, zero and huge factors, and thresholds on integers and half-way."""
+    made = kind(channels)
+    with torch.no_grad():
+        made.weight.copy_(torch.tensor(random.choice([-1.0, 0.5, 1.0, -250.0], channels)))
+        made.weight[0] = 0
+        made.bias.copy_(torch.tensor(random.choice([0.0, 1.0, -0.5], channels)))
+        made.running_mean.copy_(torch.tensor(random.integers(-9, 9, channels) / 2))
+        made.running_var.copy_(torch.tensor(random.choice([0.25, 1.0, 4.0], channels)))
+        made.eps = 0.0
+    return made
+
+
+def network(seed):
+    random = np.random.default_rng(seed)
+    torch.manual_seed(seed)
+    binary = {"bias": False, "weight_quant": Weight}
+    return nn.Sequential(
+        bnn_layers.QuantConv2d(2, 5, 3, **binary),
+        norm(nn.BatchNorm2d, 5, random),
+        sign(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        bnn_layers.QuantLinear(20, 12, **binary),
+        norm(nn.BatchNorm1d, 12, random),
+        sign(),
+        bnn_layers.QuantLinear(12, 4, **binary),
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_module_itself_predicts_the_golden_integers(seed):
+    module = network(seed).eval()
+    conversion = qonnx.trace(brevitas.export(module, PIXELS, "net"), "net", lambda shape: PIXELS)
+    assert not conversion.undecided
+    made = canonicalise(conversion.network)
+    inputs = np.random.default_rng(9).integers(-16, 16, (200, 6, 6, 2))
+    golden = Golden()
+    golden.prepare(made)
+    got = golden.run(inputs)
+    (scores,) = (value for name, value in got.items() if value.shape == (200, 4))
+    with torch.no_grad():
+        want = module(torch.tensor(np.moveaxis(inputs, -1, 1), dtype=torch.float32))
+    np.testing.assert_array_equal(scores, want.numpy())
+
+
+def test_a_module_of_pytorch_alone_is_none():
+    assert brevitas.is_brevitas(network(0)) and not brevitas.is_brevitas(nn.Sequential(nn.Linear(2, 2)))
+
+
+def test_what_cannot_be_exported_or_is_not_supported_is_told():
+    with pytest.raises(UserError, match=r"^net: Brevitas cannot export it for an input of shape \(5, 5, 7\): "):
+        brevitas.export(network(0), Input("input", (), (5, 5, 7), "signed", 5), "net")
+    gelu = nn.Sequential(
+        bnn_layers.QuantLinear(4, 3, bias=False, weight_quant=Int8WeightPerTensorFixedPoint), nn.GELU()
+    )
+    with pytest.raises(UserError, match=r"^net, exported to QONNX: .*not supported; supported are"):
+        brevitas.export(gelu, Input("input", (), (4,), "signed", 5), "net")
+
+
+def test_a_flow_takes_a_factory_of_such_a_module(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "users_brevitas.py").write_text("from tests.bnn.frontends.test_brevitas import network\n\n"
+                                                "def make():\n    return network(1)\n")  # fmt: skip
+    fakes.install(monkeypatch.setattr, log=tmp_path / "built.log")
+    engines = (
+        *fakes.kinds(log=tmp_path / "built.log"),
+        *(kind for kind in ENGINES if kind.name in ("pytorch", "onnx")),
+    )
+    for module in ("flows.document", "flows.run", "flows.stages"):
+        monkeypatch.setattr(f"{module}.ENGINES", engines)
+    found = subject.find("users_brevitas:make")
+    outcome = run.run(
+        found, Console(file=io.StringIO()), vectors=50, build=tmp_path / "build", reports=tmp_path / "reports",
+        options=Options(input={"shape": [6, 6, 2], "kind": "signed", "bits": 5}),
+    )  # fmt: skip
+    report = json.loads((outcome.report / "report.json").read_text())
+    validate(report)
+    sys.modules.pop("users_brevitas")
+    assert (report["verdict"], report["source"]["kind"]) == ("pass", "brevitas")
+    assert report["engines"]["onnx"]["status"] == "pass" and "pytorch" not in report["engines"]
