@@ -99,6 +99,8 @@ class Flow:
     options : Options
         What the user decides about the hardware.
     store : Store
+    force : bool
+        Whether nothing is to be reused.
     entries : dict of Entry, by step
     problems : dict of engine name to (status, reason)
         Engines that were skipped or failed before there was anything to compare.
@@ -109,6 +111,7 @@ class Flow:
     data: Path | None
     options: Options
     store: Store
+    force: bool = False
     entries: dict[str, Entry] = field(default_factory=dict)
     problems: dict[str, tuple[str, str]] = field(default_factory=dict)
     _engines: dict[str, "Engine"] = field(default_factory=dict)

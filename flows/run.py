@@ -92,9 +92,9 @@ def run(
     store = Store(build / subject.name)
     target = out or reports / subject.name
     with _locked(build / f".{subject.name}.lock", f"another flow on {subject.name}", console):
-        flow = Flow(subject, vectors, data, options or Options(), store)
+        flow = Flow(subject, vectors, data, options or Options(), store, force)
         for step in steps(subject.kind):
-            _take(flow, step, console, force, target)
+            _take(flow, step, console, target)
         projects = {kind.name: flow.project(kind) for kind in ENGINES if kind.build_step in flow.entries}
         projects |= {f"vendor_{job['job']}": job["folder"] for job in vendor.jobs(flow)}
         with _locked(target / ".xnorflow.lock", f"another flow that writes to {target}", console):
@@ -121,12 +121,12 @@ def _locked(path: Path, holder: str, console: Console) -> Iterator[None]:
         lock.release()
 
 
-def _take(flow: Flow, step: Step, console: Console, force: bool, target: Path) -> None:
+def _take(flow: Flow, step: Step, console: Console, target: Path) -> None:
     """Put a step's result into the flow: reused, or made anew; or note why its engine has none."""
     if any(need not in flow.entries for need in step.needs):
         return
     key = step.key(flow)
-    entry = None if force else flow.store.find(step.folder, key)
+    entry = None if flow.force else flow.store.find(step.folder, key)
     if entry is None:
         (target / _PUBLISHED[-1]).unlink(missing_ok=True)  # a report must not outlive the results that it speaks of
         try:

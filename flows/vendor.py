@@ -4,6 +4,7 @@ A job is a project with its scripts: that of each hls4ml engine, and the RTL. Re
 folder of a job from another machine count like those made here.
 """
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterable
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.cache import Entry
+from flows.cache import write as write_file
 from flows.engines import RTL_SOURCES, EngineKind
 from flows.flow import Advance, Flow, Step
 
@@ -30,6 +32,7 @@ RTL = "rtl"
 
 _SOURCES = (*RTL_SOURCES, "hls/vendor", "flows/vendor.py")
 _NEEDED_BY_NONE = ("csim", "cosim")
+_STEPS = "steps.json"  # what became of the steps of a job of which one has failed
 
 
 def steps(kinds: Iterable[EngineKind]) -> list[Step]:
@@ -68,20 +71,42 @@ def _make(name: str, write: Callable[[Flow, Path], "Job"], flow: Flow, entry: En
     from hls.vendor.steps import STAMPED
 
     job = write(flow, folder(entry))
+    passed_before = {} if flow.force else _resume(entry, job)
     rows: list[dict[str, Any]] = []
     for done, step in enumerate(job.steps):
         advance(done, len(job.steps))
         row = {"name": step.name, "status": "pass", "reason": None, "tool": None, "seconds": None, "log": step.log}
-        rows.append(row | {"outputs": step.outputs} | _attempt(name, flow, job, step, rows))
+        made = passed_before.get(step.name) or _attempt(name, flow, job, step, rows)
+        rows.append(row | {"outputs": step.outputs} | made)
     if all(row["status"] == "skipped" for row in rows):
         _bring_along(entry, [STAMPED, *(output for row in rows for output in row["outputs"])])
     entry.facts, entry.tracked = {"design": asdict(job.design), "steps": rows}, False
     entry.keep = all(row["status"] != "fail" for row in rows)
+    if not entry.keep:
+        write_file(entry.folder / _STEPS, json.dumps(rows))
     passed = [row for row in rows if row["status"] == "pass"]
     reasons = dict.fromkeys(_brief(row) for row in rows if row["reason"])
     by = ", ".join(dict.fromkeys(row["tool"] for row in passed))
     told = [f"{', '.join(row['name'] for row in passed)} by {by}"] if passed else ["scripts written"]
     entry.says = "; ".join([*told, *reasons])
+
+
+def _resume(entry: Entry, job: "Job") -> dict[str, dict[str, Any]]:
+    """Go on in the folder of the same job where a step has failed before; return the rows of the steps that passed.
+
+    The tools keep more between the steps than the outputs that are known, so that it must be the same folder.
+    """
+    from hls.vendor.steps import STAMP
+
+    before = entry.previous
+    if not before or not (before / _STEPS).is_file() or not (before / PROJECT / STAMP).is_file():
+        return {}
+    if (before / PROJECT / STAMP).read_text().strip() != job.design.digest:
+        return {}
+    shutil.rmtree(folder(entry))
+    shutil.move(before / PROJECT, folder(entry))
+    rows = json.loads((before / _STEPS).read_text())
+    return {row["name"]: {key: row[key] for key in ("tool", "seconds")} for row in rows if row["status"] == "pass"}
 
 
 def _bring_along(entry: Entry, outputs: Iterable[str]) -> None:

@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -150,7 +151,13 @@ def test_a_tool_that_fails_fails_the_flow_and_gives_no_figures(place, monkeypatc
         assert "exit status 7" in page and "over-utilised" in page
     place.plan["csynth"]["status"] = place.plan["impl"]["status"] = 0
     place.fakes.plan(place.plan)
+    before = len(place.fakes.calls)
     assert place.flow()[0]["verdict"] == "pass", "it is tried again"
+    steps = [Path(call["arguments"][-1]).stem for call in place.fakes.calls[before:]]
+    assert steps == ["csynth", "cosim", "export", "synth", "impl", "impl"], "csim and the RTL's synth had passed"
+    before = len(place.fakes.calls)
+    assert place.flow(force=True)[0]["verdict"] == "pass"
+    assert len(place.fakes.calls) == before + 8
 
 
 def test_a_co_simulation_that_takes_too_long_stops_no_other_step(place, monkeypatch):

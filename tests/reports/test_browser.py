@@ -4,11 +4,15 @@ What was seen is kept in ``build/screenshots``.
 """
 
 import copy
+import io
 import shutil
 
 import pytest
+from rich.console import Console
 
+from flows import run, subject
 from flows.cache import PROJECT
+from flows.options import Options
 from reports.index import index
 from reports.render import render
 from tests.reports.test_render import SECTIONS
@@ -184,6 +188,22 @@ def test_a_report_on_paper(show, page):
     assert shown.page.evaluate(POOR_CONTRAST) == []
     assert shown.page.evaluate(BEYOND_THE_EDGE, True) == []  # paper does not scroll
     assert shown.page.pdf(format="A4").startswith(b"%PDF")
+
+
+@pytest.mark.slow
+def test_the_report_of_a_real_flow_is_whole_and_legible(show, tmp_path):
+    outcome = run.run(
+        subject.find("digits_bnn"), Console(file=io.StringIO()), vectors=60, options=Options(targets=("xilinx7",)),
+        reports=tmp_path,
+    )  # fmt: skip
+    assert outcome.verdict == "pass"
+    for screen, scheme in (("wide", "light"), ("phone", "dark")):
+        shown = show(outcome.report / "report.html", screen, scheme)
+        shown.keep(f"digits_bnn-{screen}-{scheme}")
+        sections = shown.page.eval_on_selector_all("main > section", "sections => sections.map(s => s.id)")
+        assert sections == [section for section in SECTIONS if section != "troubles"]
+        assert shown.page.evaluate(EMPTY_CHARTS) == [] and shown.page.evaluate(POOR_CONTRAST) == []
+        assert shown.page.evaluate(BEYOND_THE_EDGE, False) == []
 
 
 @pytest.fixture(scope="module")

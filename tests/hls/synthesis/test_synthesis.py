@@ -55,7 +55,9 @@ def fake(folder: Path, name: str, body: str) -> None:
 
 
 @needs_native
-@pytest.mark.parametrize("name", ["ecp5", "ice40", pytest.param("xilinx7", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["ecp5", "ice40", *(pytest.param(name, marks=pytest.mark.slow) for name in ("xilinx7", "ultrascale+"))]
+)
 def test_a_layer_costs_something_and_the_total_is_the_sum(name, tmp_path):
     done = synthesise(made(tmp_path / "rtl"), name, tmp_path / "cache")
     layers = done.layers
