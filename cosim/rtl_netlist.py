@@ -30,7 +30,7 @@ class RtlNetlist(RtlIcarus):
 
     name = "netlist"
     passes = RtlIcarus.passes[:1]
-    budget = 1e10
+    budget = 2e10
 
     def __init__(self, project: Project, tool: str, target: str) -> None:
         super().__init__(project)

@@ -11,7 +11,7 @@ from flows.options import Options
 if TYPE_CHECKING:
     from flows.flow import Flow
 
-_NETLIST_LIMIT, _NETLIST_CYCLES = 4e7, 2000
+_NETLIST_LIMIT, _NETLIST_CYCLES = 1e8, 2000
 """LUTs times cycles that a netlist is simulated for at most, some minutes; as how many cycles compiling it counts."""
 
 BENCH_VECTORS = 100

@@ -54,7 +54,8 @@ def write(project: RtlProject, synthesis: Synthesis, cache: Path, *, limit_s: fl
         "proc",
         "flatten",
         "opt_expr -mux_bool",
-        "opt_clean -purge",  # else vectors that nobody reads are put together again whenever a bit of theirs changes
+        "splitnets -driver",  # else whatever reads a register wakes up whenever any other one of its vector changes
+        "opt_clean -purge",
         f"write_verilog -noattr {project.top}.v",
     ]
     key = hashlib.sha256("\0".join([*(part.folder.name for part in parts), *commands]).encode())
