@@ -97,6 +97,8 @@ class RtlIcarus:
         Of the bench, the one back to back first.
     budget : float
         See :data:`_BUDGET`.
+    most : float
+        What two frames may cost, in the same unit: a design that costs more is left to CXXRTL.
     max_vectors : int or None
         More are a matter for CXXRTL: a flow should run no more than this, and say so. Known once there is a build.
     timing : Timing or None
@@ -110,6 +112,7 @@ class RtlIcarus:
     name = "rtl_icarus"
     passes: tuple[str, ...] = _PASSES
     budget = _BUDGET
+    most = 4 * _BUDGET
 
     def __init__(self, project: Project, waves: bool = False, seed: int = 1) -> None:
         self.project, self.waves, self.seed = project, waves, seed
@@ -129,7 +132,8 @@ class RtlIcarus:
         Raises
         ------
         EngineUnavailable
-            If Icarus Verilog is not installed, or there is no RTL for the network.
+            If Icarus Verilog is not installed, there is no RTL for the network, or two frames would cost more than
+            `most`.
         EngineError
             If Icarus Verilog refuses the RTL.
         """
@@ -143,14 +147,24 @@ class RtlIcarus:
         Raises
         ------
         EngineUnavailable
-            If Icarus Verilog is not installed.
+            If Icarus Verilog is not installed, or two frames would cost more than `most`.
         EngineError
             If what was compiled from exactly these files with these tools is not there.
         """
         self._network, self._folder = network, folder.resolve()
         self._build = rtl.built(self._build_in(folder))
+        self._refuse_what_takes_too_long((self._build / "sim.vvp").stat().st_size)
         self._effort = _Effort.of(self.project, (self._build / "sim.vvp").stat().st_size, self.budget)
         self.max_vectors = self._effort.vectors
+
+    def _refuse_what_takes_too_long(self, size: int) -> None:
+        model = self.project.timing
+        cycles = model.latency + model.interval if model else 0
+        if cycles * size > self.most:
+            raise EngineUnavailable(
+                f"two frames would take Icarus Verilog much longer than some minutes: {cycles:,} cycles of a design of "
+                f"{size / 1e6:.1f} MB, compiled; rtl_cxxrtl simulates the same RTL"
+            )
 
     def _build_in(self, folder: Path) -> Path:
         return folder.resolve() / f"icarus_{rtl.content_key(self.project, _iverilog_version())}"

@@ -161,6 +161,15 @@ def test_slow_designs_get_fewer_vectors(tmp_path: Path) -> None:
 
 
 @needs_icarus
+def test_a_design_too_slow_for_two_frames_is_left_to_cxxrtl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = RtlIcarus(replace(totals(tmp_path / "rtl"), timing=CycleModel(700, 50, (), ())))
+    slow.prepare(NETWORK, tmp_path)
+    monkeypatch.setattr(RtlIcarus, "most", 1000)
+    with pytest.raises(EngineUnavailable, match=r"two frames would take .* 750 cycles of a design of .* MB"):
+        slow.attach(NETWORK, tmp_path)
+
+
+@needs_icarus
 def test_the_smallest_effort_still_finds_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cosim.rtl_icarus._Effort.of", lambda *_: _Effort(2, 1, 1, 1))
     inputs = strategies.inputs_for(NETWORK, 2)
