@@ -19,7 +19,7 @@ class Folded:
     ----------
     pe, simd : int
     levels_per_stage : int
-        Adders in a row between two pipeline registers where bipolar inputs are counted, 1 or more.
+        Adders in a row between two pipeline registers where a neuron's inputs are added up, 1 or more.
     """
 
     pe: int = 1

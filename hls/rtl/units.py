@@ -237,20 +237,28 @@ class Matrix(Unit):
 
     @property
     def counting(self) -> bool:
-        """Whether the sum is a popcount of agreements: bipolar values that all count, or not by their weight alone."""
-        return self.source.bipolar and not self.flag_channels
+        """Whether a neuron counts agreements alone: of bipolar values as many count for each neuron."""
+        return self.source.bipolar and not (self.flag_channels and self.masked)
+
+    @property
+    def doubling(self) -> bool:
+        """Whether each agreement counts twice in the accumulator: where that holds the sum, or counts flags, too."""
+        return self.counting and (self.thresholds is None or bool(self.flag_channels))
 
     @cached_property
     def bias(self) -> IntArray:
         """What the accumulator of each neuron starts from, so that its result is the sum or its sign the comparison.
 
         A counting neuron of n weights with p agreements has the sum ``2p - n``, and ``2p - n >= t`` is
-        ``p - ceil((t + n) / 2) >= 0``.
+        ``p - ceil((t + n) / 2) >= 0``. Of n values that count k less where k are outside the image, which adds k. With
+        integers, ``-x`` is ``~x + 1``: the accumulator starts from the number of negative weights.
         """
         used = np.abs(self.weights).sum(axis=1, dtype=np.int64) * self.counting
+        if not self.source.bipolar:
+            used = -(self.weights < 0).sum(axis=1, dtype=np.int64)
         if self.thresholds is None:
             return -used
-        return -self.thresholds if not self.counting else (-(self.thresholds + used)) // 2
+        return -(self.thresholds + used) if self.doubling or not self.counting else (-(self.thresholds + used)) // 2
 
     @cached_property
     def accumulator_bits(self) -> int:
@@ -258,10 +266,12 @@ class Matrix(Unit):
         positive = (self.weights > 0).sum(axis=1, dtype=np.int64)
         negative = (self.weights < 0).sum(axis=1, dtype=np.int64)
         if self.counting:
-            low, high = np.zeros_like(positive), (positive + negative) * (1 if self.thresholds is not None else 2)
+            low, high = np.zeros_like(positive), (positive + negative) * (1 + self.doubling)
         else:
             smallest, largest = self.source.range
-            low, high = positive * smallest - negative * largest, positive * largest - negative * smallest
+            below = 0 if self.source.bipolar else negative  # -x comes as ~x
+            low = positive * smallest - negative * largest - below
+            high = positive * largest - negative * smallest - below
         least, most = int((low + self.bias).min()), int((high + self.bias).max())
         return max(most.bit_length() if most > 0 else 0, (-least - 1).bit_length() if least < 0 else 0) + 1
 
@@ -283,26 +293,45 @@ class Matrix(Unit):
         return ceil(self.weights.shape[1] / self.folds[1])
 
     @property
-    def counter(self) -> popcount.UnrolledMatrix | None:
-        """The circuit that counts one neuron's agreements and, with flags, takes its disagreements away.
+    def term_bits(self) -> int:
+        """Bits of what a neuron adds up for each input: an agreement, or the integer or its complement."""
+        return self.source.bits + (not self.source.bipolar and not self.source.signed)
 
-        None for integers.
+    @property
+    def adders(self) -> popcount.UnrolledMatrix:
+        """The circuit of one neuron's part of the sum.
+
+        It counts agreements and, unless the neuron is counting, takes disagreements away; or it adds up integers.
         """
-        if not self.source.bipolar:
-            return None
-        return _counter(self.core, self.simd, bool(self.flag_channels), self.folding.levels_per_stage)
+        difference = self.source.bipolar and not self.counting
+        return _adders(
+            self.core, self.simd, self.term_bits, difference, not self.source.bipolar, self.folding.levels_per_stage
+        )
+
+    @property
+    def partial_bits(self) -> int:
+        """Bits of that part, signed unless the neuron is counting."""
+        return _partial_bits(self.simd, self.term_bits, not self.source.bipolar) + (
+            self.source.bipolar and not self.counting
+        )
 
     @property
     def sum_stages(self) -> int:
         """Cycles in which one neuron's part of the sum is formed."""
-        return self.counter.latency if self.counter else 1
+        return self.adders.latency
+
+
+def _partial_bits(terms: int, bits: int, signed: bool) -> int:
+    return bits + (terms - 1).bit_length() if signed else terms.bit_length()
 
 
 @lru_cache
-def _counter(core: str, ones: int, difference: bool, levels_per_stage: int) -> popcount.UnrolledMatrix:
-    signs = np.repeat(np.array([1, -1], np.int8), ones)[None] if difference else np.ones((1, ones), np.int8)
-    bits = ones.bit_length() + difference
-    return popcount.unrolled(core, signs, 1, False, False, None, bits, levels_per_stage, "fast")
+def _adders(
+    core: str, terms: int, bits: int, difference: bool, signed: bool, levels_per_stage: int
+) -> popcount.UnrolledMatrix:
+    signs = np.repeat(np.array([1, -1], np.int8), terms)[None] if difference else np.ones((1, terms), np.int8)
+    width = _partial_bits(terms, bits, signed) + difference
+    return popcount.unrolled(core, signs, bits, signed, False, None, width, levels_per_stage, "fast")
 
 
 @dataclass(frozen=True, eq=False)

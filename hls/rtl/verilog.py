@@ -171,8 +171,6 @@ def _matrix(unit: Matrix, name: str) -> Module:
     bias_bits = unit.accumulator_bits
     biases = _integer_bits(bias.reshape(neuron_folds, pe), bias_bits).reshape(neuron_folds, pe * bias_bits)
     block_memory = _in_block_memory(*words.shape)
-    flagged = bool(unit.flag_channels)
-    sum_lines, partial_bits = ([], unit.simd.bit_length() + flagged) if unit.counter else _integer_sum(unit)
     text = render(
         "matrix_folded.v.j2",
         unit=unit,
@@ -186,12 +184,10 @@ def _matrix(unit: Matrix, name: str) -> Module:
         compare_first=unit.source.bipolar and not block_memory,
         comparisons=partial(_comparisons, unit, pe),
         taken=_channels("in_data", unit.source.bits, unit.taken),
-        sum_lines=sum_lines,
-        partial_bits=partial_bits,
-        partial_signed=flagged or not unit.counter,
+        terms=[_term(unit, lane) for lane in range(simd)],
+        absent=_times(f"absent_{unit.sum_stages}", unit.flag_channels) if unit.counting and unit.flag_channels else None,
     )
-    if unit.counter:
-        text += "\n" + unit.counter.verilog
+    text += "\n" + unit.adders.verilog
     return Module(text, {f"{name}_weights.mem": _words(words), f"{name}_biases.mem": _words(biases)})
 
 
@@ -200,6 +196,12 @@ def _channels(vector: str, bits: int, channels: NDArray[np.int64]) -> str:
     runs = np.split(channels, np.flatnonzero(np.diff(channels) != 1) + 1)
     parts = [f"{vector}[{bits * int(run[-1] + 1) - 1}:{bits * int(run[0])}]" for run in reversed(runs)]
     return parts[0] if len(parts) == 1 else f"{{{', '.join(parts)}}}"
+
+
+def _times(value: str, factor: int) -> str:
+    """Return `value` times a constant, of shifts: tools would spend a multiplier on it."""
+    shifts = [shift for shift in range(factor.bit_length()) if factor >> shift & 1]
+    return " + ".join(f"({value} << {shift})" for shift in shifts)
 
 
 def _in_block_memory(words: int, bits: int) -> bool:
@@ -212,32 +214,22 @@ def _in_block_memory(words: int, bits: int) -> bool:
 
 
 def _comparisons(unit: Matrix, pe: int, lane: int) -> dict[str, str]:
-    """The bits that one of `pe` neurons counts in a cycle, by name; with inside flags also those it takes away."""
+    """The bits that one of `pe` neurons counts in a cycle, by name; unless it is counting also those it takes away."""
     simd = unit.simd
     weights = f"word[{lane * simd} +: {simd}]"
     counts = [f"word[{(pe + lane) * simd} +: {simd}]"] * unit.masked + ["present"] * bool(unit.flag_channels)
     bits = {"agree": " & ".join([f"(values ~^ {weights})", *counts])}
-    if unit.flag_channels:
+    if not unit.counting:
         bits["disagree"] = " & ".join([f"(values ^ {weights})", *counts])
     return bits
 
 
-def _integer_sum(unit: Matrix) -> tuple[list[str], int]:
-    """The register ``total`` of one neuron's sum over the integers of a cycle, signed: its lines and its width."""
-    bits = unit.source.bits + 1
-    lines, terms = [], []
-    for lane in range(unit.simd):
-        low = lane * unit.source.bits
-        sign = f"values[{low + unit.source.bits - 1}]" if unit.source.signed else "1'b0"
-        value = f"{{{sign}, values[{low} +: {unit.source.bits}]}}"
-        choice = f"weights[{lane}] ? {value} : -{value}"
-        if unit.masked:
-            choice = f"!mask[{lane}] ? {constant(0, bits)} : {choice}"
-        lines.append(f"wire signed [{bits - 1}:0] term_{lane} = {choice};")
-        terms.append(f"term_{lane}")
-    tree, total, bits = adder_tree("sum", terms, bits)
-    register = [f"reg [{bits - 1}:0] total;", f"always @(posedge aclk) if (enable) total <= {total};"]
-    return lines + tree + register, bits
+def _term(unit: Matrix, lane: int) -> str:
+    """What a neuron adds up for an integer; one to subtract is inverted, and what that lacks is in the bias."""
+    value = f"values[{lane * unit.source.bits} +: {unit.source.bits}]"
+    value = value if unit.source.signed else f"{{1'b0, {value}}}"
+    term = f"{value} ^ {{{unit.term_bits}{{!weights[{lane}]}}}}"
+    return f"({term}) & {{{unit.term_bits}{{mask[{lane}]}}}}" if unit.masked else term
 
 
 def _serial_affine(unit: SerialAffine, name: str) -> Module:

@@ -11,7 +11,7 @@ from hls.rtl.config import Folded, RtlConfig
 FAULTS: Mapping[str, tuple[str, str, str]] = {
     "a swapped weight bit": ("conv2_weights.mem", "3\n7\n", "2\n7\n"),
     "a queue off by one": ("conv2_queue.v", "in_ready = count != 3", "in_ready = count <= 3"),
-    "a dropped tready": ("conv1.v", "in_ready = enable && (!busy || last)", "in_ready = !busy || last"),
+    "a dropped tready": ("conv1.v", "in_ready = enable && free", "in_ready = free"),
 }
 
 
