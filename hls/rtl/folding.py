@@ -5,8 +5,9 @@ All layers of a pipeline share its interval, so each gets the cheapest folding t
 **The area is an estimate**, in 6-input LUTs, to choose by and not to report. A folded layer counts
 
 - one LUT per bit of the rotating input vector (load or rotate), and one more per inside flag,
-- per neuron in parallel and input in parallel: 1.5 for a bipolar value (agreement and its share of the popcount), 1.5
-  more with zero padding; 2 per bit for an integer; 0.5 more with zero weights,
+- per neuron in parallel and input in parallel: 1.5 for a bipolar value (agreement and its share of the popcount), twice
+  that where disagreements are counted, too (zero padding and zero weights); 1 per bit for an integer; 0.5 more with
+  zero weights,
 - per neuron in parallel two LUTs per bit of the accumulator,
 - 40 for control.
 
@@ -210,7 +211,7 @@ def luts(unit: Unit) -> int:
     if isinstance(unit, Matrix):
         (neurons, inputs), (neuron_folds, input_folds) = unit.weights.shape, unit.folds
         pe, simd = ceil(neurons / neuron_folds), ceil(inputs / input_folds)
-        lane = 1.5 + 1.5 * bool(unit.flag_channels) if unit.source.bipolar else 2.0 * (unit.source.bits + 1)
+        lane = (1.5 if unit.counting else 3.0) if unit.source.bipolar else unit.term_bits
         lane += 0.5 * unit.masked
         vector = inputs * (unit.source.bits + bool(unit.flag_channels)) if input_folds > 1 else 0
         return ceil(vector + pe * (simd * lane + 2 * unit.accumulator_bits) + 40)

@@ -1,5 +1,6 @@
 """A graph of adders as one pipelined Verilog module."""
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -72,7 +73,7 @@ class _Writer:
             *clocked,
             "",
             "assign out = {",
-            *(f"    {bit}{',' if i else ''}" for i, bit in reversed(list(enumerate(results)))),
+            ",\n".join(f"    {bits}" for bits in _runs(results[::-1])),
             "};",
             "endmodule",
         ]
@@ -99,8 +100,8 @@ class _Writer:
         operand = [self.group(group, stage) for group in adder.groups]
         operand += ["1'b1"] * (adder.width - len(adder.direct))
         carry = self.literal(adder.carry, stage)
-        first = ", ".join([*reversed(direct), carry])
-        second = ", ".join([*reversed(operand), self.literal(adder.carry ^ 1, stage)])
+        first = ", ".join(_runs([*reversed(direct), carry]))
+        second = ", ".join(_runs([*reversed(operand), self.literal(adder.carry ^ 1, stage)]))
         return f"wire [{adder.width}:0] s{n} = {{{first}}} - {{{second}}};"
 
     def group(self, group: Group, stage: int) -> str:
@@ -112,7 +113,7 @@ class _Writer:
             return self.literal(group.columns[0][0] ^ 1, stage)
         bits = [self.literal(bit, stage) for column in group.columns for bit in column]
         function = self.functions.setdefault(counts, "count_" + "_".join(map(str, counts)))
-        return f"~{function}({{{', '.join(reversed(bits))}}})"
+        return f"~{function}({{{', '.join(_runs(bits[::-1]))}}})"
 
     def registers(self) -> tuple[list[str], list[str]]:
         """Declarations, which stand in front of the sums, and the clocked block, which stands behind them."""
@@ -124,6 +125,25 @@ class _Writer:
                 declarations.append(f"reg [{top}:0] {name}_d{d};")
                 clocked.append(f"    {name}_d{d} <= {name}{f'_d{d - 1}' if d > 1 else ''};")
         return declarations, ["always @(posedge clk) if (ce) begin", *clocked, "end"]
+
+
+_BIT = re.compile(r"(~?\w+)\[(\d+)\]")
+
+
+def _runs(bits: Sequence[str]) -> list[str]:
+    """Join bits of a concatenation that stand side by side in one vector: ``a[2], a[1]`` is ``a[2:1]``."""
+    runs: list[tuple[str, int, int]] = []  # vector, first and last bit; a bit of no vector, -1, -1
+    for bit in bits:
+        found = _BIT.fullmatch(bit)
+        vector, index = (found[1], int(found[2])) if found else (bit, -1)
+        if found and runs and runs[-1][0] == vector and runs[-1][2] == index + 1:
+            runs[-1] = vector, runs[-1][1], index
+        else:
+            runs.append((vector, index, index))
+    return [
+        vector if first < 0 else f"{vector}[{first}]" if first == last else f"{vector}[{first}:{last}]"
+        for vector, first, last in runs
+    ]
 
 
 def _function(name: str, counts: Sequence[int]) -> list[str]:
