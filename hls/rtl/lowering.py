@@ -306,18 +306,23 @@ class _Lowering:
                 architecture,
             )
             unit = UnrolledMatrix(name, self.last, result, circuit, core, flag_channels)
-        if threshold is None:
-            self._append(unit, name)
-        elif not pools:
-            self._append(unit, threshold.name)
-        else:
-            self._append(unit)
+        end = operation if threshold is None else threshold
+        self._append(unit, None if pools else end.name)
+        readers = self.network.consumers(end.name)
+        queued = not pools and (len(readers) > 1 or any(isinstance(reader, Conv2d | Add) for reader in readers))
+        if isinstance(unit, Matrix) and not queued:
+            self._queue(f"{name}_results", operation)
+        if threshold is not None:
             for pool in pools:
                 last = pool is pools[-1]
                 self._pool(pool, threshold.name if last else None, threshold.direction < 0)
 
     def _queue(self, name: str, operation: Operation) -> None:
-        """Append a queue in front of a window that pauses for padding; none at the input port or behind a queue."""
+        """Append a queue, unless that is at the input port or behind a queue.
+
+        One behind a folded layer keeps the chain of ready signals short, which else limits the clock; one in front of a
+        window takes vectors in while that pauses for padding.
+        """
         if self.units and not self._queued(self.last):
             stream = replace(self.last, name=self._fresh(name))
             self._append(Fifo(operation.name, self.last, stream, 2))
