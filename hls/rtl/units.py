@@ -316,9 +316,24 @@ class Matrix(Unit):
         )
 
     @property
+    def in_block_memory(self) -> bool:
+        """Whether the weights belong into block memory rather than LUTs.
+
+        A LUT holds one bit of up to 64 words, and compares it with an input besides if there are at most 32. Block
+        memories hold 4 to 36 kilobits.
+        """
+        neuron_folds, input_folds = self.folds
+        words = neuron_folds * input_folds
+        bits = ceil(self.weights.shape[0] / neuron_folds) * self.simd * (1 + self.masked)
+        return words > 64 and words * bits >= 4096
+
+    @property
     def sum_stages(self) -> int:
-        """Cycles in which one neuron's part of the sum is formed."""
-        return self.adders.latency
+        """Cycles in which one neuron's part of the sum is formed.
+
+        Block memories are slow, so what comes from them is compared in a cycle of its own.
+        """
+        return self.adders.latency + self.in_block_memory
 
 
 def _partial_bits(terms: int, bits: int, signed: bool) -> int:

@@ -170,7 +170,6 @@ def _matrix(unit: Matrix, name: str) -> Module:
     bias[:neurons] = unit.bias
     bias_bits = unit.accumulator_bits
     biases = _integer_bits(bias.reshape(neuron_folds, pe), bias_bits).reshape(neuron_folds, pe * bias_bits)
-    block_memory = _in_block_memory(*words.shape)
     text = render(
         "matrix_folded.v.j2",
         unit=unit,
@@ -180,8 +179,7 @@ def _matrix(unit: Matrix, name: str) -> Module:
         neuron_folds=neuron_folds,
         input_folds=input_folds,
         word_bits=words.shape[1],
-        block_memory=block_memory,
-        compare_first=unit.source.bipolar and not block_memory,
+        compare_first=unit.source.bipolar and not unit.in_block_memory,
         comparisons=partial(_comparisons, unit, pe),
         taken=_channels("in_data", unit.source.bits, unit.taken),
         terms=[_term(unit, lane) for lane in range(simd)],
@@ -202,15 +200,6 @@ def _times(value: str, factor: int) -> str:
     """Return `value` times a constant, of shifts: tools would spend a multiplier on it."""
     shifts = [shift for shift in range(factor.bit_length()) if factor >> shift & 1]
     return " + ".join(f"({value} << {shift})" for shift in shifts)
-
-
-def _in_block_memory(words: int, bits: int) -> bool:
-    """Whether constants belong into block memory rather than LUTs.
-
-    A LUT holds one bit of up to 64 words, and compares it with an input besides if there are at most 32. Block memories
-    hold 4 to 36 kilobits.
-    """
-    return words > 64 and words * bits >= 4096
 
 
 def _comparisons(unit: Matrix, pe: int, lane: int) -> dict[str, str]:
