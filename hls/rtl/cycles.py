@@ -140,7 +140,7 @@ def fit_queues(pipeline: Pipeline) -> Pipeline:
     model = _Model(unlimited)
     for beat in range(_SETTLING_FRAMES * beats):
         model.offer(beat * pace // beats)
-    return _with_depths(pipeline, lambda queue: max(2, model.queues[queue.name].deepest))
+    return _with_depths(pipeline, lambda queue: max(1, model.queues[queue.name].deepest))
 
 
 def _with_depths(pipeline: Pipeline, depth: Callable[[Fifo], int]) -> Pipeline:
