@@ -183,7 +183,7 @@ def _matrix(unit: Matrix, name: str) -> Module:
         comparisons=partial(_comparisons, unit, pe),
         taken=_channels("in_data", unit.source.bits, unit.taken),
         terms=[_term(unit, lane) for lane in range(simd)],
-        absent=_times(f"absent_{unit.sum_stages}", unit.flag_channels) if unit.counting and unit.flag_channels else None,
+        absent=_times(f"absent_{unit.sum_stages}", unit.flag_channels) if unit.counting else "",
     )
     text += "\n" + unit.adders.verilog
     return Module(text, {f"{name}_weights.mem": _words(words), f"{name}_biases.mem": _words(biases)})
@@ -197,7 +197,7 @@ def _channels(vector: str, bits: int, channels: NDArray[np.int64]) -> str:
 
 
 def _times(value: str, factor: int) -> str:
-    """Return `value` times a constant, of shifts: tools would spend a multiplier on it."""
+    """Return `value` times a constant, of shifts, as tools would spend a multiplier on it; nothing for zero."""
     shifts = [shift for shift in range(factor.bit_length()) if factor >> shift & 1]
     return " + ".join(f"({value} << {shift})" for shift in shifts)
 
