@@ -177,7 +177,7 @@ def test_synthesis_without_its_tool_is_skipped_and_one_that_fails_fails_the_flow
 
 def test_a_design_that_is_not_routed_in_time_neither_fails_the_flow_nor_is_kept(place, monkeypatch):
     tool, given = Tool("nextpnr-ecp5", "0.99", (), False), {}
-    unrouted = nextpnr.Unrouted("ecp5-25k", tool, ("seed 1: not finished after 7 s",))
+    unrouted = nextpnr.Unrouted("ecp5-25k", tool, ("placer heap, seed 1: not finished after 7 s",))
     part = yosys.Synthesised("net", None, Resources(), 0.0, True, Path("nowhere"))
     monkeypatch.setattr(nextpnr, "place", lambda *_, **settings: given.update(settings) or unrouted)
     monkeypatch.setattr(yosys, "synthesise", lambda *_: yosys.Synthesis(target("ecp5"), tool, (part,)))
@@ -186,7 +186,7 @@ def test_a_design_that_is_not_routed_in_time_neither_fails_the_flow_nor_is_kept(
         report = place.flow(options=Options(targets=("ecp5",), place_limit_s=7.0))
         placement = report["synthesis"][0]["placement"]
         assert (report["verdict"], placement["status"]) == ("pass", "unrouted")
-        assert "ecp5-25k: seed 1: not finished after 7 s; a smaller folding" in placement["reason"]
+        assert "ecp5-25k: placer heap, seed 1: not finished after 7 s; a smaller folding" in placement["reason"]
         assert given["limit_s"] == 7.0 and "synthesis" not in place.reused()
 
 

@@ -217,24 +217,26 @@ def test_a_nextpnr_that_fails(tmp_path, monkeypatch, joined, body, told):
     assert all(path.suffix == ".log" for path in cache.iterdir())
 
 
-def test_another_seed_is_tried_where_the_placer_finds_no_place(tmp_path, monkeypatch, joined):
+def test_another_placer_is_tried_where_the_placer_finds_no_place(tmp_path, monkeypatch, joined):
     refuse = "print('ERROR: Unable to find legal placement for all cells'); sys.exit(255)"
     body = f"""
-seed = sys.argv[sys.argv.index('--seed') + 1]
-if seed == '1': {refuse}
-if seed == '2': time.sleep(60)
+attempt = [sys.argv[sys.argv.index(option) + 1] for option in ('--placer', '--seed')]
+if attempt == ['heap', '1']: {refuse}
+if attempt == ['sa', '1']: time.sleep(60)
 pathlib.Path('report.json').write_text({json.dumps(REPORT)!r}); pathlib.Path('design.config').write_text('x')
 """
     fake_nextpnr(tmp_path, monkeypatch, body)
     fake(tmp_path / "bin", "ecppack", "pathlib.Path(sys.argv[2]).write_text('bits')")
     made = project(tmp_path / "rtl")
     assert isinstance(place(made, pretended(), tmp_path / "cache", device="ecp5-25k", limit_s=2), Placement)
-    fake_nextpnr(tmp_path, monkeypatch, body.replace("'2': time.sleep(60)", f"'2': {refuse}\ntime.sleep(60)"))
+    second = "['sa', '1']: "
+    body = body.replace(f"{second}time.sleep(60)", f"{second}{refuse}\ntime.sleep(60)")
+    fake_nextpnr(tmp_path, monkeypatch, body)
     done = place(made, pretended(), tmp_path / "other", device="ecp5-25k", limit_s=2)
     assert isinstance(done, Unrouted)
     assert str(done) == (
-        "not placed and routed in ecp5-25k: seed 1: no legal placement found; seed 2: no legal placement found; "
-        "seed 3: not finished after 2 s"
+        "not placed and routed in ecp5-25k: placer heap, seed 1: no legal placement found; "
+        "placer sa, seed 1: no legal placement found; placer heap, seed 2: not finished after 2 s"
     )
 
 
