@@ -30,9 +30,12 @@ from hls.synthesis.yosys import BOXES, Part, Synthesis, box, synthesise_parts
 
 #: Seconds that one attempt to place and route a design may take.
 LIMIT_S = 600.0
-#: nextpnr's placer and its seed. The fast, analytic placer (heap) finds no legal placement for some designs that leave
-#: a quarter of the device free, where simulated annealing (sa) does.
-ATTEMPTS = (("heap", 1), ("sa", 1), ("heap", 2))
+#: nextpnr's placer and its seed, for each target. The analytic placer (heap) is faster on large designs. On iCE40 it
+#: finds no legal placement for some that leave a fifth of the device free, where simulated annealing (sa) does.
+ATTEMPTS = {
+    "ecp5": (("heap", 1), ("sa", 1), ("heap", 2)),
+    "ice40": (("sa", 1), ("heap", 1), ("sa", 2)),
+}
 
 
 @dataclass(frozen=True)
@@ -233,7 +236,7 @@ def place(
     """Place and route a synthesised project.
 
     Where the placer finds no place for a design that should have one, or takes too long, another is tried:
-    :data:`ATTEMPTS` in turn.
+    those of :data:`ATTEMPTS` in turn.
 
     Parameters
     ----------
@@ -266,7 +269,7 @@ def place(
     outcome: Placement | Unfit | Unrouted
     for candidate in devices:
         attempts: list[str] = []
-        for placer, seed in ATTEMPTS:
+        for placer, seed in ATTEMPTS[candidate.target]:
             try:
                 outcome = _place(project, joined, candidate, tool, cache, clock_ns, native, limit_s, placer, seed)
                 break
