@@ -303,17 +303,16 @@ class Matrix(Unit):
 
         It counts agreements and, unless the neuron is counting, takes disagreements away; or it adds up integers.
         """
-        difference = self.source.bipolar and not self.counting
-        return _adders(
-            self.core, self.simd, self.term_bits, difference, not self.source.bipolar, self.folding.levels_per_stage
-        )
+        difference, signed = self.source.bipolar and not self.counting, not self.source.bipolar
+        levels = self.folding.levels_per_stage
+        return _adders(self.core, self.simd, self.term_bits, difference, signed, self.partial_bits, levels)
 
     @property
     def partial_bits(self) -> int:
         """Bits of that part, signed unless the neuron is counting."""
-        return _partial_bits(self.simd, self.term_bits, not self.source.bipolar) + (
-            self.source.bipolar and not self.counting
-        )
+        if not self.source.bipolar:
+            return self.term_bits + (self.simd - 1).bit_length()
+        return self.simd.bit_length() + (not self.counting)
 
     @property
     def in_block_memory(self) -> bool:
@@ -336,16 +335,11 @@ class Matrix(Unit):
         return self.adders.latency + self.in_block_memory
 
 
-def _partial_bits(terms: int, bits: int, signed: bool) -> int:
-    return bits + (terms - 1).bit_length() if signed else terms.bit_length()
-
-
 @lru_cache
 def _adders(
-    core: str, terms: int, bits: int, difference: bool, signed: bool, levels_per_stage: int
+    core: str, terms: int, bits: int, difference: bool, signed: bool, width: int, levels_per_stage: int
 ) -> popcount.UnrolledMatrix:
     signs = np.repeat(np.array([1, -1], np.int8), terms)[None] if difference else np.ones((1, terms), np.int8)
-    width = _partial_bits(terms, bits, signed) + difference
     return popcount.unrolled(core, signs, bits, signed, False, None, width, levels_per_stage, "fast")
 
 
