@@ -180,7 +180,10 @@ async def stalls(dut: Any) -> None:
     bench.sink.pause = True
     for number in numbers:
         bench.send(number)
-    await ClockCycles(dut.aclk, 2 * bench.job.latency or 256)
+    taken = -1
+    while taken < bench.entry.count():
+        taken = bench.entry.count()
+        await ClockCycles(dut.aclk, bench.job.latency or 256)
     bench.source.set_pause_generator(_pauses(bench.random))
     bench.sink.set_pause_generator(_pauses(bench.random))
     results = [await bench.receive(number) for number in numbers]

@@ -67,7 +67,7 @@ class _Effort:
         pace = max(model.interval, 3 * project.in_beats, 3 * project.out_beats)  # while both ports pause
         return cls(
             vectors=max(2, frames(1, model.latency, model.interval, 500)),
-            stalled=frames(1 / 4, model.latency, pace, 32),
+            stalled=frames(1 / 4, 2 * model.latency, pace, 32),
             gapped=frames(1 / 8, model.latency, model.latency, 12),
             resets=frames(1 / 8, 2 * model.latency, 2 * model.latency, 8),
         )

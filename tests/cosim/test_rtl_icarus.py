@@ -13,9 +13,8 @@ from cosim.rtl import Spread, Timing
 from cosim.rtl_icarus import RtlIcarus, _Effort
 from hls.rtl.cycles import CycleModel, Frame
 from tests import oracle, strategies
-from tests.cosim.faulty_rtl import FAULTS, faulty
+from tests.cosim.faulty_rtl import FAULTS, faulty, network
 from tests.cosim.rtl_by_hand import NETWORK, totals
-from tests.hls.rtl.test_project import small_image
 
 needs_icarus = pytest.mark.skipif(not shutil.which("iverilog"), reason="needs iverilog: apt-get install iverilog")
 
@@ -186,16 +185,16 @@ def test_the_smallest_effort_still_finds_faults(tmp_path: Path, monkeypatch: pyt
 @needs_icarus
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults_in_generated_rtl_are_found(tmp_path: Path, fault: str) -> None:
-    network = small_image()
-    icarus = RtlIcarus(faulty(network, tmp_path / "rtl", fault))
-    icarus.prepare(network, tmp_path)
-    inputs = strategies.inputs_for(network, 12)
+    images = network()
+    icarus = RtlIcarus(faulty(tmp_path / "rtl", fault))
+    icarus.prepare(images, tmp_path)
+    inputs = strategies.inputs_for(images, 12)
     try:
         got = icarus.run(inputs)
     except EngineError as error:
         assert "pass " in str(error) and icarus.waveform is not None
     else:
-        assert compare(network, oracle.run(network, inputs), got).mismatches
+        assert compare(images, oracle.run(images, inputs), got).mismatches
 
 
 def test_missing_tool_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
