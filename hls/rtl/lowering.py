@@ -147,6 +147,8 @@ def _threshold_behind(network: Network, operation: Operation) -> tuple[list[MaxP
     return [], None
 
 
+#: Operations that queue what they take in, as every reader of a stream with several does.
+_WITH_QUEUES = (Conv2d, Add)
 _KNOWN = (Input, Dense, Conv2d, MaxPool2d, SumPool2d, Threshold, MultiThreshold, Add, Flatten, Affine, Argmax)
 
 
@@ -309,7 +311,7 @@ class _Lowering:
         end = operation if threshold is None else threshold
         self._append(unit, None if pools else end.name)
         readers = self.network.consumers(end.name)
-        queued = not pools and (len(readers) > 1 or any(isinstance(reader, Conv2d | Add) for reader in readers))
+        queued = not pools and (len(readers) > 1 or any(isinstance(reader, _WITH_QUEUES) for reader in readers))
         if isinstance(unit, Matrix) and not queued:
             self._queue(f"{name}_results", operation)
         if threshold is not None:
