@@ -5,6 +5,7 @@ import re
 from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
+from itertools import cycle
 from math import ceil, sqrt
 from typing import Any
 
@@ -119,12 +120,15 @@ def pareto(rows: Sequence[dict[str, Any]], cost: str, label: str) -> str:
         axes.grid(color=_LINE, linewidth=0.5)
         axes.plot([r[cost] for r in best], [100 * r["accuracy"] for r in best], color=_SECOND, linewidth=1)
         axes.scatter([r[cost] for r in known], [100 * r["accuracy"] for r in known], color=_FIRST, zorder=3)
-        for r in known:
-            axes.annotate(r["model"], (r[cost], 100 * r["accuracy"]), (5, 5), textcoords="offset points")
+        # below and above in turn, so that the names of two that are near each other can both be read
+        for r, offset in zip(sorted(known, key=lambda r: r["accuracy"]), cycle(((5, -12), (5, 5)))):
+            axes.annotate(r["model"], (r[cost], 100 * r["accuracy"]), offset, textcoords="offset points")
         if known:
             axes.set_xscale("log")
             axes.margins(0.25, 0.15)
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+            costs = [r[cost] for r in known]
+            wide = max(costs) > 100 * min(costs)  # else a single power of ten might be in sight
+            axes.xaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5), numticks=6))
             axes.xaxis.set_major_formatter(lambda value, _: quantity(value, ""))
             axes.minorticks_off()
     return _svg(figure, "pareto-" + re.sub(r"\W+", "-", label))

@@ -35,7 +35,10 @@ def index(folder: Path) -> tuple[Path, list[str]]:
         except (ValueError, OSError, ValidationError):
             left_out.append(path.parent.name)
             continue
-        rows.append({"folder": path.parent.name} | row(report))
+        shown, name = row(report), path.parent.name
+        if name != report["model"]:
+            shown["model"] += f" ({name})"
+        rows.append({"folder": name} | shown)
     if not rows:
         odd = f" (left out, of another version or damaged: {', '.join(left_out)})" if left_out else ""
         raise UserError(f"no flow has left a report in {folder}{odd}; run one: make flow MODEL=digits_bnn")

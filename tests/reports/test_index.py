@@ -40,3 +40,13 @@ def test_a_flow_that_failed_is_listed_but_is_no_choice(passing, tmp_path):
     page, left_out = index(tmp_path)
     table, _, charts = page.read_text().partition('<section id="pareto">')
     assert left_out == [] and "broken" in table and "sound" in charts and "broken" not in charts
+
+
+def test_two_flows_of_one_model_can_be_told_apart(passing, tmp_path):
+    for folder in (passing["model"], "other"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "report.json").write_text(json.dumps(passing))
+    page, _ = index(tmp_path)
+    table, _, charts = page.read_text().partition('<section id="pareto">')
+    for part in (table, charts):
+        assert f"{passing['model']} (other)" in part and f"{passing['model']} ({passing['model']})" not in part
