@@ -35,12 +35,13 @@ def larq():
     )  # fmt: skip
 
 
-def dense(scale="1"):
-    """A QKeras model of two layers."""
-    options = {"kernel_quantizer": f"binary(alpha={scale})", "use_bias": False}
+def dense(scale="1", bias=False):
+    """A QKeras model of two layers, the last one with a bias or without."""
+    kernel = {"kernel_quantizer": f"binary(alpha={scale})"}
     return keras.Sequential(
-        [L.InputLayer((20,)), qkeras.QDense(8, **options), L.BatchNormalization(),
-         qkeras.QActivation(qkeras.binary(alpha=None)), qkeras.QDense(3, **options), L.BatchNormalization()]
+        [L.InputLayer((20,)), qkeras.QDense(8, use_bias=False, **kernel), L.BatchNormalization(),
+         qkeras.QActivation(qkeras.binary(alpha=None)), qkeras.QDense(3, use_bias=bias, **kernel),
+         L.BatchNormalization()]
     )  # fmt: skip
 
 
@@ -126,6 +127,17 @@ def test_a_flow_runs_the_model_and_reports_what_its_conversion_says(tmp_path, fl
     assert "pytorch" not in report["engines"]
     assert any("softmax is left out" in note for note in report["conversion"]["notes"])
     assert "softmax is left out" in (tmp_path / "reports" / "m" / "report.md").read_text()
+
+
+def test_where_the_last_sums_are_no_integers_the_signs_before_are_compared_on_every_vector(tmp_path, flow):
+    model = dense(bias=True)
+    last = model.layers[-2]
+    last.set_weights([last.get_weights()[0], np.array([0.3, -1.7, 2.6], np.float32)])
+    model.save(tmp_path / "m.h5")
+    report = flow(tmp_path / "m.h5", BIPOLAR)
+    compared = report["engines"]["keras"]["layers"]
+    assert report["verdict"] == "pass" and compared.keys() == {"dense1", "threshold1", "argmax"}
+    assert compared["threshold1"] == compared["argmax"] == {"vectors": 50, "mismatches": 0}
 
 
 @pytest.mark.parametrize("name", ["mnist_qkeras", "mnist_larq"])
