@@ -118,6 +118,8 @@ def _keras(subject: "Subject", settings: Mapping[str, Any] | None) -> Converted:
     shape = tuple(model.inputs[0].shape[1:])
     if not shape or None in shape:
         raise UserError(f"{path}: expected an input of fixed shape, got {shape}")
+    if len(shape) == 2:
+        shape = (1, *shape)  # a sequence is an image of height 1
     conversion = keras.trace(model, subject.name, described_input(subject.origin, shape, settings))
     return Converted(conversion.network, conversion.notes, conversion.undecided, (model, conversion))
 

@@ -786,7 +786,10 @@ class _Converter(Builder):
     def _convolution(self, args: list[Any], kernel: NDArray[np.float32], value: _Value, magnitude: FloatArray) -> Any:
         _, _, _, stride, padding, dilation, transposed, _, groups = args
         if kernel.ndim != 4 or transposed:
-            raise self.fail("a 2-D convolution", f"weights {kernel.shape}{', transposed' if transposed else ''}")
+            raise self.fail(
+                "a 2-D convolution (of a sequence: of height 1)",
+                f"weights {kernel.shape}{', transposed' if transposed else ''}",
+            )
         encoding, operand = value.encoding, self.signals[value.source]
         weights, alpha, deviation = factor(kernel.transpose(0, 2, 3, 1), self.where)
         self._tell_masked(weights)

@@ -129,6 +129,18 @@ def test_a_flow_runs_the_model_and_reports_what_its_conversion_says(tmp_path, fl
     assert "softmax is left out" in (tmp_path / "reports" / "m" / "report.md").read_text()
 
 
+def test_a_sequence_is_an_image_of_height_1(tmp_path, flow):
+    options = {"kernel_quantizer": "binary(alpha=1)", "use_bias": False}
+    model = keras.Sequential(
+        [L.InputLayer((12, 2)), qkeras.QConv1D(4, 3, **options), L.BatchNormalization(), qkeras.QActivation("binary"),
+         L.MaxPooling1D(2), L.Flatten(), qkeras.QDense(3, **options)]
+    )  # fmt: skip
+    hostile(model, 3, halves=True).save(tmp_path / "m.h5")
+    report = flow(tmp_path / "m.h5", {"kind": "unsigned", "bits": 4})
+    assert (report["verdict"], report["engines"]["keras"]["mismatches"]) == ("pass", 0)
+    assert (report["layers"][0]["inputs"], report["layers"][0]["outputs"]) == ([1, 12, 2], [1, 10, 4])
+
+
 def test_where_the_last_sums_are_no_integers_the_signs_before_are_compared_on_every_vector(tmp_path, flow):
     model = dense(bias=True)
     last = model.layers[-2]
