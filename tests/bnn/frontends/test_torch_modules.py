@@ -15,6 +15,7 @@ from bnn.frontends.torch import Conversion, module_input, trace
 from bnn.network import Affine, Conv2d, Input
 from cosim.engine import EngineError
 from cosim.pytorch import PyTorch
+from models.layers import BinaryConv2d, Sign
 from tests import oracle, strategies
 
 VECTOR = Input("x", (), shape=(20,))
@@ -198,6 +199,15 @@ def test_residual_additions_and_averages(double: bool) -> None:
         conversion = agree(hostile(module, seed), IMAGE, seed, 40)
         kinds = [type(operation).__name__ for operation in conversion.network.operations]
         assert kinds.count("Add") == 2 and kinds.count("SumPool2d") == 1 + double
+
+
+@pytest.mark.parametrize(("channels", "layout"), [(1, torch.contiguous_format), (2, torch.channels_last)])
+def test_the_layout_in_memory_makes_no_difference(channels: int, layout: torch.memory_format) -> None:
+    """Strides of an image of one channel may be those of channels last, too."""
+    module = nn.Sequential(BinaryConv2d(channels, 4, 3), nn.BatchNorm2d(4), Sign(), BinaryConv2d(4, 3, 3))
+    module.append(nn.AdaptiveAvgPool2d(1)).append(nn.Flatten()).to(memory_format=layout)
+    network = agree(hostile(module, 1), Input("x", (), shape=(6, 6, channels), kind="unsigned", bits=4)).network
+    assert any(type(operation).__name__ == "SumPool2d" for operation in network.operations)
 
 
 def test_views() -> None:
