@@ -42,9 +42,6 @@ SELECTION = (
     "the {} of equals; test images play no part"
 )
 
-RESTARTED = 0.1
-"""Size of the latent weights at the start of a round after the first: small, so that signs are free to change."""
-
 FRAMEWORKS = {
     "pytorch": (("torch",), "latest"),
     "qkeras": (("tensorflow", "tf_keras", "QKeras"), "first"),
@@ -153,15 +150,13 @@ def _train_epoch(
     recipe = run.recipe
     generator = torch.Generator().manual_seed(run.seed * 1_000_003 + epoch)
     steps = math.ceil(len(images) / recipe.batch_size)
-    done, epoch_of_round = divmod(epoch, recipe.epochs)
-    highest = recipe.learning_rate / 2**done
     total_loss, correct = 0.0, 0
     module.train()
     for step, batch in enumerate(_batches(len(images), recipe.batch_size, generator)):
-        progress = (epoch_of_round * steps + step) / (recipe.epochs * steps)
+        progress = (epoch * steps + step) / (recipe.epochs * steps)
         cosine = (1 + math.cos(math.pi * progress)) / 2
         for group in optimizer.param_groups:
-            group["lr"] = recipe.final_learning_rate + (highest - recipe.final_learning_rate) * cosine
+            group["lr"] = recipe.final_learning_rate + (recipe.learning_rate - recipe.final_learning_rate) * cosine
         x, y = images[batch], labels[batch]
         if recipe.augmentation is not None:
             x = augment(x, recipe.augmentation, generator)
@@ -175,15 +170,6 @@ def _train_epoch(
         total_loss += loss.item() * len(batch)
         correct += int((logits.argmax(1) == y).sum())
     return total_loss / len(images), correct / len(images)
-
-
-def _restart(module: nn.Module, best: dict[str, Tensor]) -> None:
-    """Take the parameters of the best epoch, and the signs alone of its latent weights."""
-    module.load_state_dict(best)
-    with torch.no_grad():
-        for layer in module.modules():
-            if isinstance(layer, BinaryLinear | BinaryConv2d):
-                layer.weight.copy_(RESTARTED * layer.binary_weight())
 
 
 def _load_state(path: Path, identity: dict[str, Any], console: Console) -> dict[str, Any] | None:
@@ -217,10 +203,6 @@ def _event_writer(folder: Path, first_epoch: int) -> "SummaryWriter":
     return SummaryWriter(str(folder), purge_step=first_epoch)
 
 
-def _optimizer(module: nn.Module) -> torch.optim.Optimizer:
-    return torch.optim.Adam(module.parameters(), fused=True)
-
-
 def _fit(run: Run, console: Console, resume: bool) -> tuple[nn.Sequential, int, float]:
     """Train by the recipe; the module of the best epoch, that epoch (from 1) and its validation accuracy."""
     definition, recipe, dataset = run.definition, run.recipe, run.dataset
@@ -230,7 +212,7 @@ def _fit(run: Run, console: Console, resume: bool) -> tuple[nn.Sequential, int, 
     torch.manual_seed(run.seed)
     module = definition.build()
     module.to(memory_format=torch.channels_last)  # convolutions train 1.5 times as fast
-    optimizer = _optimizer(module)
+    optimizer = torch.optim.Adam(module.parameters(), fused=True)
     state_path, identity = run.folder / STATE, run.identity()
     first_epoch = 0
     best: dict[str, Any] = {"accuracy": -1.0}
@@ -242,11 +224,8 @@ def _fit(run: Run, console: Console, resume: bool) -> tuple[nn.Sequential, int, 
 
     columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
     with _event_writer(run.folder, first_epoch) as writer, Progress(*columns, console=console) as progress:
-        task = progress.add_task(definition.name, total=recipe.all_epochs, completed=first_epoch)
-        for epoch in range(first_epoch, recipe.all_epochs):
-            if epoch and epoch % recipe.epochs == 0:
-                _restart(module, best["module"])
-                optimizer = _optimizer(module)
+        task = progress.add_task(definition.name, total=recipe.epochs, completed=first_epoch)
+        for epoch in range(first_epoch, recipe.epochs):
             before = _signs(module)
             loss, train_accuracy = _train_epoch(run, epoch, module, optimizer, images, labels)
             validation, test = (
@@ -331,7 +310,7 @@ def _train(run: Run, path: Path, console: Console, resume: bool) -> checkpoint.C
         "dataset": {"name": dataset.name, "digest": dataset.digest, "note": dataset.note},
         "threads": torch.get_num_threads(),
         "versions": {"python": platform.python_version(), **{name: version(name) for name in (*packages, "numpy")}},
-        "epochs": run.recipe.all_epochs,
+        "epochs": run.recipe.epochs,
         "selection": {"rule": SELECTION.format(which), "epoch": best_epoch, "validation_accuracy": validation_accuracy},
     }
     # Measured on the model as it reads back from disk, in a draft: no checkpoint at ``path`` lacks its accuracy.

@@ -50,9 +50,7 @@ class Recipe:
     """How a model is trained: Adam, a cosine from ``learning_rate`` down to ``final_learning_rate`` over all steps.
 
     With ``bfloat16`` PyTorch computes a step's layers in that type where it may (autocast), which is faster;
-    parameters, their updates and all evaluation stay float32. In PyTorch the whole may be done in several ``rounds``,
-    warm restarts much as in SGDR (Loshchilov and Hutter, 2017): each begins with the best epoch's signs and batch norms
-    so far, and at half the learning rate of the one before.
+    parameters, their updates and all evaluation stay float32.
     """
 
     epochs: int
@@ -62,12 +60,6 @@ class Recipe:
     label_smoothing: float
     augmentation: Augmentation | None
     bfloat16: bool = False
-    rounds: int = 1
-
-    @property
-    def all_epochs(self) -> int:
-        """Epochs of all rounds."""
-        return self.epochs * self.rounds
 
 
 @dataclass(frozen=True)

@@ -217,44 +217,6 @@ def test_a_recipe_in_bfloat16_learns_and_stores_float32(tmp_path, dataset, monke
     assert trained.metadata["test"]["accuracy"] > 0.7
 
 
-# --- rounds
-
-
-def test_a_round_begins_with_the_best_signs_and_half_the_learning_rate(tmp_path, dataset, monkeypatch):
-    definition = zoo.get("digits_bnn")
-    twice = replace(definition, recipe=replace(definition.recipe, rounds=2))
-    counts = [100, 0, 50, 0, 110, 0, 60, 0, 0]  # validation and test per epoch, then the test of what was kept
-    begun, ended, rates = [], [], []
-    train_epoch = training._train_epoch
-
-    def watched(run, epoch, module, optimizer, *rest):
-        if epoch == 3 and len(begun) == 3:
-            raise KeyboardInterrupt  # in the second round
-        begun.append(module[0].weight.detach().clone())
-        assert bool(optimizer.state) == (epoch % 2 == 1)
-        result = train_epoch(run, epoch, module, optimizer, *rest)
-        ended.append(module[0].weight.detach().clone())
-        rates.append(optimizer.param_groups[0]["lr"])
-        return result
-
-    monkeypatch.setattr(training, "_train_epoch", watched)
-    monkeypatch.setattr(training, "count_correct", lambda *_: counts.pop(0))
-
-    def run():
-        return training.train(twice, dataset, tmp_path / "a.safetensors", epochs=2, runs=tmp_path / "a", console=QUIET)
-
-    with pytest.raises(KeyboardInterrupt):
-        run()
-    begun.append(None)
-    trained = run()
-    assert trained.metadata["epochs"] == 4 and trained.metadata["selection"]["epoch"] == 3
-    assert torch.equal(begun[2], training.RESTARTED * torch.where(ended[0] >= 0, 1.0, -1.0)), (
-        "of the best, not the last"
-    )
-    assert torch.equal(begun[1], ended[0]) and torch.equal(begun[4], ended[2])
-    assert rates[2] == pytest.approx(rates[0] / 2, rel=1e-3)
-
-
 # --- command line
 
 
