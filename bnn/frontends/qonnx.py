@@ -237,8 +237,9 @@ class _Converter(Builder):
         for index, node in enumerate(nodes):
             self._at(node)
             alone = [other for other in nodes if self.tensor in other.input] == [node]
-            if alone and node.op_type in qonnx_file.SIGNS and node.op_type != "Sign":
-                made, scale = self._quantised_input(node, channels_last)
+            quantises = alone and node.op_type in qonnx_file.SIGNS and node.op_type != "Sign"
+            if quantises and (found := self._quantised_input(node, channels_last)):
+                made, scale = found
                 break
             if alone and node.op_type in ("Mul", "Div", "Add", "Sub"):
                 self.tensor = node.output[0]
@@ -264,7 +265,8 @@ class _Converter(Builder):
             self.tensor = nodes[index].output[0]
         return nodes[index + 1 :]
 
-    def _quantised_input(self, node: onnx.NodeProto, shape: tuple[int, ...]) -> tuple[Input, float]:
+    def _quantised_input(self, node: onnx.NodeProto, shape: tuple[int, ...]) -> tuple[Input, float] | None:
+        """Return the Input that a quantiser gives, and its scale; None if it is an activation of other integers."""
         levels = self._levels(node)
         low, high, scale = levels.low, levels.low + levels.step * levels.count, levels.scale
         if node.op_type == "MultiThreshold":
@@ -272,7 +274,10 @@ class _Converter(Builder):
         if (low, levels.step, high) == (-1, 2, 1):
             return Input("input", (), shape), scale
         bits = (high - low + 1).bit_length() - 1
-        if high - low + 1 != 2**bits or low not in (0, -(2 ** (bits - 1))) or not 1 <= bits <= 16:
+        whole = high - low + 1 == 2**bits and low in (0, -(2 ** (bits - 1)))
+        if not whole and levels.count <= _MAX_LEVELS:
+            return None
+        if not whole or not 1 <= bits <= 16:
             raise self.fail("an input quantised to all integers of 1 to 16 bits (narrow=0)", f"{low} to {high}")
         fraction = -np.log2(scale)
         if fraction < 0 or fraction != int(fraction):

@@ -82,7 +82,7 @@ def trace_module(
         if isinstance(tensor, torch.Tensor) and tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise UserError(f"{where}: expected finite parameters and statistics, got NaN or infinity in {name!r}")
     try:
-        ready = copy.deepcopy(module).cpu().eval().to(memory_format=torch.contiguous_format)
+        ready = copy.deepcopy(module).cpu().eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         with torch.no_grad(), traceback.preserve_node_meta(), _named(ready):
             graph = make_fx(ready)(example.repeat(BATCH, *[1] * (example.ndim - 1)))
             _check_mutation(graph, where)
