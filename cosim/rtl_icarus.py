@@ -45,8 +45,9 @@ class _Effort:
     vectors : int
         Back to back.
     stalled, gapped : int
-        Frames; a single one has no gap.
+        Frames; a single one has no gap. 0 where one alone would cost more than twice the budget.
     resets : int
+        0 likewise.
     """
 
     vectors: int = 200
@@ -62,6 +63,8 @@ class _Effort:
             return cls()
 
         def frames(share: float, first: int, each: int, most: int) -> int:
+            if (first + each) * size > 2 * budget:
+                return 0
             return min(most, max(0, int((share * budget / size - first) / each)) + 1)
 
         pace = max(model.interval, 3 * project.in_beats, 3 * project.out_beats)  # while both ports pause
@@ -112,7 +115,7 @@ class RtlIcarus:
     name = "rtl_icarus"
     passes: tuple[str, ...] = _PASSES
     budget = _BUDGET
-    most = 4 * _BUDGET
+    most = 8 * _BUDGET
 
     def __init__(self, project: Project, waves: bool = False, seed: int = 1) -> None:
         self.project, self.waves, self.seed = project, waves, seed
@@ -183,7 +186,9 @@ class RtlIcarus:
         """
         project = self.project
         frames = project.pack(inputs)
-        first_pass, disturbed = self.passes[0], () if every_layer else self._disturbed()
+        first_pass, *more = self.passes
+        disturbed = () if every_layer else self._disturbed()
+        left_out = () if every_layer else [test for test in more if test not in disturbed]
         self.timing, self.waveform, self.detail = None, None, None
         if not len(frames):
             raise EngineError(f"{self.name}: no vectors to run")
@@ -209,7 +214,7 @@ class RtlIcarus:
                 sent = frames if test == "resets" else frames[: number + 1]
                 raise self._failure(test, sent, f"other results than back to back: {replace(differs, vector=number)}")
         self.timing = Timing(first["first_in"], first["last_out"])
-        self.detail = self._described(len(frames), disturbed)
+        self.detail = self._described(len(frames), disturbed, left_out)
         for layer in probes:
             words = first[f"probe.{layer}"]
             if len(words) != len(frames) * probes[layer][1]:
@@ -221,7 +226,9 @@ class RtlIcarus:
 
     def _disturbed(self) -> tuple[str, ...]:
         """Return the passes besides the one back to back that the budget allows: a gap is between two frames."""
-        return tuple(test for test in self.passes[1:] if test != "gaps" or self._effort.gapped > 1)
+        effort = self._effort
+        affordable = {"stalls": effort.stalled > 0, "gaps": effort.gapped > 1, "resets": effort.resets > 0}
+        return tuple(test for test in self.passes[1:] if affordable[test])
 
     def _failure(self, test: str, frames: Bytes, reason: str) -> EngineError:
         """Simulate a failing pass again, for its waveform, and return the error that names it."""
@@ -229,7 +236,7 @@ class RtlIcarus:
             self._simulate(processes, (test,), frames, waveform=self._wave_file(test))
         return EngineError(f"{self.name}: pass {test}: {reason} (waveform: {self.waveform})")
 
-    def _described(self, vectors: int, disturbed: Sequence[str]) -> str:
+    def _described(self, vectors: int, disturbed: Sequence[str], left_out: Sequence[str]) -> str:
         """Say how many frames each pass had."""
         effort = self._effort
         passes = {
@@ -237,10 +244,13 @@ class RtlIcarus:
             "gaps": f"the first {min(effort.gapped, vectors)} with gaps between them",
             "resets": f"some after each of {effort.resets} resets in the middle of frames",
         }
+        lacking = {"stalls": "with random stalls", "gaps": "with gaps between them", "resets": "after resets"}
         again = ", ".join(passes[test] for test in disturbed)
-        left_out = "; none with gaps between them: too slow" if set(self.passes) > {self.passes[0], *disturbed} else ""
-        return "all vectors back to back" + (
-            f"; again, for the same integers: {again}{left_out}" if again else " alone"
+        none = " or ".join(lacking[test] for test in left_out)
+        return (
+            "all vectors back to back"
+            + (f"; again, for the same integers: {again}" if again else " alone")
+            + (f"; none {none}: too slow" if none else "")
         )
 
     def _wave_file(self, test: str) -> Path:

@@ -154,9 +154,13 @@ def test_deviation_from_the_cycle_model_is_told() -> None:
 
 def test_slow_designs_get_fewer_vectors(tmp_path: Path) -> None:
     fast, slow = (replace(totals(tmp_path), timing=CycleModel(cycles, cycles, (), ())) for cycles in (20, 20_000))
-    quick, costly = _Effort.of(fast, 400_000, 2e10), _Effort.of(slow, 2_000_000, 2e10)
+    quick, costly, large = (
+        _Effort.of(project, size, budget)
+        for project, size, budget in ((fast, 400_000, 2e10), (slow, 2_000_000, 8e10), (slow, 2_000_000, 2e10))
+    )
     assert quick == _Effort(500, 32, 12, 8)
     assert costly == _Effort(vectors=2, stalled=1, gapped=1, resets=1)
+    assert large == _Effort(vectors=2, stalled=0, gapped=0, resets=0)
 
 
 @needs_icarus
@@ -180,6 +184,12 @@ def test_the_smallest_effort_still_finds_faults(tmp_path: Path, monkeypatch: pyt
     )
     with pytest.raises(EngineError, match="pass stalls"):
         engine(tmp_path, "tready dropped").run(inputs)
+    monkeypatch.setattr("cosim.rtl_icarus._Effort.of", lambda *_: _Effort(2, 0, 0, 0))
+    icarus = engine(tmp_path)
+    assert compare(NETWORK, oracle.run(NETWORK, inputs), icarus.run(inputs)).first is None
+    assert icarus.detail == (
+        "all vectors back to back alone; none with random stalls or with gaps between them or after resets: too slow"
+    )
 
 
 @needs_icarus
