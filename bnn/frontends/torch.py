@@ -158,7 +158,8 @@ def trace(module: nn.Module, name: str, input: Input) -> Conversion:
 def module_input(values: NDArray[np.integer], input: Input) -> torch.Tensor:
     """Turn Network inputs (N, *shape) into what the module takes: float32 (N, features) or (N, C, H, W)."""
     tensor = torch.from_numpy(np.asarray(values, np.float32) / np.float32(2**input.fraction))
-    return tensor.movedim(-1, 1).contiguous() if tensor.ndim > 2 else tensor
+    # contiguous() would leave an image of one channel as it is, whose strides may be taken for channels last
+    return tensor.movedim(-1, 1).clone(memory_format=torch.contiguous_format) if tensor.ndim > 2 else tensor
 
 
 @dataclass(frozen=True, eq=False)
