@@ -180,7 +180,7 @@ async def stalls(dut: Any) -> None:
     bench.sink.pause = True
     for number in numbers:
         bench.send(number)
-    taken = -1
+    taken = -1  # full: where frames still move, one goes in while another would pass through
     while taken < bench.entry.count():
         taken = bench.entry.count()
         await ClockCycles(dut.aclk, bench.job.latency or 256)

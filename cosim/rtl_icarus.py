@@ -186,9 +186,8 @@ class RtlIcarus:
         """
         project = self.project
         frames = project.pack(inputs)
-        first_pass, *more = self.passes
-        disturbed = () if every_layer else self._disturbed()
-        left_out = () if every_layer else [test for test in more if test not in disturbed]
+        first_pass, *more = self.passes[:1] if every_layer else self.passes
+        disturbed = [test for test in more if self._affords(test)]
         self.timing, self.waveform, self.detail = None, None, None
         if not len(frames):
             raise EngineError(f"{self.name}: no vectors to run")
@@ -214,7 +213,7 @@ class RtlIcarus:
                 sent = frames if test == "resets" else frames[: number + 1]
                 raise self._failure(test, sent, f"other results than back to back: {replace(differs, vector=number)}")
         self.timing = Timing(first["first_in"], first["last_out"])
-        self.detail = self._described(len(frames), disturbed, left_out)
+        self.detail = self._described(len(frames), disturbed, [test for test in more if test not in disturbed])
         for layer in probes:
             words = first[f"probe.{layer}"]
             if len(words) != len(frames) * probes[layer][1]:
@@ -224,11 +223,10 @@ class RtlIcarus:
             results |= {layer: project.probes[layer].unpack(words)}
         return results
 
-    def _disturbed(self) -> tuple[str, ...]:
-        """Return the passes besides the one back to back that the budget allows: a gap is between two frames."""
+    def _affords(self, test: str) -> bool:
+        """Whether the budget allows a pass besides the one back to back: a gap is between two frames."""
         effort = self._effort
-        affordable = {"stalls": effort.stalled > 0, "gaps": effort.gapped > 1, "resets": effort.resets > 0}
-        return tuple(test for test in self.passes[1:] if affordable[test])
+        return {"stalls": effort.stalled > 0, "gaps": effort.gapped > 1, "resets": effort.resets > 0}[test]
 
     def _failure(self, test: str, frames: Bytes, reason: str) -> EngineError:
         """Simulate a failing pass again, for its waveform, and return the error that names it."""
