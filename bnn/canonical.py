@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.network import Conv2d, Dense, Flatten, Network, Operation, Threshold
+from xnorflow.bnn.network import Conv2d, Dense, Flatten, Network, Operation, Threshold
 
 Signs = NDArray[np.int8]
 

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bnn.network import Affine, Conv2d, Dense, IntArray, MultiThreshold, Network, Threshold
-from bnn.packing import pack_bits
+from xnorflow.bnn.network import Affine, Conv2d, Dense, IntArray, MultiThreshold, Network, Threshold
+from xnorflow.bnn.packing import pack_bits
 
 
 @dataclass(frozen=True)

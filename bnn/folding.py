@@ -9,8 +9,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.errors import NetworkError
-from bnn.network import Affine, IntArray, MultiThreshold, Signal, Threshold
+from xnorflow.bnn.errors import NetworkError
+from xnorflow.bnn.network import Affine, IntArray, MultiThreshold, Signal, Threshold
 
 #: The framework's formula: accumulators, int64 (values, channels), to its floating-point results of the same shape.
 Formula = Callable[[IntArray], NDArray[np.floating]]
@@ -27,7 +27,7 @@ def _reachable(signal: Signal) -> tuple[IntArray, NDArray[np.bool_]]:
 
 
 def fold_threshold(name: str, inputs: tuple[str, ...], formula: Formula, signal: Signal) -> Threshold:
-    """Fold batch norm and sign (or anything monotonic that ends in a sign) into a :class:`~bnn.network.Threshold`.
+    """Fold batch norm and sign (or anything monotonic that ends in a sign) into a threshold per channel.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def fold_threshold(name: str, inputs: tuple[str, ...], formula: Formula, signal:
 def fold_multi_threshold(
     name: str, inputs: tuple[str, ...], formula: Formula, signal: Signal, *, low: int, step: int, levels: int
 ) -> MultiThreshold:
-    """Fold batch norm and an activation of several levels into a :class:`~bnn.network.MultiThreshold`.
+    """Fold batch norm and an activation of several levels into a :class:`~xnorflow.bnn.network.MultiThreshold`.
 
     As :func:`fold_threshold`, for a formula whose results are ``low + step * k`` with k from 0 to `levels`: a quantiser
     of 2 to 4 bits (which takes its scale out first), a ternary sign.
@@ -124,12 +124,12 @@ def fold_affine(
     intercept: NDArray[np.float64],
     interval: tuple[Formula, Formula] | None = None,
 ) -> Affine:
-    """Turn a trailing affine (batch norm, bias, scale) into a fixed-point :class:`~bnn.network.Affine`.
+    """Turn a trailing affine (batch norm, bias, scale) into a fixed-point :class:`~xnorflow.bnn.network.Affine`.
 
     The scores are the narrowest for which the argmax of the integers equals the argmax of the framework's own
     floating-point scores, ties to the lowest index included, for *every* combination of reachable accumulators. Where
     no width up to 40 bits decides all of them, the narrowest that leaves fewest is taken and their number is kept in
-    :attr:`~bnn.network.Affine.undecided`.
+    :attr:`~xnorflow.bnn.network.Affine.ambiguous`.
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def fold_affine(
         Its real-valued meaning, ``slope * acc + intercept``, finite.
     interval : (callable, callable), optional
         Where the framework's scores are not known exactly, because its sums are rounded in an unknown order: formulas
-        for two ends (in any order) between which they surely lie. Pairs that the interval leaves open are undecided.
+        for two ends (in any order) between which they surely lie. Pairs that the interval leaves open are ambiguous.
     """
     if not (np.isfinite(slope).all() and np.isfinite(intercept).all()):
         raise NetworkError(f"layer {name!r}: expected finite scales and offsets, got NaN or infinity")
@@ -156,10 +156,10 @@ def fold_affine(
         scale = np.rint(np.ldexp(slope, fraction)).astype(np.int64)
         offset = np.rint(np.ldexp(intercept, fraction)).astype(np.int64)
         integers = [scale[c] * values[c] + offset[c] for c in range(signal.channels)]
-        undecided = _disagreements(lows, highs, integers)
-        if best is None or undecided < best.undecided:
-            best = Affine(name, inputs, scale=scale, offset=offset, fraction=fraction, undecided=undecided)
-        if not undecided:
+        ambiguous = _disagreements(lows, highs, integers)
+        if best is None or ambiguous < best.ambiguous:
+            best = Affine(name, inputs, scale=scale, offset=offset, fraction=fraction, ambiguous=ambiguous)
+        if not ambiguous:
             break
     assert best is not None
     return best

@@ -17,9 +17,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from bnn.errors import UserError
-from bnn.network import OPERATIONS, Network, Operation
-from bnn.packing import pack_bits, unpack_bits
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.network import OPERATIONS, Network, Operation
+from xnorflow.bnn.packing import pack_bits, unpack_bits
 
 HEADER = "xnorflow_network"
 """The entry of the file's metadata."""

@@ -1,6 +1,6 @@
 """Convolutions that the Network expresses by zeros among its weights: a zero is a masked position.
 
-All take weights as :class:`~bnn.network.Conv2d` has them, channels last.
+All take weights as :class:`~xnorflow.bnn.network.Conv2d` has them, channels last.
 """
 
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.errors import NetworkError
+from xnorflow.bnn.errors import NetworkError
 
 
 def grouped(weight: NDArray[Any], groups: int) -> NDArray[Any]:

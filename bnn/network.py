@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.errors import NetworkError
+from xnorflow.bnn.errors import NetworkError
 
 IntArray = NDArray[np.int64]
 
@@ -482,7 +482,7 @@ class Affine(Operation):
     scale, offset : int64 array, shape (channels,)
     fraction : int
         Binary places of the scores; negative where they are huge.
-    undecided : int
+    ambiguous : int
         Number of (class pair, accumulator pair) combinations in the accumulators' range for which the argmax of the
         fixed-point scores differs from the framework's. 0 means that equality of the argmax is proved.
     """
@@ -490,7 +490,7 @@ class Affine(Operation):
     scale: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     offset: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
     fraction: int = 0
-    undecided: int = 0
+    ambiguous: int = 0
 
     def _check(self) -> None:
         for what in ("scale", "offset"):
@@ -602,7 +602,7 @@ class Network:
         return [operation for operation in self.operations if name in operation.inputs]
 
     def describe(self) -> dict[str, Any]:
-        """Return everything but the arrays as JSON-ready data (see :mod:`bnn.io` for the whole)."""
+        """Return everything but the arrays as JSON-ready data (see :mod:`xnorflow.bnn.io` for the whole)."""
         return {
             "name": self.name,
             "operations": [

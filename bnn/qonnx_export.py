@@ -23,7 +23,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from bnn.network import (
+from xnorflow.bnn.network import (
     Add,
     Affine,
     Argmax,

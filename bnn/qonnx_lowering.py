@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from bnn.errors import UserError
+from xnorflow.bnn.errors import UserError
 
 QUANTISERS = ("BipolarQuant", "Quant", "IntQuant", "MultiThreshold", "Trunc")
 DOMAINS = ("qonnx.custom_op.general", "onnx.brevitas", "finn.custom_op.general")

@@ -1,4 +1,4 @@
-"""The golden model's speed next to torch float32 and to the machine's popcount limit: ``python -m cosim.bench``.
+"""The golden model's speed next to torch float32 and to the machine's popcount limit; run by ``make bench``.
 
 Every contender runs for a tenth of a second per round, in turn, so that what slows the machine slows all; a ratio is
 the median over rounds of a round's ratio. torch computes the same results from weights of -1 and +1 as float32, in
@@ -25,12 +25,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from bnn.network import Conv2d, Dense, Input, Network, Operation, Threshold
-from bnn.packing import words
-from cosim import packed
-from cosim.golden import Golden, cores, tile_size
-from cosim.popcount import LANES, splat
-from cosim.sums import Sums
+from xnorflow.bnn.network import Conv2d, Dense, Input, Network, Operation, Threshold
+from xnorflow.bnn.packing import words
+from xnorflow.cosim import packed
+from xnorflow.cosim.golden import Golden, cores, tile_size
+from xnorflow.cosim.popcount import LANES, splat
+from xnorflow.cosim.sums import Sums
 
 ROUNDS = 15
 

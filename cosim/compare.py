@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bnn.network import Network
-from cosim.engine import EngineError, Results
+from xnorflow.bnn.network import Network
+from xnorflow.cosim.engine import EngineError, Results
 
 
 @dataclass(frozen=True)

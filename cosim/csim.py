@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.network import Argmax, Flatten, Input, Network
-from cosim.engine import EngineError, EngineUnavailable, Results
-from hls.config import HlsConfig
-from hls.errors import Unsupported
-from hls.processes import Processes
+from xnorflow.bnn.network import Argmax, Flatten, Input, Network
+from xnorflow.cosim.engine import EngineError, EngineUnavailable, Results
+from xnorflow.hls.config import HlsConfig
+from xnorflow.hls.errors import Unsupported
+from xnorflow.hls.processes import Processes
 
 _COMPILER = "g++"
 _FLAGS = ("-std=c++11", "-O3", "-w", "-pthread")
@@ -31,8 +31,8 @@ _LAYERS = "layers.json"  # beside the program: the name and shape of each layer 
 class CSim:
     """Compiles the project of a network and runs it on vectors, as processes of their own: a crash is an error here.
 
-    The top function gives the integer scores; the class (:class:`~bnn.network.Argmax`) is computed here, on the host,
-    as it would be beside the hardware.
+    The top function gives the integer scores; the class (:class:`~xnorflow.bnn.network.Argmax`) is computed here, on
+    the host, as it would be beside the hardware.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class CSim:
     jobs : int, optional
         Processes at a time; all cores by default.
     **settings
-        Further settings of :class:`hls.config.HlsConfig`.
+        Further settings of :class:`xnorflow.hls.config.HlsConfig`.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ class CSim:
             are written. Without them the test bench has none, and fails until it has.
         """
         _compiler()  # say that it is missing before writing anything
-        from hls import project
+        from xnorflow.hls import project
 
         if inputs is None or expected is None:
             inputs, expected = np.zeros((0, 1), np.int8), np.zeros((0, 1), np.int8)
@@ -132,7 +132,7 @@ class CSim:
         EngineError
             If that fails; the message holds the compiler's first errors.
         """
-        from hls.project import top_name
+        from xnorflow.hls.project import top_name
 
         top, folder, build = top_name(self._network), self._folder.resolve(), self._program.parent
         build.mkdir(exist_ok=True)

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.network import Argmax, Network
+from xnorflow.bnn.network import Argmax, Network
 
 #: Results by operation name; each array is integer, shape (vectors, *signal shape), bipolar values as -1 and +1.
 Results = Mapping[str, NDArray[np.integer]]

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.errors import UserError
-from bnn.network import Network
-from cosim.engine import EngineError, Results, outputs
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.network import Network
+from xnorflow.cosim.engine import EngineError, Results, outputs
 
 #: Vectors are computed in tiles whose largest value takes about this many bytes, so that values stay in a core's cache.
 _TILE_BYTES = 2**20
@@ -44,7 +44,7 @@ class Golden:
         EngineUnavailable
             If the network holds an operation of an unknown class.
         """
-        from cosim import packed  # here, so that numba loads only where it is used
+        from xnorflow.cosim import packed  # here, so that numba loads only where it is used
 
         self._steps = packed.steps(network)
         self._network = network
@@ -57,7 +57,7 @@ class Golden:
         inputs : integer array, shape (vectors, *input shape)
             Any integer dtype; the values must lie in the range of the network's Input, -1 or +1 if that is bipolar.
         every_layer : bool
-            Return every operation's result, else those that :func:`cosim.engine.outputs` names.
+            Return every operation's result, else those that :func:`xnorflow.cosim.engine.outputs` names.
 
         Returns
         -------
@@ -71,7 +71,7 @@ class Golden:
         EngineError
             If no network has been prepared.
         """
-        from cosim import packed
+        from xnorflow.cosim import packed
 
         network = self._network
         if network is None:

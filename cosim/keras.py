@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.canonical import canonicalise_with_signs
-from bnn.network import Argmax, Network
-from cosim.engine import EngineError, Results
+from xnorflow.bnn.canonical import canonicalise_with_signs
+from xnorflow.bnn.network import Argmax, Network
+from xnorflow.cosim.engine import EngineError, Results
 
 if TYPE_CHECKING:
-    from bnn.frontends.keras import Conversion
+    from xnorflow.bnn.frontends.keras import Conversion
 
 _BATCH = 256
 _OFF = 0.1
@@ -21,15 +21,15 @@ _OFF = 0.1
 class Keras:
     """Runs the model that a Network was converted from.
 
-    Reports what Keras computes in place of integers (:attr:`bnn.frontends.keras.Conversion.observed`: sums, and what
-    activations give) and the class, the argmax of its floating-point scores. A fixed-point
-    :class:`~bnn.network.Affine` has no counterpart.
+    Reports what Keras computes in place of integers (:attr:`xnorflow.bnn.frontends.keras.Conversion.observed`: sums,
+    and what activations give) and the class, the argmax of its floating-point scores. A fixed-point
+    :class:`~xnorflow.bnn.network.Affine` has no counterpart.
 
     Parameters
     ----------
     model : tf_keras.Model
     conversion : Conversion
-        What :func:`bnn.frontends.keras.trace` made of it.
+        What :func:`xnorflow.bnn.frontends.keras.trace` made of it.
     """
 
     name = "keras"
@@ -59,7 +59,7 @@ class Keras:
 
     def run(self, inputs: NDArray[np.integer], every_layer: bool = False) -> Results:
         """Compute the last sums that Keras computes as we do and the class; or everything that it computes so."""
-        from bnn.frontends.keras_file import import_keras
+        from xnorflow.bnn.frontends.keras_file import import_keras
 
         keras = import_keras()
         observed = self._conversion.observed

@@ -1,8 +1,8 @@
 """A Network as a sequence of steps on packed bits: the golden model's fold over the IR.
 
 Between steps a bipolar value is uint64, shape (vectors, words), one stream of bits along the flattened shape; a layer's
-sums are a :class:`cosim.sums.Sums`; any other value is int32 (int64 where the range needs it), shape (vectors, *signal
-shape).
+sums are a :class:`xnorflow.cosim.sums.Sums`; any other value is int32 (int64 where the range needs it), shape (vectors,
+*signal shape).
 
 One sum serves all layers. An operand takes values ``low + step * u`` (bipolar: -1 + 2u; integers: low + u) and u is
 written in bit planes ``u = sum 2**k u_k``. For a weight of -1, 0 or +1, with P the number of +1 among a neuron's
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.network import (
+from xnorflow.bnn.network import (
     Add,
     Affine,
     Argmax,
@@ -38,10 +38,10 @@ from bnn.network import (
     SumPool2d,
     Threshold,
 )
-from bnn.packing import pack_bits, words
-from cosim import popcount
-from cosim.engine import EngineUnavailable
-from cosim.sums import Layer, Sums
+from xnorflow.bnn.packing import pack_bits, words
+from xnorflow.cosim import popcount
+from xnorflow.cosim.engine import EngineUnavailable
+from xnorflow.cosim.sums import Layer, Sums
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]

@@ -1,7 +1,7 @@
 """The golden model's kernels: XNOR, mask and popcount on uint64 words, compiled by numba.
 
-Every kernel runs on one thread and releases the GIL; :mod:`cosim.golden` runs several at once. A vector's bits are one
-stream along its flattened shape (row-major, channels last): element i is bit ``i % 64`` of word ``i // 64``. So
+Every kernel runs on one thread and releases the GIL; :mod:`xnorflow.cosim.golden` runs several at once. A vector's bits
+are one stream along its flattened shape (row-major, channels last): element i is bit ``i % 64`` of word ``i // 64``. So
 flattening costs nothing, and a row of a convolution's patch is one run of bits.
 
 Two things are written in LLVM's own vector types, because no loop of Python makes LLVM keep a tile of sums in
@@ -19,7 +19,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from bnn.packing import WORD, pack_bits, words
+from xnorflow.bnn.packing import WORD, pack_bits, words
 
 Words = NDArray[np.uint64]
 Octets = NDArray[np.uint8]

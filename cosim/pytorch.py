@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.canonical import canonicalise_with_signs
-from bnn.network import Argmax, Network
-from cosim.engine import EngineError, Results
+from xnorflow.bnn.canonical import canonicalise_with_signs
+from xnorflow.bnn.network import Argmax, Network
+from xnorflow.cosim.engine import EngineError, Results
 
 if TYPE_CHECKING:
     import torch
 
-    from bnn.frontends.torch import Conversion, Observed
+    from xnorflow.bnn.frontends.torch import Conversion, Observed
 
 _OFF = 0.1
 """How far from an integer a float32 sum may lie, in steps of one: sums with scales that are no power of two round."""
@@ -22,14 +22,15 @@ _OFF = 0.1
 class PyTorch:
     """Runs the module that a Network was converted from.
 
-    Reports the integers that PyTorch computes (:attr:`bnn.frontends.torch.Conversion.observed`) and the class, the
-    argmax of its floating-point scores. A fixed-point :class:`~bnn.network.Affine` has no counterpart. The integers are
-    those inside the module's trace, whose result is held against the module's own, bit for bit, in every batch.
+    Reports the integers that PyTorch computes (:attr:`xnorflow.bnn.frontends.torch.Conversion.observed`) and the class,
+    the argmax of its floating-point scores. A fixed-point :class:`~xnorflow.bnn.network.Affine` has no counterpart. The
+    integers are those inside the module's trace, whose result is held against the module's own, bit for bit, in every
+    batch.
 
     Parameters
     ----------
     conversion : Conversion
-        What :func:`bnn.frontends.torch.trace` has made of the module.
+        What :func:`xnorflow.bnn.frontends.torch.trace` has made of the module.
     """
 
     name = "pytorch"
@@ -56,7 +57,7 @@ class PyTorch:
 
     def run(self, inputs: NDArray[np.integer], every_layer: bool = False) -> Results:
         """Compute the last of the integers and the class; or everything that PyTorch computes in integers."""
-        from bnn.frontends.torch_trace import BATCH
+        from xnorflow.bnn.frontends.torch_trace import BATCH
 
         observed = self._conversion.observed
         names = list(observed) if every_layer else list(observed)[-1:]
@@ -81,7 +82,7 @@ class PyTorch:
         import torch
         from torch import fx
 
-        from bnn.frontends.torch import module_input
+        from xnorflow.bnn.frontends.torch import module_input
 
         values: dict[str, torch.Tensor] = {}
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.network import Network
-from cosim.engine import EngineError, EngineUnavailable, Results, outputs
+from xnorflow.bnn.network import Network
+from xnorflow.cosim.engine import EngineError, EngineUnavailable, Results, outputs
 
 FILE = "network.onnx"
 
@@ -16,10 +16,10 @@ _FLOAT32_EXACT = 2**24  # every integer up to here is a float32
 
 
 class Qonnx:
-    """Writes the network as a QONNX file (:mod:`bnn.qonnx_export`), and lets onnxruntime execute that file.
+    """Writes the network as a QONNX file (:mod:`xnorflow.bnn.qonnx_export`), and lets onnxruntime execute that file.
 
-    QONNX's own quantisers are first put in terms of standard operators (:mod:`bnn.qonnx_lowering`), and the model is
-    made to take any number of vectors.
+    QONNX's own quantisers are first put in terms of standard operators (:mod:`xnorflow.bnn.qonnx_lowering`), and the
+    model is made to take any number of vectors.
     """
 
     name = "qonnx"
@@ -33,7 +33,7 @@ class Qonnx:
             If the network holds an operation that the export does not know, or a sum may be larger than float32 holds
             exactly.
         """
-        from bnn import qonnx_export
+        from xnorflow.bnn import qonnx_export
 
         if reason := qonnx_export.unsupported(network):
             raise EngineUnavailable(reason)
@@ -65,9 +65,9 @@ class Qonnx:
         self._sessions: dict[tuple[str, ...], Any] = {}
 
     def run(self, inputs: NDArray[np.integer], every_layer: bool = False) -> Results:
-        from bnn.errors import UserError
-        from bnn.qonnx_export import INPUT
-        from bnn.qonnx_lowering import session
+        from xnorflow.bnn.errors import UserError
+        from xnorflow.bnn.qonnx_export import INPUT
+        from xnorflow.bnn.qonnx_lowering import session
 
         names = tuple(self._network.signals) if every_layer else outputs(self._network)
         try:

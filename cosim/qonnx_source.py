@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.canonical import canonicalise_with_signs
-from bnn.network import Argmax, Network
-from cosim.engine import EngineError, Results
+from xnorflow.bnn.canonical import canonicalise_with_signs
+from xnorflow.bnn.network import Argmax, Network
+from xnorflow.cosim.engine import EngineError, Results
 
 if TYPE_CHECKING:
     import onnx
 
-    from bnn.frontends.qonnx import Conversion, Observed
+    from xnorflow.bnn.frontends.qonnx import Conversion, Observed
 
 
 class QonnxSource:
@@ -26,9 +26,9 @@ class QonnxSource:
     Parameters
     ----------
     model : onnx.ModelProto
-        As :func:`bnn.frontends.qonnx_file.load` has read it.
+        As :func:`xnorflow.bnn.frontends.qonnx_file.load` has read it.
     conversion : Conversion
-        What :func:`bnn.frontends.qonnx.trace` has made of it.
+        What :func:`xnorflow.bnn.frontends.qonnx.trace` has made of it.
     """
 
     name = "onnx"
@@ -44,7 +44,7 @@ class QonnxSource:
         EngineError
             If `network` is not a conversion of this model.
         """
-        from bnn.errors import UserError
+        from xnorflow.bnn.errors import UserError
 
         canonical, signs = canonicalise_with_signs(self._conversion.network)
         if network == canonical:
@@ -60,7 +60,7 @@ class QonnxSource:
             raise EngineError(f"onnx: {error}") from None
 
     def _load(self) -> None:
-        from bnn.qonnx_lowering import session
+        from xnorflow.bnn.qonnx_lowering import session
 
         cleaned, taken = self._conversion.model, self._conversion.input.tensor
         self._outputs = [output.name for output in cleaned.graph.output]

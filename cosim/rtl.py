@@ -14,9 +14,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.network import Conv2d, Dense, Network
-from cosim.engine import EngineError, Results
-from hls.rtl.cycles import CycleModel
+from xnorflow.bnn.network import Conv2d, Dense, Network
+from xnorflow.cosim.engine import EngineError, Results
+from xnorflow.hls.rtl.cycles import CycleModel
 
 #: Words of hardware; the last axis is the bytes of a word, the lowest first, ``ceil(width / 8)`` of them.
 Bytes = NDArray[np.uint8]
@@ -163,7 +163,7 @@ class Timing:
         )
 
 
-def patience(network: Network) -> int:
+def timeout(network: Network) -> int:
     """Return the clock cycles after which a frame that has not come out is not going to.
 
     No architecture is slower than one product per cycle, layer after layer, and some cycles per value for ports that

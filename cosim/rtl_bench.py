@@ -1,4 +1,4 @@
-"""The cocotb bench of :class:`cosim.rtl_icarus.RtlIcarus`: frames through AXI4-Stream ports, in several passes.
+"""The cocotb bench of :class:`.rtl_icarus.RtlIcarus`: frames through AXI4-Stream ports, in several passes.
 
 Runs inside the simulator. The environment variable ``XNORFLOW_BENCH`` names a folder with ``job.json`` (see
 :class:`Job`) and ``frames.npy``; every test leaves ``<test>.npz`` there, with the numbers of the frames it sent, their
@@ -42,7 +42,7 @@ class Job:
         Bits of the ports.
     in_beats, out_beats : int
         Beats of a frame.
-    patience : int
+    timeout : int
         Clock cycles without a beat after which the design is stuck.
     seed : int
         Of everything random.
@@ -58,7 +58,7 @@ class Job:
     in_beats: int
     out_width: int
     out_beats: int
-    patience: int
+    timeout: int
     seed: int
     probes: dict[str, tuple[str, int]]
     stalled: int
@@ -130,7 +130,7 @@ class Bench:
         Broken
             If it does not come, or not in the right number of beats.
         """
-        cycles = self.job.patience
+        cycles = self.job.timeout
         try:
             got = await with_timeout(self.sink.recv(compact=False), cycles * _PERIOD, "ns")
         except SimTimeoutError:
@@ -172,7 +172,7 @@ async def back_to_back(dut: Any) -> None:
 
 @cocotb.test()
 async def stalls(dut: Any) -> None:
-    """The sink waits until the design is full; then it and the source pause at random. Results must stand still."""
+    """The sink waits until the design is full; then it and the source pause at random. Results must stall."""
     bench = Bench(dut)
     await bench.reset()
     cocotb.start_soon(_check_stable(bench))

@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.network import Network
-from cosim import rtl
-from cosim.engine import EngineError, EngineUnavailable, Results
-from cosim.rtl import Bytes, Project, Timing
-from hls.folders import build_once
-from hls.processes import Processes
+from xnorflow.bnn.network import Network
+from xnorflow.cosim import rtl
+from xnorflow.cosim.engine import EngineError, EngineUnavailable, Results
+from xnorflow.cosim.rtl import Bytes, Project, Timing
+from xnorflow.hls.folders import build_once
+from xnorflow.hls.processes import Processes
 
 _COMPILER = "g++"
 _DRIVER = Path(__file__).with_name("rtl_driver.cc")
@@ -50,7 +50,8 @@ class RtlCxxrtl:
     Parameters
     ----------
     project : Project
-        The RTL, such as :func:`hls.rtl.project.write` makes and :func:`hls.rtl.project.load` reads it.
+        The RTL, such as :func:`xnorflow.hls.rtl.project.write` makes and :func:`xnorflow.hls.rtl.project.load` reads
+        it.
 
     Attributes
     ----------
@@ -123,7 +124,7 @@ class RtlCxxrtl:
         with tempfile.TemporaryDirectory(prefix="xnorflow-") as scratch:
             private = Path(scratch)
             frames.tofile(private / "frames")
-            counts = (project.in_beats, project.out_beats, rtl.patience(self._network))
+            counts = (project.in_beats, project.out_beats, rtl.timeout(self._network))
             command = [str(self._build / "driver"), str(private), *map(str, counts)]
             with Processes() as processes:
                 _call(command, private, "the simulation", processes)

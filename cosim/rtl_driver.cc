@@ -65,7 +65,7 @@ int main(int argc, char **argv) {
     }
     const std::string folder = argv[1];
     const size_t in_beats = std::strtoull(argv[2], nullptr, 10), out_beats = std::strtoull(argv[3], nullptr, 10);
-    const long long patience = std::strtoll(argv[4], nullptr, 10);
+    const long long timeout = std::strtoll(argv[4], nullptr, 10);
 
     static TOP top;
     std::ifstream file(folder + "/frames", std::ios::binary);
@@ -128,8 +128,8 @@ int main(int argc, char **argv) {
     while (cycle < 12) tick(false);  // 8 cycles of reset, then at rest
     while (received < frames * out_beats) {
         tick(true);
-        if (cycle - moved > patience) {
-            std::fprintf(stderr, "frame %zu: no result within %lld clock cycles\n", received / out_beats, patience);
+        if (cycle - moved > timeout) {
+            std::fprintf(stderr, "frame %zu: no result within %lld clock cycles\n", received / out_beats, timeout);
             return 3;
         }
     }

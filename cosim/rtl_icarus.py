@@ -18,13 +18,13 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.network import Network
-from cosim import rtl, rtl_bench
-from cosim.compare import compare
-from cosim.engine import EngineError, EngineUnavailable, Results
-from cosim.rtl import Bytes, Project, Timing
-from hls.folders import build_once
-from hls.processes import Processes
+from xnorflow.bnn.network import Network
+from xnorflow.cosim import rtl, rtl_bench
+from xnorflow.cosim.compare import compare
+from xnorflow.cosim.engine import EngineError, EngineUnavailable, Results
+from xnorflow.cosim.rtl import Bytes, Project, Timing
+from xnorflow.hls.folders import build_once
+from xnorflow.hls.processes import Processes
 
 _NO_PROBES: Mapping[str, tuple[str, int]] = MappingProxyType({})
 _PASSES = ("back_to_back", "stalls", "gaps", "resets")
@@ -81,13 +81,14 @@ class RtlIcarus:
 
     All vectors go back to back, which gives results and cycles. Meanwhile, in a simulator of their own, some go with
     random stalls on both sides, with gaps between the frames, and after resets in the middle of frames
-    (:mod:`cosim.rtl_bench`); the results must be the same integers. A pass that fails is simulated again with a
-    waveform up to the frame that went wrong, and the error names the file.
+    (:mod:`xnorflow.cosim.rtl_bench`); the results must be the same integers. A pass that fails is simulated again with
+    a waveform up to the frame that went wrong, and the error names the file.
 
     Parameters
     ----------
     project : Project
-        The RTL, such as :func:`hls.rtl.project.write` makes and :func:`hls.rtl.project.load` reads it.
+        The RTL, such as :func:`xnorflow.hls.rtl.project.write` makes and :func:`xnorflow.hls.rtl.project.load` reads
+        it.
     waves : bool
         Keep a waveform of all vectors back to back.
     seed : int
@@ -270,7 +271,7 @@ class RtlIcarus:
         project = self.project
         job = rtl_bench.Job(
             *(project.in_width, project.in_beats, project.out_width, project.out_beats),
-            patience=rtl.patience(self._network),
+            timeout=rtl.timeout(self._network),
             seed=self.seed,
             probes=dict(probes),
             stalled=self._effort.stalled,

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from cosim.rtl import Project
-from cosim.rtl_icarus import RtlIcarus
+from xnorflow.cosim.rtl import Project
+from xnorflow.cosim.rtl_icarus import RtlIcarus
 
 
 class RtlNetlist(RtlIcarus):
@@ -16,7 +16,7 @@ class RtlNetlist(RtlIcarus):
     Parameters
     ----------
     project : Project
-        The netlist, such as :func:`hls.synthesis.netlist.write` makes it from Yosys's own models of the cells.
+        The netlist, such as :func:`xnorflow.hls.synthesis.netlist.write` makes it from Yosys's own models of the cells.
     tool : str
         What has synthesised it, with its version.
     target : str
@@ -31,7 +31,7 @@ class RtlNetlist(RtlIcarus):
     name = "netlist"
     passes = RtlIcarus.passes[:1]
     budget = 2e10
-    most = float("inf")  # its size is known before it is written, and is asked for there: flows.engines
+    most = float("inf")  # its size is known before it is written, and is asked for there: xnorflow.flows.engines
 
     def __init__(self, project: Project, tool: str, target: str) -> None:
         super().__init__(project)

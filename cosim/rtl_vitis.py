@@ -18,14 +18,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn import packing
-from bnn.network import Argmax, Network, Signal
-from cosim.engine import EngineError, EngineUnavailable, Results
-from cosim.rtl import Bytes, Probe
-from hls.project import hardware, top_name
-from hls.rtl.cycles import CycleModel
-from hls.storage import packed
-from hls.vendor.steps import solution
+from xnorflow.bnn import packing
+from xnorflow.bnn.network import Argmax, Network, Signal
+from xnorflow.cosim.engine import EngineError, EngineUnavailable, Results
+from xnorflow.cosim.rtl import Bytes, Probe
+from xnorflow.hls.project import hardware, top_name
+from xnorflow.hls.rtl.cycles import CycleModel
+from xnorflow.hls.storage import packed
+from xnorflow.hls.vendor.steps import solution
 
 _PORT = re.compile(
     r"^\s*(input|output)\s+(?:(?:wire|reg|signed)\s+)*(?:\[\s*(\d+)\s*:\s*0\s*\]\s*)?(\w+)\s*[,;)]", re.M
@@ -36,7 +36,7 @@ _ADAPTER = "vitis_axis"
 
 @dataclass(frozen=True)
 class VitisProject:
-    """A project as :class:`cosim.rtl.Project` describes it: a frame is one beat each way, results in whole bytes."""
+    """A project as :class:`.rtl.Project` describes it: a frame is one beat each way, results in whole bytes."""
 
     network: Network
     folder: Path

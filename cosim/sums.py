@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.packing import WORD, words
-from cosim import popcount
+from xnorflow.bnn.packing import WORD, words
+from xnorflow.cosim import popcount
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +19,7 @@ class Layer:
     shape : tuple of int
         Shape of the result, channels last.
     weight : uint64 array
-        See :func:`cosim.popcount.block_weights`.
+        See :func:`xnorflow.cosim.popcount.block_weights`.
     bias : int64 array, shape (kinds, weight's neurons)
         ``sum = bias - (count << shift)``; neurons that only fill up a block have a bias of 0.
     kinds : int64 array, shape (positions,)

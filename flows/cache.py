@@ -3,7 +3,7 @@
 An entry is made in its final place, and becomes one by the record that is written last, in one rename. The record
 holds the state of every file, and an entry is only taken while its files are still so. A process that is killed leaves
 a folder without a record, which nobody mistakes for a result. The store does not lock: its user does
-(see :mod:`flows.run`).
+(see :mod:`xnorflow.flows.run`).
 """
 
 import hashlib
@@ -83,7 +83,7 @@ class Entry:
     key : str
     facts : dict
         What there is to know about the result; JSON.
-    says : str
+    summary : str
         The same in a line, for people.
     seconds : float
         How long the step took when it ran.
@@ -100,7 +100,7 @@ class Entry:
     folder: Path
     key: str
     facts: dict[str, Any] = field(default_factory=dict)
-    says: str = ""
+    summary: str = ""
     seconds: float = 0.0
     reused: bool = False
     keep: bool = True
@@ -124,7 +124,7 @@ class Store:
             os.utime(folder)  # marks it as used
         except (OSError, ValueError):
             return None
-        return Entry(folder, key, record["facts"], record["says"], record["seconds"], reused=True)
+        return Entry(folder, key, record["facts"], record["summary"], record["seconds"], reused=True)
 
     @contextmanager
     def making(self, step: str, key: str) -> Iterator[Entry]:
@@ -161,7 +161,7 @@ class Store:
         record = {
             "key": key,
             "facts": entry.facts,
-            "says": entry.says,
+            "summary": entry.summary,
             "seconds": entry.seconds,
             "files": _states(folder, names),
         }

@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bnn.errors import UserError
-from flows.options import LUTS, TARGET_FPS
+from xnorflow.bnn.errors import UserError
+from xnorflow.flows.options import LUTS, TARGET_FPS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="From a trained binary network to bit-exact hardware: every engine runs the same vectors, and must give the "
-    "same integers.\n\nStart with: python -m flows run digits_bnn",
+    "same integers.\n\nStart with: python -m xnorflow run digits_bnn",
 )
 
 
@@ -40,7 +40,7 @@ def run_command(
     model: Annotated[
         str,
         typer.Argument(
-            help="A model of the zoo (see: python -m flows list), a .safetensors file (a checkpoint, or a Network), "
+            help="A model of the zoo (see: python -m xnorflow list), a .safetensors file (a checkpoint, or a Network), "
             "a .h5 or .keras file of Keras, QKeras or Larq, a .onnx file in QONNX, or package.module:factory, your own "
             "code that makes a PyTorch module.",
             show_default=False,
@@ -123,8 +123,8 @@ def run_command(
     The exit status is 0 when every engine gave the golden model's integers, 1 when one did not, 2 when something that
     you gave cannot be used. What is already there is reused; a second run takes a second or two.
     """
-    from flows import options, subject
-    from flows.run import run
+    from xnorflow.flows import options, subject
+    from xnorflow.flows.run import run
 
     console = Console(highlight=False, soft_wrap=True)
     count = _vectors(vectors)
@@ -144,9 +144,9 @@ def run_command(
     for waveform in sorted(outcome.report.glob("waveform_*.fst")):
         console.print(f"  waveform: {escape(_short(waveform))}")
     console.print(f"  report: {escape(_short(outcome.report / 'report.html'))}")
-    for trouble in outcome.troubles:
-        style = "red" if trouble.status == "fail" else "yellow"
-        console.print(f"[{style}]{trouble.status}[/] {escape(trouble.what)}: {escape(trouble.reason)}")
+    for finding in outcome.findings:
+        style = "red" if finding.status == "fail" else "yellow"
+        console.print(f"[{style}]{finding.status}[/] {escape(finding.what)}: {escape(finding.reason)}")
     console.print(f"verdict: [bold {'green' if outcome.verdict == 'pass' else 'red'}]{outcome.verdict}[/]")
     raise typer.Exit(outcome.verdict != "pass")
 
@@ -156,8 +156,8 @@ def list_command() -> None:
     """Show the models of the zoo, and the accuracy recorded when each was trained."""
     from rich.table import Table
 
-    from flows import subject
-    from models.zoo import ZOO
+    from xnorflow.flows import subject
+    from xnorflow.models.zoo import ZOO
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("model", no_wrap=True)
@@ -189,7 +189,7 @@ def regress_command(
     Integers and cycles must be equal, and so must synthesised resources, or within 2 % where the tool is another one.
     Synthesis takes minutes the first time, unless a flow has done it. The exit status is 1 when anything differs.
     """
-    from flows.regress import regress
+    from xnorflow.flows.regress import regress
 
     raise typer.Exit(not regress(Console(highlight=False), models or (), update=update, synthesise=synthesis))
 
@@ -197,8 +197,8 @@ def regress_command(
 @app.command("report")
 def report_command() -> None:
     """Write reports/index.html over all flows that have run."""
-    from flows.cache import PROJECT
-    from reports.index import index
+    from xnorflow.flows.cache import PROJECT
+    from xnorflow.reports.index import index
 
     page, left_out = index(PROJECT / "reports")
     console = Console(highlight=False, soft_wrap=True)
@@ -219,7 +219,7 @@ def import_reports_command(
     """
     import json
 
-    from hls.vendor.results import import_reports, neutral
+    from xnorflow.hls.vendor.results import import_reports, neutral
 
     figures = neutral(import_reports(folder))
     if as_json:
@@ -231,7 +231,7 @@ def import_reports_command(
 
 def main() -> NoReturn:
     """Run the command line; what the user can mend is told in a few lines and exits with status 2."""
-    from cosim.engine import EngineError, EngineUnavailable
+    from xnorflow.cosim.engine import EngineError, EngineUnavailable
 
     error_console = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
@@ -254,7 +254,7 @@ def _folding(rtl: Mapping[str, Any]) -> "Table":
 
     rate = 1e9 / (rtl["clock_ns"] * rtl["interval"])
     table = Table(
-        title=f"folding by {rtl['wish']}: {rtl['interval']:,} cycles per vector, {rate:,.0f} vectors/s at "
+        title=f"folding by {rtl['goal']}: {rtl['interval']:,} cycles per vector, {rate:,.0f} vectors/s at "
         f"{1e3 / rtl['clock_ns']:g} MHz, latency {rtl['latency']:,} cycles, estimated {rtl['luts']:,} LUTs",
         box=None,
         pad_edge=False,

@@ -6,17 +6,17 @@ from collections import Counter
 from datetime import datetime, timezone
 from typing import Any
 
-from flows.cache import PROJECT, tool_versions
-from flows.engines import ENGINES, EngineKind
-from flows.flow import LAYERS, Flow, read_results
-from flows.formats import FORMATS
-from flows.subject import Subject
-from flows.vendor import jobs
-from reports.troubles import troubles
+from xnorflow.flows.cache import PROJECT, tool_versions
+from xnorflow.flows.engines import ENGINES, EngineKind
+from xnorflow.flows.flow import LAYERS, Flow, read_results
+from xnorflow.flows.formats import FORMATS
+from xnorflow.flows.subject import Subject
+from xnorflow.flows.vendor import jobs
+from xnorflow.reports.findings import findings
 
 _SAMPLES = 4  # vectors that are shown with every layer's bits
 _FEW_BITS = 4  # of a value that is shown
-_ESTIMATED_INPUTS = 6  # of the look-up tables that hls.rtl.folding estimates
+_ESTIMATED_INPUTS = 6  # of the look-up tables that xnorflow.hls.rtl.folding estimates
 
 
 def document(flow: Flow) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def document(flow: Flow) -> dict[str, Any]:
             name: load[name] for name in ("dataset", "count", "digest", "images", "random", "note", "dataset_digest")
         },
         "accuracy": _accuracy(flow),
-        "argmax": _argmax(fold["undecided"], fold["conversion"]["undecided"], engines),
+        "argmax": _argmax(fold["ambiguous"], fold["conversion"]["ambiguous"], engines),
         "conversion": fold["conversion"],
         "engines": engines,
         "input": fold["input"],
@@ -57,7 +57,7 @@ def document(flow: Flow) -> dict[str, Any]:
         "predicted": _predicted(flow, vendor),
         "baseline": _baseline(flow),
         "steps": [
-            {"name": name, "seconds": entry.seconds, "says": entry.says}
+            {"name": name, "seconds": entry.seconds, "summary": entry.summary}
             for name, entry in flow.entries.items()
             if name != "report"
         ],
@@ -74,7 +74,7 @@ def _path(subject: Subject) -> str:
 
 
 def _description(flow: Flow) -> str:
-    from models.zoo import ZOO
+    from xnorflow.models.zoo import ZOO
 
     if flow.subject.zoo:
         return ZOO[flow.subject.zoo].description
@@ -202,7 +202,7 @@ def _predicted(flow: Flow, vendor: list[dict[str, Any]]) -> list[dict[str, Any]]
 
 def _baseline(flow: Flow) -> dict[str, Any] | None:
     """Put what the flow has found beside its model's committed baseline, as far as the flow knows it."""
-    from reports.measures import BASELINES, shapes
+    from xnorflow.reports.measures import BASELINES, shapes
 
     path = BASELINES / f"{flow.subject.name}.json"
     if not path.is_file():
@@ -244,7 +244,7 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def _verdict(report: dict[str, Any]) -> str:
     """Return pass if every engine that ran agrees with golden, at least one ran, and no tool has failed."""
     ran = any(engine["status"] == "pass" for name, engine in report["engines"].items() if name != "golden")
-    return "pass" if ran and all(trouble.status != "fail" for trouble in troubles(report)) else "fail"
+    return "pass" if ran and all(finding.status != "fail" for finding in findings(report)) else "fail"
 
 
 def _accuracy(flow: Flow) -> dict[str, Any]:
@@ -264,9 +264,9 @@ def _accuracy(flow: Flow) -> dict[str, Any]:
 
 def _samples(flow: Flow) -> list[dict[str, Any]]:
     """Return a few vectors, the first and one that was classified wrongly, with every layer's bits, and the scores."""
-    from bnn.network import Argmax, Flatten
-    from cosim.engine import outputs
-    from reports.arrays import pack
+    from xnorflow.bnn.network import Argmax, Flatten
+    from xnorflow.cosim.engine import outputs
+    from xnorflow.reports.arrays import pack
 
     results = read_results(flow.entries["golden"], LAYERS)
     kept = flow.entries["golden"].facts["kept"]
@@ -282,18 +282,18 @@ def _samples(flow: Flow) -> list[dict[str, Any]]:
     return [{**kept[i], "layers": [{"name": name, "values": pack(results[name][i])} for name in shown]} for i in chosen]
 
 
-def _argmax(undecided: int | None, thresholds: dict[str, int], engines: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _argmax(ambiguous: int | None, thresholds: dict[str, int], engines: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Say how it is known that integer scores give the framework's class; without an affine nothing is rounded.
 
-    What thresholds leave undecided before the scores counts, too.
+    What thresholds leave ambiguous before the scores counts, too.
     """
     if thresholds:
-        undecided = (undecided or 0) + sum(thresholds.values())
+        ambiguous = (ambiguous or 0) + sum(thresholds.values())
     trained = [engines[kind.name] for kind in ENGINES if kind.trained and kind.name in engines]
     agreeing = [engine["vectors"] for engine in trained if engine["status"] == "pass"]
-    if not undecided:
-        return {"claim": "proved", "vectors": 0, "undecided": undecided}
-    return {"claim": "measured" if agreeing else "unknown", "vectors": max(agreeing, default=0), "undecided": undecided}
+    if not ambiguous:
+        return {"claim": "proved", "vectors": 0, "ambiguous": ambiguous}
+    return {"claim": "measured" if agreeing else "unknown", "vectors": max(agreeing, default=0), "ambiguous": ambiguous}
 
 
 def _tools() -> dict[str, str]:

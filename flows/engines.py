@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from cosim.engine import Engine, EngineError, EngineUnavailable
-from flows.cache import file_digest
-from flows.options import Options
+from xnorflow.cosim.engine import Engine, EngineError, EngineUnavailable
+from xnorflow.flows.cache import file_digest
+from xnorflow.flows.options import Options
 
 if TYPE_CHECKING:
-    from flows.flow import Flow
+    from xnorflow.flows.flow import Flow
 
 _NETLIST_LIMIT, _NETLIST_CYCLES = 1e8, 2000
 """LUTs times cycles that a netlist is simulated for at most, some minutes; as how many cycles compiling it counts."""
@@ -50,8 +50,8 @@ class EngineKind:
     needs : tuple of str
         Steps whose results it is made from, beside the Network.
     counts_cycles : bool
-        Whether a run tells clock cycles (:class:`cosim.rtl.Timing`). Its vectors then go in one run, back to back, and
-        no more than the engine's ``max_vectors``.
+        Whether a run tells clock cycles (:class:`xnorflow.cosim.rtl.Timing`). Its vectors then go in one run, back to
+        back, and no more than the engine's ``max_vectors``.
     keeps_waveform : bool
         Whether a run with every layer leaves the waveform of the whole RTL (attribute ``waveform``), for the estimate
         of energy.
@@ -62,8 +62,8 @@ class EngineKind:
     sees_layers : bool
         Whether a run with every layer tells more than one without; else none is made for the comparison of layers.
     subjects : tuple of str or None
-        Kinds of subject (:class:`flows.subject.Subject`) whose flows have it, None for all: a framework's engine has
-        nothing to say of a model of another framework.
+        Kinds of subject (:class:`xnorflow.flows.subject.Subject`) whose flows have it, None for all: a framework's
+        engine has nothing to say of a model of another framework.
     """
 
     name: str
@@ -106,7 +106,7 @@ class EngineKind:
 
 
 def _pytorch(flow: "Flow") -> Engine:
-    from cosim.pytorch import PyTorch
+    from xnorflow.cosim.pytorch import PyTorch
 
     if flow.converted.model is None:
         raise EngineUnavailable("the flow started from a Network file, which has no PyTorch module")
@@ -114,20 +114,20 @@ def _pytorch(flow: "Flow") -> Engine:
 
 
 def _keras(flow: "Flow") -> Engine:
-    from cosim.keras import Keras
+    from xnorflow.cosim.keras import Keras
 
     return Keras(*flow.converted.model)
 
 
 def _onnx(flow: "Flow") -> Engine:
-    from cosim.qonnx_source import QonnxSource
+    from xnorflow.cosim.qonnx_source import QonnxSource
 
     return QonnxSource(*flow.converted.model)
 
 
 def _hls4ml(style: Literal["stock", "packed"]) -> Callable[["Flow"], Engine]:
     def make(flow: "Flow") -> Engine:
-        from cosim.csim import CSim
+        from xnorflow.cosim.csim import CSim
 
         return CSim(style, flow.options.backend, **flow.options.hls)
 
@@ -135,29 +135,29 @@ def _hls4ml(style: Literal["stock", "packed"]) -> Callable[["Flow"], Engine]:
 
 
 def _qonnx(flow: "Flow") -> Engine:
-    from cosim.qonnx import Qonnx
+    from xnorflow.cosim.qonnx import Qonnx
 
     return Qonnx()
 
 
 def _rtl_icarus(flow: "Flow") -> Engine:
-    from cosim.rtl_icarus import RtlIcarus
+    from xnorflow.cosim.rtl_icarus import RtlIcarus
 
     return RtlIcarus(flow.rtl(), waves=flow.options.waves)
 
 
 def _rtl_cxxrtl(flow: "Flow") -> Engine:
-    from cosim.rtl_cxxrtl import RtlCxxrtl
+    from xnorflow.cosim.rtl_cxxrtl import RtlCxxrtl
 
     return RtlCxxrtl(flow.rtl())
 
 
 def _netlist(flow: "Flow") -> Engine:
     """Take the first of the flow's targets whose cells all have models, or else one that has models of all cells."""
-    from cosim.rtl_netlist import RtlNetlist
-    from hls.synthesis.netlist import MODELLED, NoModel, write
-    from hls.synthesis.tools import SynthesisError, ToolMissing
-    from hls.synthesis.yosys import synthesise
+    from xnorflow.cosim.rtl_netlist import RtlNetlist
+    from xnorflow.hls.synthesis.netlist import MODELLED, NoModel, write
+    from xnorflow.hls.synthesis.tools import SynthesisError, ToolMissing
+    from xnorflow.hls.synthesis.yosys import synthesise
 
     project, facts = flow.rtl(), flow.entries["rtl"].facts
     if not flow.options.targets:
@@ -185,9 +185,9 @@ def _netlist(flow: "Flow") -> Engine:
 
 
 def _rtl_vitis(flow: "Flow") -> Engine:
-    from cosim.rtl_icarus import RtlIcarus
-    from cosim.rtl_vitis import adapt
-    from flows.vendor import folder
+    from xnorflow.cosim.rtl_icarus import RtlIcarus
+    from xnorflow.cosim.rtl_vitis import adapt
+    from xnorflow.flows.vendor import folder
 
     if _VITIS_JOB not in flow.entries:
         raise EngineUnavailable("there is no hls4ml project of bit-packed layers")
@@ -198,8 +198,8 @@ def _rtl_vitis(flow: "Flow") -> Engine:
 
 
 def _verilog_of_vitis(flow: "Flow") -> dict[str, str]:
-    from cosim.rtl_vitis import verilog
-    from flows.vendor import folder
+    from xnorflow.cosim.rtl_vitis import verilog
+    from xnorflow.flows.vendor import folder
 
     if _VITIS_JOB not in flow.entries:
         return {}

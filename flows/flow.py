@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.cache import Entry, Store, code_digest, digest, file_digest, tool_versions
-from flows.engines import BENCH_VECTORS, EngineKind
-from flows.options import Options
-from flows.subject import Subject
+from xnorflow.flows.cache import Entry, Store, code_digest, digest, file_digest, tool_versions
+from xnorflow.flows.engines import BENCH_VECTORS, EngineKind
+from xnorflow.flows.options import Options
+from xnorflow.flows.subject import Subject
 
 if TYPE_CHECKING:
-    from bnn.network import Network
-    from cosim.engine import Engine
-    from flows.formats import Converted
-    from hls.rtl.project import RtlProject
+    from xnorflow.bnn.network import Network
+    from xnorflow.cosim.engine import Engine
+    from xnorflow.flows.formats import Converted
+    from xnorflow.hls.rtl.project import RtlProject
 
 IntArray = NDArray[np.integer]
 
@@ -53,9 +53,9 @@ class Step:
     basis : callable
         Returns what the result is made from, JSON.
     make : callable
-        Fills an entry: its folder, ``facts`` and ``says``.
+        Fills an entry: its folder, ``facts`` and ``summary``.
     sources : tuple of str
-        Code that makes the result, as :func:`flows.cache.code_digest` takes it.
+        Code that makes the result, as :func:`xnorflow.flows.cache.code_digest` takes it.
     packages, commands : tuple of str
         Python packages and programs whose versions matter.
     engine : EngineKind or None
@@ -119,14 +119,14 @@ class Flow:
     @cached_property
     def network(self) -> "Network":
         """The canonical Network."""
-        from bnn import io
+        from xnorflow.bnn import io
 
         return io.load(self.entries["fold"].folder / "network.safetensors")
 
     @cached_property
     def converted(self) -> "Converted":
         """The subject as a Network, as it is, with what its conversion says; read when it is first asked for."""
-        from flows.stages import read_subject
+        from xnorflow.flows.stages import read_subject
 
         return read_subject(self.subject, self.options.input)
 
@@ -160,8 +160,8 @@ class Flow:
         EngineUnavailable
             If there is no RTL for the network.
         """
-        from cosim.engine import EngineUnavailable
-        from hls.rtl.project import load
+        from xnorflow.cosim.engine import EngineUnavailable
+        from xnorflow.hls.rtl.project import load
 
         entry = self.entries["rtl"]
         if entry.facts["unsupported"]:
@@ -186,7 +186,7 @@ class Flow:
 
     def build(self, kind: EngineKind) -> None:
         """Let an engine build its project, in the folder of its build step."""
-        from cosim.engine import outputs
+        from xnorflow.cosim.engine import outputs
 
         engine: Any = kind.make(self)
         scores = self.golden[outputs(self.network)[0]]

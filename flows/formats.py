@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bnn.errors import NetworkError, UserError
+from xnorflow.bnn.errors import NetworkError, UserError
 
 if TYPE_CHECKING:
-    from bnn.network import Input, Network
-    from flows.subject import Subject
+    from xnorflow.bnn.network import Input, Network
+    from xnorflow.flows.subject import Subject
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class Converted:
         Not yet canonical.
     notes : tuple of str
         What was left out, a sentence each.
-    undecided : mapping of threshold name to int
+    ambiguous : mapping of threshold name to int
         Thresholds that are not proved equal to the framework's, and the number of (channel, accumulator) pairs for
         which the sign depends on how the framework rounds its sums.
     model : object or None
@@ -34,7 +34,7 @@ class Converted:
 
     network: "Network"
     notes: tuple[str, ...] = ()
-    undecided: Mapping[str, int] = field(default_factory=dict)
+    ambiguous: Mapping[str, int] = field(default_factory=dict)
     model: Any = None
     digest: str | None = None
 
@@ -83,7 +83,7 @@ def described_input(model: str, shape: tuple[int, ...] | None, settings: Mapping
     UserError
         If there are no settings, or they make no input; says what to write.
     """
-    from bnn.network import Input
+    from xnorflow.bnn.network import Input
 
     if settings is None:
         raise UserError(
@@ -109,7 +109,7 @@ def described_input(model: str, shape: tuple[int, ...] | None, settings: Mapping
 
 
 def _keras(subject: "Subject", settings: Mapping[str, Any] | None) -> Converted:
-    from bnn.frontends import keras, keras_file
+    from xnorflow.bnn.frontends import keras, keras_file
 
     path = subject.path
     model = keras_file.load(path)
@@ -121,31 +121,31 @@ def _keras(subject: "Subject", settings: Mapping[str, Any] | None) -> Converted:
     if len(shape) == 2:
         shape = (1, *shape)  # a sequence is an image of height 1
     conversion = keras.trace(model, subject.name, described_input(subject.origin, shape, settings))
-    return Converted(conversion.network, conversion.notes, conversion.undecided, (model, conversion))
+    return Converted(conversion.network, conversion.notes, conversion.ambiguous, (model, conversion))
 
 
 def _module(subject: "Subject", settings: Mapping[str, Any] | None) -> Converted:
-    from bnn.frontends import torch, torch_file
+    from xnorflow.bnn.frontends import torch, torch_file
 
     assert subject.factory
     taken = described_input(subject.origin, None, settings)
     conversion = torch.trace(torch_file.load(subject.factory, subject.weights), subject.name, taken)
-    return Converted(conversion.network, conversion.notes, conversion.undecided, conversion, conversion.digest)
+    return Converted(conversion.network, conversion.notes, conversion.ambiguous, conversion, conversion.digest)
 
 
 def _brevitas(subject: "Subject", settings: Mapping[str, Any] | None) -> Converted:
-    from bnn.frontends import brevitas, qonnx, torch_file
+    from xnorflow.bnn.frontends import brevitas, qonnx, torch_file
 
     assert subject.factory
     taken = described_input(subject.origin, None, settings)
     model = brevitas.export(torch_file.load(subject.factory, subject.weights), taken, subject.origin)
     conversion = qonnx.trace(model, subject.name, lambda shape: taken)
     digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-    return Converted(conversion.network, conversion.notes, conversion.undecided, (model, conversion), digest)
+    return Converted(conversion.network, conversion.notes, conversion.ambiguous, (model, conversion), digest)
 
 
 def _onnx(subject: "Subject", settings: Mapping[str, Any] | None) -> Converted:
-    from bnn.frontends import qonnx, qonnx_file
+    from xnorflow.bnn.frontends import qonnx, qonnx_file
 
     path = subject.path
     asked: list[Input] = []
@@ -158,7 +158,7 @@ def _onnx(subject: "Subject", settings: Mapping[str, Any] | None) -> Converted:
     conversion = qonnx.trace(model, subject.name, describe)
     if settings is not None and not asked:
         raise UserError(f"table [input]: {path} tells itself which integers it takes; remove the table")
-    return Converted(conversion.network, conversion.notes, conversion.undecided, (model, conversion))
+    return Converted(conversion.network, conversion.notes, conversion.ambiguous, (model, conversion))
 
 
 FORMATS = {

@@ -7,16 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.cache import Entry
-from flows.engines import RTL_SOURCES, EngineKind
-from flows.flow import WAVEFORM, Advance, Flow, Step
-from flows.options import LUTS, TARGET_FPS, Options
+from xnorflow.flows.cache import Entry
+from xnorflow.flows.engines import RTL_SOURCES, EngineKind
+from xnorflow.flows.flow import WAVEFORM, Advance, Flow, Step
+from xnorflow.flows.options import LUTS, TARGET_FPS, Options
 
 if TYPE_CHECKING:
-    from bnn.network import Network
-    from hls.rtl.folding import Choice
-    from hls.rtl.project import RtlProject
-    from hls.synthesis.yosys import Synthesis
+    from xnorflow.bnn.network import Network
+    from xnorflow.hls.rtl.folding import Choice
+    from xnorflow.hls.rtl.project import RtlProject
+    from xnorflow.hls.synthesis.yosys import Synthesis
 
 _RTL_SOURCES = (*RTL_SOURCES, "flows/hardware.py")
 _CLOCK = "aclk"
@@ -66,15 +66,15 @@ def _rtl_basis(flow: Flow) -> dict[str, Any]:
         "config": asdict(options.rtl),
         "target_fps": options.target_fps,
         "max_luts": options.max_luts,
-        "wished": options.wished,
+        "goal_given": options.goal_given,
     }
 
 
 def _rtl(flow: Flow, entry: Entry, advance: Advance) -> None:
-    from hls.errors import Unsupported
-    from hls.rtl import project
-    from hls.rtl.cycles import occupancy
-    from hls.rtl.folding import luts
+    from xnorflow.hls.errors import Unsupported
+    from xnorflow.hls.rtl import project
+    from xnorflow.hls.rtl.cycles import occupancy
+    from xnorflow.hls.rtl.folding import luts
 
     options = flow.options
     try:
@@ -82,12 +82,12 @@ def _rtl(flow: Flow, entry: Entry, advance: Advance) -> None:
         written = project.write(flow.network, entry.folder / "project", choice.config)
     except Unsupported as error:
         entry.facts = {"unsupported": str(error)}
-        entry.says = f"none: {error}"
+        entry.summary = f"none: {error}"
         return
     timing, clock_ns = choice.timing, choice.config.clock_ns
     entry.facts = {
         "unsupported": None,
-        "wish": _wish(options),
+        "goal": _goal(options),
         "clock_ns": clock_ns,
         "latency": timing.latency,
         "interval": timing.interval,
@@ -109,20 +109,22 @@ def _rtl(flow: Flow, entry: Entry, advance: Advance) -> None:
         },
         "layers": [asdict(layer) | {"architecture": str(layer.architecture)} for layer in choice.layers],
     }
-    entry.says = f"latency {timing.latency:,} and interval {timing.interval:,} cycles, estimated {choice.luts:,} LUTs"
+    entry.summary = (
+        f"latency {timing.latency:,} and interval {timing.interval:,} cycles, estimated {choice.luts:,} LUTs"
+    )
 
 
 def fold_rtl(network: "Network", options: Options) -> "Choice":
-    """Return the RTL's foldings that the options lead to; see :func:`hls.rtl.folding.choose`."""
-    from hls.rtl.folding import choose
+    """Return the RTL's foldings that the options lead to; see :func:`xnorflow.hls.rtl.folding.choose`."""
+    from xnorflow.hls.rtl.folding import choose
 
-    strict = options.wished
+    strict = options.goal_given
     choice = choose(network, options.rtl, target_fps=options.target_fps, max_luts=options.max_luts, strict=strict)
     return choice if strict or choice.luts <= LUTS else choose(network, options.rtl, max_luts=LUTS, strict=strict)
 
 
-def _wish(options: Options) -> str:
-    if not options.wished:
+def _goal(options: Options) -> str:
+    if not options.goal_given:
         return f"{TARGET_FPS:,.0f} vectors/s at {1e3 / options.rtl.clock_ns:g} MHz, or what {LUTS:,} LUTs allow"
     if options.target_fps is not None:
         return f"{options.target_fps:,.0f} vectors/s at {1e3 / options.rtl.clock_ns:g} MHz"
@@ -138,8 +140,8 @@ def _energy_basis(kind: EngineKind, flow: Flow) -> dict[str, Any]:
 
 def _energy(kind: EngineKind, flow: Flow, entry: Entry, advance: Advance) -> None:
     """Count the switching in the waveform of a few frames back to back."""
-    from hls.energy import activity, estimate, memory_bits
-    from hls.rtl.project import plan
+    from xnorflow.hls.energy import activity, estimate, memory_bits
+    from xnorflow.hls.rtl.project import plan
 
     run = flow.entries[kind.run_step]
     frames = run.facts["layerwise"]
@@ -147,7 +149,7 @@ def _energy(kind: EngineKind, flow: Flow, entry: Entry, advance: Advance) -> Non
     images = min(frames, flow.entries["load"].facts["images"])
     made = estimate(activity(run.folder / WAVEFORM, _CLOCK, frames, read))
     entry.facts = {"source": f"waveform of {kind.name}", "frames": frames, "images": images, **made}
-    entry.says = f"{made['picojoules'] / 1e3:,.3g} nJ per inference, estimated from {frames} frames"
+    entry.summary = f"{made['picojoules'] / 1e3:,.3g} nJ per inference, estimated from {frames} frames"
 
 
 # --- synthesis, and place and route where the tools are open
@@ -162,11 +164,11 @@ def _synthesis_basis(flow: Flow) -> dict[str, Any]:
 
 
 def _synthesis(flow: Flow, entry: Entry, advance: Advance) -> None:
-    from hls.synthesis.targets import TARGETS
+    from xnorflow.hls.synthesis.targets import TARGETS
 
     if flow.entries["rtl"].facts["unsupported"]:
         entry.facts = {"targets": []}
-        entry.says = "nothing to synthesise"
+        entry.summary = "nothing to synthesise"
         return
     project, names = flow.rtl(), flow.options.targets
     rows = []
@@ -178,7 +180,7 @@ def _synthesis(flow: Flow, entry: Entry, advance: Advance) -> None:
         _keep_bitstream(rows[-1], entry)
     entry.facts = {"targets": rows}
     entry.keep = all(of["status"] not in ("fail", "unrouted") for row in rows for of in (row, row["placement"]) if of)
-    entry.says = ", ".join(_brief(row) for row in rows)
+    entry.summary = ", ".join(_brief(row) for row in rows)
 
 
 def _keep_bitstream(row: Mapping[str, Any], entry: Entry) -> None:
@@ -213,7 +215,7 @@ _UNPLACED: Mapping[str, Any] = {
 
 def _attempt(nothing: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Return `nothing` with what `make` returns, or with the reason why a tool gave nothing."""
-    from hls.synthesis.tools import SynthesisError, ToolMissing
+    from xnorflow.hls.synthesis.tools import SynthesisError, ToolMissing
 
     try:
         return {**nothing, **make()}
@@ -224,7 +226,7 @@ def _attempt(nothing: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> 
 
 
 def _synthesised(flow: Flow, project: "RtlProject", name: str) -> dict[str, Any]:
-    from hls.synthesis.yosys import synthesise
+    from xnorflow.hls.synthesis.yosys import synthesise
 
     synthesis = synthesise(project, name, flow.parts)
     return {
@@ -237,8 +239,8 @@ def _synthesised(flow: Flow, project: "RtlProject", name: str) -> dict[str, Any]
 
 def _placed(flow: Flow, project: "RtlProject", synthesis: "Synthesis") -> dict[str, Any] | None:
     """Place and route, where there is an open tool for the target."""
-    from hls.synthesis import nextpnr
-    from hls.synthesis.timing import speed
+    from xnorflow.hls.synthesis import nextpnr
+    from xnorflow.hls.synthesis.timing import speed
 
     if synthesis.target.name not in {device.target for device in nextpnr.DEVICES.values()}:
         return None

@@ -8,12 +8,24 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.network import Add, Affine, Argmax, Conv2d, Dense, Flatten, MaxPool2d, Network, Signal, SumPool2d, Threshold
-from cosim.compare import Comparison, compare
-from cosim.engine import EngineError
-from flows.engines import EngineKind
-from flows.flow import Flow
-from reports.arrays import pack
+from xnorflow.bnn.network import (
+    Add,
+    Affine,
+    Argmax,
+    Conv2d,
+    Dense,
+    Flatten,
+    MaxPool2d,
+    Network,
+    Signal,
+    SumPool2d,
+    Threshold,
+)
+from xnorflow.cosim.compare import Comparison, compare
+from xnorflow.cosim.engine import EngineError
+from xnorflow.flows.engines import EngineKind
+from xnorflow.flows.flow import Flow
+from xnorflow.reports.arrays import pack
 
 _REPLAYED = 64  # at most so many mismatching vectors are run again, layer by layer, and kept
 
@@ -33,7 +45,7 @@ def locate(flow: Flow, kind: EngineKind, comparison: Comparison, replay: Path) -
     dict
         The first difference, as the report has it, and ``text``, the same in a line.
     """
-    from cosim.golden import Golden
+    from xnorflow.cosim.golden import Golden
 
     assert comparison.first is not None
     wrong = np.array(comparison.wrong[:_REPLAYED])

@@ -1,10 +1,10 @@
 """What the user decides about a flow's hardware: hls4ml's back end, and the settings in a configuration file.
 
-The file is TOML. Table ``hls`` holds settings of :class:`hls.config.HlsConfig`, and ``hls.layers.<layer>`` those of a
-layer. Table ``rtl`` holds settings of :class:`hls.rtl.config.RtlConfig` and the wish that the folding is chosen by
-(``target_fps`` or ``max_luts``); ``rtl.layers.<layer>`` gives a layer an architecture of its own, ``rtl.default`` gives
-one to all others, which leaves nothing to choose. Without any of these it is :data:`TARGET_FPS`, or what :data:`LUTS`
-allow::
+The file is TOML. Table ``hls`` holds settings of :class:`xnorflow.hls.config.HlsConfig`, and ``hls.layers.<layer>``
+those of a layer. Table ``rtl`` holds settings of :class:`xnorflow.hls.rtl.config.RtlConfig` and the goal that the
+folding is chosen by (``target_fps`` or ``max_luts``); ``rtl.layers.<layer>`` gives a layer an architecture of its own,
+``rtl.default`` gives one to all others, which leaves nothing to choose. Without any of these it is :data:`TARGET_FPS`,
+or what :data:`LUTS` allow::
 
     [hls]
     io_type = "io_stream"
@@ -33,8 +33,8 @@ take::
     run = ["hls4ml_stock", "hls4ml_packed", "rtl"]
     limit_s = 7200
 
-Table ``input`` says which integers a model takes that does not tell: settings of :class:`bnn.network.Input`, its shape
-for a PyTorch module alone::
+Table ``input`` says which integers a model takes that does not tell: settings of :class:`xnorflow.bnn.network.Input`,
+its shape for a PyTorch module alone::
 
     [input]
     shape = [28, 28, 1]
@@ -49,8 +49,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from bnn.errors import UserError
-from hls.rtl.config import Folded, RtlConfig, Unrolled
+from xnorflow.bnn.errors import UserError
+from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -60,10 +60,10 @@ else:
 Backend = Literal["vitis", "vivado"]
 
 TARGET_FPS = 50_000.0
-"""Rate that the RTL is folded for where the user wishes nothing, or the highest below it: small and soon simulated."""
+"""Rate that the RTL is folded for where the user gives no goal, or the highest below it: small and soon simulated."""
 
 LUTS = 20_000
-"""Where the user wishes nothing, the estimated LUTs within which the RTL stays, at less than that rate if need be."""
+"""Where the user gives no goal, the estimated LUTs within which the RTL stays, at less than that rate if need be."""
 
 TARGETS = ("xilinx7", "ecp5")
 """What the RTL is synthesised for where the user says nothing."""
@@ -87,11 +87,11 @@ class Options:
     backend : {"vitis", "vivado"}
         Of hls4ml.
     hls : mapping
-        Further settings of :class:`hls.config.HlsConfig`, for both styles.
+        Further settings of :class:`xnorflow.hls.config.HlsConfig`, for both styles.
     rtl : RtlConfig
     target_fps, max_luts : number or None
         What the folding of the layers without an architecture in `rtl` is chosen by; both None takes `rtl` as it is.
-    wished : bool
+    goal_given : bool
         Whether the user wants that rate; else a lower one will do where it cannot be reached.
     targets : tuple of str
         What the RTL is synthesised for, and placed and routed where an open tool can.
@@ -102,7 +102,7 @@ class Options:
     vendor_limit_s : float
         Seconds that a step of theirs may take.
     input : mapping or None
-        Settings of :class:`bnn.network.Input`, for a model that does not tell them.
+        Settings of :class:`xnorflow.bnn.network.Input`, for a model that does not tell them.
     waves : bool
         Whether a waveform of the RTL's whole simulation is kept, too, not only one of what goes wrong.
     """
@@ -112,7 +112,7 @@ class Options:
     rtl: RtlConfig = field(default_factory=RtlConfig)
     target_fps: float | None = TARGET_FPS
     max_luts: int | None = None
-    wished: bool = False
+    goal_given: bool = False
     targets: tuple[str, ...] = TARGETS
     place_limit_s: float = 600.0
     vendor_run: tuple[str, ...] = VENDOR_RUN
@@ -136,7 +136,7 @@ def read(
         None for the defaults.
     backend : {"vitis", "vivado"}
     target_fps, max_luts : number or None
-        A wish that takes the place of the file's.
+        A goal that takes the place of the file's.
     waves : bool
 
     Raises
@@ -155,10 +155,10 @@ def read(
         synthesis = _synthesis(content.get("synthesis", {}))
         vendor = _vendor(content.get("vendor", {}))
         hls = _hls(content.get("hls", {}))
-        rtl, wish = _rtl(content.get("rtl", {}), {"target_fps": target_fps, "max_luts": max_luts})
+        rtl, goal = _rtl(content.get("rtl", {}), {"target_fps": target_fps, "max_luts": max_luts})
     except UserError as error:
         raise UserError(f"{config}: {error}" if config else str(error)) from None
-    return Options(backend, hls, rtl, **wish, **synthesis, **vendor, input=taken, waves=waves)
+    return Options(backend, hls, rtl, **goal, **synthesis, **vendor, input=taken, waves=waves)
 
 
 def _content(config: Path) -> dict[str, Any]:
@@ -171,8 +171,8 @@ def _content(config: Path) -> dict[str, Any]:
 
 
 def _input(settings: Any) -> Mapping[str, Any]:
-    from bnn.errors import NetworkError
-    from bnn.network import Input
+    from xnorflow.bnn.errors import NetworkError
+    from xnorflow.bnn.network import Input
 
     _check_table("input", settings, ["shape", "kind", "bits", "fraction"])
     shape = settings.get("shape", [1])
@@ -189,7 +189,7 @@ def _input(settings: Any) -> Mapping[str, Any]:
 
 
 def _hls(settings: Any) -> Mapping[str, Any]:
-    from hls.config import HlsConfig
+    from xnorflow.hls.config import HlsConfig
 
     _check_table("hls", settings, [spec.name for spec in fields(HlsConfig) if spec.name not in _CHOSEN_ELSEWHERE])
     HlsConfig(**settings)
@@ -197,13 +197,13 @@ def _hls(settings: Any) -> Mapping[str, Any]:
 
 
 def _rtl(settings: Any, given: Mapping[str, Any]) -> tuple[RtlConfig, Mapping[str, Any]]:
-    """Return the configuration, and the wish as arguments of :class:`Options`: the one `given`, or the table's."""
+    """Return the configuration, and the goal as arguments of :class:`Options`: the one `given`, or the table's."""
     _check_table("rtl", settings, [*(spec.name for spec in fields(RtlConfig)), *given])
     settings = dict(settings)
     written = {name: settings.pop(name, None) for name in given}
-    wish = given if any(value is not None for value in given.values()) else written
-    _check_wish(wish)
-    chosen = [name for name, value in wish.items() if value is not None]
+    goal = given if any(value is not None for value in given.values()) else written
+    _check_goal(goal)
+    chosen = [name for name, value in goal.items() if value is not None]
     if "default" in settings:
         if chosen:
             raise UserError(
@@ -211,14 +211,14 @@ def _rtl(settings: Any, given: Mapping[str, Any]) -> tuple[RtlConfig, Mapping[st
             )
         settings["default"] = _architecture("default", settings["default"])
     elif not chosen:
-        wish = {}
+        goal = {}
     settings["layers"] = {name: _architecture(name, table) for name, table in settings.get("layers", {}).items()}
-    return RtlConfig(**settings), {**wish, "wished": True} if wish else {}
+    return RtlConfig(**settings), {**goal, "goal_given": True} if goal else {}
 
 
 def _synthesis(settings: Any) -> dict[str, Any]:
     """Return arguments of :class:`Options`."""
-    from hls.synthesis.targets import target
+    from xnorflow.hls.synthesis.targets import target
 
     _check_table("synthesis", settings, ["targets", "place_limit_s"])
     names = settings.get("targets", TARGETS)
@@ -259,10 +259,10 @@ def _architecture(name: str, table: Any) -> Folded | Unrolled:
     return kind(**settings)
 
 
-def _check_wish(wish: Mapping[str, Any]) -> None:
-    if all(value is not None for value in wish.values()):
+def _check_goal(goal: Mapping[str, Any]) -> None:
+    if all(value is not None for value in goal.values()):
         raise UserError("rtl: give either a rate (target_fps) or a limit of area (max_luts), not both")
-    for name, value in wish.items():
+    for name, value in goal.items():
         whole = name == "max_luts"
         if value is not None and (
             isinstance(value, bool) or not isinstance(value, int if whole else int | float) or value <= 0

@@ -20,18 +20,18 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from bnn.errors import UserError
-from flows import subject
-from flows.cache import PROJECT, write
-from flows.hardware import fold_rtl
-from flows.options import Options
-from flows.run import BUILD
-from flows.stages import BASELINE_VECTORS, outputs_digest, read_subject
-from reports.measures import BASELINES
+from xnorflow.bnn.errors import UserError
+from xnorflow.flows import subject
+from xnorflow.flows.cache import PROJECT, write
+from xnorflow.flows.hardware import fold_rtl
+from xnorflow.flows.options import Options
+from xnorflow.flows.run import BUILD
+from xnorflow.flows.stages import BASELINE_VECTORS, outputs_digest, read_subject
+from xnorflow.reports.measures import BASELINES
 
 if TYPE_CHECKING:
-    from bnn.network import Network
-    from hls.rtl.folding import Choice
+    from xnorflow.bnn.network import Network
+    from xnorflow.hls.rtl.folding import Choice
 
 TARGET = "xilinx7"
 """What is synthesised for."""
@@ -109,7 +109,7 @@ def regress(
 
 def _known(folder: Path) -> tuple[list[str], dict[str, str]]:
     """Return the models that are to be as their baselines say, and by name why other baselines have no model."""
-    from models.zoo import ZOO
+    from xnorflow.models.zoo import ZOO
 
     outside: list[str] = []
     strange: dict[str, str] = {}
@@ -145,11 +145,11 @@ def measure(found: subject.Subject, *, tools: Sequence[bool] = ()) -> tuple[dict
     note : str
         Why there is no ``synthesis`` although it was wanted; for people.
     """
-    from bnn.canonical import canonicalise
-    from cosim.golden import Golden
-    from hls.errors import Unsupported
-    from hls.synthesis.tools import SynthesisError, ToolMissing
-    from reports.measures import layers, shapes
+    from xnorflow.bnn.canonical import canonicalise
+    from xnorflow.cosim.golden import Golden
+    from xnorflow.hls.errors import Unsupported
+    from xnorflow.hls.synthesis.tools import SynthesisError, ToolMissing
+    from xnorflow.reports.measures import layers, shapes
 
     network = canonicalise(read_subject(found).network)
     golden = Golden()
@@ -200,8 +200,8 @@ def _parameters(network: "Network") -> dict[str, str]:
 
 def _synthesised(network: "Network", choice: "Choice", parts: Path, native: bool) -> dict[str, Any]:
     """Synthesise the RTL; units that a flow has synthesised are taken from `parts`. The resources, by the tool."""
-    from hls.rtl.project import write as write_rtl
-    from hls.synthesis.yosys import synthesise
+    from xnorflow.hls.rtl.project import write as write_rtl
+    from xnorflow.hls.synthesis.yosys import synthesise
 
     with tempfile.TemporaryDirectory(prefix="xnorflow-") as scratch:
         made = synthesise(write_rtl(network, Path(scratch) / "rtl", choice.config), TARGET, parts, native=native)

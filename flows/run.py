@@ -12,16 +12,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from bnn.errors import UserError
-from cosim.engine import EngineError, EngineUnavailable
-from flows import vendor
-from flows.cache import PROJECT, Entry, Store, write
-from flows.engines import ENGINES
-from flows.flow import Flow, Step
-from flows.options import Options
-from flows.stages import steps
-from flows.subject import Subject
-from reports.troubles import Trouble
+from xnorflow.bnn.errors import UserError
+from xnorflow.cosim.engine import EngineError, EngineUnavailable
+from xnorflow.flows import vendor
+from xnorflow.flows.cache import PROJECT, Entry, Store, write
+from xnorflow.flows.engines import ENGINES
+from xnorflow.flows.flow import Flow, Step
+from xnorflow.flows.options import Options
+from xnorflow.flows.stages import steps
+from xnorflow.flows.subject import Subject
+from xnorflow.reports.findings import Finding
 
 BUILD = PROJECT / "build"
 REPORTS = PROJECT / "reports"
@@ -45,14 +45,14 @@ class Outcome:
         Folders of what was built.
     rtl : dict or None
         As the report has it.
-    troubles : list of Trouble
+    findings : list of Finding
     """
 
     verdict: str
     report: Path
     projects: dict[str, Path]
     rtl: dict[str, Any] | None
-    troubles: list[Trouble]
+    findings: list[Finding]
 
 
 def run(
@@ -102,7 +102,7 @@ def run(
             if out:
                 projects = {name: _copy(folder, out / name) for name, folder in projects.items()}
     facts = flow.entries["report"].facts
-    told = [Trouble(**trouble) for trouble in facts["troubles"]]
+    told = [Finding(**finding) for finding in facts["findings"]]
     return Outcome(facts["verdict"], target, projects, facts["rtl"], told)
 
 
@@ -144,7 +144,7 @@ def _take(flow: Flow, step: Step, console: Console, target: Path) -> None:
     time = "[cyan] reused[/]" if entry.reused else f"{entry.seconds:5.1f} s"
     differs = step.name == "compare" and not all(e["status"] == "pass" for e in entry.facts["engines"].values())
     failed = differs or not entry.keep
-    console.print(f"{'[red]✗[/]' if failed else '[green]✓[/]'} {step.name:<22} {time}  {escape(entry.says)}")
+    console.print(f"{'[red]✗[/]' if failed else '[green]✓[/]'} {step.name:<22} {time}  {escape(entry.summary)}")
 
 
 def _make(flow: Flow, step: Step, key: str, console: Console) -> Entry:

@@ -8,7 +8,7 @@ log=$PWD/build/setup.log
 mkdir -p build
 exec 9> build/setup.lock # one set-up at a time: the second waits, then finds the first one's result
 flock 9
-[[ .venv/.ready -nt requirements.lock && .venv/.ready -nt flows/setup.sh ]] && exit 0
+[[ .venv/.ready -nt requirements.lock && .venv/.ready -nt flows/setup.sh && .venv/.ready -nt pyproject.toml ]] && exit 0
 : > "$log"
 
 say() { echo "setup: $*" >&2; }
@@ -67,6 +67,10 @@ if ! .venv/bin/python -m pip install --disable-pip-version-check --progress-bar 
     grep -a ERROR "$log" >&2 || tail -n 5 "$log" >&2
     fail "pip could not install requirements.lock (is a package index within reach?); all it said: $log"
 fi
+
+say "installing xnorflow itself, as it lies here"
+.venv/bin/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e . >> "$log" 2>&1 ||
+    fail "pip could not install the project from this folder; all it said: $log"
 
 missing=()
 command -v g++ > /dev/null || missing+=(g++)

@@ -2,7 +2,7 @@
 
 load, fold, golden, rtl, then every engine (what it builds, then its run), energy, synthesis, the engines that need it,
 the vendor's tools, the engines that need those, compare, report.
-Those of the hardware are in :mod:`flows.hardware` and :mod:`flows.vendor`.
+Those of the hardware are in :mod:`xnorflow.flows.hardware` and :mod:`xnorflow.flows.vendor`.
 """
 
 import hashlib
@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.errors import UserError
-from cosim.engine import EngineError
-from flows import hardware, vendor
-from flows.cache import Entry, tool_versions
-from flows.engines import BENCH_VECTORS, ENGINES, EngineKind
-from flows.flow import LAYERS, LAYERWISE, RESULTS, WAVEFORM, Advance, Flow, IntArray, Step, read_results
-from flows.formats import FORMATS, Converted
-from flows.subject import Subject
+from xnorflow.bnn.errors import UserError
+from xnorflow.cosim.engine import EngineError
+from xnorflow.flows import hardware, vendor
+from xnorflow.flows.cache import Entry, tool_versions
+from xnorflow.flows.engines import BENCH_VECTORS, ENGINES, EngineKind
+from xnorflow.flows.flow import LAYERS, LAYERWISE, RESULTS, WAVEFORM, Advance, Flow, IntArray, Step, read_results
+from xnorflow.flows.formats import FORMATS, Converted
+from xnorflow.flows.subject import Subject
 
 if TYPE_CHECKING:
-    from bnn.network import Input, Network
-    from cosim.engine import Engine
+    from xnorflow.bnn.network import Input, Network
+    from xnorflow.cosim.engine import Engine
 
 SEED = 0
 """Of the random vectors."""
@@ -104,7 +104,7 @@ def _model_basis(flow: Flow) -> dict[str, Any]:
 
 def _data_state(flow: Flow) -> list[Any]:
     """Return what tells one state of the data set's files from another without reading them."""
-    from models import data, zoo
+    from xnorflow.models import data, zoo
 
     assert flow.subject.zoo
     files = data.evaluation_files(zoo.get(flow.subject.zoo), flow.data)
@@ -113,7 +113,7 @@ def _data_state(flow: Flow) -> list[Any]:
 
 def _load(flow: Flow, entry: Entry, advance: Advance) -> None:
     if flow.subject.zoo:
-        from models import data, zoo
+        from xnorflow.models import data, zoo
 
         definition = zoo.get(flow.subject.zoo)
         taken = definition.input
@@ -143,7 +143,7 @@ def _load(flow: Flow, entry: Entry, advance: Advance) -> None:
     }
     parts = [f"{len(images):,} test images of {name}"] if len(images) else []
     parts += [f"{count - len(images):,} random vectors"] if count > len(images) else []
-    entry.says = " and ".join(parts)
+    entry.summary = " and ".join(parts)
 
 
 def random_inputs(taken: "Input", count: int) -> NDArray[np.int32]:
@@ -171,9 +171,9 @@ def _fold_basis(flow: Flow) -> dict[str, Any]:
 
 
 def _fold(flow: Flow, entry: Entry, advance: Advance) -> None:
-    from bnn import io
-    from bnn.canonical import canonicalise
-    from reports import measures
+    from xnorflow.bnn import io
+    from xnorflow.bnn.canonical import canonicalise
+    from xnorflow.reports import measures
 
     network = canonicalise(flow.converted.network)
     io.save(network, entry.folder / "network.safetensors")
@@ -182,15 +182,15 @@ def _fold(flow: Flow, entry: Entry, advance: Advance) -> None:
         "input": measures.taken(network),
         "layers": measures.layers(network),
         "memory": measures.memory(network),
-        "undecided": measures.undecided(network),
-        "conversion": {"notes": list(flow.converted.notes), "undecided": dict(flow.converted.undecided)},
+        "ambiguous": measures.ambiguous(network),
+        "conversion": {"notes": list(flow.converted.notes), "ambiguous": dict(flow.converted.ambiguous)},
     }
     layers = entry.facts["layers"]
     bits = sum(layer["weight_bits"] for layer in layers)
-    entry.says = f"{len(layers)} layers, {bits:,} weight bits, {entry.facts['memory']['ratio']:.1f} times smaller"
-    entry.says += "".join(f"; {note}" for note in flow.converted.notes)
-    if unproved := sum(flow.converted.undecided.values()):
-        entry.says += f"; {unproved:,} accumulators' signs depend on how the framework rounds its sums"
+    entry.summary = f"{len(layers)} layers, {bits:,} weight bits, {entry.facts['memory']['ratio']:.1f} times smaller"
+    entry.summary += "".join(f"; {note}" for note in flow.converted.notes)
+    if unproved := sum(flow.converted.ambiguous.values()):
+        entry.summary += f"; {unproved:,} accumulators' signs depend on how the framework rounds its sums"
 
 
 def read_subject(subject: Subject, settings: Mapping[str, Any] | None = None) -> Converted:
@@ -198,12 +198,12 @@ def read_subject(subject: Subject, settings: Mapping[str, Any] | None = None) ->
     if settings is not None and (subject.zoo or subject.kind not in FORMATS):
         raise UserError(f"table [input]: {subject.path} tells itself which integers it takes; remove the table")
     if subject.zoo is None:
-        from bnn import io
+        from xnorflow.bnn import io
 
         known = FORMATS.get(subject.kind)
         return known.read(subject, settings) if known else Converted(io.load(subject.path))
-    from bnn.frontends.torch import trace
-    from models import checkpoint, zoo
+    from xnorflow.bnn.frontends.torch import trace
+    from xnorflow.models import checkpoint, zoo
 
     taken = zoo.get(subject.zoo).input
     if subject.kind in FORMATS:
@@ -213,7 +213,7 @@ def read_subject(subject: Subject, settings: Mapping[str, Any] | None = None) ->
             raise UserError(f"{subject.path}: expected an input of {subject.zoo}'s shape {taken.shape}, got {got}")
         return converted
     conversion = trace(checkpoint.load(subject.path).module, subject.name, taken)
-    return Converted(conversion.network, conversion.notes, conversion.undecided, conversion)
+    return Converted(conversion.network, conversion.notes, conversion.ambiguous, conversion)
 
 
 # --- golden: the reference
@@ -227,7 +227,7 @@ def _golden_basis(flow: Flow) -> dict[str, Any]:
 
 
 def _golden(flow: Flow, entry: Entry, advance: Advance) -> None:
-    from cosim.golden import Golden
+    from xnorflow.cosim.golden import Golden
 
     golden = Golden()
     golden.prepare(flow.network, entry.folder)
@@ -253,12 +253,12 @@ def _golden(flow: Flow, entry: Entry, advance: Advance) -> None:
         "confusion": _confusion(flow.labels, classes[:images]) if images else None,
     }
     accuracy = f", {right / images:.2%} of {images:,} images right" if images else ""
-    entry.says = f"{count:,} vectors at {count / seconds:,.0f} a second{accuracy}"
+    entry.summary = f"{count:,} vectors at {count / seconds:,.0f} a second{accuracy}"
 
 
 def _scores(network: "Network", golden: "Engine", inputs: IntArray) -> dict[str, IntArray]:
     """Compute the accumulators before a last affine, since PyTorch computes those as integers, but not the affine."""
-    from bnn.network import Affine, Argmax
+    from xnorflow.bnn.network import Affine, Argmax
 
     names, operation = [], network.output
     while isinstance(operation, Affine | Argmax):
@@ -285,7 +285,7 @@ def _classes(results: Mapping[str, IntArray], output: str) -> IntArray:
 
 def outputs_digest(network: "Network", golden: "Engine") -> str:
     """SHA-256 of what the golden model computes from vectors that are always the same: what the baselines hold."""
-    from cosim.engine import outputs
+    from xnorflow.cosim.engine import outputs
 
     results = golden.run(random_inputs(network.input, BASELINE_VECTORS))
     sha = hashlib.sha256()
@@ -376,7 +376,7 @@ def _build(kind: EngineKind) -> Callable[[Flow, Entry, Advance], None]:
         flow.build(kind)
         about = getattr(flow.engine(kind), "about", None)
         entry.facts = {"seconds": time.perf_counter() - start, "about": about}
-        entry.says = f"written and compiled{f', {about}' if about else ''}"
+        entry.summary = f"written and compiled{f', {about}' if about else ''}"
 
     return make
 
@@ -410,7 +410,7 @@ def _run(kind: EngineKind) -> Callable[[Flow, Entry, Advance], None]:
         detail = getattr(engine, "detail", None)
         entry.facts = {"vectors": count, "seconds": seconds, "cycles": None, "layerwise": layers, "detail": detail}
         rate = count / seconds
-        entry.says = f"{count:,} vectors at {rate:,.{0 if rate >= 10 else 2}f} a second"
+        entry.summary = f"{count:,} vectors at {rate:,.{0 if rate >= 10 else 2}f} a second"
         if kind.counts_cycles:
             entry.facts["cycles"] = {
                 what: asdict(spread) if (spread := getattr(engine.timing, what)) else None
@@ -469,7 +469,7 @@ def _reference(flow: Flow, names: Iterable[str], count: int) -> dict[str, IntArr
     What it has kept is enough for most engines. A framework whose last sums are no integers, for a bias is added to
     them, has other layers in common with it.
     """
-    from cosim.golden import Golden
+    from xnorflow.cosim.golden import Golden
 
     results = {name: result[:count] for name, result in flow.golden.items()}
     if lacking := [name for name in names if name not in results and name in flow.network.signals]:
@@ -480,11 +480,11 @@ def _reference(flow: Flow, names: Iterable[str], count: int) -> dict[str, IntArr
 
 
 def _compare(flow: Flow, entry: Entry, advance: Advance) -> None:
-    from cosim.compare import compare
-    from flows.mismatch import locate
+    from xnorflow.cosim.compare import compare
+    from xnorflow.flows.mismatch import locate
 
     outcomes: dict[str, dict[str, Any]] = {}
-    undecided = flow.entries["fold"].facts["conversion"]["undecided"]
+    ambiguous = flow.entries["fold"].facts["conversion"]["ambiguous"]
     for kind in ENGINES:
         if kind.run_step not in flow.entries:
             continue
@@ -511,14 +511,14 @@ def _compare(flow: Flow, entry: Entry, advance: Advance) -> None:
         if differing := next((of for of in (comparison, layerwise) if of.first), None):
             first = locate(flow, kind, differing, entry.folder / f"mismatch_{kind.name}.npz")
             reason = str(first.pop("text")) + _keep_waveform(kind, flow.engine(kind), entry)
-            if kind.trained and (count := undecided.get(str(first["layer"]), 0)):
+            if kind.trained and (count := ambiguous.get(str(first["layer"]), 0)):
                 reason += f" ({count:,} signs of this layer depend on how the framework rounds its sums)"
             outcome |= {"status": "fail", "reason": reason, "first_mismatch": first}
         outcomes[kind.name] = outcome
     entry.facts = {"engines": outcomes}
     wrong = [f"{name}: {outcome['reason']}" for name, outcome in outcomes.items() if outcome["status"] == "fail"]
     equal = [name for name, outcome in outcomes.items() if outcome["status"] == "pass"]
-    entry.says = "; ".join(wrong) or f"{', '.join(equal) or 'nothing to compare:'} equal to golden on every vector"
+    entry.summary = "; ".join(wrong) or f"{', '.join(equal) or 'nothing to compare:'} equal to golden on every vector"
 
 
 # --- report
@@ -536,9 +536,9 @@ def _report_basis(flow: Flow) -> dict[str, Any]:
 
 
 def _report(flow: Flow, entry: Entry, advance: Advance) -> None:
-    from flows.document import document
-    from reports.render import render
-    from reports.troubles import troubles
+    from xnorflow.flows.document import document
+    from xnorflow.reports.findings import findings
+    from xnorflow.reports.render import render
 
     report = document(flow)
     render(report, entry.folder)
@@ -548,6 +548,6 @@ def _report(flow: Flow, entry: Entry, advance: Advance) -> None:
     for kind in ENGINES:
         if waveform := flow.waveform(kind):
             shutil.copyfile(waveform, entry.folder / kind.waveform)
-    told = [asdict(trouble) for trouble in troubles(report)]
-    entry.facts = {"verdict": report["verdict"], "rtl": report["rtl"], "troubles": told}
-    entry.says = "report.html, report.md, report.json"
+    told = [asdict(finding) for finding in findings(report)]
+    entry.facts = {"verdict": report["verdict"], "rtl": report["rtl"], "findings": told}
+    entry.summary = "report.html, report.md, report.json"

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bnn.errors import UserError
-from flows.formats import FORMATS, recognise
+from xnorflow.bnn.errors import UserError
+from xnorflow.flows.formats import FORMATS, recognise
 
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z")  # package.module:name
 
@@ -20,7 +20,7 @@ class Subject:
     ----------
     name : str
         Names the Network and the folders of the flow; lower case letters, digits and underscores.
-    kind : {"checkpoint", "network"} or a key of :data:`flows.formats.FORMATS`
+    kind : {"checkpoint", "network"} or a key of :data:`xnorflow.flows.formats.FORMATS`
     path : Path
         Of a module, the file of its parameters, or else the one that its factory is in.
     zoo : str or None
@@ -61,8 +61,8 @@ def find(model: str, weights: Path | None = None) -> Subject:
     UserError
         If there is no such model, file or factory, or the file is of no known kind; lists what there is.
     """
-    from models.checkpoint import path_of
-    from models.zoo import ZOO
+    from xnorflow.models.checkpoint import path_of
+    from xnorflow.models.zoo import ZOO
 
     if _FACTORY.match(model) and not Path(model).is_file():
         return _module(model, weights)
@@ -78,7 +78,8 @@ def find(model: str, weights: Path | None = None) -> Subject:
         what = "a folder, " if path.is_dir() else ""
         raise UserError(
             f"unknown model {model!r}: {what}neither a model of the zoo nor a file\n"
-            f"choose one of: {', '.join(ZOO)}\nor name a .safetensors file: a checkpoint, or a Network saved by bnn.io"
+            f"choose one of: {', '.join(ZOO)}\nor name a .safetensors file: a checkpoint, or a Network saved by "
+            "xnorflow.bnn.io"
             + "".join(
                 f"\nor {kind.title}: {', '.join(kind.suffixes) or 'package.module:factory'}"
                 for kind in FORMATS.values()
@@ -93,12 +94,12 @@ def _name(text: str) -> str:
 
 
 def _module(factory: str, weights: Path | None) -> Subject:
-    from bnn.frontends import torch_file
+    from xnorflow.bnn.frontends import torch_file
 
     torch_file.find(factory)
     kind = "module"
     if "brevitas" in sys.modules:  # the code has imported it
-        from bnn.frontends.brevitas import is_brevitas
+        from xnorflow.bnn.frontends.brevitas import is_brevitas
 
         kind = "brevitas" if is_brevitas(torch_file.load(factory)) else kind
     source = getattr(sys.modules[factory.partition(":")[0]], "__file__", None)
@@ -106,8 +107,8 @@ def _module(factory: str, weights: Path | None) -> Subject:
 
 
 def _identify(name: str, path: Path) -> Subject:
-    from models import checkpoint
-    from models.zoo import ZOO
+    from xnorflow.models import checkpoint
+    from xnorflow.models.zoo import ZOO
 
     try:
         kind = recognise(path)
@@ -120,17 +121,17 @@ def _identify(name: str, path: Path) -> Subject:
     try:
         zoo, recorded = checkpoint.read_facts(path)
     except UserError as error:
-        raise UserError(f"{path}: neither a Network saved by bnn.io nor a checkpoint: {error}") from None
+        raise UserError(f"{path}: neither a Network saved by xnorflow.bnn.io nor a checkpoint: {error}") from None
     if zoo not in ZOO:
         raise UserError(f"{path}: a checkpoint of {zoo!r}, which is no model of the zoo ({', '.join(ZOO)})")
     return Subject(name, kind or "checkpoint", path, zoo, recorded)
 
 
 def _holds_network(path: Path) -> bool:
-    """Say whether a safetensors file is a Network saved by :mod:`bnn.io`."""
+    """Say whether a safetensors file is a Network saved by :mod:`xnorflow.bnn.io`."""
     from safetensors import SafetensorError, safe_open
 
-    from bnn import io
+    from xnorflow.bnn import io
 
     try:
         with safe_open(path, framework="numpy") as file:

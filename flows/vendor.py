@@ -13,16 +13,16 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.cache import Entry
-from flows.cache import write as write_file
-from flows.engines import RTL_SOURCES, EngineKind
-from flows.flow import Advance, Flow, Step
+from xnorflow.flows.cache import Entry
+from xnorflow.flows.cache import write as write_file
+from xnorflow.flows.engines import RTL_SOURCES, EngineKind
+from xnorflow.flows.flow import Advance, Flow, Step
 
 if TYPE_CHECKING:
-    from hls.config import HlsConfig
-    from hls.vendor.steps import Job
-    from hls.vendor.steps import Step as JobStep
-    from hls.vendor.tools import Tool
+    from xnorflow.hls.config import HlsConfig
+    from xnorflow.hls.vendor.steps import Job
+    from xnorflow.hls.vendor.steps import Step as JobStep
+    from xnorflow.hls.vendor.tools import Tool
 
 PROJECT = "project"
 """Name of a job's folder in its entry."""
@@ -66,9 +66,9 @@ def _basis(name: str, made: str, flow: Flow) -> dict[str, Any]:
 def _make(name: str, write: Callable[[Flow, Path], "Job"], flow: Flow, entry: Entry, advance: Advance) -> None:
     if name == RTL and flow.entries["rtl"].facts["unsupported"]:
         entry.facts = {"design": None, "steps": []}
-        entry.says = "nothing to synthesise"
+        entry.summary = "nothing to synthesise"
         return
-    from hls.vendor.steps import STAMPED
+    from xnorflow.hls.vendor.steps import STAMPED
 
     job = write(flow, folder(entry))
     passed_before = {} if flow.force else _resume(entry, job)
@@ -88,7 +88,7 @@ def _make(name: str, write: Callable[[Flow, Path], "Job"], flow: Flow, entry: En
     reasons = dict.fromkeys(_brief(row) for row in rows if row["reason"])
     by = ", ".join(dict.fromkeys(row["tool"] for row in passed))
     told = [f"{', '.join(row['name'] for row in passed)} by {by}"] if passed else ["scripts written"]
-    entry.says = "; ".join([*told, *reasons])
+    entry.summary = "; ".join([*told, *reasons])
 
 
 def _resume(entry: Entry, job: "Job") -> dict[str, dict[str, Any]]:
@@ -96,7 +96,7 @@ def _resume(entry: Entry, job: "Job") -> dict[str, dict[str, Any]]:
 
     The tools keep more between the steps than the outputs that are known, so that it must be the same folder.
     """
-    from hls.vendor.steps import STAMP
+    from xnorflow.hls.vendor.steps import STAMP
 
     before = entry.previous
     if not before or not (before / _STEPS).is_file() or not (before / PROJECT / STAMP).is_file():
@@ -125,8 +125,8 @@ def _brief(row: dict[str, Any]) -> str:
 
 def _attempt(name: str, flow: Flow, job: "Job", step: "JobStep", before: list[dict[str, Any]]) -> dict[str, Any]:
     """Run a step of a job; or say why it was not run, or what went wrong."""
-    from hls.vendor.run import run
-    from hls.vendor.tools import Tool, ToolMissing, VendorError
+    from xnorflow.hls.vendor.run import run
+    from xnorflow.hls.vendor.tools import Tool, ToolMissing, VendorError
 
     if name not in flow.options.vendor_run:
         return {"status": "skipped", "reason": f"not asked for: table [vendor] has {name} not in its list 'run'"}
@@ -151,7 +151,7 @@ def _find(flow: Flow, tool: str) -> "Tool | Exception":
 
 @lru_cache
 def _found(tool: str, backend: str, environ: frozenset[tuple[str, str]]) -> "Tool | Exception":
-    from hls.vendor.tools import ToolMissing, VendorError, find_hls, find_vivado
+    from xnorflow.hls.vendor.tools import ToolMissing, VendorError, find_hls, find_vivado
 
     try:
         return find_vivado(dict(environ)) if tool == "vivado" else find_hls(backend, dict(environ))
@@ -169,8 +169,8 @@ def folder(entry: Entry) -> Path:
 
 def _write_hls(kind: EngineKind, flow: Flow, into: Path) -> "Job":
     """Copy the project of an hls4ml engine, without what was compiled of it, and write the scripts."""
-    from hls.project import top_name
-    from hls.vendor.scripts import write_hls
+    from xnorflow.hls.project import top_name
+    from xnorflow.hls.vendor.scripts import write_hls
 
     assert kind.hls_style is not None
     shutil.copytree(flow.project(kind), into, ignore=shutil.ignore_patterns("build"))
@@ -178,13 +178,13 @@ def _write_hls(kind: EngineKind, flow: Flow, into: Path) -> "Job":
 
 
 def _write_rtl(flow: Flow, into: Path) -> "Job":
-    from hls.vendor.scripts import write_rtl
+    from xnorflow.hls.vendor.scripts import write_rtl
 
     return write_rtl(flow.rtl(), into, _config(flow, "packed").part, flow.entries["rtl"].facts["clock_ns"])
 
 
 def _config(flow: Flow, style: str) -> "HlsConfig":
-    from hls.config import HlsConfig
+    from xnorflow.hls.config import HlsConfig
 
     return HlsConfig(style=style, backend=flow.options.backend, **flow.options.hls)
 
@@ -194,8 +194,8 @@ def _config(flow: Flow, style: str) -> "HlsConfig":
 
 def jobs(flow: Flow) -> list[dict[str, Any]]:
     """Describe every job of a flow, with all figures in the reports that lie in its folder."""
-    from hls.vendor.results import neutral, reports_of
-    from hls.vendor.steps import Design
+    from xnorflow.hls.vendor.results import neutral, reports_of
+    from xnorflow.hls.vendor.steps import Design
 
     told = []
     for name, entry in flow.entries.items():

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bnn.errors import UserError
-from bnn.network import Conv2d, Dense, Network
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.network import Conv2d, Dense, Network
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "style": ("packed", "stock"),
@@ -38,7 +38,8 @@ class HlsConfig:
     reuse_factor : int
         How often each operator is used per input, 1 or more.
     layers : mapping of layer name to mapping
-        ``reuse_factor`` and ``strategy`` of single :class:`~bnn.network.Dense` and :class:`~bnn.network.Conv2d` layers.
+        ``reuse_factor`` and ``strategy`` of single :class:`~xnorflow.bnn.network.Dense` and
+        :class:`~xnorflow.bnn.network.Conv2d` layers.
 
     Raises
     ------

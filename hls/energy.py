@@ -11,9 +11,9 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from bnn.errors import UserError
-from hls.rtl.lowering import Pipeline
-from hls.rtl.units import Matrix
+from xnorflow.bnn.errors import UserError
+from xnorflow.hls.rtl.lowering import Pipeline
+from xnorflow.hls.rtl.units import Matrix
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 The kernels are in ``nnet_utils/nnet_packed.h`` and ``nnet_packed_stream.h``, with the representation and the formulas.
 Here each operation becomes one layer of an hls4ml graph: its constants (packed weights, thresholds), and the structure
-of compile-time numbers that the kernel is a template of. A :class:`~bnn.network.Flatten` costs nothing: its consumer
-reads the words as they lie. Results with several readers are cloned by hls4ml's own pass where they are streams.
+of compile-time numbers that the kernel is a template of. A :class:`~xnorflow.bnn.network.Flatten` costs nothing: its
+consumer reads the words as they lie. Results with several readers are cloned by hls4ml's own pass where they are
+streams.
 """
 
 from collections.abc import Mapping
@@ -18,8 +19,8 @@ from hls4ml.model.layers import Layer, register_layer
 from hls4ml.model.types import IntegerPrecisionType, WeightVariable
 from numpy.typing import NDArray
 
-from bnn.errors import UserError
-from bnn.network import (
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.network import (
     Add,
     Affine,
     Conv2d,
@@ -33,10 +34,10 @@ from bnn.network import (
     SumPool2d,
     Threshold,
 )
-from bnn.packing import pack_bits, words
-from hls.config import HlsConfig
-from hls.errors import Unsupported
-from hls.storage import Storage, bits, integer, packed
+from xnorflow.bnn.packing import pack_bits, words
+from xnorflow.hls.config import HlsConfig
+from xnorflow.hls.errors import Unsupported
+from xnorflow.hls.storage import Storage, bits, integer, packed
 
 HEADERS = ("nnet_packed.h", "nnet_packed_stream.h")
 
@@ -61,35 +62,35 @@ class PackedLayer(Layer):
 
 
 class PackedDense(PackedLayer):
-    """A :class:`bnn.network.Dense`."""
+    """A :class:`xnorflow.bnn.network.Dense`."""
 
 
 class PackedConv2D(PackedLayer):
-    """A :class:`bnn.network.Conv2d`."""
+    """A :class:`xnorflow.bnn.network.Conv2d`."""
 
 
 class PackedMaxPool2D(PackedLayer):
-    """A :class:`bnn.network.MaxPool2d`."""
+    """A :class:`xnorflow.bnn.network.MaxPool2d`."""
 
 
 class PackedSumPool2D(PackedLayer):
-    """A :class:`bnn.network.SumPool2d`."""
+    """A :class:`xnorflow.bnn.network.SumPool2d`."""
 
 
 class PackedAdd(PackedLayer):
-    """Two operands of a :class:`bnn.network.Add`; there is one for each further operand."""
+    """Two operands of a :class:`xnorflow.bnn.network.Add`; there is one for each further operand."""
 
 
 class PackedThreshold(PackedLayer):
-    """A :class:`bnn.network.Threshold`, of either direction."""
+    """A :class:`xnorflow.bnn.network.Threshold`, of either direction."""
 
 
 class PackedMultiThreshold(PackedLayer):
-    """A :class:`bnn.network.MultiThreshold`, of either direction."""
+    """A :class:`xnorflow.bnn.network.MultiThreshold`, of either direction."""
 
 
 class PackedAffine(PackedLayer):
-    """A :class:`bnn.network.Affine`."""
+    """A :class:`xnorflow.bnn.network.Affine`."""
 
 
 LAYERS = (

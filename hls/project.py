@@ -4,7 +4,7 @@ A project holds what hls4ml writes (``firmware/``, ``build_prj.tcl``, ``project.
 floating-point test bench and bridge, ones that work on integers:
 
 - ``<top>_test.cpp``: the vendor tools' test bench. Compares every integer with ``tb_data`` and fails on any difference.
-- ``<top>_csim.cpp``: the same top function in bulk, for :mod:`cosim.csim`; also gives every layer's results.
+- ``<top>_csim.cpp``: the same top function in bulk, for :mod:`xnorflow.cosim.csim`; also gives every layer's results.
 
 Open it with ``vitis-run --mode hls --tcl build_prj.tcl`` or ``vivado_hls -f build_prj.tcl``.
 """
@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.errors import UserError
-from bnn.network import Argmax, Flatten, Input, Network
-from hls.config import HlsConfig
-from hls.errors import Unsupported
-from hls.storage import Storage
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.network import Argmax, Flatten, Input, Network
+from xnorflow.hls.config import HlsConfig
+from xnorflow.hls.errors import Unsupported
+from xnorflow.hls.storage import Storage
 
 _INPUT = "inputs"
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -149,7 +149,7 @@ def write(
         raise UserError(f"test bench: {len(inputs)} input vectors and {len(expected)} expected results")
     core = hardware(network)
     if config.style == "stock":
-        from hls import stock
+        from xnorflow.hls import stock
 
         core, config = stock.expressible(core, config)
     top = top_name(core)
@@ -182,7 +182,7 @@ def _graph(
     from hls4ml.backends import get_backend
     from hls4ml.model.graph import ModelGraph
 
-    from hls import packed, stock
+    from xnorflow.hls import packed, stock
 
     backend = get_backend(config.backend)
     if config.style == "packed":
@@ -241,7 +241,7 @@ def _write_files(
 ) -> None:
     import jinja2
 
-    from hls import packed
+    from xnorflow.hls import packed
 
     writer = graph.config.backend.writer
     writer.write_project_dir(graph)

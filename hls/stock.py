@@ -3,7 +3,7 @@
 What the plain conversion gets wrong, and what is done here instead:
 
 - Its binary threshold compares ``>=`` whatever the direction. Only thresholds that point up are accepted: the network
-  must be in canonical form (:mod:`bnn.canonical`).
+  must be in canonical form (:mod:`xnorflow.bnn.canonical`).
 - It rounds thresholds and stores them in the accumulator's type, where those outside wrap. Here thresholds are
   integers, clamped by the Network to one beyond the accumulator's range, and the type is wide enough for that.
 - One bit cannot be 0, so that zero padding becomes -1. Bipolar values that meet zero padding are two bits wide (-1, 0,
@@ -23,9 +23,9 @@ import numpy as np
 from hls4ml.backends import get_backend
 from hls4ml.model.types import IntegerPrecisionType, NamedType, PrecisionType, XnorPrecisionType
 
-from bnn.errors import UserError
-from bnn.kernels import grouped
-from bnn.network import (
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.kernels import grouped
+from xnorflow.bnn.network import (
     Add,
     Affine,
     Conv2d,
@@ -40,9 +40,9 @@ from bnn.network import (
     SumPool2d,
     Threshold,
 )
-from hls.config import HlsConfig
-from hls.errors import Unsupported
-from hls.storage import Storage, bits, integer
+from xnorflow.hls.config import HlsConfig
+from xnorflow.hls.errors import Unsupported
+from xnorflow.hls.storage import Storage, bits, integer
 
 
 def expressible(network: Network, config: HlsConfig) -> tuple[Network, HlsConfig]:

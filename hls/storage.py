@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from bnn.network import Signal
-from bnn.packing import WORD, words
+from xnorflow.bnn.network import Signal
+from xnorflow.bnn.packing import WORD, words
 
 
 @dataclass(frozen=True)

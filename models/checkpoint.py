@@ -1,8 +1,8 @@
 """Trained models as safetensors files: binary weights as packed bits, batch-norm parameters as float32, facts as JSON.
 
 Loading runs nothing from the file: the module is built from the zoo's definition, and every tensor must have the name,
-type and shape which that definition expects. Keras models are files of Keras (:mod:`models.checkpoint_keras`) with the
-same facts.
+type and shape which that definition expects. Keras models are files of Keras (:mod:`xnorflow.models.checkpoint_keras`)
+with the same facts.
 """
 
 import json
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bnn.errors import UserError
-from models import checkpoint_keras, zoo
+from xnorflow.bnn.errors import UserError
+from xnorflow.models import checkpoint_keras, zoo
 
 if TYPE_CHECKING:
     from safetensors import safe_open
@@ -45,7 +45,7 @@ class Checkpoint:
 
 
 def _binary_weights(module: "nn.Module") -> set[str]:
-    from models.layers import BinaryConv2d, BinaryLinear
+    from xnorflow.models.layers import BinaryConv2d, BinaryLinear
 
     layers = module.named_modules()
     return {f"{name}.weight" for name, layer in layers if isinstance(layer, BinaryLinear | BinaryConv2d)}
@@ -149,7 +149,7 @@ def load(path: Path) -> Checkpoint:
     import torch
 
     if is_keras(path):
-        from bnn.frontends import keras_file
+        from xnorflow.bnn.frontends import keras_file
 
         name, metadata = read_facts(path)
         return Checkpoint(name, keras_file.load(path), metadata)

@@ -1,7 +1,7 @@
 """Trained Keras models as the files that Keras itself writes, so that they are what a user would bring.
 
 Quantised kernels are stored as what they are quantised to, and everything compressed; an attribute of the file holds
-the facts of its training. See :mod:`models.checkpoint`.
+the facts of its training. See :mod:`xnorflow.models.checkpoint`.
 """
 
 import os

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bnn.errors import UserError
+from xnorflow.bnn.errors import UserError
 
 Labelled = tuple[np.ndarray, np.ndarray]
 """Images uint8 (N, 32, 32, 3) and labels int64 (N,)."""

@@ -13,9 +13,9 @@ from types import ModuleType
 
 import numpy as np
 
-from bnn.errors import UserError
-from models import cifar10, mnist
-from models.zoo import ModelDefinition
+from xnorflow.bnn.errors import UserError
+from xnorflow.models import cifar10, mnist
+from xnorflow.models.zoo import ModelDefinition
 
 DATA_VARIABLE = "XNORFLOW_DATA"
 """Environment variable that names the folder of the data sets."""

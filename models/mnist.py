@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bnn.errors import UserError
+from xnorflow.bnn.errors import UserError
 
 Labelled = tuple[np.ndarray, np.ndarray]
 """Images uint8 (N, 28, 28) and labels uint8 (N,)."""

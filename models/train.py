@@ -1,4 +1,6 @@
-"""Training of the zoo's models: ``python -m models.train MODEL``. Keras models train in :mod:`models.train_keras`.
+"""Training of the zoo's models: ``python -m xnorflow.models.train MODEL``.
+
+Keras models train in :mod:`xnorflow.models.train_keras`.
 
 Every random number is drawn from a generator seeded by the run's seed and the epoch, and the learning rate is a
 function of the step alone. So a run that was interrupted and resumed at an epoch's end gives the same bits as one that
@@ -25,12 +27,12 @@ from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bnn.errors import UserError
-from bnn.frontends.torch import module_input
-from models import checkpoint, train_keras, zoo
-from models.data import Dataset, encode, training_images
-from models.layers import BinaryConv2d, BinaryLinear, clip_latent_weights
-from models.zoo import Augmentation, ModelDefinition, Recipe
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends.torch import module_input
+from xnorflow.models import checkpoint, train_keras, zoo
+from xnorflow.models.data import Dataset, encode, training_images
+from xnorflow.models.layers import BinaryConv2d, BinaryLinear, clip_latent_weights
+from xnorflow.models.zoo import Augmentation, ModelDefinition, Recipe
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

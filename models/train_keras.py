@@ -1,13 +1,13 @@
-"""Training of the zoo's Keras models, the way of Keras: ``model.fit`` with callbacks. See :mod:`models.train`."""
+"""Training of the zoo's Keras models, the way of Keras: ``model.fit`` with callbacks. See :mod:`.train`."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bnn.frontends.keras_file import import_keras
-from models.data import encode
-from models.zoo import ModelDefinition, Recipe
+from xnorflow.bnn.frontends.keras_file import import_keras
+from xnorflow.models.data import encode
+from xnorflow.models.zoo import ModelDefinition, Recipe
 
 _BEST = "best.weights.h5"
 

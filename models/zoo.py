@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from bnn.errors import UserError
-from bnn.network import Input
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.network import Input
 
 if TYPE_CHECKING:
     from torch import nn
@@ -90,7 +90,7 @@ class ModelDefinition:
 
 def _dense(*sizes: int) -> "Callable[[], nn.Sequential]":
     def build() -> "nn.Sequential":
-        from models.layers import BNN
+        from xnorflow.models.layers import BNN
 
         return BNN(sizes)
 
@@ -100,7 +100,7 @@ def _dense(*sizes: int) -> "Callable[[], nn.Sequential]":
 def _mnist_cnn() -> "nn.Sequential":
     from torch import nn
 
-    from models.layers import BinaryConv2d, BinaryLinear, Sign
+    from xnorflow.models.layers import BinaryConv2d, BinaryLinear, Sign
 
     return nn.Sequential(
         *(BinaryConv2d(1, 32, 3, padding=1), nn.MaxPool2d(2), nn.BatchNorm2d(32), Sign()),
@@ -113,7 +113,7 @@ def _mnist_cnn() -> "nn.Sequential":
 def _mnist_resnet() -> "nn.Sequential":
     from torch import nn
 
-    from models.layers import BinaryConv2d, BinaryLinear, Residual, Sign
+    from xnorflow.models.layers import BinaryConv2d, BinaryLinear, Residual, Sign
 
     def block() -> nn.Module:
         return Residual(nn.BatchNorm2d(32), Sign(), BinaryConv2d(32, 32, 3, padding=1))
@@ -128,7 +128,7 @@ def _mnist_resnet() -> "nn.Sequential":
 def _cifar10_cnv() -> "nn.Sequential":
     from torch import nn
 
-    from models.layers import BNN, BinaryConv2d, Sign
+    from xnorflow.models.layers import BNN, BinaryConv2d, Sign
 
     layers: list[nn.Module] = []
     for inputs, outputs in ((3, 64), (64, 128), (128, 256)):
@@ -139,7 +139,7 @@ def _cifar10_cnv() -> "nn.Sequential":
 
 
 def _mnist_qkeras() -> Any:
-    from bnn.frontends.keras_file import import_keras
+    from xnorflow.bnn.frontends.keras_file import import_keras
 
     keras = import_keras()
     from qkeras import QActivation, QDense, binary  # type: ignore[import-untyped]
@@ -156,7 +156,7 @@ def _mnist_qkeras() -> Any:
 
 def _mnist_larq() -> Any:
     """Build the network of Larq's own introduction to it, "Binarised MNIST"."""
-    from bnn.frontends.keras_file import import_keras
+    from xnorflow.bnn.frontends.keras_file import import_keras
 
     keras = import_keras()
     from larq.layers import QuantConv2D, QuantDense  # type: ignore[import-untyped]

@@ -18,7 +18,7 @@ from matplotlib.patches import FancyBboxPatch
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
-from reports.arrays import unpack
+from xnorflow.reports.arrays import unpack
 
 # Placeholders that matplotlib draws with, and the page's colours that take their place.
 _TEXT, _FIRST, _SECOND, _LINE, _SOFT, _CARD, _TINT = (f"#0{n}0{n}0{n}" for n in range(1, 8))

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bnn.errors import UserError
+from xnorflow.bnn.errors import UserError
 
 
 def index(folder: Path) -> tuple[Path, list[str]]:
@@ -24,8 +24,8 @@ def index(folder: Path) -> tuple[Path, list[str]]:
     """
     from jsonschema import ValidationError
 
-    from reports.figures import pareto
-    from reports.render import template, validate
+    from xnorflow.reports.figures import pareto
+    from xnorflow.reports.render import template, validate
 
     rows, left_out = [], []
     for path in sorted(folder.glob("*/report.json")):

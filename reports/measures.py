@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from bnn.network import Affine, Conv2d, Dense, MultiThreshold, Network, Threshold
+from xnorflow.bnn.network import Affine, Conv2d, Dense, MultiThreshold, Network, Threshold
 
 BASELINES = Path(__file__).parent / "baselines"
 """What each model of the zoo computed when its baseline was last written."""
@@ -103,7 +103,7 @@ def _width(values: np.ndarray) -> int:
     return max(high.bit_length(), (-low - 1).bit_length() if low < 0 else 0) + (low < 0)
 
 
-def undecided(network: Network) -> int | None:
+def ambiguous(network: Network) -> int | None:
     """Count the cases in which the fixed-point scores could decide otherwise than the framework; None without any."""
-    found = [operation.undecided for operation in network.operations if isinstance(operation, Affine)]
+    found = [operation.ambiguous for operation in network.operations if isinstance(operation, Affine)]
     return sum(found) if found else None

@@ -25,14 +25,14 @@ def validate(report: dict[str, Any]) -> None:
 
 def render(report: dict[str, Any], folder: Path) -> None:
     """Write ``report.json``, ``report.md`` and ``report.html`` into `folder`."""
-    from reports.figures import bottleneck, figures
-    from reports.hardware import made
-    from reports.sources import sources
-    from reports.troubles import troubles
+    from xnorflow.reports.figures import bottleneck, figures
+    from xnorflow.reports.findings import findings
+    from xnorflow.reports.hardware import made
+    from xnorflow.reports.sources import sources
 
     validate(report)
     (folder / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-    told: dict[str, Any] = {"report": report, "troubles": troubles(report), "sources": sources(report)}
+    told: dict[str, Any] = {"report": report, "findings": findings(report), "sources": sources(report)}
     told["made"] = made(report)
     told["changes"] = [row for row in (report["baseline"] or {"rows": []})["rows"] if row["before"] != row["now"]]
     (folder / "report.md").write_text(template("report.md.j2").render(told))
@@ -46,7 +46,7 @@ def template(name: str) -> Any:
     """Return a template of ``reports/templates``, with the filters that write numbers."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-    from reports.figures import picture, quantity, small
+    from xnorflow.reports.figures import picture, quantity, small
 
     environment = Environment(
         loader=FileSystemLoader(FOLDER / "templates"),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.network import (
+from xnorflow.bnn.network import (
     Add,
     Affine,
     Argmax,

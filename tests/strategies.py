@@ -11,8 +11,9 @@ from typing import Literal
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests import oracle
 
-from bnn.network import (
+from xnorflow.bnn.network import (
     Add,
     Affine,
     Argmax,
@@ -28,7 +29,6 @@ from bnn.network import (
     SumPool2d,
     Threshold,
 )
-from tests import oracle
 
 Kind = Literal["bipolar", "unsigned", "signed"]
 

@@ -10,9 +10,9 @@ import onnx
 import torch
 from torch import nn
 
-from bnn.errors import UserError
-from bnn.frontends import qonnx_file
-from bnn.network import Input
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends import qonnx_file
+from xnorflow.bnn.network import Input
 
 
 def is_brevitas(module: nn.Module) -> bool:

@@ -8,9 +8,9 @@ from math import gcd, lcm
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.errors import UserError
-from bnn.frontends.sums import Encoding, added
-from bnn.network import Add, Conv2d, Dense, Input, IntArray, Network, Operation, Signal
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends.sums import Encoding, added
+from xnorflow.bnn.network import Add, Conv2d, Dense, Input, IntArray, Network, Operation, Signal
 
 _LARGEST_RATIO = 256  # of the scales of two results to be added
 

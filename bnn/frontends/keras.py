@@ -1,10 +1,10 @@
 """Keras 2, QKeras and Larq: a graph of layers becomes a Network.
 
 Kernels are quantized by the framework itself and taken apart into ``alpha * w``, w integers, mostly -1, 0 and +1, and
-one alpha per channel. Activations are recognised by behaviour (:mod:`bnn.frontends.keras_activation`): an element-wise
-function with two values is a sign, whatever it is called and whatever it gives at zero; one with up to 16 that are
-evenly spaced is an activation of several thresholds. Biases, batch norm and activations are evaluated by TensorFlow, in
-its float32, on every value that the accumulator can take (:mod:`bnn.folding`).
+one alpha per channel. Activations are recognised by behaviour (:mod:`xnorflow.bnn.frontends.keras_activation`): an
+element-wise function with two values is a sign, whatever it is called and whatever it gives at zero; one with up to 16
+that are evenly spaced is an activation of several thresholds. Biases, batch norm and activations are evaluated by
+TensorFlow, in its float32, on every value that the accumulator can take (:mod:`xnorflow.bnn.folding`).
 
 What the framework adds up
 --------------------------
@@ -12,9 +12,9 @@ Our accumulators are integers; the framework's are float32 sums of ``kernel * va
 one power of two and the sum of their magnitudes stays below 2**24 of it, every partial sum is exact, in any order:
 then the float is ``alpha`` times the integer, and folding is exact. Otherwise (alpha that is not a power of two, such
 as XNOR-Net's mean of magnitudes; QKeras' ``x + (q - x)``, which in float32 is not quite q) the float lies within a
-bound of it that holds for any order of summation, see :mod:`bnn.frontends.sums`. All steps up to the activation are
-monotonic in float32 too, so the fold is proved wherever both ends of the interval give the same value; where they do
-not is counted in :attr:`Conversion.undecided`, and there the fold says what the exact sum would give.
+bound of it that holds for any order of summation, see :mod:`xnorflow.bnn.frontends.sums`. All steps up to the
+activation are monotonic in float32 too, so the fold is proved wherever both ends of the interval give the same value;
+where they do not is counted in :attr:`Conversion.ambiguous`, and there the fold says what the exact sum would give.
 
 A bias is added to the finished sum, as TensorFlow's kernels for the CPU do (measured, not promised by TensorFlow).
 
@@ -28,14 +28,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.errors import NetworkError, UserError
-from bnn.folding import fold_affine
-from bnn.frontends import keras_file
-from bnn.frontends.keras_activation import run
-from bnn.frontends.keras_file import unsupported
-from bnn.frontends.keras_layers import Layers, Observed, Value
-from bnn.frontends.sums import FloatArray
-from bnn.network import Argmax, Input, IntArray, Network
+from xnorflow.bnn.errors import NetworkError, UserError
+from xnorflow.bnn.folding import fold_affine
+from xnorflow.bnn.frontends import keras_file
+from xnorflow.bnn.frontends.keras_activation import run
+from xnorflow.bnn.frontends.keras_file import unsupported
+from xnorflow.bnn.frontends.keras_layers import Layers, Observed, Value
+from xnorflow.bnn.frontends.sums import FloatArray
+from xnorflow.bnn.network import Argmax, Input, IntArray, Network
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class Conversion:
     network : Network
     notes : tuple of str
         What was left out, a sentence each: a softmax at the end, an activation that changes nothing.
-    undecided : mapping of str to int
+    ambiguous : mapping of str to int
         For thresholds whose equality with the framework is not proved: the number of (channel, accumulator) pairs for
         which the result depends on how the framework rounds its sums. Absent where proved.
     observed : mapping of str to Observed
@@ -58,7 +58,7 @@ class Conversion:
 
     network: Network
     notes: tuple[str, ...]
-    undecided: Mapping[str, int]
+    ambiguous: Mapping[str, int]
     observed: Mapping[str, Observed]
     scores: Any
 
@@ -69,8 +69,8 @@ def convert(model: Any, name: str, input: Input) -> Network:
     Parameters
     ----------
     model : tf_keras.Model
-        Sequential or functional; see :data:`bnn.frontends.keras_file.SUPPORTED`. It is not changed, and is taken in
-        inference.
+        Sequential or functional; see :data:`xnorflow.bnn.frontends.keras_file.SUPPORTED`. It is not changed, and is
+        taken in inference.
     name : str
         Name of the Network.
     input : Input
@@ -80,9 +80,9 @@ def convert(model: Any, name: str, input: Input) -> Network:
     Returns
     -------
     Network
-        Equal to ``model.predict``, except for what :attr:`Conversion.undecided` of :func:`trace` counts. Trailing
+        Equal to ``model.predict``, except for what :attr:`Conversion.ambiguous` of :func:`trace` counts. Trailing
         scales, biases and batch norm become an Affine, whose argmax is proved or not as
-        :class:`~bnn.network.Affine` says. A vector of scores is followed by an Argmax.
+        :class:`~xnorflow.bnn.network.Affine` says. A vector of scores is followed by an Argmax.
 
     Raises
     ------
@@ -116,7 +116,7 @@ class _Converter(Layers):
         except NetworkError as error:
             raise UserError(f"model {name!r}: {error}") from None
         scores = self._scores(model.outputs[0])
-        self.conversion = Conversion(network, tuple(self.notes), self.undecided, self.observed, scores)
+        self.conversion = Conversion(network, tuple(self.notes), self.ambiguous, self.observed, scores)
 
     # The graph
 

@@ -7,10 +7,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.errors import UserError
-from bnn.folding import fold_multi_threshold, fold_threshold
-from bnn.frontends.sums import UNIT, Encoding, FloatArray, count
-from bnn.network import IntArray, MultiThreshold, Signal, Threshold
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.folding import fold_multi_threshold, fold_threshold
+from xnorflow.bnn.frontends.sums import UNIT, Encoding, FloatArray, count
+from xnorflow.bnn.network import IntArray, MultiThreshold, Signal, Threshold
 
 #: An element-wise function on TensorFlow tensors, float32 to float32.
 Function = Callable[[Any], Any]
@@ -149,11 +149,11 @@ class Activation:
                 return fold_threshold(name, (source,), formula(end), signal)
             return fold_multi_threshold(name, (source,), formula(end), signal, low=low, step=step, levels=steps)
 
-        folded, undecided = fold(0), 0
+        folded, ambiguous = fold(0), 0
         if not encoding.exact:
-            undecided = int(np.abs(count(fold(1), signal) - count(fold(-1), signal)).sum())
+            ambiguous = int(np.abs(count(fold(1), signal) - count(fold(-1), signal)).sum())
         hidden = self.hidden if np.isfinite(self.hidden) else largest
-        return folded, Encoding.common(signal.channels, distance, shift, noise), undecided, hidden
+        return folded, Encoding.common(signal.channels, distance, shift, noise), ambiguous, hidden
 
 
 def recognise(function: Function, where: str) -> Activation | None:

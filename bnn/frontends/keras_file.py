@@ -22,9 +22,9 @@ from typing import Any
 import h5py  # type: ignore[import-untyped]
 import numpy as np
 
-from bnn.errors import UserError
+from xnorflow.bnn.errors import UserError
 
-#: Layers that :mod:`bnn.frontends.keras` converts.
+#: Layers that :mod:`xnorflow.bnn.frontends.keras` converts.
 LINEAR = (
     *("Dense", "Conv1D", "Conv2D", "DepthwiseConv2D", "SeparableConv2D"),
     *("QDense", "QConv1D", "QConv2D", "QDepthwiseConv2D", "QSeparableConv2D"),

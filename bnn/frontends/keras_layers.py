@@ -7,14 +7,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.errors import UserError
-from bnn.frontends import keras_file
-from bnn.frontends.builder import Builder
-from bnn.frontends.keras_activation import Function, Step, name_of, recognise, run
-from bnn.frontends.keras_file import check_finite
-from bnn.frontends.keras_linear import Linear, factor, read
-from bnn.frontends.sums import Encoding, FloatArray, averaged, biased, multiplied, rearranged, sum_error
-from bnn.network import (
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends import keras_file
+from xnorflow.bnn.frontends.builder import Builder
+from xnorflow.bnn.frontends.keras_activation import Function, Step, name_of, recognise, run
+from xnorflow.bnn.frontends.keras_file import check_finite
+from xnorflow.bnn.frontends.keras_linear import Linear, factor, read
+from xnorflow.bnn.frontends.sums import Encoding, FloatArray, averaged, biased, multiplied, rearranged, sum_error
+from xnorflow.bnn.network import (
     Conv2d,
     Dense,
     Flatten,
@@ -92,8 +92,8 @@ class Layers(Builder):
 
     Attributes
     ----------
-    notes, undecided, observed
-        As :class:`bnn.frontends.keras.Conversion` has them.
+    notes, ambiguous, observed
+        As :class:`xnorflow.bnn.frontends.keras.Conversion` has them.
     """
 
     def __init__(self, name: str, input: Input) -> None:
@@ -102,7 +102,7 @@ class Layers(Builder):
         super().__init__(f"model {name!r}")
         self.append(input)
         self.notes: list[str] = []
-        self.undecided: dict[str, int] = {}
+        self.ambiguous: dict[str, int] = {}
         self.observed: dict[str, Observed] = {}
 
     def at(self, layer: Any) -> str:
@@ -425,11 +425,11 @@ class Layers(Builder):
                 return run(value.steps, value.encoding.values(accumulators, end), value.axes)
 
             name = self.new_name("threshold")
-            folded, encoding, undecided, hidden = found.fold(
+            folded, encoding, ambiguous, hidden = found.fold(
                 name, value.source, before, value.encoding, operand, self.where
             )
-            if undecided:
-                self.undecided[name] = undecided
+            if ambiguous:
+                self.ambiguous[name] = ambiguous
             self.append(folded)
             delayed = value.delayed
             value = replace(value, source=name, encoding=encoding, steps=(), delayed=(), hidden=hidden)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.errors import UserError
-from bnn.kernels import dilated, grouped
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.kernels import dilated, grouped
 
 _EQUAL = 2.0**-16  # weights of a channel that differ by less than this part are one magnitude, rounded differently
 

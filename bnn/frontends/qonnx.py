@@ -2,11 +2,11 @@
 
 Weights are taken as the file's own quantisers make them and taken apart into ``alpha * w`` with w in {-1, 0, +1}. What
 stands between an accumulator and its sign is executed by onnxruntime, node by node in float32, on every value that the
-accumulator can take (:mod:`bnn.folding`). Signs: ``BipolarQuant`` and a signed ``Quant`` of one bit give +1 at 0, as
-qonnx has them; ``Sign`` gives 0 there, and is refused where 0 can be reached. In the same way a ``Quant`` of 2 to 4
-bits becomes several thresholds.
+accumulator can take (:mod:`xnorflow.bnn.folding`). Signs: ``BipolarQuant`` and a signed ``Quant`` of one bit give +1 at
+0, as qonnx has them; ``Sign`` gives 0 there, and is refused where 0 can be reached. In the same way a ``Quant`` of 2 to
+4 bits becomes several thresholds.
 
-Sums that float32 may round are treated as in :mod:`bnn.frontends.keras`, whose bounds hold for any order.
+Sums that float32 may round are treated as in :mod:`xnorflow.bnn.frontends.keras`, whose bounds hold for any order.
 
 Channels stand first in ONNX and last in a Network, and views (``Transpose``, ``Reshape``, ``Flatten``) may stand
 anywhere: for each tensor it is kept which of the operation's values stands at each of its positions.
@@ -21,14 +21,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from bnn.errors import NetworkError, UserError
-from bnn.folding import fold_affine, fold_multi_threshold, fold_threshold
-from bnn.frontends import qonnx_file
-from bnn.frontends.builder import Builder
-from bnn.frontends.keras_linear import factor
-from bnn.frontends.sums import UNIT, Encoding, FloatArray, averaged, count, sum_error
-from bnn.kernels import dilated, grouped
-from bnn.network import (
+from xnorflow.bnn.errors import NetworkError, UserError
+from xnorflow.bnn.folding import fold_affine, fold_multi_threshold, fold_threshold
+from xnorflow.bnn.frontends import qonnx_file
+from xnorflow.bnn.frontends.builder import Builder
+from xnorflow.bnn.frontends.keras_linear import factor
+from xnorflow.bnn.frontends.sums import UNIT, Encoding, FloatArray, averaged, count, sum_error
+from xnorflow.bnn.kernels import dilated, grouped
+from xnorflow.bnn.network import (
     Affine,
     Argmax,
     Conv2d,
@@ -43,7 +43,7 @@ from bnn.network import (
     SumPool2d,
     Threshold,
 )
-from bnn.qonnx_lowering import limits, session
+from xnorflow.bnn.qonnx_lowering import limits, session
 
 _REAL = {"Mul": "multiply", "Div": "divide", "Add": "add", "Sub": "subtract"}
 
@@ -77,8 +77,8 @@ class Conversion:
     network : Network
     notes : tuple of str
         What was left out, a sentence each.
-    undecided : mapping of str to int
-        As :attr:`bnn.frontends.keras.Conversion.undecided`.
+    ambiguous : mapping of str to int
+        As :attr:`xnorflow.bnn.frontends.keras.Conversion.ambiguous`.
     observed : mapping of str to Observed
         For sums of any kind, and for what quantisers give.
     model : onnx.ModelProto
@@ -91,7 +91,7 @@ class Conversion:
 
     network: Network
     notes: tuple[str, ...]
-    undecided: Mapping[str, int]
+    ambiguous: Mapping[str, int]
     observed: Mapping[str, Observed]
     model: onnx.ModelProto
     input: Observed
@@ -99,7 +99,7 @@ class Conversion:
 
 
 def trace(model: onnx.ModelProto, name: str, describe: Callable[[tuple[int, ...]], Input]) -> Conversion:
-    """Convert a model that :func:`bnn.frontends.qonnx_file.load` has read.
+    """Convert a model that :func:`xnorflow.bnn.frontends.qonnx_file.load` has read.
 
     Parameters
     ----------
@@ -160,7 +160,7 @@ class _Converter(Builder):
         self.padding, self.pad_real = (0, 0, 0, 0), 0.0  # of a Pad that waits for its convolution
         self.ended = False
         self.notes: list[str] = []
-        self.undecided: dict[str, int] = {}
+        self.ambiguous: dict[str, int] = {}
         self.observed: dict[str, Observed] = {}
         (value,) = [value for value in model.graph.input if value.name not in self.constants]
         self.tensor = value.name
@@ -186,7 +186,7 @@ class _Converter(Builder):
         except NetworkError as error:
             raise UserError(f"model {self.name!r}: {error}") from None
         self.conversion = Conversion(
-            network, tuple(self.notes), self.undecided, self.observed, model, self.taken, not self.notes
+            network, tuple(self.notes), self.ambiguous, self.observed, model, self.taken, not self.notes
         )
 
     @property
@@ -477,9 +477,9 @@ class _Converter(Builder):
 
         threshold = fold(0)
         if not encoding.exact:
-            undecided = int(np.abs(count(fold(1), signal) - count(fold(-1), signal)).sum())
-            if undecided:
-                self.undecided[name] = undecided
+            ambiguous = int(np.abs(count(fold(1), signal) - count(fold(-1), signal)).sum())
+            if ambiguous:
+                self.ambiguous[name] = ambiguous
         self.pending = []
         delayed, self.delayed = self.delayed, []
         self.append(threshold)

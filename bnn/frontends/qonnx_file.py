@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from bnn.errors import UserError
-from bnn.qonnx_lowering import DOMAINS, QUANTISERS
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.qonnx_lowering import DOMAINS, QUANTISERS
 
 ELEMENTWISE = ("Mul", "Div", "Add", "Sub", "BatchNormalization", "Cast")
 _BINARY = ("Mul", "Div", "Add", "Sub", "MatMul")

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.network import IntArray, MultiThreshold, Signal, Threshold
+from xnorflow.bnn.network import IntArray, MultiThreshold, Signal, Threshold
 
 FloatArray = NDArray[np.float64]
 

@@ -1,19 +1,19 @@
 """PyTorch: a trained ``nn.Module`` becomes a Network.
 
-The module is traced by torch.fx (:mod:`bnn.frontends.torch_trace`), down to PyTorch's own operators, so it makes no
-difference how it is written: modules, functional calls, custom autograd functions. What an operator is for is told by
-what it does, never by what it is called:
+The module is traced by torch.fx (:mod:`xnorflow.bnn.frontends.torch_trace`), down to PyTorch's own operators, so it
+makes no difference how it is written: modules, functional calls, custom autograd functions. What an operator is for is
+told by what it does, never by what it is called:
 
 - products with constant weights ``alpha * w``, w in {-1, 0, +1}, one alpha per output, are dense layers and
   convolutions, however the weights came about;
 - whatever stands between their sums and the next one, element by element, is evaluated by PyTorch itself, in its own
-  precision, on every value that the sum can take (:mod:`bnn.folding`): where it gives two values it is a sign, where it
-  gives up to 16 evenly spaced ones it is an activation of several thresholds, where it does no more than scale all
-  sums alike it costs nothing. ``torch.sign``, which gives 0 at 0, is a sign where 0 cannot occur, else it has three
+  precision, on every value that the sum can take (:mod:`xnorflow.bnn.folding`): where it gives two values it is a sign,
+  where it gives up to 16 evenly spaced ones it is an activation of several thresholds, where it does no more than scale
+  all sums alike it costs nothing. ``torch.sign``, which gives 0 at 0, is a sign where 0 cannot occur, else it has three
   values;
 - maximum and average pooling, additions of integers, and views.
 
-Sums that float32 may round, as scales and biases make them, are bounded as in :mod:`bnn.frontends.sums`.
+Sums that float32 may round, as scales and biases make them, are bounded as in :mod:`xnorflow.bnn.frontends.sums`.
 
 Channels stand first in PyTorch and last in a Network, and views may stand anywhere: for each tensor it is kept which of
 an operation's values stands at each of its positions.
@@ -29,14 +29,14 @@ import torch
 from numpy.typing import NDArray
 from torch import fx, nn
 
-from bnn.errors import NetworkError, UserError
-from bnn.folding import fold_affine, fold_multi_threshold, fold_threshold
-from bnn.frontends.builder import Builder
-from bnn.frontends.keras_linear import factor
-from bnn.frontends.sums import UNIT, Encoding, FloatArray, add_bias, count, sum_error
-from bnn.frontends.torch_trace import ELEMENTWISE, VIEWS, kind_of, place_of, trace_module
-from bnn.kernels import dilated, grouped
-from bnn.network import (
+from xnorflow.bnn.errors import NetworkError, UserError
+from xnorflow.bnn.folding import fold_affine, fold_multi_threshold, fold_threshold
+from xnorflow.bnn.frontends.builder import Builder
+from xnorflow.bnn.frontends.keras_linear import factor
+from xnorflow.bnn.frontends.sums import UNIT, Encoding, FloatArray, add_bias, count, sum_error
+from xnorflow.bnn.frontends.torch_trace import ELEMENTWISE, VIEWS, kind_of, place_of, trace_module
+from xnorflow.bnn.kernels import dilated, grouped
+from xnorflow.bnn.network import (
     Argmax,
     Conv2d,
     Dense,
@@ -91,8 +91,8 @@ class Conversion:
     network : Network
     notes : tuple of str
         What was left out, and where a sign gives 0, a sentence each.
-    undecided : mapping of str to int
-        As :attr:`bnn.frontends.keras.Conversion.undecided`.
+    ambiguous : mapping of str to int
+        As :attr:`xnorflow.bnn.frontends.keras.Conversion.ambiguous`.
     observed : mapping of str to Observed
         For operations whose integers PyTorch computes.
     scores : str
@@ -100,12 +100,12 @@ class Conversion:
     module : nn.Module
         A copy, in evaluation mode.
     graph : fx.GraphModule
-        What was traced, for batches of :data:`bnn.frontends.torch_trace.BATCH`.
+        What was traced, for batches of :data:`xnorflow.bnn.frontends.torch_trace.BATCH`.
     """
 
     network: Network
     notes: tuple[str, ...]
-    undecided: Mapping[str, int]
+    ambiguous: Mapping[str, int]
     observed: Mapping[str, Observed]
     scores: str
     module: nn.Module
@@ -138,9 +138,9 @@ def convert(module: nn.Module, name: str, input: Input) -> Network:
     Returns
     -------
     Network
-        Equal to the module for every input, except for what :attr:`Conversion.undecided` of :func:`trace` counts.
+        Equal to the module for every input, except for what :attr:`Conversion.ambiguous` of :func:`trace` counts.
         Trailing scales, biases and batch norm become an Affine, whose argmax is proved or not as
-        :class:`~bnn.network.Affine` says. A vector of scores is followed by an Argmax.
+        :class:`~xnorflow.bnn.network.Affine` says. A vector of scores is followed by an Argmax.
 
     Raises
     ------
@@ -207,7 +207,7 @@ class _Converter(Builder):
         self.opaque: set[fx.Node] = set()  # further results, such as the indices of a max pool
         self.flat: dict[str, str] = {}  # the Flatten of an operation
         self.notes: list[str] = []
-        self.undecided: dict[str, int] = {}
+        self.ambiguous: dict[str, int] = {}
         self.observed: dict[str, Observed] = {}
         self.ended, self.chosen = "", False  # by a softmax or argmax; whether the module itself chooses the class
         with torch.no_grad():
@@ -220,7 +220,7 @@ class _Converter(Builder):
         self.conversion = Conversion(
             self.network(name),
             tuple(self.notes),
-            self.undecided,
+            self.ambiguous,
             self.observed,
             self.scores,
             self.module,
@@ -495,7 +495,7 @@ class _Converter(Builder):
         self._check_zero(value, node, evaluate)
         self._check_pools(value, node, evaluate)
         if not encoding.exact:
-            self._count_undecided(name, value.source, formula, operation)
+            self._count_ambiguous(name, value.source, formula, operation)
         if len(levels) == 3 and levels.tolist() == [-1, 0, 1]:
             self._tell_zeros(value, node, evaluate)
         self.append(operation)
@@ -516,18 +516,18 @@ class _Converter(Builder):
             name, (source,), formula, self.signals[source], low=low, step=1, levels=levels - 1
         )  # fmt: skip
 
-    def _count_undecided(self, name: str, source: str, formula: Any, operation: Operation) -> None:
+    def _count_ambiguous(self, name: str, source: str, formula: Any, operation: Operation) -> None:
         """Count the accumulators whose activation depends on how PyTorch rounds its sums."""
         signal = self.signals[source]
         if isinstance(operation, Threshold):
             ends = [count(fold_threshold(name, (source,), formula(end), signal), signal) for end in (-1, 1)]
-            undecided = int(np.abs(ends[1] - ends[0]).sum())
+            ambiguous = int(np.abs(ends[1] - ends[0]).sum())
         else:
             steps = int(((signal.high - signal.low) // signal.step).max())
             grid = np.minimum(signal.low + np.arange(steps + 1)[:, None] * signal.step, signal.high)
-            undecided = int((formula(-1)(grid) != formula(1)(grid)).sum())
-        if undecided:
-            self.undecided[name] = undecided
+            ambiguous = int((formula(-1)(grid) != formula(1)(grid)).sum())
+        if ambiguous:
+            self.ambiguous[name] = ambiguous
 
     def _check_zero(self, value: _Value, node: fx.Node, evaluate: Callable[..., Any]) -> None:
         """A sum of zero may be -0.0 in PyTorch, where all its terms are: an activation must not tell them apart."""

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
-from bnn.errors import UserError
+from xnorflow.bnn.errors import UserError
 
 _COUNTER = "num_batches_tracked"  # of training; has no effect on what is computed
 

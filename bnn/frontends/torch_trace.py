@@ -15,7 +15,7 @@ from torch import fx, nn
 from torch.fx import traceback
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from bnn.errors import UserError
+from xnorflow.bnn.errors import UserError
 
 BATCH = 64
 """Vectors of a batch: a trace has its size built in."""

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.network import IntArray
+from xnorflow.bnn.network import IntArray
 
 Columns = list[list[int]]  # Columns[c]: literals of weight 2**c; their sum is the value of the heap
 

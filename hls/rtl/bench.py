@@ -1,4 +1,4 @@
-"""Area of unrolled matrices next to da4ml's, and how generation grows: ``python -m hls.rtl.bench [--size 64x32 ...]``.
+"""Area of unrolled matrices next to da4ml's, and how generation grows; run by ``make bench``.
 
 Both sides sum the same random ±1 matrices over one-bit inputs. Their Verilog goes through the same Yosys
 (``synth_xilinx -family xcup`` on the flattened module), which is where LUTs, carry cells and logic depth come from;
@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from bnn.errors import UserError
-from hls.rtl.popcount import Effort, UnrolledMatrix, unrolled
+from xnorflow.bnn.errors import UserError
+from xnorflow.hls.rtl.popcount import Effort, UnrolledMatrix, unrolled
 
 SIZES = ("64x32", "256x64")
 GROWING = ("128x80", "784x128", "1024x1024", "2048x1536")

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from bnn.errors import UserError
-from bnn.network import Conv2d, Dense, Network
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.network import Conv2d, Dense, Network
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class RtlConfig:
     Attributes
     ----------
     layers : mapping of layer name to Folded or Unrolled
-        Architecture of single :class:`~bnn.network.Dense` and :class:`~bnn.network.Conv2d` layers.
+        Architecture of single :class:`~xnorflow.bnn.network.Dense` and :class:`~xnorflow.bnn.network.Conv2d` layers.
     default : Folded or Unrolled
         Architecture of the others.
     clock_ns : float

@@ -1,9 +1,9 @@
 """When everything happens: the pipeline's timing without simulating it.
 
-Every unit stands still while its result waits (see :mod:`hls.rtl`), so its own clock, counting enabled cycles only,
-runs through the fixed distances of its :class:`~hls.rtl.units.Step`. What remains is to map each unit's clock to the
-common one. That takes one look at each vector: the cycle in which it moves is the first one in which it is offered and
-the next unit, on its own clock, is due to accept.
+Every unit stalls while its result waits (see :mod:`xnorflow.hls.rtl`), so its own clock, counting enabled cycles only,
+runs through the fixed distances of its :class:`~xnorflow.hls.rtl.units.Step`. What remains is to map each unit's clock
+to the common one. That takes one look at each vector: the cycle in which it moves is the first one in which it is
+offered and the next unit, on its own clock, is due to accept.
 """
 
 from bisect import bisect_left
@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from hls.rtl.lowering import Pipeline
-from hls.rtl.units import Fifo, Step, Sum, Unit
+from xnorflow.hls.rtl.lowering import Pipeline
+from xnorflow.hls.rtl.units import Fifo, Step, Sum, Unit
 
 #: Takes the first cycle in which a vector is offered; returns the cycle in which it is accepted.
 Offer = Callable[[int], int]

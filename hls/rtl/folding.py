@@ -1,31 +1,31 @@
-"""Every layer's architecture, and choosing the foldings from one wish: a frame rate, or an area.
+"""Every layer's architecture, and choosing the foldings from one goal: a frame rate, or an area.
 
 All layers of a pipeline share its interval, so each gets the cheapest folding that keeps up with the same one.
 
 **The area is an estimate**, in 6-input LUTs, to choose by and not to report. A folded layer counts
 
 - one LUT per bit of the rotating input vector (load or rotate), and one more per inside flag,
-- per neuron in parallel and input in parallel: 1.5 for a bipolar value (agreement and its share of the popcount), twice
+- per neuron in parallel and input in parallel: 1.5 for a bipolar value (match and its share of the popcount), twice
   that where disagreements are counted, too (zero padding and zero weights); 1 per bit for an integer; 0.5 more with
   zero weights,
 - per neuron in parallel two LUTs per bit of the accumulator,
 - 40 for control.
 
-An unrolled layer counts what :mod:`hls.rtl.adders` prices its adders at. The units without weights depend little on the
-folding and are counted as one LUT per bit of their input vector (a window: per 16 bits of its line buffer), a serial
-affine with its multiplier.
+An unrolled layer counts what :mod:`xnorflow.hls.rtl.adders` prices its adders at. The units without weights depend
+little on the folding and are counted as one LUT per bit of their input vector (a window: per 16 bits of its line
+buffer), a serial affine with its multiplier.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import ceil
 
-from bnn.errors import UserError
-from bnn.network import Network
-from hls.rtl.config import Folded, RtlConfig, Unrolled
-from hls.rtl.cycles import CycleModel, cycles, fit_queues
-from hls.rtl.lowering import Pipeline, lower
-from hls.rtl.units import Matrix, MultiThresholdUnit, SerialAffine, Unit, UnrolledMatrix, Window
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.network import Network
+from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
+from xnorflow.hls.rtl.cycles import CycleModel, cycles, fit_queues
+from xnorflow.hls.rtl.lowering import Pipeline, lower
+from xnorflow.hls.rtl.units import Matrix, MultiThresholdUnit, SerialAffine, Unit, UnrolledMatrix, Window
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Layer:
     cycles : int
         Per frame.
     luts : int
-        Estimated, of the unit with the weights; see :mod:`hls.rtl.folding`.
+        Estimated, of the unit with the weights; see :mod:`xnorflow.hls.rtl.folding`.
     memory_bits : int
         Of weights and biases; 0 where they are hard-wired.
     """
@@ -86,7 +86,7 @@ def choose(
     max_luts: int | None = None,
     strict: bool = True,
 ) -> Choice:
-    """Choose the folding of every layer for which `config` does not name an architecture; without a wish, take its own.
+    """Choose the folding of every layer for which `config` does not name an architecture; without a goal, take its own.
 
     Parameters
     ----------
@@ -98,12 +98,12 @@ def choose(
     max_luts : int
         Estimated LUTs to stay within, at the highest rate.
     strict : bool
-        Whether a wish that cannot be met is an error; else the highest rate or the least area is taken.
+        Whether a goal that cannot be met is an error; else the highest rate or the least area is taken.
 
     Raises
     ------
     UserError
-        If `config` does not fit the network, if there are two wishes, or if the wish cannot be met; the message says
+        If `config` does not fit the network, if there are two goals, or if the goal cannot be met; the message says
         what can.
     Unsupported
         If there is no RTL for a layer.
@@ -207,7 +207,7 @@ def _layer(unit: Matrix | UnrolledMatrix, config: RtlConfig) -> Layer:
 
 
 def luts(unit: Unit) -> int:
-    """Estimate the LUTs of a unit; see :mod:`hls.rtl.folding`."""
+    """Estimate the LUTs of a unit; see :mod:`xnorflow.hls.rtl.folding`."""
     if isinstance(unit, Matrix):
         (neurons, inputs), (neuron_folds, input_folds) = unit.weights.shape, unit.folds
         pe, simd = ceil(neurons / neuron_folds), ceil(inputs / input_folds)

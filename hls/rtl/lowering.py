@@ -4,7 +4,7 @@ Exact rewritings on the way, none of which the outputs show:
 
 - A threshold moves in front of the max-pools before it, for both are non-decreasing: pooling bits is an OR where the
   threshold points up and an AND where it points down.
-- What cannot matter is left out (:mod:`hls.rtl.pruning`).
+- What cannot matter is left out (:mod:`xnorflow.hls.rtl.pruning`).
 - A layer with weights takes in the threshold that follows; where it points down, the neuron's weights and threshold
   are negated.
 """
@@ -17,7 +17,7 @@ from math import ceil, prod
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.network import (
+from xnorflow.bnn.network import (
     Add,
     Affine,
     Argmax,
@@ -33,11 +33,11 @@ from bnn.network import (
     SumPool2d,
     Threshold,
 )
-from hls.errors import Unsupported
-from hls.rtl import popcount
-from hls.rtl.config import Folded, RtlConfig, Unrolled
-from hls.rtl.pruning import Pruned, prune
-from hls.rtl.units import (
+from xnorflow.hls.errors import Unsupported
+from xnorflow.hls.rtl import popcount
+from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
+from xnorflow.hls.rtl.pruning import Pruned, prune
+from xnorflow.hls.rtl.units import (
     Fifo,
     Gather,
     GlobalSum,
@@ -67,7 +67,7 @@ class Fork:
     ----------
     source : Stream
     branches : tuple of Stream
-        The same vectors; the source of one :class:`~hls.rtl.units.Fifo` each.
+        The same vectors; the source of one :class:`~xnorflow.hls.rtl.units.Fifo` each.
     """
 
     source: Stream
@@ -83,7 +83,7 @@ class Pipeline:
     units : tuple of Unit
         In order; each one's source is the result of one before or a branch of it.
     source : Stream
-        What the input port gives: whole vectors, or beats for a leading :class:`~hls.rtl.units.Gather`.
+        What the input port gives: whole vectors, or beats for a leading :class:`~xnorflow.hls.rtl.units.Gather`.
     result : Stream
         The Network's output, before it is cut into beats.
     scatter : Scatter or None
@@ -446,7 +446,7 @@ def _adders(
     output_bits: int,
     architecture: Unrolled,
 ) -> popcount.UnrolledMatrix:
-    """Return :func:`hls.rtl.popcount.unrolled`; remembered, because the search for a folding lowers again and again."""
+    """Return :func:`popcount.unrolled`; remembered, because the search for a folding lowers again and again."""
     return popcount.unrolled(
         name,
         np.frombuffer(weights, np.int8).reshape(shape),

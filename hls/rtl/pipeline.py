@@ -4,7 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Sequence
 
-from hls.rtl.adders import Adder, Graph, Group
+from xnorflow.hls.rtl.adders import Adder, Graph, Group
 
 
 def stages(depth: int, levels_per_stage: int) -> int:

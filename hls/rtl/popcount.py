@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.network import IntArray
-from hls.rtl.adders import Graph, Prices
-from hls.rtl.pipeline import module, stages
-from hls.rtl.sharing import Element, Number, Row, Shape, shared_sums, size
+from xnorflow.bnn.network import IntArray
+from xnorflow.hls.rtl.adders import Graph, Prices
+from xnorflow.hls.rtl.pipeline import module, stages
+from xnorflow.hls.rtl.sharing import Element, Number, Row, Shape, shared_sums, size
 
 Effort = Literal["fast", "high"]
 
@@ -29,7 +29,7 @@ class UnrolledMatrix:
     adders, depth : int
         Adders in all, and on the longest way from `in` to `out`.
     estimated_luts : int
-        6-input LUTs by the cost model of :mod:`hls.rtl.adders`.
+        6-input LUTs by the cost model of :mod:`xnorflow.hls.rtl.adders`.
     pruned_inputs : tuple of int
         Inputs that no output depends on.
     constant_outputs : tuple of int

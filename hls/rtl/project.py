@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.network import Affine, Argmax, Network
-from hls.rtl import verilog
-from hls.rtl.config import RtlConfig
-from hls.rtl.cycles import CycleModel, Frame, cycles, fit_queues
-from hls.rtl.lowering import Pipeline, class_bits, lower, score_bits
-from hls.rtl.pruning import Remains
-from hls.rtl.units import Stream, Sum, Unit
+from xnorflow.bnn.network import Affine, Argmax, Network
+from xnorflow.hls.rtl import verilog
+from xnorflow.hls.rtl.config import RtlConfig
+from xnorflow.hls.rtl.cycles import CycleModel, Frame, cycles, fit_queues
+from xnorflow.hls.rtl.lowering import Pipeline, class_bits, lower, score_bits
+from xnorflow.hls.rtl.pruning import Remains
+from xnorflow.hls.rtl.units import Stream, Sum, Unit
 
 Bytes = NDArray[np.uint8]
 
@@ -197,7 +197,7 @@ def _integers(bits: NDArray[np.uint8], width: int, signed: bool, bipolar: bool) 
 
 
 def plan(network: Network, config: RtlConfig) -> Pipeline:
-    """Return the pipeline that :func:`write` writes; its timing (:func:`hls.rtl.cycles.cycles`) needs no files."""
+    """Return the pipeline that :func:`write` writes; its timing (:func:`.cycles.cycles`) needs no files."""
     return fit_queues(lower(network, config))
 
 

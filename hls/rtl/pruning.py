@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.network import (
+from xnorflow.bnn.network import (
     Affine,
     Conv2d,
     Dense,

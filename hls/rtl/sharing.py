@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hls.rtl.adders import Columns, Graph, Group, Prices, compress
+from xnorflow.hls.rtl.adders import Columns, Graph, Group, Prices, compress
 
 Shape = tuple["Shape", ...] | int
 """How a group of rows is split: 1 is one row, a tuple its parts."""

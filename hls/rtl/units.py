@@ -1,6 +1,7 @@
 """The units of a generated pipeline: what each computes, what it takes and gives, and when.
 
-A unit says everything that its Verilog (:mod:`hls.rtl.verilog`) and its timing (:mod:`hls.rtl.cycles`) are made from.
+A unit says everything that its Verilog (:mod:`xnorflow.hls.rtl.verilog`) and its timing
+(:mod:`xnorflow.hls.rtl.cycles`) are made from.
 """
 
 from dataclasses import dataclass
@@ -10,9 +11,9 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from bnn.network import IntArray
-from hls.rtl import popcount
-from hls.rtl.config import Folded
+from xnorflow.bnn.network import IntArray
+from xnorflow.hls.rtl import popcount
+from xnorflow.hls.rtl.config import Folded
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ class Scatter(Unit):
 class Fifo(Unit):
     """A queue: takes vectors in while the units behind it are busy, and parts the chain of ready signals.
 
-    Unlike the other units it does not stand still as a whole: it accepts while fewer than `depth` vectors are in it.
+    Unlike the other units it does not stall as a whole: it accepts while fewer than `depth` vectors are in it.
     """
 
     depth: int
@@ -216,7 +217,7 @@ class Matrix(Unit):
     thresholds : int64 array, shape (neurons,), or None
     folding : Folded
     core : str
-        Name of the module that counts agreements.
+        Name of the module that counts matches.
     taken : int64 array, shape (inputs,)
         Which of the source's channels the inputs are, in order; the others have no reader.
     flag_channels : int
@@ -237,19 +238,19 @@ class Matrix(Unit):
 
     @property
     def counting(self) -> bool:
-        """Whether a neuron counts agreements alone: of bipolar values as many count for each neuron."""
+        """Whether a neuron counts matches alone: of bipolar values as many count for each neuron."""
         return self.source.bipolar and not (self.flag_channels and self.masked)
 
     @property
     def doubling(self) -> bool:
-        """Whether each agreement counts twice in the accumulator: where that holds the sum, or counts flags, too."""
+        """Whether each match counts twice in the accumulator: where that holds the sum, or counts flags, too."""
         return self.counting and (self.thresholds is None or bool(self.flag_channels))
 
     @cached_property
     def bias(self) -> IntArray:
         """What the accumulator of each neuron starts from, so that its result is the sum or its sign the comparison.
 
-        A counting neuron of n weights with p agreements has the sum ``2p - n``, and ``2p - n >= t`` is
+        A counting neuron of n weights with p matches has the sum ``2p - n``, and ``2p - n >= t`` is
         ``p - ceil((t + n) / 2) >= 0``. Of n values that count k less where k are outside the image, which adds k. With
         integers, ``-x`` is ``~x + 1``: the accumulator starts from the number of negative weights.
         """
@@ -294,14 +295,14 @@ class Matrix(Unit):
 
     @property
     def term_bits(self) -> int:
-        """Bits of what a neuron adds up for each input: an agreement, or the integer or its complement."""
+        """Bits of what a neuron adds up for each input: an match, or the integer or its complement."""
         return self.source.bits + (not self.source.bipolar and not self.source.signed)
 
     @property
     def adders(self) -> popcount.UnrolledMatrix:
         """The circuit of one neuron's part of the sum.
 
-        It counts agreements and, unless the neuron is counting, takes disagreements away; or it adds up integers.
+        It counts matches and, unless the neuron is counting, takes disagreements away; or it adds up integers.
         """
         difference, signed = self.source.bipolar and not self.counting, not self.source.bipolar
         levels = self.folding.levels_per_stage
@@ -412,7 +413,7 @@ class GlobalSum(Unit):
 
 @dataclass(frozen=True, eq=False)
 class MultiThresholdUnit(Unit):
-    """Integers of several thresholds, as :class:`bnn.network.MultiThreshold` has them.
+    """Integers of several thresholds, as :class:`xnorflow.bnn.network.MultiThreshold` has them.
 
     Attributes
     ----------
@@ -429,7 +430,7 @@ class MultiThresholdUnit(Unit):
 
 @dataclass(frozen=True, eq=False)
 class ThresholdUnit(Unit):
-    """Thresholds on their own, as :class:`bnn.network.Threshold` has them: int64 and int8 arrays, shape (channels,)."""
+    """Thresholds on their own, as a Network's Threshold has them: int64 and int8 arrays, shape (channels,)."""
 
     threshold: IntArray
     direction: NDArray[np.int8]

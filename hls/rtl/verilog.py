@@ -11,7 +11,7 @@ import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-from hls.rtl.units import (
+from xnorflow.hls.rtl.units import (
     Fifo,
     Gather,
     GlobalSum,

@@ -1,9 +1,9 @@
 """From an RTL project to gates: resources, place and route, and what a clock period costs.
 
-The way through the package: :mod:`hls.synthesis.targets` says what is synthesised for and what its cells count as;
-:mod:`hls.synthesis.yosys` synthesises every unit of a project apart; :mod:`hls.synthesis.nextpnr` places and routes the
-whole and reads what came of it; :mod:`hls.synthesis.timing` turns cycles and a clock frequency into nanoseconds and
-images per second. :mod:`hls.synthesis.tools` finds the programs and runs them.
+The way through the package: :mod:`xnorflow.hls.synthesis.targets` says what is synthesised for and what its cells count
+as; :mod:`xnorflow.hls.synthesis.yosys` synthesises every unit of a project apart; :mod:`xnorflow.hls.synthesis.nextpnr`
+places and routes the whole and reads what came of it; :mod:`xnorflow.hls.synthesis.timing` turns cycles and a clock
+frequency into nanoseconds and images per second. :mod:`xnorflow.hls.synthesis.tools` finds the programs and runs them.
 
 **Sum of parts.** A unit's netlist is made from its own module alone and used as it is: by the count of resources, by
 place and route and by the simulation of the netlist. So the total is exactly the sum of the units, changing one layer

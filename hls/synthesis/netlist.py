@@ -5,10 +5,10 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from hls.rtl.project import RtlProject
-from hls.synthesis.targets import parse
-from hls.synthesis.tools import Processes, SynthesisError, build_once, excerpt
-from hls.synthesis.yosys import LIMIT_S, Synthesis
+from xnorflow.hls.rtl.project import RtlProject
+from xnorflow.hls.synthesis.targets import parse
+from xnorflow.hls.synthesis.tools import Processes, SynthesisError, build_once, excerpt
+from xnorflow.hls.synthesis.yosys import LIMIT_S, Synthesis
 
 #: The target of which Yosys has models of all cells.
 MODELLED = "ice40"
@@ -30,7 +30,7 @@ def write(project: RtlProject, synthesis: Synthesis, cache: Path, *, limit_s: fl
     synthesis : Synthesis
         Of `project`.
     cache : Path
-        As for :func:`hls.synthesis.yosys.synthesise`; the netlist's folder is made in there.
+        As for :func:`xnorflow.hls.synthesis.yosys.synthesise`; the netlist's folder is made in there.
     limit_s : float
         Seconds that it may take.
 

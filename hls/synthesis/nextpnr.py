@@ -1,9 +1,9 @@
 """The whole design placed and routed by nextpnr: what it takes of a device, how fast it runs, and what limits it.
 
-The netlists of the parts (:mod:`hls.synthesis.yosys`) are joined as they are. The design's AXI4-Stream ports have more
-bits than a package has pins, so they are put behind a serial port (``pins.v.j2``) of eleven pins: the bitstream is one
-that works, all of the design lies between registers, where the frequency counts, and nothing needs the out-of-context
-modes, which not every nextpnr has. What the serial port costs is told apart (:attr:`Placement.pins`).
+The netlists of the parts (:mod:`xnorflow.hls.synthesis.yosys`) are joined as they are. The design's AXI4-Stream ports
+have more bits than a package has pins, so they are put behind a serial port (``pins.v.j2``) of eleven pins: the
+bitstream is one that works, all of the design lies between registers, where the frequency counts, and nothing needs the
+out-of-context modes, which not every nextpnr has. What the serial port costs is told apart (:attr:`Placement.pins`).
 
 nextpnr is not told which pins to use and takes any. Frequencies are those of its timing model at the slowest corner.
 """
@@ -20,13 +20,22 @@ from typing import Any
 
 import jinja2
 
-from bnn.errors import UserError
-from hls.rtl.config import Folded, RtlConfig
-from hls.rtl.folding import Choice, choose
-from hls.rtl.project import RtlProject
-from hls.synthesis.targets import Resources
-from hls.synthesis.tools import Processes, SynthesisError, TimeLimit, Tool, ToolMissing, build_once, excerpt, find
-from hls.synthesis.yosys import BOXES, Part, Synthesis, box, synthesise_parts
+from xnorflow.bnn.errors import UserError
+from xnorflow.hls.rtl.config import Folded, RtlConfig
+from xnorflow.hls.rtl.folding import Choice, choose
+from xnorflow.hls.rtl.project import RtlProject
+from xnorflow.hls.synthesis.targets import Resources
+from xnorflow.hls.synthesis.tools import (
+    Processes,
+    SynthesisError,
+    TimeLimit,
+    Tool,
+    ToolMissing,
+    build_once,
+    excerpt,
+    find,
+)
+from xnorflow.hls.synthesis.yosys import BOXES, Part, Synthesis, box, synthesise_parts
 
 #: Seconds that one attempt to place and route a design may take.
 LIMIT_S = 600.0
@@ -244,7 +253,7 @@ def place(
     synthesis : Synthesis
         Of `project`, for ``ecp5`` or ``ice40``.
     cache : Path
-        Folder in which results are kept and looked for, as for :func:`hls.synthesis.yosys.synthesise`.
+        Folder in which results are kept and looked for, as for :func:`xnorflow.hls.synthesis.yosys.synthesise`.
     device : str, optional
         One of :data:`DEVICES`; without it, the target's smallest into which the design fits.
     clock_ns : float

@@ -24,13 +24,13 @@ from dataclasses import dataclass, fields
 from functools import reduce
 from typing import Any
 
-from bnn.errors import UserError
-from hls.synthesis.tools import SynthesisError
+from xnorflow.bnn.errors import UserError
+from xnorflow.hls.synthesis.tools import SynthesisError
 
 
 @dataclass(frozen=True)
 class Resources:
-    """Cells of a module, by neutral keys; see :mod:`hls.synthesis.targets`."""
+    """Cells of a module, by neutral keys; see :mod:`xnorflow.hls.synthesis.targets`."""
 
     lut: int = 0
     ff: int = 0

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hls.synthesis.nextpnr import Placement
+from xnorflow.hls.synthesis.nextpnr import Placement
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def speed(placement: Placement, latency: int, interval: int) -> Speed:
     ----------
     placement : Placement
     latency, interval : int
-        Clock cycles, 1 or more; see :mod:`cosim.rtl`.
+        Clock cycles, 1 or more; see :mod:`xnorflow.cosim.rtl`.
     """
     return Speed(
         clock_mhz=placement.fmax_mhz,

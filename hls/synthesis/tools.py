@@ -14,7 +14,7 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from hls import folders, processes
+from xnorflow.hls import folders, processes
 
 #: Program -> (the package that has it too, its function there, the other way to get it).
 _PACKAGED = {
@@ -151,7 +151,7 @@ def excerpt(log: Path, lines: int = 12) -> str:
 
 
 def build_once(folder: Path, build: Callable[[Path], None]) -> bool:
-    """Do what :func:`hls.folders.build_once` does; if `build` fails, its log stays as ``<folder>.log``."""
+    """Do what :func:`xnorflow.hls.folders.build_once` does; if `build` fails, its log stays as ``<folder>.log``."""
     log = folder.with_name(f"{folder.name}.log")
 
     def logged(private: Path) -> None:

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from hls.rtl.project import RtlProject
-from hls.synthesis.targets import Resources, Target, parse, target, total
-from hls.synthesis.tools import Processes, SynthesisError, Tool, build_once, find
+from xnorflow.hls.rtl.project import RtlProject
+from xnorflow.hls.synthesis.targets import Resources, Target, parse, target, total
+from xnorflow.hls.synthesis.tools import Processes, SynthesisError, Tool, build_once, find
 
 #: A unit takes seconds to a few minutes; after this many something is wrong.
 LIMIT_S = 1800.0
@@ -86,7 +86,7 @@ class Synthesis:
 
     @property
     def total(self) -> Resources:
-        """The sum of the parts; see :mod:`hls.synthesis`."""
+        """The sum of the parts; see :mod:`xnorflow.hls.synthesis`."""
         return total(part.resources for part in self.parts)
 
     @property

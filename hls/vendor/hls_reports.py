@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from xml.parsers import expat
 
-from hls.vendor.text import Lines, Resources
+from xnorflow.hls.vendor.text import Lines, Resources
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from bnn.errors import UserError
-from hls.vendor import hls_reports, vivado_reports
-from hls.vendor.hls_reports import CoSimulation, CSimulation, CSynthesis
-from hls.vendor.steps import FOLDER, STAMPED, Design
-from hls.vendor.text import ReportError
-from hls.vendor.vivado_reports import Power, Timing, Utilisation
+from xnorflow.bnn.errors import UserError
+from xnorflow.hls.vendor import hls_reports, vivado_reports
+from xnorflow.hls.vendor.hls_reports import CoSimulation, CSimulation, CSynthesis
+from xnorflow.hls.vendor.steps import FOLDER, STAMPED, Design
+from xnorflow.hls.vendor.text import ReportError
+from xnorflow.hls.vendor.vivado_reports import Power, Timing, Utilisation
 
 Values = CSimulation | CSynthesis | CoSimulation | Utilisation | Timing | Power
 Parser = Callable[[str, str], Values]
@@ -232,7 +232,7 @@ def neutral(found: Iterable[Report]) -> dict[str, list[dict[str, Any]]]:
     -------
     dict of list of dict
         ``simulation``: ``passed``, and ``vectors`` (None if the log does not tell).
-        ``resources``: the attributes of :class:`hls.vendor.text.Resources`.
+        ``resources``: the attributes of :class:`xnorflow.hls.vendor.text.Resources`.
         ``latency``, in cycles: ``latency_min``, ``latency_avg``, ``latency_max``, ``interval_min``, ``interval_avg``,
         ``interval_max``; an average is None before simulation.
         ``timing``: ``clock_ns`` (asked for), ``fmax_mhz``; ``wns_ns`` and ``whs_ns``, None before Vivado.

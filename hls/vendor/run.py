@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hls.processes import Processes
-from hls.vendor import results
-from hls.vendor.steps import STAMP, STAMPED, Job, Step
-from hls.vendor.text import ReportError
-from hls.vendor.tools import Tool, VendorError, environment
+from xnorflow.hls.processes import Processes
+from xnorflow.hls.vendor import results
+from xnorflow.hls.vendor.steps import STAMP, STAMPED, Job, Step
+from xnorflow.hls.vendor.text import ReportError
+from xnorflow.hls.vendor.tools import Tool, VendorError, environment
 
 _GRACE_SECONDS = 10  # between asking a tool to end and ending it
 
@@ -43,8 +43,8 @@ def run(
 ) -> list[Ran]:
     """Run steps of a job, in their order, and check the reports that they leave; logs stay in ``vendor/logs``.
 
-    The outputs of these steps are removed first: what :func:`hls.vendor.results.import_reports` then finds of them is
-    new.
+    The outputs of these steps are removed first: what :func:`xnorflow.hls.vendor.results.import_reports` then finds of
+    them is new.
 
     Parameters
     ----------

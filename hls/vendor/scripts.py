@@ -7,11 +7,11 @@ from typing import Any
 
 import jinja2
 
-from bnn.errors import UserError
-from hls.config import HlsConfig
-from hls.rtl.project import RtlProject
-from hls.vendor.steps import FOLDER, STAMP, STAMPED, Design, Job, Step, hls_steps, solution, vivado_steps
-from hls.vendor.tools import arguments, hls_executables
+from xnorflow.bnn.errors import UserError
+from xnorflow.hls.config import HlsConfig
+from xnorflow.hls.rtl.project import RtlProject
+from xnorflow.hls.vendor.steps import FOLDER, STAMP, STAMPED, Design, Job, Step, hls_steps, solution, vivado_steps
+from xnorflow.hls.vendor.tools import arguments, hls_executables
 
 _templates = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from bnn.errors import UserError
+from xnorflow.bnn.errors import UserError
 
 
 class ReportError(UserError):

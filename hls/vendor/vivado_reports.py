@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from hls.vendor.text import Lines, Resources, header
+from xnorflow.hls.vendor.text import Lines, Resources, header
 
 Stage = Literal["synthesised", "placed", "routed"]
 

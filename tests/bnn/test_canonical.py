@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from bnn.canonical import canonicalise, canonicalise_with_signs
-from bnn.network import Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Operation, Threshold
 from tests import oracle, strategies
+
+from xnorflow.bnn.canonical import canonicalise, canonicalise_with_signs
+from xnorflow.bnn.network import Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Operation, Threshold
 
 RNG = np.random.default_rng(1)
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 from hypothesis import HealthCheck, given, settings
-
-from bnn.export import export
-from bnn.network import Affine, Conv2d, Dense, Input, MultiThreshold, Network, Threshold
 from tests import strategies
+
+from xnorflow.bnn.export import export
+from xnorflow.bnn.network import Affine, Conv2d, Dense, Input, MultiThreshold, Network, Threshold
 
 
 def signed(value: int, width: int) -> int:

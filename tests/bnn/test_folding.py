@@ -5,11 +5,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-
-from bnn.errors import NetworkError
-from bnn.folding import fold_affine, fold_multi_threshold, fold_threshold
-from bnn.network import IntArray, Signal
 from tests import oracle
+
+from xnorflow.bnn.errors import NetworkError
+from xnorflow.bnn.folding import fold_affine, fold_multi_threshold, fold_threshold
+from xnorflow.bnn.network import IntArray, Signal
 
 GAMMA = st.sampled_from([0.0, -0.0, 1.0, -1.0, 1e-30, -1e-30, 1e-44, 3e37, -3e37, 0.37, -2.5])
 STATISTIC = st.one_of(st.sampled_from([0.0, 0.5, -0.5, 1.0, -7.0, 1e30, -1e30, 1e-30]), st.floats(-50, 50, width=32))
@@ -111,7 +111,7 @@ def test_not_several_thresholds(words: str, formula: object) -> None:
 
 @given(st.lists(st.tuples(st.floats(-2, 2, width=32), st.floats(-5, 5, width=32)), min_size=2, max_size=4),
        st.integers(1, 12))  # fmt: skip
-def test_affine_undecided_counts_every_disagreement(channels: list[tuple[float, float]], n: int) -> None:
+def test_affine_ambiguous_counts_every_disagreement(channels: list[tuple[float, float]], n: int) -> None:
     slope, intercept = (np.array(column, np.float32) for column in zip(*channels, strict=True))
     signal = Signal((len(channels),), np.full(len(channels), -n), np.full(len(channels), n), step=2)
     formula = lambda acc: acc.astype(np.float32) * slope + intercept  # noqa: E731
@@ -125,14 +125,14 @@ def test_affine_undecided_counts_every_disagreement(channels: list[tuple[float, 
             for a in range(len(acc)):
                 for b in range(len(acc)):
                     disagreements += (floats[a, i] >= floats[b, j]) != (integers[a, i] >= integers[b, j])
-    assert disagreements == affine.undecided
+    assert disagreements == affine.ambiguous
 
 
 def test_affine_takes_the_narrowest_scores() -> None:
     signal = Signal((2,), np.array([-3, -3]), np.array([3, 3]))
     slope, intercept = np.array([0.5, -0.25]), np.array([0.0, 1.0])
     affine = fold_affine("a", ("x",), lambda acc: acc * slope + intercept, signal, slope, intercept)
-    assert (affine.fraction, affine.undecided) == (2, 0)
+    assert (affine.fraction, affine.ambiguous) == (2, 0)
     assert affine.scale.tolist() == [2, -1] and affine.offset.tolist() == [0, 4]
 
 
@@ -141,7 +141,7 @@ def test_affine_ties_go_to_the_lowest_class() -> None:
     signal = Signal((2,), np.array([-2, -2]), np.array([2, 2]))
     slope, intercept = np.array([1 / 3, 1 / 3]), np.array([0.1, 0.1])
     affine = fold_affine("a", ("x",), lambda acc: acc * slope + intercept, signal, slope, intercept)
-    assert affine.undecided == 0 and affine.scale[0] == affine.scale[1] and affine.offset[0] == affine.offset[1]
+    assert affine.ambiguous == 0 and affine.scale[0] == affine.scale[1] and affine.offset[0] == affine.offset[1]
 
 
 def test_affine_refuses_infinity() -> None:

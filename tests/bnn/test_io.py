@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from safetensors import safe_open
 from safetensors.numpy import save_file
-
-from bnn.errors import UserError
-from bnn.io import HEADER, load, save
-from bnn.network import Dense, Input, Network, Threshold
 from tests import strategies
+
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.io import HEADER, load, save
+from xnorflow.bnn.network import Dense, Input, Network, Threshold
 
 NETWORK = Network(
     "n",
@@ -114,7 +114,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     path = tmp_path / "n.safetensors"
     save(NETWORK, path)
     before = path.read_bytes()
-    monkeypatch.setattr("bnn.io.os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr("xnorflow.bnn.io.os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         save(NETWORK, path)
     assert path.read_bytes() == before and [file.name for file in tmp_path.iterdir()] == ["n.safetensors"]

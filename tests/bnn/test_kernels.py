@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-
-from bnn.errors import NetworkError
-from bnn.kernels import dilated, grouped
-from bnn.network import Conv2d
 from tests import oracle
+
+from xnorflow.bnn.errors import NetworkError
+from xnorflow.bnn.kernels import dilated, grouped
+from xnorflow.bnn.network import Conv2d
 
 
 @pytest.mark.parametrize("groups", [1, 2, 6])

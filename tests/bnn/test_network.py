@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests import oracle, strategies
 
-from bnn.errors import NetworkError
-from bnn.network import (
+from xnorflow.bnn.errors import NetworkError
+from xnorflow.bnn.network import (
     Add,
     Affine,
     Argmax,
@@ -21,7 +22,6 @@ from bnn.network import (
     SumPool2d,
     Threshold,
 )
-from tests import oracle, strategies
 
 X = Input("x", (), shape=(4,))
 IMAGE = Input("x", (), shape=(5, 6, 2))
@@ -51,7 +51,7 @@ def test_ranges_hold_and_bits_suffice(network: Network, seed: int) -> None:
     [(-1, 0, 1, True), (-4, 3, 3, True), (-4, 4, 4, True), (0, 0, 1, False), (0, 255, 8, False), (0, 256, 9, False)],
 )
 def test_width(low: int, high: int, bits: int, signed: bool) -> None:
-    from bnn.network import Signal
+    from xnorflow.bnn.network import Signal
 
     signal = Signal((1,), np.array([low]), np.array([high]))
     assert (signal.bits, signal.signed) == (bits, signed)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bnn.packing import pack, pack_bits, unpack, unpack_bits, words
+from xnorflow.bnn.packing import pack, pack_bits, unpack, unpack_bits, words
 
 
 @given(st.integers(1, 200), st.integers(0, 2**32 - 1))

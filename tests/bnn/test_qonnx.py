@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from onnx import TensorProto, helper, numpy_helper
-
-from bnn.canonical import canonicalise
-from bnn.errors import UserError
-from bnn.frontends import qonnx, qonnx_file
-from bnn.network import Argmax, Conv2d, Dense, Flatten, Input, Network
-from bnn.qonnx_export import write
-from cosim.compare import compare
-from cosim.qonnx_source import QonnxSource
 from tests import oracle
 from tests.strategies import inputs_for, networks
+
+from xnorflow.bnn.canonical import canonicalise
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends import qonnx, qonnx_file
+from xnorflow.bnn.network import Argmax, Conv2d, Dense, Flatten, Input, Network
+from xnorflow.bnn.qonnx_export import write
+from xnorflow.cosim.compare import compare
+from xnorflow.cosim.qonnx_source import QonnxSource
 
 DOMAIN = "qonnx.custom_op.general"
 BREVITAS = Path(__file__).parent / "brevitas"
@@ -142,13 +142,13 @@ def test_hostile_batch_norms_fold_as_onnxruntime_computes_them(seed, scale, tmp_
     conversion = qonnx.trace(model, "hostile", refuse)
     network = canonicalise(conversion.network)
     assert (network.input.kind, network.input.bits, network.input.fraction) == ("signed", 3, 2)
-    assert scale == 0.1 or not conversion.undecided
+    assert scale == 0.1 or not conversion.ambiguous
     engine, inputs = QonnxSource(model, conversion), inputs_for(network, 150)
     assert (inputs == 0).any()
     engine.prepare(network, tmp_path)
     got = engine.run(inputs, every_layer=True)
     assert {"conv1", "dense1", "threshold2", "dense2", "argmax"} <= set(got)
-    if not conversion.undecided:
+    if not conversion.ambiguous:
         assert compare(network, oracle.run(network, inputs), got).first is None
     assert conversion.whole
 
@@ -228,7 +228,7 @@ def test_residual_networks_of_several_bits_compute_what_onnxruntime_computes(see
     assert {"conv1", "threshold1", "add1", "pool1", "threshold2", "pool2", "threshold3", "dense1"} <= set(got)
     first = compare(network, want, got).first
     # Means of 6 and 20 values are rounded, and a mean on a threshold may fall on either side: this is said.
-    assert first is None or conversion.undecided
+    assert first is None or conversion.ambiguous
 
 
 def rescaled(model, name, scale):
@@ -252,7 +252,7 @@ def test_branches_of_different_scales_compute_what_onnxruntime_computes(seed, sc
     total = next(name for name in got if name.startswith("add"))
     assert total != "add1" and np.array_equal(got[total], want[total])
     first = compare(network, want, got).first
-    assert first is None or conversion.undecided
+    assert first is None or conversion.ambiguous
 
 
 def pooled(pads=(1, 0, 0, 2), include=1, keep=0, axes=(2, 3), scale=0.5):
@@ -279,7 +279,7 @@ def test_padded_averages_and_means_compute_what_onnxruntime_computes(pads, keep,
     got, want = engine.run(inputs, every_layer=True), oracle.run(network, inputs)
     assert {"pool1", "pool2", "dense1"} <= set(got) and np.array_equal(got["pool1"], want["pool1"])
     first = compare(network, want, got).first
-    assert first is None or conversion.undecided
+    assert first is None or conversion.ambiguous
 
 
 @pytest.mark.parametrize(
@@ -447,7 +447,7 @@ def test_a_model_that_brevitas_exported_predicts_as_it_did_in_brevitas(tmp_path)
     model = qonnx_file.load(BREVITAS / "digits.onnx")
     conversion = qonnx.trace(model, "digits", refuse)
     network = canonicalise(conversion.network)
-    assert not conversion.undecided and not conversion.notes
+    assert not conversion.ambiguous and not conversion.notes
     with np.load(BREVITAS / "digits.npz") as file:
         inputs, scores = np.moveaxis(file["inputs"], 1, -1), file["scores"]
     assert (network.input.kind, network.input.bits, network.input.fraction) == ("signed", 4, 3)

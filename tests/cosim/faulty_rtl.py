@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-
-from bnn.network import Dense, Network, Threshold
-from hls.rtl import project
-from hls.rtl.config import Folded, RtlConfig
 from tests.hls.rtl.test_project import small_image
+
+from xnorflow.bnn.network import Dense, Network, Threshold
+from xnorflow.hls.rtl import project
+from xnorflow.hls.rtl.config import Folded, RtlConfig
 
 #: What is wrong -> (end of the file's name, text in it, what stands there instead).
 FAULTS: Mapping[str, tuple[str, str, str]] = {

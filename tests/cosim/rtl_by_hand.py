@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bnn.network import Argmax, Dense, Input, Network
-from hls.rtl.cycles import CycleModel
+from xnorflow.bnn.network import Argmax, Dense, Input, Network
+from xnorflow.hls.rtl.cycles import CycleModel
 
 NETWORK = Network(
     "totals",
@@ -48,7 +48,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Totals:
-    """The project; see :class:`cosim.rtl.Project`."""
+    """The project; see :class:`xnorflow.cosim.rtl.Project`."""
 
     folder: Path
     top: str = "totals"

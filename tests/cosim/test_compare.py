@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from bnn.network import Network
-from cosim.compare import compare
-from cosim.engine import EngineError
 from tests import oracle, strategies
+
+from xnorflow.bnn.network import Network
+from xnorflow.cosim.compare import compare
+from xnorflow.cosim.engine import EngineError
 
 
 @given(strategies.networks(), st.data())
@@ -58,7 +58,7 @@ def test_earliest_layer_wins_over_earliest_vector() -> None:
 
 
 def strategies_example() -> Network:
-    from bnn.network import Dense, Input, Threshold
+    from xnorflow.bnn.network import Dense, Input, Threshold
 
     return Network(
         "n",

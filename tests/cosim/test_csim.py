@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from tests import oracle
+from tests.strategies import INTEGER, inputs_for, networks
 
-from bnn.canonical import canonicalise
-from bnn.network import (
+from xnorflow.bnn.canonical import canonicalise
+from xnorflow.bnn.network import (
     Add,
     Affine,
     Argmax,
@@ -28,11 +30,9 @@ from bnn.network import (
     SumPool2d,
     Threshold,
 )
-from cosim.compare import Comparison, compare
-from cosim.csim import CSim
-from cosim.engine import EngineError, EngineUnavailable, outputs
-from tests import oracle
-from tests.strategies import INTEGER, inputs_for, networks
+from xnorflow.cosim.compare import Comparison, compare
+from xnorflow.cosim.csim import CSim
+from xnorflow.cosim.engine import EngineError, EngineUnavailable, outputs
 
 slow = pytest.mark.slow
 VECTORS = 60

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests import oracle, strategies
 
-from bnn.errors import UserError
-from bnn.network import (
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.network import (
     Affine,
     Argmax,
     Conv2d,
@@ -20,10 +21,9 @@ from bnn.network import (
     Operation,
     Threshold,
 )
-from bnn.packing import pack
-from cosim.engine import EngineError, EngineUnavailable
-from cosim.golden import Golden
-from tests import oracle, strategies
+from xnorflow.bnn.packing import pack
+from xnorflow.cosim.engine import EngineError, EngineUnavailable
+from xnorflow.cosim.golden import Golden
 
 WIDTHS = (1, 63, 64, 65, 130)
 
@@ -202,7 +202,7 @@ def test_inputs_of_any_integer_dtype_and_layout(shape):
 
 @pytest.mark.parametrize("channels", WIDTHS)
 def test_unused_bits_are_zero(channels):
-    from cosim import packed
+    from xnorflow.cosim import packed
 
     network = chain(
         Input("x", (), shape=(3,)),
@@ -298,5 +298,5 @@ def test_refuses_to_run_unprepared_and_without_threads():
 
 
 def test_import_loads_no_numba():
-    code = "import sys, cosim.golden; cosim.golden.Golden(); sys.exit('numba' in sys.modules)"
+    code = "import sys, xnorflow.cosim.golden; xnorflow.cosim.golden.Golden(); sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from bnn import qonnx_export
-from bnn.network import Argmax, Dense, Input, Network, Threshold
-from cosim.compare import compare
-from cosim.engine import EngineError, EngineUnavailable
-from cosim.qonnx import FILE, Qonnx
 from tests import oracle
 from tests.strategies import inputs_for, networks
+
+from xnorflow.bnn import qonnx_export
+from xnorflow.bnn.network import Argmax, Dense, Input, Network, Threshold
+from xnorflow.cosim.compare import compare
+from xnorflow.cosim.engine import EngineError, EngineUnavailable
+from xnorflow.cosim.qonnx import FILE, Qonnx
 
 
 @settings(max_examples=60)

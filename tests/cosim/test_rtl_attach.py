@@ -4,13 +4,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-
-from cosim.compare import compare
-from cosim.engine import EngineError
-from cosim.rtl_cxxrtl import RtlCxxrtl
-from cosim.rtl_icarus import RtlIcarus
 from tests import strategies
 from tests.cosim.rtl_by_hand import NETWORK, totals
+
+from xnorflow.cosim.compare import compare
+from xnorflow.cosim.engine import EngineError
+from xnorflow.cosim.rtl_cxxrtl import RtlCxxrtl
+from xnorflow.cosim.rtl_icarus import RtlIcarus
 
 
 @pytest.mark.parametrize(("kind", "program"), [(RtlIcarus, "iverilog"), (RtlCxxrtl, "g++")])

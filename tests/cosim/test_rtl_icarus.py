@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from cosim.compare import compare
-from cosim.engine import EngineError, EngineUnavailable
-from cosim.rtl import Spread, Timing
-from cosim.rtl_icarus import RtlIcarus, _Effort
-from hls.rtl.cycles import CycleModel, Frame
 from tests import oracle, strategies
 from tests.cosim.faulty_rtl import FAULTS, faulty, network
 from tests.cosim.rtl_by_hand import NETWORK, totals
+
+from xnorflow.cosim.compare import compare
+from xnorflow.cosim.engine import EngineError, EngineUnavailable
+from xnorflow.cosim.rtl import Spread, Timing
+from xnorflow.cosim.rtl_icarus import RtlIcarus, _Effort
+from xnorflow.hls.rtl.cycles import CycleModel, Frame
 
 needs_icarus = pytest.mark.skipif(not shutil.which("iverilog"), reason="needs iverilog: apt-get install iverilog")
 
@@ -138,7 +138,7 @@ def test_waveform_on_request(tmp_path: Path) -> None:
 @needs_icarus
 def test_simulation_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     icarus = engine(tmp_path)
-    monkeypatch.setattr("cosim.rtl_icarus._LIMIT", 1)
+    monkeypatch.setattr("xnorflow.cosim.rtl_icarus._LIMIT", 1)
     with pytest.raises(EngineError, match=r"vvp took longer than 1 s for back_to_back of totals"):
         icarus.run(strategies.inputs_for(NETWORK, 5000))
 
@@ -174,7 +174,7 @@ def test_a_design_too_slow_for_two_frames_is_left_to_cxxrtl(tmp_path: Path, monk
 
 @needs_icarus
 def test_the_smallest_effort_still_finds_faults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cosim.rtl_icarus._Effort.of", lambda *_: _Effort(2, 1, 1, 1))
+    monkeypatch.setattr("xnorflow.cosim.rtl_icarus._Effort.of", lambda *_: _Effort(2, 1, 1, 1))
     inputs = strategies.inputs_for(NETWORK, 2)
     icarus = engine(tmp_path)
     assert compare(NETWORK, oracle.run(NETWORK, inputs), icarus.run(inputs)).first is None
@@ -184,7 +184,7 @@ def test_the_smallest_effort_still_finds_faults(tmp_path: Path, monkeypatch: pyt
     )
     with pytest.raises(EngineError, match="pass stalls"):
         engine(tmp_path, "tready dropped").run(inputs)
-    monkeypatch.setattr("cosim.rtl_icarus._Effort.of", lambda *_: _Effort(2, 0, 0, 0))
+    monkeypatch.setattr("xnorflow.cosim.rtl_icarus._Effort.of", lambda *_: _Effort(2, 0, 0, 0))
     icarus = engine(tmp_path)
     assert compare(NETWORK, oracle.run(NETWORK, inputs), icarus.run(inputs)).first is None
     assert icarus.detail == (

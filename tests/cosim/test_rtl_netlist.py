@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from bnn.network import Argmax, Dense, Input, Network, Threshold
-from cosim.compare import compare
-from cosim.golden import Golden
-from cosim.rtl_netlist import RtlNetlist
-from hls.rtl.config import Folded, RtlConfig
-from hls.rtl.project import RtlProject, write
-from hls.synthesis import netlist
-from hls.synthesis.yosys import Synthesis, synthesise
 from tests import strategies
 from tests.hls.rtl.icarus import needs_icarus
+
+from xnorflow.bnn.network import Argmax, Dense, Input, Network, Threshold
+from xnorflow.cosim.compare import compare
+from xnorflow.cosim.golden import Golden
+from xnorflow.cosim.rtl_netlist import RtlNetlist
+from xnorflow.hls.rtl.config import Folded, RtlConfig
+from xnorflow.hls.rtl.project import RtlProject, write
+from xnorflow.hls.synthesis import netlist
+from xnorflow.hls.synthesis.yosys import Synthesis, synthesise
 
 pytestmark = [needs_icarus, pytest.mark.slow]
 
@@ -59,7 +59,7 @@ def differs(project: RtlProject, synthesis: Synthesis, folder: Path) -> object:
 def test_the_netlist_is_exact(tmp_path, name):
     project, synthesis = synthesised(tmp_path, name)
     assert differs(project, synthesis, tmp_path) is None
-    if name == "ice40":  # the other way round: one neuron's agreements are wrong
+    if name == "ice40":  # the other way round: one neuron's matches are wrong
         (part,) = (part for part in synthesis.parts if part.module.endswith("_dense2"))
         path = part.folder / "netlist.il"
         text = path.read_text()

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from bnn.network import Argmax, Dense, Input, Network
-from cosim.compare import compare
-from cosim.engine import EngineError, EngineUnavailable
-from cosim.rtl import Spread
-from cosim.rtl_icarus import RtlIcarus
-from cosim.rtl_vitis import VitisProject, adapt
-from hls.vendor.steps import solution
 from tests import oracle, strategies
+
+from xnorflow.bnn.network import Argmax, Dense, Input, Network
+from xnorflow.cosim.compare import compare
+from xnorflow.cosim.engine import EngineError, EngineUnavailable
+from xnorflow.cosim.rtl import Spread
+from xnorflow.cosim.rtl_icarus import RtlIcarus
+from xnorflow.cosim.rtl_vitis import VitisProject, adapt
+from xnorflow.hls.vendor.steps import solution
 
 needs_icarus = pytest.mark.skipif(not shutil.which("iverilog"), reason="needs iverilog: apt-get install iverilog")
 WEIGHT = np.random.default_rng(1).choice([-1, 1], (3, 12))

@@ -1,6 +1,6 @@
 """Engines that stand in for the real ones, and a command line over them that can be killed at any file operation.
 
-``python -m tests.flows.fakes FOLDER run MODEL ...`` is ``python -m flows run MODEL ...`` with the fake engines,
+``python -m tests.flows.fakes FOLDER run MODEL ...`` is ``python -m xnorflow run MODEL ...`` with the fake engines,
 everything written below FOLDER. With ``KILL_AFTER=n`` in the environment it kills itself at the n-th file operation
 there.
 """
@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bnn.network import Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Threshold
-from cosim.engine import EngineError, EngineUnavailable
-from cosim.golden import Golden
-from flows.engines import EngineKind
-from hls.synthesis.tools import SynthesisError, ToolMissing
+from xnorflow.bnn.network import Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Threshold
+from xnorflow.cosim.engine import EngineError, EngineUnavailable
+from xnorflow.cosim.golden import Golden
+from xnorflow.flows.engines import EngineKind
+from xnorflow.hls.synthesis.tools import SynthesisError, ToolMissing
 
 
 class Fake:
@@ -128,14 +128,14 @@ def synthesised(fault=None):
 
 def install(patch, faults=None, log=None):
     """Put the fakes in the place of the engines and of synthesis, with `patch(module, name, value)`."""
-    import flows.document
-    import flows.hardware
-    import flows.run
-    import flows.stages
+    import xnorflow.flows.document
+    import xnorflow.flows.hardware
+    import xnorflow.flows.run
+    import xnorflow.flows.stages
 
-    for module in (flows.document, flows.run, flows.stages):
+    for module in (xnorflow.flows.document, xnorflow.flows.run, xnorflow.flows.stages):
         patch(module, "ENGINES", kinds(faults, log))
-    patch(flows.hardware, "_synthesised", lambda flow, project, name: synthesised((faults or {}).get(name)))
+    patch(xnorflow.flows.hardware, "_synthesised", lambda flow, project, name: synthesised((faults or {}).get(name)))
 
 
 def _kill_after(count, folder):
@@ -155,16 +155,16 @@ def _kill_after(count, folder):
 
 def main():
     """Run the command line on the fakes."""
-    import flows.cli
-    import flows.run
+    import xnorflow.flows.cli
+    import xnorflow.flows.run
 
     folder = Path(sys.argv.pop(1))
     install(setattr, log=folder / "built.log")
-    real = flows.run.run
-    flows.run.run = lambda *a, **k: real(*a, **k, build=folder / "build", reports=folder / "reports")
+    real = xnorflow.flows.run.run
+    xnorflow.flows.run.run = lambda *a, **k: real(*a, **k, build=folder / "build", reports=folder / "reports")
     if "KILL_AFTER" in os.environ:
         _kill_after(int(os.environ["KILL_AFTER"]), str(folder))
-    flows.cli.main()
+    xnorflow.flows.cli.main()
 
 
 if __name__ == "__main__":

@@ -13,13 +13,13 @@ import onnx
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
-
-from bnn import qonnx_export
-from flows import cli, run
-from flows.cache import PROJECT
-from models.checkpoint import FOLDER
 from tests.bnn.frontends.keras_models import hostile, keras, qkeras
 from tests.flows import fakes
+
+from xnorflow.bnn import qonnx_export
+from xnorflow.flows import cli, run
+from xnorflow.flows.cache import PROJECT
+from xnorflow.models.checkpoint import FOLDER
 
 L = keras.layers
 
@@ -305,7 +305,7 @@ def _check_nothing_half_done(build):
 
 def test_tensorflow_says_nothing_of_itself(tmp_path):
     BAD["shapes.h5"][0](tmp_path / "shapes.h5")
-    code = f"from bnn.frontends.keras_file import load; load({str(tmp_path / 'shapes.h5')!r})"
+    code = f"from xnorflow.bnn.frontends.keras_file import load; load({str(tmp_path / 'shapes.h5')!r})"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, timeout=100)
     lines = [line for line in done.stderr.splitlines() if not line.startswith(("Traceback", "  "))]
     assert len(lines) == 1 and "UserError" in lines[0] and "Keras cannot load it" in lines[0]

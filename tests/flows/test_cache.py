@@ -4,14 +4,14 @@ import sys
 
 import pytest
 
-from flows import cache
-from flows.cache import PROJECT, Store
+from xnorflow.flows import cache
+from xnorflow.flows.cache import PROJECT, Store
 
 
 def fill(store, key="k" * 64, text="content"):
     with store.making("step", key) as entry:
         (entry.folder / "file").write_text(text)
-        entry.facts, entry.says = {"number": 1}, "a line"
+        entry.facts, entry.summary = {"number": 1}, "a line"
     return entry
 
 
@@ -22,7 +22,7 @@ def test_an_entry_is_found_as_it_was_made(tmp_path):
     found = store.find("step", "k" * 64)
     assert not made.reused
     assert found.reused
-    assert (found.facts, found.says, found.seconds) == ({"number": 1}, "a line", made.seconds)
+    assert (found.facts, found.summary, found.seconds) == ({"number": 1}, "a line", made.seconds)
     assert (found.folder / "file").read_text() == "content"
 
 
@@ -68,7 +68,7 @@ def test_a_step_that_fails_leaves_its_files_but_no_entry(tmp_path):
 def test_a_killed_process_leaves_no_entry(tmp_path):
     code = f"""
 import os, pathlib
-from flows.cache import Store
+from xnorflow.flows.cache import Store
 with Store(pathlib.Path({str(tmp_path)!r})).making("step", "{"k" * 64}") as entry:
     (entry.folder / "file").write_text("half")
     os._exit(9)

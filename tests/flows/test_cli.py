@@ -3,17 +3,17 @@ import subprocess
 import sys
 
 import pytest
-
-from bnn import io
-from flows.cache import PROJECT
-from models.zoo import ZOO
 from tests.flows import fakes
 from tests.hls.vendor import samples
+
+from xnorflow.bnn import io
+from xnorflow.flows.cache import PROJECT
+from xnorflow.models.zoo import ZOO
 
 
 def flows(*arguments, folder=PROJECT):
     return subprocess.run(
-        [sys.executable, "-m", "flows", *arguments],
+        [sys.executable, "-m", "xnorflow", *arguments],
         cwd=folder,
         capture_output=True,
         text=True,
@@ -63,16 +63,16 @@ def test_a_data_folder_that_is_not_there_is_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("wish", "says", "status"),
+    ("goal", "says", "status"),
     [
         (["--target-fps", "3000000"], "folding by 3,000,000 vectors/s at 100 MHz: 24 cycles per vector", 0),
         (["--max-luts", "300"], "folding by at most 300 LUTs", 0),
         (["--max-luts", "3"], "does not fit into 3 LUTs", 2),
     ],
 )
-def test_a_wish_shows_the_table_that_the_foldings_were_chosen_from(tmp_path, wish, says, status):
+def test_a_wish_shows_the_table_that_the_foldings_were_chosen_from(tmp_path, goal, says, status):
     io.save(fakes.network(), tmp_path / "small.safetensors")
-    command = ["-m", "tests.flows.fakes", str(tmp_path), "run", str(tmp_path / "small.safetensors"), *wish]
+    command = ["-m", "tests.flows.fakes", str(tmp_path), "run", str(tmp_path / "small.safetensors"), *goal]
     done = subprocess.run(
         [sys.executable, *command], cwd=PROJECT, capture_output=True, text=True, check=False, timeout=120
     )
@@ -95,6 +95,8 @@ def test_vendor_reports_are_brought_home(tmp_path):
 
 def test_the_command_line_starts_without_heavy_imports():
     heavy = ("torch", "tensorflow", "hls4ml", "numba", "matplotlib", "scipy", "sklearn")
-    code = f"import sys, flows.cli, flows.run; print(*(name for name in {heavy} if name in sys.modules))"
+    code = (
+        f"import sys, xnorflow.flows.cli, xnorflow.flows.run; print(*(name for name in {heavy} if name in sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "\n", "")

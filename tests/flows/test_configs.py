@@ -2,12 +2,12 @@
 
 import pytest
 
-from bnn.canonical import canonicalise
-from bnn.frontends.torch import convert
-from flows import options
-from flows.cache import PROJECT
-from flows.hardware import fold_rtl
-from models import checkpoint, zoo
+from xnorflow.bnn.canonical import canonicalise
+from xnorflow.bnn.frontends.torch import convert
+from xnorflow.flows import options
+from xnorflow.flows.cache import PROJECT
+from xnorflow.flows.hardware import fold_rtl
+from xnorflow.models import checkpoint, zoo
 
 CONFIGS = PROJECT / "flows" / "configs"
 

@@ -2,13 +2,13 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-
-import flows.document
-import flows.run
-import flows.stages
-from cosim.engine import EngineError
 from tests.flows import fakes
 from tests.flows.test_flow import Place
+
+import xnorflow.flows.document
+import xnorflow.flows.run
+import xnorflow.flows.stages
+from xnorflow.cosim.engine import EngineError
 
 VCD = """$timescale 1ns $end
 $scope module top $end
@@ -55,7 +55,7 @@ def place(tmp_path, monkeypatch):
         engine = SimpleNamespace(fault=(faults or {}).get("first"))
         waves = type("WavesHere", (Waves,), {"folder": tmp_path})
         first = replace(kinds[1], keeps_waveform=True, make=lambda flow: waves("first", engine.fault, log))
-        for module in (flows.document, flows.run, flows.stages):
+        for module in (xnorflow.flows.document, xnorflow.flows.run, xnorflow.flows.stages):
             patch(module, "ENGINES", (kinds[0], first, kinds[2]))
 
     original = fakes.install

@@ -9,20 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
-
-from bnn.canonical import canonicalise
-from bnn.errors import UserError
-from bnn.io import save
-from cosim.golden import Golden
-from flows import hardware, run, subject
-from flows.cache import PROJECT
-from flows.options import Options
-from hls.rtl.config import Folded, RtlConfig, Unrolled
-from hls.synthesis import nextpnr, yosys
-from hls.synthesis.targets import Resources, target
-from hls.synthesis.tools import Tool
-from reports.render import validate
 from tests.flows import fakes
+
+from xnorflow.bnn.canonical import canonicalise
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.io import save
+from xnorflow.cosim.golden import Golden
+from xnorflow.flows import hardware, run, subject
+from xnorflow.flows.cache import PROJECT
+from xnorflow.flows.options import Options
+from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
+from xnorflow.hls.synthesis import nextpnr, yosys
+from xnorflow.hls.synthesis.targets import Resources, target
+from xnorflow.hls.synthesis.tools import Tool
+from xnorflow.reports.render import validate
 
 
 class Place:
@@ -267,7 +267,7 @@ def test_a_flow_in_which_nothing_was_compared_does_not_pass(place):
 
 def test_the_old_report_does_not_outlive_a_flow_that_breaks(place, monkeypatch):
     place.flow()
-    monkeypatch.setattr("reports.render.render", lambda *_: 1 / 0)
+    monkeypatch.setattr("xnorflow.reports.render.render", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         place.flow(vectors=17)
     assert not (place.folder / "reports" / "small" / "report.json").exists()

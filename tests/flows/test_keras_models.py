@@ -6,19 +6,19 @@ import json
 import numpy as np
 import pytest
 from rich.console import Console
-
-from bnn.errors import UserError
-from cosim.engine import EngineError
-from cosim.golden import Golden
-from cosim.keras import Keras
-from flows import run, subject
-from flows.engines import ENGINES
-from flows.formats import FORMATS, Converted
-from flows.options import Options
-from models import checkpoint, zoo
-from reports.render import validate
 from tests.bnn.frontends.keras_models import hostile, keras, lq, qkeras
 from tests.flows import fakes
+
+from xnorflow.bnn.errors import UserError
+from xnorflow.cosim.engine import EngineError
+from xnorflow.cosim.golden import Golden
+from xnorflow.cosim.keras import Keras
+from xnorflow.flows import run, subject
+from xnorflow.flows.engines import ENGINES
+from xnorflow.flows.formats import FORMATS, Converted
+from xnorflow.flows.options import Options
+from xnorflow.models import checkpoint, zoo
+from xnorflow.reports.render import validate
 
 L = keras.layers
 BIPOLAR = {"kind": "bipolar"}
@@ -106,7 +106,7 @@ def flow(tmp_path, monkeypatch):
             *fakes.kinds(log=tmp_path / "built.log"),
             *(kind for kind in ENGINES if kind.name in ("keras", "pytorch")),
         )
-        for module in ("flows.document", "flows.run", "flows.stages"):
+        for module in ("xnorflow.flows.document", "xnorflow.flows.run", "xnorflow.flows.stages"):
             monkeypatch.setattr(f"{module}.ENGINES", engines)
         outcome = run.run(
             subject.find(str(path)), Console(file=io.StringIO()), vectors=vectors, options=Options(input=settings),
@@ -180,7 +180,7 @@ def test_a_conversion_that_is_wrong_fails_the_flow(tmp_path, flow, monkeypatch):
         converted = read(found, settings)
         model, conversion = converted.model
         model.layers[-2].set_weights([-model.layers[-2].get_weights()[0]])
-        return Converted(converted.network, converted.notes, converted.undecided, (model, conversion))
+        return Converted(converted.network, converted.notes, converted.ambiguous, (model, conversion))
 
     monkeypatch.setitem(FORMATS, "keras", FORMATS["keras"].__class__(**{**vars(FORMATS["keras"]), "read": other_model}))
     report = flow(tmp_path / "m.h5", BIPOLAR)
@@ -198,8 +198,8 @@ def test_signs_that_depend_on_the_order_of_sums_are_counted_and_nothing_is_calle
 
     monkeypatch.setitem(FORMATS, "keras", FORMATS["keras"].__class__(**{**vars(FORMATS["keras"]), "read": doubtful}))
     report = flow(tmp_path / "m.h5", BIPOLAR)
-    assert report["conversion"]["undecided"] == {"threshold1": 7}
-    assert (report["argmax"]["claim"], report["argmax"]["undecided"] >= 7) == ("measured", True)
+    assert report["conversion"]["ambiguous"] == {"threshold1": 7}
+    assert (report["argmax"]["claim"], report["argmax"]["ambiguous"] >= 7) == ("measured", True)
 
 
 def test_another_description_of_the_input_is_another_network(tmp_path, flow):

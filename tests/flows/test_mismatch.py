@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from bnn.network import Argmax, Conv2d, Dense
-from flows.mismatch import window
-from reports.arrays import unpack
 from tests import oracle, strategies
 from tests.flows import fakes
 from tests.flows.test_flow import Place
 from tests.hls.rtl.test_project import small_residual
+
+from xnorflow.bnn.network import Argmax, Conv2d, Dense
+from xnorflow.flows.mismatch import window
+from xnorflow.reports.arrays import unpack
 
 
 @settings(max_examples=60)
@@ -102,19 +102,19 @@ def test_the_report_has_a_wrong_image_and_counts_classes(place):
 
 
 def test_the_report_has_the_baseline_beside_what_was_found(place, tmp_path, monkeypatch):
-    import reports.measures
+    import xnorflow.reports.measures
 
     report = place.flow(model="digits_bnn", vectors=20)
     rows = {row["what"]: row for row in report["baseline"]["rows"]}
     assert {"outputs", "rtl.latency", "rtl.interval", "rtl.layers.dense1", "layers.dense1"} <= set(rows)
     assert all(row["before"] == row["now"] is not None for row in rows.values())
 
-    planted = json.loads((reports.measures.BASELINES / "digits_bnn.json").read_text())
+    planted = json.loads((xnorflow.reports.measures.BASELINES / "digits_bnn.json").read_text())
     planted["rtl"]["latency"] -= 1
     planted["outputs"] = "0" * 64
     planted["layers"]["dense9"] = planted["layers"].pop("dense1")
     (tmp_path / "digits_bnn.json").write_text(json.dumps(planted))
-    monkeypatch.setattr(reports.measures, "BASELINES", tmp_path)
+    monkeypatch.setattr(xnorflow.reports.measures, "BASELINES", tmp_path)
     rows = place.flow(model="digits_bnn", vectors=20, force=True)["baseline"]["rows"]
     changed = {row["what"]: (row["before"], row["now"]) for row in rows if row["before"] != row["now"]}
     assert set(changed) == {"rtl.latency", "outputs", "layers.dense1", "layers.dense9"}

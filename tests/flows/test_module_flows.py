@@ -11,16 +11,16 @@ import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import save_file
-
-from bnn.errors import UserError
-from bnn.frontends.torch_file import load
-from cosim.pytorch import PyTorch
-from flows import cli, options, run, subject
-from flows.cache import PROJECT
-from flows.engines import ENGINES
-from flows.options import Options
-from reports.render import validate
 from tests.flows import fakes
+
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends.torch_file import load
+from xnorflow.cosim.pytorch import PyTorch
+from xnorflow.flows import cli, options, run, subject
+from xnorflow.flows.cache import PROJECT
+from xnorflow.flows.engines import ENGINES
+from xnorflow.flows.options import Options
+from xnorflow.reports.render import validate
 
 PIXELS = {"shape": [8, 8, 1], "kind": "unsigned", "bits": 4}
 
@@ -89,7 +89,7 @@ def flow(place, monkeypatch):
             *fakes.kinds(log=place / "built.log"),
             *(kind for kind in ENGINES if kind.name in ("pytorch", *engines)),
         )
-        for module in ("flows.document", "flows.run", "flows.stages"):
+        for module in ("xnorflow.flows.document", "xnorflow.flows.run", "xnorflow.flows.stages"):
             monkeypatch.setattr(f"{module}.ENGINES", kinds)
         sys.modules.pop("digit_nets", None)  # each flow has a process of its own
         console = Console(file=io.StringIO(), record=True, width=200)
@@ -110,7 +110,7 @@ def test_a_flow_runs_the_module_and_says_where_it_is_from(flow, place):
     assert (report["verdict"], report["source"]["kind"]) == ("pass", "module")
     assert report["source"]["path"] == f"digit_nets:Net with {place / 'weights.pt'}"
     assert (report["engines"]["pytorch"]["status"], report["engines"]["pytorch"]["vectors"]) == ("pass", 40)
-    assert not report["conversion"]["undecided"]
+    assert not report["conversion"]["ambiguous"]
     assert (place / "reports" / "digit_nets_net" / "report.html").is_file()
     assert flow("digit_nets:Net")[1]["source"]["path"] == "digit_nets:Net"
 
@@ -149,7 +149,7 @@ def test_a_tie_that_float32_rounds_fails_and_says_so(flow, place):
     lines = ("nn.init.normal_(self.norm.running_mean, std=0.1)", "nn.init.normal_(self.norm.weight)")
     (place / "digit_nets.py").write_text(CODE.replace(lines[0], "").replace(lines[1], ""))
     _, report = flow("digit_nets:Net")
-    (layer, count), *_ = report["conversion"]["undecided"].items()
+    (layer, count), *_ = report["conversion"]["ambiguous"].items()
     assert (report["verdict"], report["engines"]["pytorch"]["first_mismatch"]["layer"]) == ("fail", layer)
     said = f"({count} signs of this layer depend on how the framework rounds its sums)"
     assert report["engines"]["pytorch"]["reason"].endswith(said)

@@ -5,18 +5,18 @@ import re
 
 import pytest
 from rich.console import Console
-
-import flows.document
-import flows.hardware
-import flows.run
-import flows.stages
-import hls.synthesis.netlist
-from bnn import io
-from flows import run, subject
-from flows.engines import ENGINES
-from flows.options import Options
 from tests.flows import fakes
 from tests.hls.rtl.icarus import needs_icarus
+
+import xnorflow.flows.document
+import xnorflow.flows.hardware
+import xnorflow.flows.run
+import xnorflow.flows.stages
+import xnorflow.hls.synthesis.netlist
+from xnorflow.bnn import io
+from xnorflow.flows import run, subject
+from xnorflow.flows.engines import ENGINES
+from xnorflow.flows.options import Options
 
 
 @pytest.fixture
@@ -24,9 +24,9 @@ def flow(tmp_path, monkeypatch):
     """Return a function that runs a flow with the netlist as its only engine, and returns the engine's part of it."""
     io.save(fakes.network(), tmp_path / "small.safetensors")
     kinds = tuple(kind for kind in ENGINES if kind.name == "netlist")
-    for module in (flows.document, flows.run, flows.stages):
+    for module in (xnorflow.flows.document, xnorflow.flows.run, xnorflow.flows.stages):
         monkeypatch.setattr(module, "ENGINES", kinds)
-    monkeypatch.setattr(flows.hardware, "_synthesised", lambda *_: fakes.synthesised())
+    monkeypatch.setattr(xnorflow.flows.hardware, "_synthesised", lambda *_: fakes.synthesised())
 
     def go(targets=("ice40",)):
         outcome = run.run(
@@ -57,7 +57,7 @@ def wrong_cell(text):
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", [False, True])
 def test_a_wrong_cell_fails_the_flow(flow, monkeypatch, fault):
-    written = hls.synthesis.netlist.write
+    written = xnorflow.hls.synthesis.netlist.write
 
     def write(project, synthesis, cache):
         (part,) = (part for part in synthesis.parts if part.module.endswith("_dense2"))
@@ -69,7 +69,7 @@ def test_a_wrong_cell_fails_the_flow(flow, monkeypatch, fault):
             path.with_name("changed").touch()
         return written(project, synthesis, cache)
 
-    monkeypatch.setattr(hls.synthesis.netlist, "write", write)
+    monkeypatch.setattr(xnorflow.hls.synthesis.netlist, "write", write)
     engine, report = flow()
     assert report["verdict"] == engine["status"] == ("fail" if fault else "pass")
     assert re.search(r", by (yowasp-)?yosys \S+ for Lattice iCE40 UltraPlus$", engine["title"])
@@ -86,17 +86,17 @@ def test_a_target_without_models_makes_way_for_one_that_has_them(flow, monkeypat
 
     def write(project, synthesis, cache):
         tried.append(synthesis)
-        raise hls.synthesis.netlist.NoModel(f"no model of a cell of {synthesis}")
+        raise xnorflow.hls.synthesis.netlist.NoModel(f"no model of a cell of {synthesis}")
 
-    monkeypatch.setattr(hls.synthesis.netlist, "write", write)
-    monkeypatch.setattr("hls.synthesis.yosys.synthesise", lambda project, target, cache: target)
+    monkeypatch.setattr(xnorflow.hls.synthesis.netlist, "write", write)
+    monkeypatch.setattr("xnorflow.hls.synthesis.yosys.synthesise", lambda project, target, cache: target)
     engine, _ = flow(targets=("xilinx7", "ecp5"))
     assert tried == ["xilinx7", "ecp5", "ice40"]
     assert (engine["status"], engine["reason"]) == ("skipped", "no model of a cell of ice40")
 
 
 def test_a_netlist_that_would_take_too_long_is_skipped_with_the_figures(flow, monkeypatch):
-    monkeypatch.setattr("flows.engines._NETLIST_LIMIT", 1)
+    monkeypatch.setattr("xnorflow.flows.engines._NETLIST_LIMIT", 1)
     engine, report = flow()
     assert engine["status"] == "skipped"
     cycles = report["rtl"]["latency"] + report["rtl"]["interval"]

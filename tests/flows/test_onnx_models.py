@@ -5,16 +5,16 @@ import json
 
 import pytest
 from rich.console import Console
-
-from bnn import qonnx_export
-from bnn.errors import UserError
-from cosim.qonnx_source import QonnxSource
-from flows import run, subject
-from flows.cache import PROJECT
-from flows.engines import ENGINES
-from flows.options import Options
-from reports.render import validate
 from tests.flows import fakes
+
+from xnorflow.bnn import qonnx_export
+from xnorflow.bnn.errors import UserError
+from xnorflow.cosim.qonnx_source import QonnxSource
+from xnorflow.flows import run, subject
+from xnorflow.flows.cache import PROJECT
+from xnorflow.flows.engines import ENGINES
+from xnorflow.flows.options import Options
+from xnorflow.reports.render import validate
 
 BREVITAS = PROJECT / "tests" / "bnn" / "brevitas" / "digits.onnx"
 
@@ -26,7 +26,7 @@ def flow(tmp_path, monkeypatch):
     def go(path, settings=None):
         fakes.install(monkeypatch.setattr, log=tmp_path / "built.log")
         engines = (*fakes.kinds(log=tmp_path / "built.log"), *(kind for kind in ENGINES if kind.name == "onnx"))
-        for module in ("flows.document", "flows.run", "flows.stages"):
+        for module in ("xnorflow.flows.document", "xnorflow.flows.run", "xnorflow.flows.stages"):
             monkeypatch.setattr(f"{module}.ENGINES", engines)
         outcome = run.run(
             subject.find(str(path)), Console(file=io.StringIO()), vectors=50, options=Options(input=settings),

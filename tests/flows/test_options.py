@@ -4,15 +4,15 @@ import re
 
 import pytest
 from rich.console import Console
-
-from bnn import io
-from bnn.errors import UserError
-from flows import hardware, subject
-from flows.options import Options, read
-from flows.run import run
-from hls.rtl.config import Folded, RtlConfig, Unrolled
 from tests.flows import fakes
 from tests.hls.rtl.test_project import small_image
+
+from xnorflow.bnn import io
+from xnorflow.bnn.errors import UserError
+from xnorflow.flows import hardware, subject
+from xnorflow.flows.options import Options, read
+from xnorflow.flows.run import run
+from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
 
 
 def written(folder, text):
@@ -48,7 +48,7 @@ def test_settings_of_the_rtl(tmp_path):
     assert read(written(tmp_path, text)) == Options(
         rtl=RtlConfig({"dense1": Unrolled(effort="high"), "dense2": Folded(pe=2)}, clock_ns=5),
         target_fps=1000,
-        wished=True,
+        goal_given=True,
     )
 
 
@@ -60,7 +60,7 @@ def test_without_a_wish_the_rtl_stays_small(monkeypatch):
     assert small.luts <= free.luts - 50
     assert small.timing.interval > free.timing.interval
     reached = free.timing.frames_per_second(10)
-    assert hardware.fold_rtl(network, Options(target_fps=reached, wished=True)).luts == free.luts, "a wish is kept"
+    assert hardware.fold_rtl(network, Options(target_fps=reached, goal_given=True)).luts == free.luts, "a goal is kept"
     monkeypatch.setattr(hardware, "LUTS", 1)
     assert 1 < hardware.fold_rtl(network, Options(target_fps=1e6)).luts <= small.luts
 
@@ -76,7 +76,7 @@ def test_an_architecture_for_all_layers_leaves_nothing_to_choose(tmp_path):
 def test_a_wish_takes_the_place_of_the_files(tmp_path):
     path = written(tmp_path, "[rtl]\ntarget_fps = 1000\nclock_ns = 2")
     options = read(path, max_luts=500)
-    assert (options.target_fps, options.max_luts, options.rtl.clock_ns, options.wished) == (None, 500, 2, True)
+    assert (options.target_fps, options.max_luts, options.rtl.clock_ns, options.goal_given) == (None, 500, 2, True)
     with pytest.raises(UserError, match="not both"):
         read(None, target_fps=3.0, max_luts=500)
 

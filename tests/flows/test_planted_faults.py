@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from rich.console import Console
-
-import hls.project
-import hls.rtl.project
-from bnn import io
-from bnn.canonical import canonicalise
-from bnn.network import Network
-from flows import run, subject
-from flows.options import Options
 from tests.flows.fakes import network
+
+import xnorflow.hls.project
+import xnorflow.hls.rtl.project
+from xnorflow.bnn import io
+from xnorflow.bnn.canonical import canonicalise
+from xnorflow.bnn.network import Network
+from xnorflow.flows import run, subject
+from xnorflow.flows.options import Options
 
 pytestmark = pytest.mark.slow
 
@@ -59,13 +59,13 @@ def channel_left_unflipped(network):
 def test_a_fault_in_the_generated_project_is_found_where_it_is(tmp_path, monkeypatch, fault, layer):
     assert network()["threshold1"].direction[CHANNEL] == -1
     io.save(network(), tmp_path / "small.safetensors")
-    written = hls.project.write
+    written = xnorflow.hls.project.write
 
     def write(given, *arguments, **options):
         assert given == replace(canonicalise(network()), name="small")
         return written(fault(given) if fault else given, *arguments, **options)
 
-    written_rtl = hls.rtl.project.write
+    written_rtl = xnorflow.hls.rtl.project.write
 
     def write_rtl(given, folder, config):
         good = written_rtl(given, folder, config)
@@ -75,8 +75,8 @@ def test_a_fault_in_the_generated_project_is_found_where_it_is(tmp_path, monkeyp
                 shutil.copy(path, folder)
         return good
 
-    monkeypatch.setattr(hls.project, "write", write)
-    monkeypatch.setattr(hls.rtl.project, "write", write_rtl)
+    monkeypatch.setattr(xnorflow.hls.project, "write", write)
+    monkeypatch.setattr(xnorflow.hls.rtl.project, "write", write_rtl)
     outcome = run.run(
         subject.find(str(tmp_path / "small.safetensors")),
         Console(quiet=True),

@@ -2,16 +2,16 @@ import json
 from dataclasses import replace
 
 import pytest
+from tests.flows import fakes
 from typer.testing import CliRunner
 
-from bnn.errors import UserError
-from bnn.io import save
-from bnn.network import Network
-from flows import cli, regress
-from flows.formats import Converted
-from hls.errors import Unsupported
-from hls.synthesis.tools import SynthesisError, ToolMissing
-from tests.flows import fakes
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.io import save
+from xnorflow.bnn.network import Network
+from xnorflow.flows import cli, regress
+from xnorflow.flows.formats import Converted
+from xnorflow.hls.errors import Unsupported
+from xnorflow.hls.synthesis.tools import SynthesisError, ToolMissing
 
 RESOURCES = {"lut": 2000, "ff": 2100, "carry": 48, "lutram": 1, "bram": 7, "dsp": 0}
 
@@ -24,9 +24,9 @@ def synthesis(tool="yosys 0.23", **values):
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """Give the baseline of digits_bnn, the only one, and the command, with synthesis that costs no time."""
-    from models.zoo import ZOO
+    from xnorflow.models.zoo import ZOO
 
-    monkeypatch.setattr("models.zoo.ZOO", {"digits_bnn": ZOO["digits_bnn"]})
+    monkeypatch.setattr("xnorflow.models.zoo.ZOO", {"digits_bnn": ZOO["digits_bnn"]})
     monkeypatch.setattr(regress, "BASELINES", tmp_path)
     monkeypatch.setattr(regress, "_synthesised", lambda *_: synthesis())
     monkeypatch.setenv("COLUMNS", "200")

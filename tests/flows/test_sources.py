@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.cache import PROJECT
-from flows.flow import _FLOW
-from flows.stages import steps
+from xnorflow.flows.cache import PROJECT
+from xnorflow.flows.flow import _FLOW
+from xnorflow.flows.stages import steps
 
 PACKAGES = ("bnn", "models", "hls", "cosim", "reports", "flows")
 
@@ -15,7 +15,14 @@ PACKAGES = ("bnn", "models", "hls", "cosim", "reports", "flows")
 ENTRY = {
     "load": ["models.data", "models.zoo", "bnn.io", "flows.formats"],
     "fold": [
-        *("bnn.io", "bnn.canonical", "bnn.frontends.torch", "models.checkpoint", "models.zoo", "reports.measures"),
+        *(
+            "bnn.io",
+            "bnn.canonical",
+            "bnn.frontends.torch",
+            "models.checkpoint",
+            "models.zoo",
+            "reports.measures",
+        ),
         "flows.formats",
     ],
     "golden": ["cosim.golden"],
@@ -23,7 +30,12 @@ ENTRY = {
     "keras": ["cosim.keras", "flows.formats"],
     "onnx": ["cosim.qonnx_source", "flows.formats"],
     "rtl": ["hls.rtl.cycles", "hls.rtl.folding", "hls.rtl.project"],
-    "synthesis": ["hls.synthesis.yosys", "hls.synthesis.nextpnr", "hls.synthesis.timing", "hls.rtl.project"],
+    "synthesis": [
+        "hls.synthesis.yosys",
+        "hls.synthesis.nextpnr",
+        "hls.synthesis.timing",
+        "hls.rtl.project",
+    ],
     "project qonnx": ["cosim.qonnx"],
     "qonnx": ["cosim.qonnx"],
     "project hls4ml_stock": ["cosim.csim"],
@@ -34,16 +46,54 @@ ENTRY = {
     "project rtl_cxxrtl": ["cosim.rtl_cxxrtl", "hls.rtl.project"],
     "cosim rtl_icarus": ["cosim.rtl_icarus", "hls.rtl.project"],
     "cosim rtl_cxxrtl": ["cosim.rtl_cxxrtl", "hls.rtl.project"],
-    "project netlist": ["cosim.rtl_netlist", "hls.rtl.project", "hls.synthesis.netlist", "hls.synthesis.yosys"],
-    "cosim netlist": ["cosim.rtl_netlist", "hls.rtl.project", "hls.synthesis.netlist", "hls.synthesis.yosys"],
+    "project netlist": [
+        "cosim.rtl_netlist",
+        "hls.rtl.project",
+        "hls.synthesis.netlist",
+        "hls.synthesis.yosys",
+    ],
+    "cosim netlist": [
+        "cosim.rtl_netlist",
+        "hls.rtl.project",
+        "hls.synthesis.netlist",
+        "hls.synthesis.yosys",
+    ],
     "project rtl_vitis": ["cosim.rtl_icarus", "cosim.rtl_vitis", "flows.vendor"],
     "cosim rtl_vitis": ["cosim.rtl_icarus", "cosim.rtl_vitis", "flows.vendor"],
-    "vendor hls4ml_stock": ["flows.vendor", "hls.config", "hls.project", "hls.vendor.run", "hls.vendor.scripts"],
-    "vendor hls4ml_packed": ["flows.vendor", "hls.config", "hls.project", "hls.vendor.run", "hls.vendor.scripts"],
-    "vendor rtl": ["flows.vendor", "hls.config", "hls.rtl.project", "hls.vendor.run", "hls.vendor.scripts"],
+    "vendor hls4ml_stock": [
+        "flows.vendor",
+        "hls.config",
+        "hls.project",
+        "hls.vendor.run",
+        "hls.vendor.scripts",
+    ],
+    "vendor hls4ml_packed": [
+        "flows.vendor",
+        "hls.config",
+        "hls.project",
+        "hls.vendor.run",
+        "hls.vendor.scripts",
+    ],
+    "vendor rtl": [
+        "flows.vendor",
+        "hls.config",
+        "hls.rtl.project",
+        "hls.vendor.run",
+        "hls.vendor.scripts",
+    ],
     "energy": ["hls.rtl.folding", "hls.rtl.project", "hls.energy"],
-    "compare": ["cosim.compare", "cosim.golden", "flows.mismatch", "reports.arrays"],
-    "report": ["flows.document", "reports.arrays", "reports.measures", "reports.render"],
+    "compare": [
+        "cosim.compare",
+        "cosim.golden",
+        "flows.mismatch",
+        "reports.arrays",
+    ],
+    "report": [
+        "flows.document",
+        "reports.arrays",
+        "reports.measures",
+        "reports.render",
+    ],
 }
 # Imported by a step's code, but no part of what makes its result: the flow itself, and the cache.
 MACHINERY = {
@@ -66,8 +116,9 @@ def imported(path: Path) -> set[Path]:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     files = set()
     for name in names:
-        if name.split(".")[0] in PACKAGES:
-            place = PROJECT / name.replace(".", "/")
+        top, _, rest = name.partition(".")
+        if top == "xnorflow" and rest.split(".")[0] in PACKAGES:
+            place = PROJECT / rest.replace(".", "/")
             files |= {file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()}
     return files
 

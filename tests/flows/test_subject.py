@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from bnn import io
-from bnn.errors import UserError
-from bnn.network import Dense, Input, Network
-from flows import subject
-from models.checkpoint import FOLDER
-from models.zoo import ZOO
+from xnorflow.bnn import io
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.network import Dense, Input, Network
+from xnorflow.flows import subject
+from xnorflow.models.checkpoint import FOLDER
+from xnorflow.models.zoo import ZOO
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_an_unknown_model_lists_what_there_is():
 
 
 def test_a_model_that_was_never_trained_says_how_to_train_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("models.checkpoint.FOLDER", tmp_path)
+    monkeypatch.setattr("xnorflow.models.checkpoint.FOLDER", tmp_path)
     with pytest.raises(UserError, match="make train MODEL=mnist_bnn"):
         subject.find("mnist_bnn")
 

@@ -9,23 +9,23 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from typer.testing import CliRunner
-
-import flows.document
-import flows.hardware
-import flows.run
-import flows.stages
-from bnn.io import save
-from flows import cli, run, subject
-from flows.cache import PROJECT
-from flows.options import Options
-from hls.config import HlsConfig
-from hls.vendor.steps import Design, Job, hls_steps
-from hls.vendor.tools import VITIS, VIVADO
-from reports.render import validate
 from tests.flows import fakes
 from tests.hls.vendor import samples
 from tests.hls.vendor.fakes import Fakes, good
+from typer.testing import CliRunner
+
+import xnorflow.flows.document
+import xnorflow.flows.hardware
+import xnorflow.flows.run
+import xnorflow.flows.stages
+from xnorflow.bnn.io import save
+from xnorflow.flows import cli, run, subject
+from xnorflow.flows.cache import PROJECT
+from xnorflow.flows.options import Options
+from xnorflow.hls.config import HlsConfig
+from xnorflow.hls.vendor.steps import Design, Job, hls_steps
+from xnorflow.hls.vendor.tools import VITIS, VIVADO
+from xnorflow.reports.render import validate
 
 JOBS = ("hls4ml_packed", "rtl")
 PART = HlsConfig().part
@@ -51,7 +51,7 @@ class Place:
         packed = replace(
             packed, name="hls4ml_packed", hls_style="packed", make=lambda flow: Project("x", None, folder / "built.log")
         )
-        for module in (flows.document, flows.run, flows.stages):
+        for module in (xnorflow.flows.document, xnorflow.flows.run, xnorflow.flows.stages):
             patch(module, "ENGINES", (plain, packed))
         self.fakes = None
 
@@ -133,8 +133,8 @@ def test_figures_of_the_tools_stand_beside_ours(place, monkeypatch):
 
 
 def test_a_tool_that_fails_fails_the_flow_and_gives_no_figures(place, monkeypatch):
-    place.plan["csynth"] |= {"status": 7, "says": "ERROR: [HLS 200-70] Synthesizability check failed."}
-    place.plan["impl"] |= {"status": 1, "says": "ERROR: [Place 30-640] Place Check: over-utilised"}
+    place.plan["csynth"] |= {"status": 7, "summary": "ERROR: [HLS 200-70] Synthesizability check failed."}
+    place.plan["impl"] |= {"status": 1, "summary": "ERROR: [Place 30-640] Place Check: over-utilised"}
     place.tools(monkeypatch, vitis_hls="2022.2", vivado="2022.2")
     report, jobs = place.flow()
     assert report["verdict"] == "fail"

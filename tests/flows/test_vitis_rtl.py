@@ -6,27 +6,27 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-
-import flows.document
-import flows.run
-import flows.stages
-from bnn import io
-from flows import subject
-from flows.engines import ENGINES
-from flows.options import Options
 from tests.cosim.test_rtl_vitis import NETWORK, needs_icarus, sample
+
+import xnorflow.flows.document
+import xnorflow.flows.run
+import xnorflow.flows.stages
+from xnorflow.bnn import io
+from xnorflow.flows import subject
+from xnorflow.flows.engines import ENGINES
+from xnorflow.flows.options import Options
 
 pytestmark = [needs_icarus, pytest.mark.slow]
 
 
 def test_the_engine_is_skipped_then_passes_then_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kinds = tuple(kind for kind in ENGINES if kind.name in ("hls4ml_packed", "rtl_vitis"))
-    for module in (flows.document, flows.run, flows.stages):
+    for module in (xnorflow.flows.document, xnorflow.flows.run, xnorflow.flows.stages):
         monkeypatch.setattr(module, "ENGINES", kinds)
     io.save(NETWORK, tmp_path / "sample.safetensors")
 
     def engine() -> dict:
-        outcome = flows.run.run(
+        outcome = xnorflow.flows.run.run(
             subject.find(str(tmp_path / "sample.safetensors")),
             Console(quiet=True),
             vectors=300,

@@ -3,22 +3,22 @@
 from dataclasses import replace
 
 import pytest
-
-import flows.document
-import flows.run
-import flows.stages
-from cosim.engine import EngineError
-from flows.options import Options
 from tests.flows import fakes
 from tests.flows.test_energy import VCD
 from tests.flows.test_flow import Place
+
+import xnorflow.flows.document
+import xnorflow.flows.run
+import xnorflow.flows.stages
+from xnorflow.cosim.engine import EngineError
+from xnorflow.flows.options import Options
 
 NAME = "waveform_first.fst"
 EVERY_LAYER, ALL_VECTORS = (f"$comment {what} $end\n{VCD}" for what in ("every layer", "all vectors"))
 
 
 class Waves(fakes.FakeBuilder):
-    """Leaves a waveform as :class:`cosim.rtl_icarus.RtlIcarus` does; it says which run it is of."""
+    """Leaves a waveform as :class:`xnorflow.cosim.rtl_icarus.RtlIcarus` does; it says which run it is of."""
 
     folder, waves, waveform, detail = None, False, None, "back to back alone"
 
@@ -44,7 +44,7 @@ def place(tmp_path, monkeypatch):
 
         original(patch, faults, log)
         plain, first, second = fakes.kinds(faults, log)
-        for module in (flows.document, flows.run, flows.stages):
+        for module in (xnorflow.flows.document, xnorflow.flows.run, xnorflow.flows.stages):
             patch(module, "ENGINES", (plain, replace(first, keeps_waveform=True, make=make), second))
 
     monkeypatch.setattr(fakes, "install", install)

@@ -4,7 +4,7 @@ import re
 
 import yaml
 
-from flows.cache import PROJECT
+from xnorflow.flows.cache import PROJECT
 
 STEPS = yaml.safe_load((PROJECT / ".github" / "workflows" / "xnorflow.yml").read_text())["jobs"]["flow"]["steps"]
 

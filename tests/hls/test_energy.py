@@ -5,13 +5,13 @@ import shutil
 import subprocess
 
 import pytest
-
-from bnn.errors import UserError
-from hls import energy
-from hls.energy import Activity
-from hls.rtl import project as rtl_project
-from hls.rtl.config import Folded, RtlConfig, Unrolled
 from tests.hls.vendor.conftest import network
+
+from xnorflow.bnn.errors import UserError
+from xnorflow.hls import energy
+from xnorflow.hls.energy import Activity
+from xnorflow.hls.rtl import project as rtl_project
+from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
 
 VCD = """$timescale 1 ns $end
 $scope module top $end

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hls.processes import Processes
+from xnorflow.hls.processes import Processes
 
 # A program as g++ is one: it waits for another, whose process number it leaves in a file.
 PARENT = ["sh", "-c", "sleep 60 & echo $! > child; wait"]

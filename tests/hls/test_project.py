@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from bnn.errors import UserError
-from bnn.network import Argmax, Dense, Flatten, Input, Network, Threshold
-from bnn.packing import pack
-from hls import project
-from hls.config import HlsConfig
-from hls.errors import Unsupported
-from hls.storage import bits
 from tests import oracle
 from tests.strategies import inputs_for
+
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.network import Argmax, Dense, Flatten, Input, Network, Threshold
+from xnorflow.bnn.packing import pack
+from xnorflow.hls import project
+from xnorflow.hls.config import HlsConfig
+from xnorflow.hls.errors import Unsupported
+from xnorflow.hls.storage import bits
 
 VECTORS = 5
 

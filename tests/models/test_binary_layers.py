@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from models.layers import BNN, BinaryConv2d, BinaryLinear, Residual, Sign, binarize, clip_latent_weights
+from xnorflow.models.layers import BNN, BinaryConv2d, BinaryLinear, Residual, Sign, binarize, clip_latent_weights
 
 
 def test_sign_of_zero_is_plus_one():

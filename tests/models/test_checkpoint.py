@@ -6,10 +6,10 @@ import torch
 from safetensors.numpy import load as parse
 from safetensors.numpy import save as serialise
 
-from bnn.errors import UserError
-from bnn.frontends.torch import module_input
-from models import checkpoint, zoo
-from models.data import encode
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends.torch import module_input
+from xnorflow.models import checkpoint, zoo
+from xnorflow.models.data import encode
 
 HEADER = {"schema_version": 1, "model": "digits_bnn", "metadata": {}}
 
@@ -172,7 +172,7 @@ def test_a_type_that_numpy_lacks_is_refused(path):
 
 
 def test_set_bits_beyond_the_weights_are_refused(path, monkeypatch):
-    from models.layers import BNN
+    from xnorflow.models.layers import BNN
 
     odd = zoo.ModelDefinition(
         name="odd", description="", dataset="digits", input=zoo.get("digits_bnn").input,

@@ -5,8 +5,8 @@ import os
 import pytest
 import torch
 
-from models import checkpoint, data, zoo
-from models.train import FRAMEWORKS, count_correct
+from xnorflow.models import checkpoint, data, zoo
+from xnorflow.models.train import FRAMEWORKS, count_correct
 
 ABOVE = {
     "mnist_bnn": 0.95,

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bnn.errors import UserError
-from bnn.network import Input
-from models import cifar10, data, zoo
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.network import Input
+from xnorflow.models import cifar10, data, zoo
 
 NAMES = {
     "train-images-idx3-ubyte": (5, 28, 28),

@@ -8,13 +8,13 @@ import h5py
 import numpy as np
 import pytest
 from rich.console import Console
-
-from bnn.errors import UserError
-from bnn.frontends import keras_file
-from flows import subject
-from models import checkpoint, data, zoo
-from models import train as training
 from tests.bnn.frontends.keras_models import hostile
+
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends import keras_file
+from xnorflow.flows import subject
+from xnorflow.models import checkpoint, data, zoo
+from xnorflow.models import train as training
 
 KERAS = [name for name, definition in zoo.ZOO.items() if definition.framework != "pytorch"]
 

@@ -10,11 +10,11 @@ import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
-from bnn.errors import UserError
-from models import checkpoint, zoo
-from models import train as training
-from models.data import digits
-from models.zoo import Augmentation
+from xnorflow.bnn.errors import UserError
+from xnorflow.models import checkpoint, zoo
+from xnorflow.models import train as training
+from xnorflow.models.data import digits
+from xnorflow.models.zoo import Augmentation
 
 QUIET = Console(file=io.StringIO())
 
@@ -221,7 +221,16 @@ def test_a_recipe_in_bfloat16_learns_and_stores_float32(tmp_path, dataset, monke
 
 
 def test_the_command_trains_and_says_how_well(tmp_path):
-    command = [sys.executable, "-m", "models.train", "digits_bnn", "--epochs", "1", "--out", "model.safetensors"]
+    command = [
+        sys.executable,
+        "-m",
+        "xnorflow.models.train",
+        "digits_bnn",
+        "--epochs",
+        "1",
+        "--out",
+        "model.safetensors",
+    ]
     environment = os.environ | {"PYTHONPATH": str(checkpoint.FOLDER.parent.parent), "OMP_NUM_THREADS": "1"}
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr

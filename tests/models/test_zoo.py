@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 
-from bnn.errors import UserError
-from bnn.frontends.torch import module_input
-from models import zoo
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends.torch import module_input
+from xnorflow.models import zoo
 
 
 def test_an_unknown_model_lists_the_choices():

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 
-from reports.arrays import pack
+from xnorflow.reports.arrays import pack
 
 
 def engine(**given):
@@ -48,8 +48,8 @@ def passing():
             "golden": 0.9583, "golden_count": 360, "golden_dataset": "digits", "confusion": [[170, 10], [5, 175]],
             "recorded": 0.9722, "recorded_count": 10000, "recorded_dataset": "mnist",
         },
-        "argmax": {"claim": "proved", "vectors": 0, "undecided": 0},
-        "conversion": {"notes": ["the softmax <x> is left out"], "undecided": {"threshold1": 7}},
+        "argmax": {"claim": "proved", "vectors": 0, "ambiguous": 0},
+        "conversion": {"notes": ["the softmax <x> is left out"], "ambiguous": {"threshold1": 7}},
         "engines": {
             "golden": engine(reason="the reference"),
             "pytorch": engine(status="skipped", vectors=0, seconds=None, reason="no <module>", layers={}),
@@ -75,7 +75,7 @@ def passing():
         ],
         "memory": {"binary_bits": 2304, "float32_bits": 67584, "ratio": 29.3, "formula": "weights"},
         "rtl": {
-            "wish": "at most 10,000 LUTs", "clock_ns": 10.0, "latency": 12345, "interval": 678,
+            "goal": "at most 10,000 LUTs", "clock_ns": 10.0, "latency": 12345, "interval": 678,
             "units": [
                 {"name": "dense1", "layer": "dense1", "interval": 678, "luts": 432,
                  "frames": [[0, 678], [600, 1356], [1278, 2034]]},
@@ -150,7 +150,7 @@ def passing():
             {"what": "rtl.latency", "before": 12000, "now": 12345}, {"what": "rtl.interval", "before": 678, "now": 678},
             {"what": "rtl.layers.dense1", "before": "1 PE x 7 SIMD", "now": "3 PE x 7 SIMD"},
         ]},
-        "steps": [{"name": "load", "seconds": 0.01, "says": "1,000 vectors"}],
+        "steps": [{"name": "load", "seconds": 0.01, "summary": "1,000 vectors"}],
         "tools": {"python": "3.11"},
     }  # fmt: skip
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from reports.arrays import pack, unpack
+from xnorflow.reports.arrays import pack, unpack
 
 
 @given(

@@ -9,13 +9,13 @@ import shutil
 
 import pytest
 from rich.console import Console
-
-from flows import run, subject
-from flows.cache import PROJECT
-from flows.options import Options
-from reports.index import index
-from reports.render import render
 from tests.reports.test_render import SECTIONS
+
+from xnorflow.flows import run, subject
+from xnorflow.flows.cache import PROJECT
+from xnorflow.flows.options import Options
+from xnorflow.reports.index import index
+from xnorflow.reports.render import render
 
 SHOTS = PROJECT / "build" / "screenshots"
 SCREENS = {"wide": (1280, 900), "phone": (390, 844)}
@@ -201,7 +201,7 @@ def test_the_report_of_a_real_flow_is_whole_and_legible(show, tmp_path):
         shown = show(outcome.report / "report.html", screen, scheme)
         shown.keep(f"digits_bnn-{screen}-{scheme}")
         sections = shown.page.eval_on_selector_all("main > section", "sections => sections.map(s => s.id)")
-        assert sections == [section for section in SECTIONS if section != "troubles"]
+        assert sections == [section for section in SECTIONS if section != "findings"]
         assert shown.page.evaluate(EMPTY_CHARTS) == [] and shown.page.evaluate(POOR_CONTRAST) == []
         assert shown.page.evaluate(BEYOND_THE_EDGE, False) == []
 

@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from bnn.errors import UserError
-from reports.figures import front, pareto
-from reports.index import index
+from xnorflow.bnn.errors import UserError
+from xnorflow.reports.figures import front, pareto
+from xnorflow.reports.index import index
 
 
 def test_without_reports_it_says_what_to_run(tmp_path):

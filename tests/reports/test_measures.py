@@ -1,8 +1,19 @@
 import numpy as np
 import pytest
 
-from bnn.network import Affine, Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, MultiThreshold, Network, Threshold
-from reports import measures
+from xnorflow.bnn.network import (
+    Affine,
+    Argmax,
+    Conv2d,
+    Dense,
+    Flatten,
+    Input,
+    MaxPool2d,
+    MultiThreshold,
+    Network,
+    Threshold,
+)
+from xnorflow.reports import measures
 
 
 @pytest.fixture
@@ -17,7 +28,7 @@ def dense():
             Dense("dense1", ("input",), weight),
             Threshold("threshold1", ("dense1",), np.zeros(4, np.int64), np.array([1, 1, 1, -1])),
             Dense("dense2", ("threshold1",), np.ones((3, 4))),
-            Affine("affine", ("dense2",), np.array([3, -4, 2]), np.array([0, 7, -8]), 2, undecided=5),
+            Affine("affine", ("dense2",), np.array([3, -4, 2]), np.array([0, 7, -8]), 2, ambiguous=5),
             Argmax("argmax", ("affine",)),
         ),
     )
@@ -83,6 +94,6 @@ def test_memory(dense, convolution):
     assert measures.memory(convolution)["binary_bits"] == 18 + 2 * 12 + 90
 
 
-def test_undecided(dense, convolution):
-    assert measures.undecided(dense) == 5
-    assert measures.undecided(convolution) is None
+def test_ambiguous(dense, convolution):
+    assert measures.ambiguous(dense) == 5
+    assert measures.ambiguous(convolution) is None

@@ -11,13 +11,13 @@ import pytest
 from jsonschema import ValidationError
 from matplotlib.image import imread
 
-from reports.arrays import pack
-from reports.figures import figures, picture, quantity
-from reports.hardware import made
-from reports.render import render, validate
+from xnorflow.reports.arrays import pack
+from xnorflow.reports.figures import figures, picture, quantity
+from xnorflow.reports.hardware import made
+from xnorflow.reports.render import render, validate
 
 SECTIONS = (
-    *("summary", "troubles", "baseline", "engines", "layers", "samples", "confusion", "rtl", "latency"),
+    *("summary", "findings", "baseline", "engines", "layers", "samples", "confusion", "rtl", "latency"),
     *("hardware", "synthesis", "vendor", "predicted", "energy", "memory", "provenance"),
 )
 
@@ -103,9 +103,9 @@ def test_the_first_mismatch_is_shown(failed, tmp_path):
 
 
 def test_claims_are_told_apart(report, tmp_path):
-    report["argmax"] = {"claim": "measured", "vectors": 1000, "undecided": 3}
+    report["argmax"] = {"claim": "measured", "vectors": 1000, "ambiguous": 3}
     assert "measured on 1,000 vectors" in " ".join(page(report, tmp_path).text.split())
-    report["argmax"] = {"claim": "unknown", "vectors": 0, "undecided": 3}
+    report["argmax"] = {"claim": "unknown", "vectors": 0, "ambiguous": 3}
     assert "not shown" in page(report, tmp_path).text
 
 
@@ -123,7 +123,7 @@ def test_a_report_without_images_layers_with_weights_or_resources(report, tmp_pa
         "baseline": None,
         "samples": [],
     }
-    assert set(SECTIONS) - set(page(report, tmp_path).ids) == {"troubles"}
+    assert set(SECTIONS) - set(page(report, tmp_path).ids) == {"findings"}
     assert "not measured" in (tmp_path / "report.md").read_text()
 
 

@@ -6,13 +6,13 @@ os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 import numpy as np
-
-from bnn.canonical import canonicalise
-from bnn.frontends.keras import Conversion, trace
-from bnn.frontends.keras_file import import_keras
-from bnn.network import Affine, Argmax, Input
-from cosim.golden import Golden
 from tests import strategies
+
+from xnorflow.bnn.canonical import canonicalise
+from xnorflow.bnn.frontends.keras import Conversion, trace
+from xnorflow.bnn.frontends.keras_file import import_keras
+from xnorflow.bnn.network import Affine, Argmax, Input
+from xnorflow.cosim.golden import Golden
 
 keras = import_keras()
 
@@ -64,11 +64,11 @@ def tame(model):
     return model
 
 
-def agree(model, input, seed, count=40, undecided=False) -> Conversion:
+def agree(model, input, seed, count=40, ambiguous=False) -> Conversion:
     """Hold everything that the framework computes as we do equal to the golden model, then the classes."""
     conversion = trace(model, "n", input)
     network = conversion.network
-    assert undecided or not conversion.undecided
+    assert ambiguous or not conversion.ambiguous
     inputs = strategies.inputs_for(network, count, seed)
     if input.kind != "bipolar":
         inputs[2] = 0
@@ -101,7 +101,7 @@ def agree(model, input, seed, count=40, undecided=False) -> Conversion:
             accumulators = got[affine.inputs[0]].astype(np.float64)
             slack = np.ldexp(0.5 * (np.abs(accumulators) + 1), -affine.fraction) + 1e-5 * np.abs(scores).max()
             assert (np.abs(np.ldexp(got[affine.name].astype(np.float64), -affine.fraction) - scores) <= slack).all()
-        if not isinstance(affine, Affine) or affine.undecided == 0:
+        if not isinstance(affine, Affine) or affine.ambiguous == 0:
             classes = got["argmax"]
             assert np.array_equal(classes[:, 0], scores.argmax(axis=1))
             # Different scores may be equal behind a softmax.

@@ -15,19 +15,19 @@ from brevitas.quant import (
 )
 from brevitas_examples.bnn_pynq import models as pynq
 from rich.console import Console
-from torch import nn
-
-from bnn.canonical import canonicalise
-from bnn.errors import UserError
-from bnn.frontends import brevitas, qonnx
-from bnn.network import Input
-from cosim.golden import Golden
-from flows import run, subject
-from flows.engines import ENGINES
-from flows.options import Options
-from reports.render import validate
 from tests import strategies
 from tests.flows import fakes
+from torch import nn
+
+from xnorflow.bnn.canonical import canonicalise
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends import brevitas, qonnx
+from xnorflow.bnn.network import Input
+from xnorflow.cosim.golden import Golden
+from xnorflow.flows import run, subject
+from xnorflow.flows.engines import ENGINES
+from xnorflow.flows.options import Options
+from xnorflow.reports.render import validate
 
 
 class Weight(SignedBinaryWeightPerTensorConst):
@@ -81,7 +81,7 @@ def network(seed):
 def test_the_module_itself_predicts_the_golden_integers(seed):
     module = network(seed).eval()
     conversion = qonnx.trace(brevitas.export(module, PIXELS, "net"), "net", lambda shape: PIXELS)
-    assert not conversion.undecided
+    assert not conversion.ambiguous
     made = canonicalise(conversion.network)
     inputs = np.random.default_rng(9).integers(-16, 16, (200, 6, 6, 2))
     golden = Golden()
@@ -117,7 +117,7 @@ def test_the_networks_of_finn_are_taken_as_brevitas_has_them(name):
         real = (real + 1) / 2
     with torch.no_grad():
         classes = module(torch.tensor(real, dtype=torch.float32)).numpy().argmax(1)
-    assert not conversion.undecided and len(set(classes)) > 2
+    assert not conversion.ambiguous and len(set(classes)) > 2
     np.testing.assert_array_equal(golden.run(inputs)[made.output.name][:, 0], classes)
 
 
@@ -145,7 +145,7 @@ def test_a_flow_takes_a_factory_of_such_a_module(tmp_path, monkeypatch):
         *fakes.kinds(log=tmp_path / "built.log"),
         *(kind for kind in ENGINES if kind.name in ("pytorch", "onnx")),
     )
-    for module in ("flows.document", "flows.run", "flows.stages"):
+    for module in ("xnorflow.flows.document", "xnorflow.flows.run", "xnorflow.flows.stages"):
         monkeypatch.setattr(f"{module}.ENGINES", engines)
     found = subject.find("users_brevitas:make")
     outcome = run.run(

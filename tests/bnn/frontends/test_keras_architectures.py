@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from bnn.canonical import canonicalise
-from bnn.frontends.keras import trace
-from bnn.network import Input
-from cosim.compare import compare
-from cosim.csim import CSim
-from cosim.golden import Golden
 from tests import strategies
 from tests.bnn.frontends.keras_models import FIXED, IMAGE, PIXELS, agree, hostile, keras, lq, qkeras, tame
+
+from xnorflow.bnn.canonical import canonicalise
+from xnorflow.bnn.frontends.keras import trace
+from xnorflow.bnn.network import Input
+from xnorflow.cosim.compare import compare
+from xnorflow.cosim.csim import CSim
+from xnorflow.cosim.golden import Golden
 
 L = keras.layers
 
@@ -78,7 +78,7 @@ def test_random_graphs(data):
     except ValueError:  # an image that has shrunk to nothing
         return
     model = keras.Model(x, L.BatchNormalization()(y))
-    agree(tame(hostile(model, data.draw(st.integers(0, 2**32 - 1)), halves=True)), input, 0, count=20, undecided=True)
+    agree(tame(hostile(model, data.draw(st.integers(0, 2**32 - 1)), halves=True)), input, 0, count=20, ambiguous=True)
 
 
 @pytest.mark.slow

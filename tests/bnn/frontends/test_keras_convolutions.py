@@ -6,11 +6,11 @@ them where they can.
 
 import numpy as np
 import pytest
-
-from bnn.errors import UserError
-from bnn.frontends.keras import convert
-from bnn.network import Conv2d, Input, MaxPool2d, SumPool2d, Threshold
 from tests.bnn.frontends.keras_models import FIXED, IMAGE, PIXELS, agree, hostile, keras, lq, qkeras
+
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends.keras import convert
+from xnorflow.bnn.network import Conv2d, Input, MaxPool2d, SumPool2d, Threshold
 
 L = keras.layers
 QDense = qkeras.QDense

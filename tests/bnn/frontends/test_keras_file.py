@@ -9,11 +9,11 @@ from dataclasses import replace
 import h5py
 import numpy as np
 import pytest
-
-from bnn.errors import UserError
-from bnn.frontends.keras import convert
-from bnn.frontends.keras_file import load
 from tests.bnn.frontends.keras_models import VECTOR, hostile, keras, lq, qkeras, tame
+
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends.keras import convert
+from xnorflow.bnn.frontends.keras_file import load
 
 L = keras.layers
 

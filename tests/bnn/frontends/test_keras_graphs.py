@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-
-from bnn.errors import UserError
-from bnn.frontends.keras import convert
-from bnn.network import Add, Argmax, Conv2d, Input, SumPool2d
 from tests.bnn.frontends.keras_models import FIXED, IMAGE, INTEGERS, PIXELS, VECTOR, agree, hostile, keras, lq, qkeras
+
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends.keras import convert
+from xnorflow.bnn.network import Add, Argmax, Conv2d, Input, SumPool2d
 
 L = keras.layers
 QConv2D, QDense = qkeras.QConv2D, qkeras.QDense

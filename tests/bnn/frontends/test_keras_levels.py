@@ -6,10 +6,6 @@ What each quantizer gives half-way between its values, and at exactly zero, is i
 
 import numpy as np
 import pytest
-
-from bnn.errors import UserError
-from bnn.frontends.keras import convert, trace
-from bnn.network import Add, Affine, Conv2d, Dense, Input, MultiThreshold, SumPool2d
 from tests.bnn.frontends.keras_models import (
     FIXED,
     IMAGE,
@@ -23,6 +19,10 @@ from tests.bnn.frontends.keras_models import (
     qkeras,
     tame,
 )
+
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends.keras import convert, trace
+from xnorflow.bnn.network import Add, Affine, Conv2d, Dense, Input, MultiThreshold, SumPool2d
 
 L = keras.layers
 QActivation, QConv2D, QDense = qkeras.QActivation, qkeras.QConv2D, qkeras.QDense
@@ -81,7 +81,7 @@ def test_ties(quantizer, alpha):
     model = keras.Sequential([L.InputLayer((9,)), QDense(9, **kernel), activation, QDense(4, **ONE)])
     input = Input("x", (), shape=(9,), kind="signed", bits=4)
     exact = "DoReFa" not in quantizer  # sums of thirds, sevenths and fifteenths are rounded
-    network = agree(hostile(model, 1), input, 1, count=200, undecided=not exact).network
+    network = agree(hostile(model, 1), input, 1, count=200, ambiguous=not exact).network
     assert levels(network) == (LEVELS | LARQ_LEVELS)[quantizer]
 
 
@@ -116,7 +116,7 @@ def test_input_quantizers_of_larq(quantizer):
             *(L.BatchNormalization(), L.Flatten(), QuantDense(4, input_quantizer=larq(quantizer), **options)),
         ]
     )
-    conversion = agree(hostile(model, 3, halves=True), FIXED, 3, undecided="DoReFa" in quantizer)
+    conversion = agree(hostile(model, 3, halves=True), FIXED, 3, ambiguous="DoReFa" in quantizer)
     assert levels(conversion.network) == levels(conversion.network, "threshold2") == LARQ_LEVELS[quantizer]
 
 
@@ -133,15 +133,15 @@ def test_values_that_are_not_evenly_spaced_are_some_of_those_that_are():
 
 @pytest.mark.parametrize("quantizer", [*TERNARY, "quantized_relu(2,1)", "binary"])
 def test_residual_sums_of_values(quantizer):
-    """Of several levels and of integers: TensorFlow makes one sum of y and x + (q - x), so that ties are undecided."""
+    """Of several levels and of integers: TensorFlow makes one sum of y and x + (q - x), so that ties are ambiguous."""
     x = keras.Input((8, 9, 3))
     y, z = (QActivation(quantizer)(L.BatchNormalization()(QConv2D(5, 3, **ONE)(x))) for _ in range(2))
     y = L.Add()([y, z, QConv2D(5, 3, **ONE)(x)])
     y = QDense(4, **ONE)(L.Flatten()(QActivation("binary")(L.BatchNormalization()(y))))
     model = keras.Model(x, y)
-    network = agree(tame(hostile(model, 5, halves=True)), IMAGE, 5, undecided="relu" in quantizer).network
+    network = agree(tame(hostile(model, 5, halves=True)), IMAGE, 5, ambiguous="relu" in quantizer).network
     assert isinstance(network["add1"], Add) and isinstance(network["add2"], Add)
-    assert set(trace(tame(hostile(model, 5)), "n", IMAGE).undecided) == {"threshold3"}
+    assert set(trace(tame(hostile(model, 5)), "n", IMAGE).ambiguous) == {"threshold3"}
 
 
 def test_residual_sums_of_values_of_larq():
@@ -177,7 +177,7 @@ def test_weights_of_several_bits(quantizer, input):
             *(QDense(4, **options), L.Activation("softmax")),
         ]
     )
-    conversion = agree(hostile(model, 6, halves=WEIGHTS[quantizer]), input, 6, undecided=WEIGHTS[quantizer])
+    conversion = agree(hostile(model, 6, halves=WEIGHTS[quantizer]), input, 6, ambiguous=WEIGHTS[quantizer])
     dense = [operation for operation in conversion.network.operations if isinstance(operation, Dense)]
     assert all(np.isin(operation.weight, (-1, 0, 1)).all() for operation in dense) and len(dense) > 3
 
@@ -195,7 +195,7 @@ def test_first_and_last_layer_of_eight_bits():
     )
     conversion = agree(hostile(model, 7), FIXED, 7)
     affine = conversion.network["affine"]
-    assert isinstance(affine, Affine) and affine.undecided == 0 and not conversion.undecided
+    assert isinstance(affine, Affine) and affine.ambiguous == 0 and not conversion.ambiguous
 
 
 def test_dorefa_weights():
@@ -208,7 +208,7 @@ def test_dorefa_weights():
             *(QuantDense(4, input_quantizer="ste_sign", **options), L.BatchNormalization()),
         ]
     )
-    conversion = agree(hostile(model, 8, halves=True), INTEGERS, 8, undecided=True)
+    conversion = agree(hostile(model, 8, halves=True), INTEGERS, 8, ambiguous=True)
     assert len([operation for operation in conversion.network.operations if isinstance(operation, Dense)]) > 2
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from bnn.errors import UserError
-from bnn.frontends.keras import convert, trace
-from bnn.network import Conv2d, Input, MaxPool2d, Threshold
 from tests.bnn.frontends.keras_models import FIXED, IMAGE, INTEGERS, PIXELS, VECTOR, agree, hostile, keras, lq
+
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends.keras import convert, trace
+from xnorflow.bnn.network import Conv2d, Input, MaxPool2d, Threshold
 
 L = keras.layers
 QuantConv2D, QuantDense = lq.layers.QuantConv2D, lq.layers.QuantDense
@@ -86,7 +86,7 @@ def test_xnor_net_ties_are_counted():
     model = keras.Sequential([L.InputLayer((20,)),
                               QuantDense(8, kernel_quantizer="magnitude_aware_sign", use_bias=False),
                               lq.quantizers.SteSign()])  # fmt: skip
-    assert set(trace(hostile(model, 0), "n", VECTOR).undecided) == {"threshold1"}
+    assert set(trace(hostile(model, 0), "n", VECTOR).ambiguous) == {"threshold1"}
 
 
 @pytest.mark.parametrize("value", [-1.0, 0.0, 1.0])

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from bnn.errors import UserError
-from bnn.frontends.keras import convert, trace
-from bnn.network import Affine, Argmax, Conv2d, Flatten, Input, MaxPool2d, Threshold
 from tests.bnn.frontends.keras_models import FIXED, IMAGE, INTEGERS, PIXELS, VECTOR, agree, hostile, keras, qkeras
+
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends.keras import convert, trace
+from xnorflow.bnn.network import Affine, Argmax, Conv2d, Flatten, Input, MaxPool2d, Threshold
 
 L = keras.layers
 QActivation, QBatchNormalization = qkeras.QActivation, qkeras.QBatchNormalization
@@ -46,7 +46,7 @@ def test_quantized_batch_norm():
     model = hostile(conv_net(norm=QBatchNormalization), 5)
     model.layers[-1].set_weights([np.full(7, value, np.float32) for value in (0.7, 0.3, 2.9, 11)])
     affine = agree(model, PIXELS, 5).network["affine"]
-    assert isinstance(affine, Affine) and affine.undecided == 0
+    assert isinstance(affine, Affine) and affine.ambiguous == 0
     assert len(set(affine.scale)) == 1 and affine.scale[0] / 2.0**affine.fraction == pytest.approx(0.5 / 4, rel=0.1)
 
 
@@ -164,7 +164,7 @@ def test_sums_that_depend_on_their_order_are_counted():
     model = keras.Sequential([L.InputLayer((20,)), QDense(8, kernel_quantizer="binary(alpha='auto')", use_bias=False),
                               QActivation("binary")])  # fmt: skip
     conversion = trace(hostile(model, 0), "n", VECTOR)
-    assert 1 <= conversion.undecided["threshold1"] <= 8  # accumulator 0, except where alpha has few binary places
+    assert 1 <= conversion.ambiguous["threshold1"] <= 8  # accumulator 0, except where alpha has few binary places
     inputs = np.random.default_rng(0).choice([-1, 1], (4000, 20))
     sums = inputs @ conversion.network["dense1"].weight.T.astype(np.int64)  # type: ignore[attr-defined]
     got = model.predict(inputs.astype(np.float32), verbose=0)
@@ -180,7 +180,7 @@ def test_scores_that_depend_on_their_order_are_counted():
         rng = np.random.default_rng(0)
         model.layers[0].set_weights([rng.uniform(0.5, 0.9, (20, 1)) * rng.choice([-1, 1], (20, 2))])
         affine = trace(model, "n", VECTOR).network["affine"]
-        assert isinstance(affine, Affine) and (affine.undecided == 0) == proved
+        assert isinstance(affine, Affine) and (affine.ambiguous == 0) == proved
 
 
 def test_a_sign_that_rounds_spoils_exactness():

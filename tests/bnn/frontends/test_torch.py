@@ -7,16 +7,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests import oracle, strategies
 from torch import nn
 
-from bnn.canonical import canonicalise
-from bnn.errors import UserError
-from bnn.frontends.torch import convert, module_input, trace
-from bnn.network import Affine, Argmax, Conv2d, Input, MaxPool2d, Threshold
-from cosim.compare import compare
-from cosim.pytorch import PyTorch
-from models.layers import BNN, BinaryConv2d, BinaryLinear, Sign
-from tests import oracle, strategies
+from xnorflow.bnn.canonical import canonicalise
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends.torch import convert, module_input, trace
+from xnorflow.bnn.network import Affine, Argmax, Conv2d, Input, MaxPool2d, Threshold
+from xnorflow.cosim.compare import compare
+from xnorflow.cosim.pytorch import PyTorch
+from xnorflow.models.layers import BNN, BinaryConv2d, BinaryLinear, Sign
 
 VECTOR = Input("x", (), shape=(20,))
 IMAGE = Input("x", (), shape=(8, 9, 3))
@@ -76,7 +76,7 @@ def agree(module: nn.Sequential, input: Input, seed: int) -> None:
         assert comparison.first is None, comparison.first
         expected = oracle.run(form, inputs)
         affine = next((op for op in form.operations if isinstance(op, Affine)), None)
-        if affine is not None and affine.undecided == 0:
+        if affine is not None and affine.ambiguous == 0:
             assert np.array_equal(expected["argmax"], got["argmax"])
 
 

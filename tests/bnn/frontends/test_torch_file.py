@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from bnn.errors import UserError
-from bnn.frontends.torch_file import load
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends.torch_file import load
 
 CODE = """
 import torch

@@ -7,16 +7,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests import oracle, strategies
 from torch import nn
 from torch.nn import functional as F
 
-from bnn.errors import UserError
-from bnn.frontends.torch import Conversion, module_input, trace
-from bnn.network import Affine, Conv2d, Input
-from cosim.engine import EngineError
-from cosim.pytorch import PyTorch
-from models.layers import BinaryConv2d, Sign
-from tests import oracle, strategies
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends.torch import Conversion, module_input, trace
+from xnorflow.bnn.network import Affine, Conv2d, Input
+from xnorflow.cosim.engine import EngineError
+from xnorflow.cosim.pytorch import PyTorch
+from xnorflow.models.layers import BinaryConv2d, Sign
 
 VECTOR = Input("x", (), shape=(20,))
 IMAGE = Input("x", (), shape=(6, 6, 2))
@@ -102,10 +102,10 @@ def agree(module: nn.Module, input: Input, seed: int = 0, count: int = 100) -> C
     engine.prepare(network, None)  # type: ignore[arg-type]
     expected, got = oracle.run(network, inputs), engine.run(inputs, every_layer=True)
     assert any(type(network[name]).__name__ in ("Dense", "Conv2d") for name in got if name != "argmax")
-    decided = all(op.undecided == 0 for op in network.operations if isinstance(op, Affine))
+    decided = all(op.ambiguous == 0 for op in network.operations if isinstance(op, Affine))
     for name, result in got.items():
         if not np.array_equal(result, expected[name]) and (name != "argmax" or decided):
-            assert name in conversion.undecided  # the first that differs is one of which this is said
+            assert name in conversion.ambiguous  # the first that differs is one of which this is said
             break
     return conversion
 
@@ -133,11 +133,11 @@ def test_scales_and_biases(scale: bool, bias: bool) -> None:
     unproved = []
     for seed in range(4):
         make = mlp("custom", scale=scale, bias=bias)
-        unproved.append(agree(make(seed), VECTOR, seed, 300).undecided)  # ties, which float32 may round either way
+        unproved.append(agree(make(seed), VECTOR, seed, 300).ambiguous)  # ties, which float32 may round either way
         module = make(seed)
         nn.init.normal_(module.norm.running_mean)
         nn.init.ones_(module.norm.running_var)
-        assert not agree(module, VECTOR, seed, 300).undecided
+        assert not agree(module, VECTOR, seed, 300).ambiguous
     assert any(unproved) == (scale and not bias)
 
 

@@ -19,7 +19,7 @@ module bench;
     wire [{out_width}-1:0] out_data;
     reg [{out_width}-1:0] held;
     reg waiting = 0;
-    integer sent = 0, presented = -1, got = 0, cycle = 0, quiet = 0, seed, stall, patience, reset_at;
+    integer sent = 0, presented = -1, got = 0, cycle = 0, quiet = 0, seed, stall, timeout, reset_at;
     {top} dut (.aclk(aclk), .aresetn(aresetn), .s_axis_tdata(in_data), .s_axis_tvalid(in_valid),
         .s_axis_tready(in_ready), .s_axis_tlast(in_last), .m_axis_tdata(out_data), .m_axis_tvalid(out_valid),
         .m_axis_tready(out_ready), .m_axis_tlast(out_last));
@@ -27,7 +27,7 @@ module bench;
     initial begin
         $readmemh("beats.mem", beats);
         if (!$value$plusargs("seed=%d", seed) || !$value$plusargs("stall=%d", stall)
-            || !$value$plusargs("patience=%d", patience) || !$value$plusargs("reset_at=%d", reset_at)) $finish;
+            || !$value$plusargs("timeout=%d", timeout) || !$value$plusargs("reset_at=%d", reset_at)) $finish;
     end
     always @(posedge aclk) begin
         cycle <= cycle + 1;
@@ -49,7 +49,7 @@ module bench;
             sent = 0;
             got = 0;
         end
-        if (got == {total_out} || quiet > patience) $finish;
+        if (got == {total_out} || quiet > timeout) $finish;
     end
     always @(negedge aclk) begin
         aresetn <= cycle >= 4 && cycle != reset_at;
@@ -97,7 +97,7 @@ def build(project, frames, extra=""):
     assert built.returncode == 0 and not warnings, built.stderr
 
 
-def run(project, inputs, *, stall=0, seed=1, reset_at=None, patience=20_000):
+def run(project, inputs, *, stall=0, seed=1, reset_at=None, timeout=20_000):
     """Run what :func:`build` compiled.
 
     `stall` is the chance in percent that either side holds back in a cycle. With `reset_at`, the design is reset in
@@ -107,7 +107,7 @@ def run(project, inputs, *, stall=0, seed=1, reset_at=None, patience=20_000):
     flat = beats.reshape(-1, beats.shape[-1])
     (project.folder / "beats.mem").write_text("".join(row[::-1].tobytes().hex() + "\n" for row in flat))
     reset_cycle = -1 if reset_at is None else _START + 2 + reset_at
-    options = [f"+stall={stall}", f"+seed={seed}", f"+patience={patience}", f"+reset_at={reset_cycle}"]
+    options = [f"+stall={stall}", f"+seed={seed}", f"+timeout={timeout}", f"+reset_at={reset_cycle}"]
     ran = subprocess.run(["vvp", "bench.vvp", *options], cwd=project.folder, capture_output=True, text=True, check=True)
     lines = [line.split() for line in ran.stdout.splitlines()]
     assert not [line for line in lines if line[0] == "unstable"], "data changed while it waited"

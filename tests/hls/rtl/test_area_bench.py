@@ -6,8 +6,8 @@ import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
-from hls.rtl import bench
-from hls.rtl.popcount import build
+from xnorflow.hls.rtl import bench
+from xnorflow.hls.rtl.popcount import build
 
 app = typer.Typer()
 app.command()(bench.main)

@@ -1,9 +1,10 @@
 from itertools import pairwise
 
-from hls.rtl.config import Folded, RtlConfig
-from hls.rtl.cycles import cycles, occupancy
-from hls.rtl.project import plan
 from tests.flows.fakes import image_network, network
+
+from xnorflow.hls.rtl.config import Folded, RtlConfig
+from xnorflow.hls.rtl.cycles import cycles, occupancy
+from xnorflow.hls.rtl.project import plan
 
 
 def test_a_frame_moves_from_unit_to_unit_and_leaves_when_the_model_says():

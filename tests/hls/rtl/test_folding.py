@@ -5,13 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from bnn.errors import UserError
-from bnn.network import Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Threshold
-from hls.rtl.config import Folded, RtlConfig, Unrolled
-from hls.rtl.cycles import cycles
-from hls.rtl.folding import choose
-from hls.rtl.project import plan
-from hls.rtl.units import Fifo
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.network import Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Threshold
+from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
+from xnorflow.hls.rtl.cycles import cycles
+from xnorflow.hls.rtl.folding import choose
+from xnorflow.hls.rtl.project import plan
+from xnorflow.hls.rtl.units import Fifo
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_without_a_wish_the_configuration_is_taken_as_it_is(network):
 
 
 @pytest.mark.parametrize(
-    "wish, says",
+    "goal, says",
     [
         ({"target_fps": 1e9}, "cannot reach"),
         ({"target_fps": -1.0}, "cannot reach"),
@@ -103,9 +103,9 @@ def test_without_a_wish_the_configuration_is_taken_as_it_is(network):
         ({"target_fps": 1.0, "max_luts": 50}, "either"),
     ],
 )
-def test_a_wish_that_cannot_be_met_is_refused(network, wish, says):
+def test_a_wish_that_cannot_be_met_is_refused(network, goal, says):
     with pytest.raises(UserError, match=says):
-        choose(network, RtlConfig(), **wish)
+        choose(network, RtlConfig(), **goal)
 
 
 def test_queues_are_as_good_as_endless_ones_and_needed(network):

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from hls.rtl import adders, popcount
 from tests.hls.rtl.icarus import needs_icarus
+
+from xnorflow.hls.rtl import adders, popcount
 
 
 def interpret(outputs, signals, output_bits):

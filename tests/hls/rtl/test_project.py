@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from bnn.errors import UserError
-from bnn.network import Add, Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, SumPool2d, Threshold
-from hls.rtl.config import Folded, RtlConfig, Unrolled
-from hls.rtl.project import load, write
 from tests import oracle, strategies
 from tests.hls.rtl.icarus import build, needs_icarus, run, simulate
+
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.network import Add, Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, SumPool2d, Threshold
+from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
+from xnorflow.hls.rtl.project import load, write
 
 FRAMES = 4
 
@@ -166,8 +166,8 @@ def test_a_reset_at_any_time_starts_a_new_frame(make, default, tmp_path):
 @pytest.mark.slow
 def test_trained_models_are_exact(name, default, tmp_path):
     pytest.importorskip("torch")
-    from bnn.frontends.torch import convert
-    from models import checkpoint, zoo
+    from xnorflow.bnn.frontends.torch import convert
+    from xnorflow.models import checkpoint, zoo
 
     given_format = zoo.get(name).input
     module = checkpoint.load(checkpoint.FOLDER / f"{name}.safetensors").module
@@ -216,7 +216,7 @@ def test_planted_faults_are_found(fault, tmp_path):
     assert_equal(network, inputs, simulate(project, inputs, stall=30))
     fault(project.folder)
     with pytest.raises(AssertionError):
-        assert_equal(network, inputs, simulate(project, inputs, stall=30, patience=3000))
+        assert_equal(network, inputs, simulate(project, inputs, stall=30, timeout=3000))
 
 
 def test_the_same_network_gives_the_same_bytes(tmp_path):
@@ -231,7 +231,7 @@ def test_the_same_network_gives_the_same_bytes(tmp_path):
 def test_a_project_is_read_back_without_generating_it(make, tmp_path, monkeypatch):
     network = make()
     written = write(network, tmp_path / "rtl", RtlConfig(default=Unrolled(2), in_width=8, out_width=16))
-    monkeypatch.setattr("hls.rtl.project.lower", None)
+    monkeypatch.setattr("xnorflow.hls.rtl.project.lower", None)
     read = load(network, tmp_path / "rtl")
     for spec in dataclasses.fields(written):
         assert getattr(read, spec.name) == getattr(written, spec.name), spec.name

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings
-
-from bnn.network import Affine, Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Threshold
-from hls.rtl.config import Folded, RtlConfig, Unrolled
-from hls.rtl.project import write
-from hls.rtl.pruning import prune
 from tests import oracle, strategies
 from tests.hls.rtl.icarus import build, needs_icarus, run
+
+from xnorflow.bnn.network import Affine, Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Threshold
+from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
+from xnorflow.hls.rtl.project import write
+from xnorflow.hls.rtl.pruning import prune
 
 
 def restored(layer, values, pruned):

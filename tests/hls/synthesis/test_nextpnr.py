@@ -5,19 +5,30 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from bnn.errors import UserError
-from bnn.network import Argmax, Dense, Input, Network, Threshold
-from hls.rtl.config import Folded, RtlConfig
-from hls.rtl.folding import choose
-from hls.rtl.project import RtlProject, write
-from hls.synthesis import nextpnr, tools
-from hls.synthesis.nextpnr import Placement, Step, Unfit, Unrouted, Usage, lacking, located, place, read_report, smaller
-from hls.synthesis.targets import Resources, target
-from hls.synthesis.timing import speed
-from hls.synthesis.tools import SynthesisError, Tool, find
-from hls.synthesis.yosys import Synthesis, Synthesised, synthesise
 from tests.hls.synthesis.test_synthesis import fake
+
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.network import Argmax, Dense, Input, Network, Threshold
+from xnorflow.hls.rtl.config import Folded, RtlConfig
+from xnorflow.hls.rtl.folding import choose
+from xnorflow.hls.rtl.project import RtlProject, write
+from xnorflow.hls.synthesis import nextpnr, tools
+from xnorflow.hls.synthesis.nextpnr import (
+    Placement,
+    Step,
+    Unfit,
+    Unrouted,
+    Usage,
+    lacking,
+    located,
+    place,
+    read_report,
+    smaller,
+)
+from xnorflow.hls.synthesis.targets import Resources, target
+from xnorflow.hls.synthesis.timing import speed
+from xnorflow.hls.synthesis.tools import SynthesisError, Tool, find
+from xnorflow.hls.synthesis.yosys import Synthesis, Synthesised, synthesise
 
 CLOCK = "$glbnet$aclk"
 REPORT = {
@@ -160,7 +171,7 @@ def test_a_design_that_does_not_fit_says_what_is_lacking_and_what_would_fit(tmp_
         assert str(done) == "does not fit into ecp5-25k: LUTs: 30,000 needed, 24,288 there (124%)"
     limits = []
     monkeypatch.setattr(
-        nextpnr, "choose", lambda *given, **wish: (limits.append(wish.get("max_luts")), choose(*given, **wish))[1]
+        nextpnr, "choose", lambda *given, **goal: (limits.append(goal.get("max_luts")), choose(*given, **goal))[1]
     )
     choice = smaller(made, synthesis, done, config)
     limit = int(0.9 * 24288 / 30000 * choose(made.network, config).luts)

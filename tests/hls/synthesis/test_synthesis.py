@@ -9,17 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from bnn.errors import UserError
-from bnn.network import Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Threshold
-from hls.rtl.config import Folded, RtlConfig, Unrolled
-from hls.rtl.project import RtlProject, plan, write
-from hls.synthesis import tools, yosys
-from hls.synthesis.nextpnr import located
-from hls.synthesis.targets import TARGETS, Resources, parse, target
-from hls.synthesis.tools import SynthesisError, ToolMissing, find
-from hls.synthesis.yosys import parts, script, synthesise
 from tests.hls.rtl.test_project import small_residual
+
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.network import Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Threshold
+from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
+from xnorflow.hls.rtl.project import RtlProject, plan, write
+from xnorflow.hls.synthesis import tools, yosys
+from xnorflow.hls.synthesis.nextpnr import located
+from xnorflow.hls.synthesis.targets import TARGETS, Resources, parse, target
+from xnorflow.hls.synthesis.tools import SynthesisError, ToolMissing, find
+from xnorflow.hls.synthesis.yosys import parts, script, synthesise
 
 NATIVE = shutil.which("yosys")
 needs_native = pytest.mark.skipif(not NATIVE, reason="needs a yosys on PATH for speed: apt-get install yosys")

@@ -4,16 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from bnn.network import Argmax, Dense, Input, Network, Threshold
-from hls import project
-from hls.config import HlsConfig
-from hls.rtl import project as rtl_project
-from hls.rtl.config import RtlConfig
-from hls.vendor import scripts
-from hls.vendor.steps import Job
 from tests import oracle
 from tests.strategies import inputs_for
+
+from xnorflow.bnn.network import Argmax, Dense, Input, Network, Threshold
+from xnorflow.hls import project
+from xnorflow.hls.config import HlsConfig
+from xnorflow.hls.rtl import project as rtl_project
+from xnorflow.hls.rtl.config import RtlConfig
+from xnorflow.hls.vendor import scripts
+from xnorflow.hls.vendor.steps import Job
 
 
 def network() -> Network:

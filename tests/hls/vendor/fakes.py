@@ -5,8 +5,9 @@ import os
 import sys
 from pathlib import Path
 
-from hls.vendor.steps import Job
 from tests.hls.vendor import samples
+
+from xnorflow.hls.vendor.steps import Job
 
 _TOOL = """#!{python}
 import json, os, subprocess, sys, time
@@ -31,7 +32,7 @@ if plan.get("sleep"):
 for path, text in plan.get("files", {{}}).items():
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(text.replace("THE_TOP", top))
-print(plan.get("says", "INFO: it ends"))
+print(plan.get("summary", "INFO: it ends"))
 sys.exit(plan.get("status", 0))
 """
 
@@ -68,7 +69,7 @@ class Fakes:
         self.plan(steps={})
 
     def plan(self, steps: dict[str, dict]) -> None:
-        """Say, by step, what it leaves (``files``) and ``says``, its ``status``, or that it is to ``sleep``."""
+        """Say, by step, what it leaves (``files``) and ``summary``, its ``status``, or that it is to ``sleep``."""
         (self.folder / "plan.json").write_text(json.dumps(steps))
 
     @property

@@ -5,10 +5,10 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from hls.vendor import hls_reports, vivado_reports
-from hls.vendor.text import ReportError, Resources
 from tests.hls.vendor import samples
+
+from xnorflow.hls.vendor import hls_reports, vivado_reports
+from xnorflow.hls.vendor.text import ReportError, Resources
 
 SIZE = Resources(lut=4321, ff=1234, bram=1.5, uram=0, dsp=5)
 PARSERS = {

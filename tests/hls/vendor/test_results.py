@@ -4,14 +4,14 @@ import json
 import shutil
 
 import pytest
-
-from bnn.errors import UserError
-from hls.vendor import results, tools
-from hls.vendor.run import run
-from hls.vendor.text import ReportError
 from tests.hls.vendor import samples
 from tests.hls.vendor.conftest import hls_job
 from tests.hls.vendor.fakes import Fakes, good
+
+from xnorflow.bnn.errors import UserError
+from xnorflow.hls.vendor import results, tools
+from xnorflow.hls.vendor.run import run
+from xnorflow.hls.vendor.text import ReportError
 
 
 def lay(folder, files):

@@ -4,13 +4,13 @@ import time
 from pathlib import Path
 
 import pytest
-
-from hls.vendor import results, tools
-from hls.vendor.run import run
-from hls.vendor.tools import VendorError
 from tests.hls.vendor import samples
 from tests.hls.vendor.conftest import hls_job
 from tests.hls.vendor.fakes import Fakes, good
+
+from xnorflow.hls.vendor import results, tools
+from xnorflow.hls.vendor.run import run
+from xnorflow.hls.vendor.tools import VendorError
 
 
 def vivado(folder: Path) -> tuple[Fakes, dict]:
@@ -52,7 +52,7 @@ def test_chosen_steps_run_in_order(job, tmp_path):
 def test_an_exit_status_is_honoured_even_with_all_reports(job, tmp_path):
     fakes, found = vivado(tmp_path / "tools")
     plan = good(job)
-    plan["synth"] |= {"status": 3, "says": "INFO: a\nERROR: [Synth 8-439] module 'tiny' not found\nINFO: b"}
+    plan["synth"] |= {"status": 3, "summary": "INFO: a\nERROR: [Synth 8-439] module 'tiny' not found\nINFO: b"}
     fakes.plan(plan)
     with pytest.raises(VendorError) as error:
         run(job, found)

@@ -4,12 +4,12 @@ import shutil
 import subprocess
 
 import pytest
-
-from bnn.errors import UserError
-from hls.vendor import results
-from hls.vendor.steps import Job
 from tests.hls.vendor.conftest import hls_job, rtl_job
 from tests.hls.vendor.fakes import Fakes, good
+
+from xnorflow.bnn.errors import UserError
+from xnorflow.hls.vendor import results
+from xnorflow.hls.vendor.steps import Job
 
 
 def text(job: Job, name: str) -> str:
@@ -159,7 +159,10 @@ def test_the_shell_script_stops_at_failures_and_leaves_no_old_reports(job, tmp_p
     plan = good(job)
     fakes.plan(plan)
     assert shell(job, fakes).returncode == 0
-    for failing in ({**plan["synth"], "status": 7, "says": "ERROR: licence"}, {"status": 7, "says": "ERROR: licence"}):
+    for failing in (
+        {**plan["synth"], "status": 7, "summary": "ERROR: licence"},
+        {"status": 7, "summary": "ERROR: licence"},
+    ):
         before = len(fakes.calls)
         fakes.plan({**plan, "synth": failing})
         done = shell(job, fakes)

@@ -3,10 +3,10 @@
 import os
 
 import pytest
-
-from hls.vendor import tools
-from hls.vendor.tools import Tool, ToolMissing, VendorError
 from tests.hls.vendor.fakes import Fakes
+
+from xnorflow.hls.vendor import tools
+from xnorflow.hls.vendor.tools import Tool, ToolMissing, VendorError
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Trouble:
+class Finding:
     """One thing that a reader must not miss.
 
     Attributes
@@ -24,12 +24,12 @@ class Trouble:
     reason: str
 
 
-def troubles(report: dict[str, Any]) -> list[Trouble]:
-    """Return the troubles that a report tells of, engines first."""
-    return [Trouble(what, of["status"], of["reason"]) for what, of in _parts(report) if _troubled(of)]
+def findings(report: dict[str, Any]) -> list[Finding]:
+    """Return the findings that a report tells of, engines first."""
+    return [Finding(what, of["status"], of["reason"]) for what, of in _parts(report) if _findingd(of)]
 
 
-def _troubled(of: dict[str, Any]) -> bool:
+def _findingd(of: dict[str, Any]) -> bool:
     return of["status"] not in ("pass", "skipped")
 
 

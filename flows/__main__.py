@@ -1,5 +1,0 @@
-"""``python -m flows``."""
-
-from flows.cli import main
-
-main()

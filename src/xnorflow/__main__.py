@@ -1,0 +1,5 @@
+"""``python -m xnorflow``."""
+
+from xnorflow.flows.cli import main
+
+main()
