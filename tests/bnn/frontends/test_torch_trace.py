@@ -126,7 +126,7 @@ def test_messages_name_the_module_after_everything_is_rewritten() -> None:
         def __init__(self) -> None:
             super().__init__()
             self.body = nn.Sequential(nn.Conv2d(2, 3, 3, bias=False), nn.ReLU(inplace=True))
-            self.body[0].weight.data = torch.ones(3, 2, 3, 3)
+            self.body[0].weight.data = torch.randn(3, 2, 3, 3).sign()
 
         def forward(self, x):
             return F.conv2d(self.body(x), torch.ones(1, 3, 1, 1))
