@@ -17,7 +17,7 @@ from torch.func import functionalize
 from torch.fx import traceback
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_map
 from torch.utils.weak import WeakIdKeyDictionary
 
 from xnorflow.bnn.errors import UserError
@@ -25,13 +25,15 @@ from xnorflow.bnn.errors import UserError
 BATCH = 64
 """Vectors of a batch: a trace has its size built in."""
 
+_CALLS = 4  # until results must repeat
+
 ELEMENTWISE = frozenset(
     (
         *("add", "sub", "rsub", "mul", "div", "neg", "abs", "pow", "square", "sqrt", "reciprocal", "exp"),
         *("sign", "sgn", "copysign", "signbit", "heaviside", "tanh", "sigmoid", "relu", "leaky_relu", "hardtanh"),
         *("clamp", "clamp_min", "clamp_max", "minimum", "maximum", "floor", "ceil", "round", "trunc"),
         *("where", "masked_fill", "ge", "gt", "le", "lt", "eq", "ne", "logical_not", "logical_and", "logical_or"),
-        *("bitwise_not", "bitwise_and", "bitwise_or", "zeros_like", "ones_like", "full_like"),
+        *("bitwise_not", "bitwise_and", "bitwise_or"),
         *("_to_copy", "clone", "detach", "alias", "lift_fresh_copy", "native_batch_norm"),
     )
 )
@@ -39,6 +41,14 @@ ELEMENTWISE = frozenset(
 
 VIEWS = frozenset(("view", "_unsafe_view", "reshape", "permute", "transpose", "t", "unsqueeze", "squeeze", "flatten"))
 """Operators that move values."""
+
+
+_FILLED: dict[str, float | str] = {
+    **dict.fromkeys(("zeros_like", "new_zeros", "empty_like", "new_empty", "new_empty_strided"), 0.0),
+    **dict.fromkeys(("ones_like", "new_ones"), 1.0),
+    **dict.fromkeys(("full_like", "new_full"), "given"),
+}
+"""What operators that make a tensor of another one's shape fill it with."""
 
 
 def kind_of(node: fx.Node) -> str:
@@ -88,26 +98,16 @@ def trace_module(
         if isinstance(tensor, torch.Tensor) and tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise UserError(f"{where}: expected finite parameters and statistics, got NaN or infinity in {name!r}")
     inputs = torch.stack([probe[i % len(probe)] for i in range(BATCH)])
+    ready, expected, changes = _settled(module, inputs, where)
     try:
-        ready = _ready(module)
+        traced = _ready(module)
         with torch.no_grad():
-            graph = _functional(_traced(_ready(module), example), example)
-            expected = ready(inputs.clone())
-            again = ready(inputs.clone())
+            for _ in range(len(changes)):
+                traced(inputs.clone())
+            graph = _functional(_traced(traced, example), example)
             got = graph(inputs.clone())
-    except UserError:
-        raise
     except Exception as error:  # whatever the module's own code raises
         raise UserError(f"{where}: it cannot be traced{_reason(error)}") from None
-    if isinstance(expected, tuple | list) and len(expected) == 1:
-        (expected,), (again,) = expected, again
-    if not isinstance(expected, torch.Tensor) or not isinstance(got, torch.Tensor):
-        raise UserError(f"{where}: expected a module that gives one tensor, got {type(expected).__name__}")
-    if not torch.equal(expected.nan_to_num(), again.nan_to_num()):
-        raise UserError(
-            f"{where}: it gives another result when it is called again: does it depend on chance, or change its own "
-            "parameters further with every call?"
-        )
     if not torch.equal(expected.nan_to_num(), got.nan_to_num()):
         raise UserError(
             f"{where}: its trace computes something else than the module: does it depend on values, or change tensors "
@@ -119,13 +119,52 @@ def trace_module(
             raise UserError(
                 f"{where}, {place_of(node)}: expected operators that change no tensor in place; write it without"
             )
-    parallel = [name or "itself" for name, child in module.named_modules() if isinstance(child, nn.DataParallel)]
-    notes = (
-        [f"{where}: nn.DataParallel is taken off ({', '.join(parallel)}); it does not change results"]
-        if parallel
-        else []
-    )
+    notes = []
+    if parallel := [name or "itself" for name, child in module.named_modules() if isinstance(child, nn.DataParallel)]:
+        notes.append(f"{where}: nn.DataParallel is taken off ({', '.join(parallel)}); it does not change results")
+    if changes:
+        notes.append(
+            f"{where}: it changes its own parameters when it is called, and with them its results, by up to "
+            f"{changes[0]:g} after the first call: it is taken as it is after {len(changes)}, from where on they stay"
+        )
     return ready, graph, tuple(notes)
+
+
+def _settled(module: nn.Module, inputs: torch.Tensor, where: str) -> tuple[nn.Module, torch.Tensor, list[float]]:
+    """Call a copy of a module until its results repeat: code may change parameters that it then reads.
+
+    Returns
+    -------
+    nn.Module
+        The copy.
+    tensor
+        Its results for `inputs`.
+    list of float
+        By how much results changed from one call to the next before.
+    """
+    ready, changes = _ready(module), []
+    last: torch.Tensor | None = None
+    for _ in range(_CALLS):
+        try:
+            with torch.no_grad():
+                result = ready(inputs.clone())
+        except Exception as error:  # whatever the module's own code raises
+            given = f"float32 {tuple(inputs.shape)}"
+            raise UserError(
+                f"{where}: it fails when it is called, in evaluation mode, on {given}{_reason(error)}"
+            ) from None
+        if isinstance(result, tuple | list) and len(result) == 1:
+            (result,) = result
+        if not isinstance(result, torch.Tensor):
+            raise UserError(f"{where}: expected a module that gives one tensor, got {type(result).__name__}")
+        if last is not None:
+            if torch.equal(result.nan_to_num(), last.nan_to_num()):
+                return ready, result, changes
+            changes.append(float((result.double() - last.double()).abs().max()))
+        last = result.clone()
+    raise UserError(
+        f"{where}: it gives another result with every call: does it depend on chance, or change its own parameters?"
+    )
 
 
 def _ready(module: nn.Module) -> nn.Module:
@@ -171,7 +210,11 @@ class _Data(TorchFunctionMode):
 
     def current(self, values: Any) -> Any:
         """Return values with the tensors that are meant."""
-        return tree_map_only(torch.Tensor, lambda tensor: self._stands_for.get(tensor, tensor), values)
+        return tree_map(
+            lambda value: self._stands_for.get(value, value) if isinstance(value, torch.Tensor) else value,
+            values,
+            is_leaf=lambda value: isinstance(value, torch.Size),  # which would become a tuple, and mean something else
+        )
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func == torch.Tensor.data.__set__:  # type: ignore[attr-defined]
@@ -181,6 +224,8 @@ class _Data(TorchFunctionMode):
         args, kwargs = self.current((args, kwargs or {}))
         if func == torch.Tensor.data.__get__:  # type: ignore[attr-defined]
             return args[0].detach()
+        if func == torch.Tensor.new and len(args) > 1 and all(isinstance(n, int | torch.Size) for n in args[1:]):
+            return args[0].new_empty(*args[1:], **kwargs)  # which a trace sees
         return func(*args, **kwargs)
 
 
@@ -225,11 +270,19 @@ def _functional(graph: fx.GraphModule, example: torch.Tensor) -> fx.GraphModule:
 
 
 def _simplify(graph: fx.Graph) -> None:
-    """Say with the operators of arithmetic what functional forms of assignments say."""
+    """Say with the operators of arithmetic what functional forms of assignments say, and what is constant."""
     aten = torch.ops.aten
     for node in [*graph.nodes]:
         kind, value = kind_of(node), node.meta.get("val")
-        if kind == "copy" and (source := node.args[1].meta["val"]).shape == value.shape and source.dtype == value.dtype:
+        if (filled := _FILLED.get(kind)) is not None:  # of a tensor, they take its shape alone
+            number = node.args[1 if kind == "full_like" else 2] if filled == "given" else filled
+            with graph.inserting_before(node):
+                full = graph.call_function(aten.full.default, (list(value.shape), number), {"dtype": value.dtype})
+            full.meta = dict(node.meta)
+            node.replace_all_uses_with(full)
+        elif (
+            kind == "copy" and (source := node.args[1].meta["val"]).shape == value.shape and source.dtype == value.dtype
+        ):
             node.replace_all_uses_with(node.args[1])
         elif kind == "index_put" and len(node.args) == 3 and len(node.args[1]) == 1:  # x[mask] = constant
             x, (mask,), new = node.args

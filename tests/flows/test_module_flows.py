@@ -185,7 +185,7 @@ def test_what_the_configuration_lacks_is_told(flow):
         flow("digit_nets:Net", None)
     with pytest.raises(UserError, match=r"\[input\]: digit_nets:Net does not tell the shape of its input; add shape ="):
         flow("digit_nets:Net", {"kind": "bipolar"})
-    with pytest.raises(UserError, match=r"cannot be traced: RuntimeError: .*expected input"):
+    with pytest.raises(UserError, match=r"fails when it is called.*RuntimeError: .*expected input"):
         flow("digit_nets:Net", {**PIXELS, "shape": [8, 8, 3]})
 
 

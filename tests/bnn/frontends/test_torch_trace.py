@@ -80,7 +80,15 @@ def constants(m, x):
     return F.linear(torch.where(m.norm(y) > torch.tensor(0.0), torch.ones(8), -torch.ones(1, 8)), m.b.sign())
 
 
-IDIOMS = [data_of_both, copied, residual, seen_by_two, masked, of_an_old_alias, of_a_shared_one, unused]
+def filled(m, x):
+    y = m.norm(F.linear(x, m.a.sign()))
+    z = y.new(y.size())
+    z[y >= 0] = 1
+    z[y < 0] = -1
+    return F.linear(z + torch.zeros_like(z) * y.new_full((1,), 3.0), m.b.sign())
+
+
+IDIOMS = [filled, data_of_both, copied, residual, seen_by_two, masked, of_an_old_alias, of_a_shared_one, unused]
 
 
 @pytest.mark.parametrize("forward", [*IDIOMS, constants], ids=lambda forward: forward.__name__)
@@ -100,6 +108,21 @@ def test_nothing_changes_in_place_and_nothing_is_left_over() -> None:
         for node in graph.graph.nodes:
             assert not kind_of(node).endswith("_") and kind_of(node) not in ("copy", "_fft_r2c"), node
             assert node.users or node.op == "output" or kind_of(node) == "getitem", node
+
+
+def test_a_module_that_changes_its_parameters_is_taken_as_it_stays() -> None:
+    """XNOR-Net centres its weights in every forward; from the second on there is nothing left to centre."""
+
+    def forward(m, x):
+        m.a.data = m.a.data - torch.trunc(m.a.data.mean(1, keepdim=True) * 64) / 64
+        m.a.data.clamp_(-1, 1)
+        return F.linear(Where.apply(m.norm(F.linear(x, m.a.sign()))), m.b.sign())
+
+    module = hostile(Written(forward, a=(8, 20), b=(5, 8)), 1)
+    with torch.no_grad():
+        module.a.mul_(64).round_().div_(64).add_(0.5)
+    (note,) = agree(module, VECTOR).notes
+    assert "it changes its own parameters when it is called" in note and "as it is after" in note
 
 
 def test_data_parallel_is_taken_off_and_said() -> None:
