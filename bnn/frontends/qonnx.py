@@ -20,11 +20,10 @@ from onnx import helper, numpy_helper
 from xnorflow.bnn.errors import NetworkError, UserError
 from xnorflow.bnn.frontends import qonnx_file as file
 from xnorflow.bnn.frontends.core.assembler import Assembler, Conversion, Geometry, Observed, Value, Window
-from xnorflow.bnn.frontends.qonnx_file import named
 from xnorflow.bnn.frontends.qonnx_model import Prepared, prepare
 from xnorflow.bnn.frontends.qonnx_step import computing
 from xnorflow.bnn.network import Input, IntArray
-from xnorflow.bnn.qonnx_lowering import limits, session
+from xnorflow.bnn.qonnx_lowering import limits, named, session
 
 _MOST = 256  # values of an activation
 _NAMED = {"BINARY": (0, 1), "BIPOLAR": (-1, 1), "TERNARY": (-1, 1)}

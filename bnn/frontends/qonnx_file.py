@@ -9,7 +9,7 @@ import onnx.version_converter
 from onnx import TensorProto, helper, numpy_helper
 
 from xnorflow.bnn.errors import UserError
-from xnorflow.bnn.qonnx_lowering import DOMAINS, QUANTISERS
+from xnorflow.bnn.qonnx_lowering import DOMAINS, QUANTISERS, named
 
 VIEWS = (
     *("Flatten", "Reshape", "Squeeze", "Transpose", "Unsqueeze", "Slice", "Gather", "Split", "Expand", "Tile"),
@@ -75,11 +75,6 @@ def judge(node: onnx.NodeProto) -> None:
     """Refuse a node that depends on the input and is not supported."""
     if node.op_type not in (*SUPPORTED, *_SHAPES):
         raise UserError(f"{named(node)}: not supported; supported are {', '.join(SUPPORTED)}")
-
-
-def named(node: onnx.NodeProto) -> str:
-    """Name a node as the file does, or by what it gives where it has no name."""
-    return f"node {node.name or next(iter(node.output), '')!r} ({node.op_type})"
 
 
 def _check(model: onnx.ModelProto) -> None:

@@ -11,8 +11,7 @@ from onnx import helper, numpy_helper
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.frontends import qonnx_file
-from xnorflow.bnn.frontends.qonnx_file import named
-from xnorflow.bnn.qonnx_lowering import lower, session
+from xnorflow.bnn.qonnx_lowering import lower, named, session
 
 Array = NDArray[Any]
 

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from xnorflow.bnn.errors import UserError
-from xnorflow.bnn.frontends.qonnx_file import named
-from xnorflow.bnn.qonnx_lowering import lower, session
+from xnorflow.bnn.qonnx_lowering import lower, named, session
 
 Array = NDArray[Any]
 

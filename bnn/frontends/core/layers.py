@@ -245,8 +245,7 @@ class Layers(Settling):
         value = self.image(self.need(value))
         self.refuse_padding(value, "a transposed one")
         groups = geometry.groups
-        parts = np.split(kernel, groups)
-        joint = np.concatenate([np.moveaxis(part, -1, 0) for part in parts])  # (outputs, kh, kw, inputs / groups)
+        joint = np.concatenate([part.transpose(3, 1, 2, 0) for part in np.split(kernel, groups)])
         weight, alpha, deviation = self._factor(joint)
         weight, deviation = (dilated(grouped(array, groups), geometry.dilation) for array in (weight, deviation))
         height, width = next(iter(self.parts(value))).shape[:2]

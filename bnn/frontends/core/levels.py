@@ -14,7 +14,8 @@ MOST = 256
 
 _CHUNK = 1 << 22  # values evaluated at a time, to bound memory
 _SAMPLE = 1 << 16
-_AFFINE = 2.0**-10  # how far from an affine float32 may round, in steps of one integer
+_ROUNDINGS = 8  # of the largest value, that an affine in float32 may be off
+_CLEAR = 0.25  # how far it may be off, in steps of one integer
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,10 +125,9 @@ def directions(evaluate: Callable[[IntArray], Array], signal: Signal) -> IntArra
 
 
 def is_affine(results: Array, integers: IntArray, scale: FloatArray, shift: FloatArray) -> bool:
-    """Whether results are nearly ``scale * n + shift``, as they are where float32 rounds an affine."""
-    away = np.abs(scale * integers + shift - results)
-    varies = integers[-1] > integers[0]
-    rounded = 64 * UNIT * np.abs(results).max(axis=0)
-    return bool((scale[varies] != 0).all() and (away <= np.maximum(_AFFINE * np.abs(scale), rounded)).all()) and bool(
-        (rounded <= _AFFINE * np.abs(scale))[varies].all()
-    )
+    """Whether results are ``scale * n + shift``, but for what float32 rounds in a few operations."""
+    exact, varies = scale * integers + shift, integers.max(axis=0) > integers.min(axis=0)
+    away = np.abs(exact - results).max(axis=0)
+    largest = np.abs(exact).max(axis=0) + np.abs(exact - shift).max(axis=0) + np.abs(shift)
+    small = (away <= _ROUNDINGS * UNIT * largest) & ((away <= _CLEAR * np.abs(scale)) | ~varies)
+    return bool(small.all() and (scale[varies] != 0).all())

@@ -150,6 +150,7 @@ class Settling(Layout):
 
     def _affine(self, value: Value, integers: IntArray, shown: Array, whole: bool) -> Value | None:
         """Take steps that only scale and shift into the encoding."""
+        assert value.step is not None
         encoding, signal = value.encoding, self.joined(value)
         for scale, shift in self._fits(value, integers, shown):
             if found.is_affine(shown, integers, scale, shift):
@@ -164,7 +165,7 @@ class Settling(Layout):
                 fixed = np.maximum(fixed, away.max(axis=0))
         new = Encoding(scale, shift, fixed, np.zeros_like(fixed))
         pad = None if value.pad_real is None else self._padded(value)
-        return replace(value, encoding=new, step=None, place=self.place, pad_real=pad)
+        return replace(value, encoding=new, step=None, place=value.step.place, pad_real=pad)
 
     def _fits(self, value: Value, integers: IntArray, shown: Array) -> list[tuple[Array, Array]]:
         """Return what affines the steps may be: by real numbers, and by the ends that were met."""
@@ -351,12 +352,10 @@ class Settling(Layout):
             if flip.any():
                 self.append(self._mirror(self.last.name, flip, folded))
             names.append(self.last.name)
-        encoding = Encoding.common(len(mirrored), *common)
-        return self.observe(
-            replace(
-                value, sources=tuple(names), encoding=encoding, place=self.place, step=None, pools=(), pad_real=pad
-            )  # fmt: skip
-        )
+        assert value.step is not None
+        encoding, place = Encoding.common(len(mirrored), *common), value.step.place
+        whole = replace(value, sources=tuple(names), encoding=encoding, place=place, step=None, pools=(), pad_real=pad)
+        return self.observe(whole)
 
     def _mirror(self, source: str, flip: Array, folded: Threshold | MultiThreshold) -> Operation:
         """Return the operation that turns the values of an activation round, lowest for highest, in some channels."""
