@@ -25,6 +25,8 @@ HEADER = "xnorflow_network"
 """The entry of the file's metadata."""
 SCHEMA = 1
 
+_ADDED = {"MaxPool2d": ("padding",)}  # fields that older files lack, where their defaults are meant
+
 
 def save(network: Network, path: str | os.PathLike[str]) -> None:
     """Write `network` to `path`, whole or not at all.
@@ -109,9 +111,10 @@ def _operation(entry: dict[str, Any], shapes: dict[str, tuple[int, ...]], tensor
     if kind not in OPERATIONS:
         raise UserError(f"layer {entry['name']!r}: unknown operation {kind!r}; there are {', '.join(OPERATIONS)}")
     known = {spec.name for spec in fields(OPERATIONS[kind])}
+    later = {spec.name for spec in fields(OPERATIONS[kind]) if spec.name in _ADDED.get(kind, ())}
     prefix = f"{entry['name']}."
     arrays = {key.removeprefix(prefix): shape for key, shape in shapes.items() if key.startswith(prefix)}
-    if set(entry) | set(arrays) != known:
+    if (set(entry) | set(arrays)) | later != known:
         raise UserError(
             f"layer {entry['name']!r}: expected the fields {sorted(known)}, got {sorted({*entry, *arrays})}"
         )

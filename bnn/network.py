@@ -310,16 +310,37 @@ class _Pool2d(Operation):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class MaxPool2d(_Pool2d):
-    """Maximum over windows that lie wholly inside the operand (no padding, the rest at the edge is dropped).
+    """Maximum over windows of the padded operand; what does not fill a window at its edge is dropped.
 
     Attributes
     ----------
     size, stride : (int, int)
         Vertical and horizontal.
+    padding : (top, bottom, left, right)
+        Rows and columns added around the operand, smaller than the window; they never are the maximum.
     """
 
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    def _check(self) -> None:
+        super()._check()
+        object.__setattr__(self, "padding", tuple(int(n) for n in self.padding))
+        if len(self.padding) != 4 or min(self.padding) < 0:
+            raise self._fail("padding (top, bottom, left, right) >= 0", self.padding)
+        if max(self.padding[:2]) >= self.size[0] or max(self.padding[2:]) >= self.size[1]:
+            raise self._fail("padding smaller than the window", self.padding)
+
     def infer(self, *operands: Signal) -> Signal:
-        x, shape = self._pooled(operands)
+        x = self._only(operands)
+        top, bottom, left, right = self.padding
+        if len(x.shape) == 3:
+            padded = (x.shape[0] + top + bottom, x.shape[1] + left + right, x.channels)
+            _, shape = self._pooled((Signal(padded, x.low, x.high),))
+            for axis, before in ((0, top), (1, left)):  # the last window must reach the operand
+                if (shape[axis] - 1) * self.stride[axis] >= x.shape[axis] + before:
+                    raise self._fail("windows that all hold a part of the operand", f"padding {self.padding}")
+        else:
+            _, shape = self._pooled(operands)
         return Signal(shape, x.low, x.high, x.bipolar, x.step)
 
 
@@ -474,6 +495,35 @@ class Flatten(Operation):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class DepthToSpace(Operation):
+    """Channels to pixels: an image whose pixels become blocks of pixels, as in PyTorch's PixelShuffle.
+
+    Element (y, x) of a block is channel ``(channel * block_h + y) * block_w + x`` of the operand's pixel.
+
+    Attributes
+    ----------
+    block : (int, int)
+        Height and width of a block.
+    """
+
+    block: tuple[int, int] = (2, 2)
+
+    def _check(self) -> None:
+        object.__setattr__(self, "block", tuple(int(n) for n in self.block))
+        if len(self.block) != 2 or min(self.block) < 1:
+            raise self._fail("two positive lengths as block", self.block)
+
+    def infer(self, *operands: Signal) -> Signal:
+        x, many = self._only(operands), self.block[0] * self.block[1]
+        if len(x.shape) != 3 or x.channels % many:
+            raise self._fail(f"an operand (height, width, channels) whose channels {many} divides", x.shape)
+        low, high = x.low.reshape(-1, many), x.high.reshape(-1, many)
+        step = gcd(x.step, *(low - low[:, :1]).ravel().tolist())
+        shape = (x.shape[0] * self.block[0], x.shape[1] * self.block[1], x.channels // many)
+        return Signal(shape, low.min(axis=1), high.max(axis=1), x.bipolar, step)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Affine(Operation):
     """Fixed-point scale and offset of the last accumulators: ``scale * acc + offset``, a score times 2**fraction.
 
@@ -501,21 +551,19 @@ class Affine(Operation):
 
     def infer(self, *operands: Signal) -> Signal:
         x = self._only(operands)
-        if x.shape != self.scale.shape:
-            raise self._fail(f"an operand of shape {self.scale.shape}", x.shape)
+        if x.shape[-1:] != self.scale.shape:
+            raise self._fail(f"an operand of {self.scale.size} channels", x.shape)
         ends = np.stack([self.scale * x.low, self.scale * x.high]) + self.offset
         return Signal(x.shape, ends.min(axis=0), ends.max(axis=0))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Argmax(Operation):
-    """Index of the largest value of a vector; ties go to the lowest index."""
+    """Index of the largest value of a vector, or of every pixel of an image; ties go to the lowest index."""
 
     def infer(self, *operands: Signal) -> Signal:
         x = self._only(operands)
-        if len(x.shape) != 1:
-            raise self._fail("an operand of shape (classes,)", x.shape)
-        return Signal((1,), np.zeros(1, np.int64), np.array([x.channels - 1]))
+        return Signal((*x.shape[:-1], 1), np.zeros(1, np.int64), np.array([x.channels - 1]))
 
 
 #: Every operation by class name, as files and messages name them.
@@ -524,7 +572,7 @@ OPERATIONS: Mapping[str, type[Operation]] = MappingProxyType(
         cls.__name__: cls
         for cls in (
             *(Input, Dense, Conv2d, MaxPool2d, SumPool2d, Add),
-            *(Threshold, MultiThreshold, Flatten, Affine, Argmax),
+            *(Threshold, MultiThreshold, Flatten, DepthToSpace, Affine, Argmax),
         )
     }
 )

@@ -29,6 +29,7 @@ from xnorflow.bnn.network import (
     Argmax,
     Conv2d,
     Dense,
+    DepthToSpace,
     Flatten,
     Input,
     MaxPool2d,
@@ -149,9 +150,9 @@ class _Builder:
             self.quant(source, output, 1, bits=2, signed=True, narrow=True)
         return output
 
-    def by_channel(self, name: str, operand: str, value: NDArray[np.int64]) -> str:
+    def by_channel(self, name: str, operand: str, value: NDArray[np.int64], dtype: Any = np.float32) -> str:
         """Add a constant with one value for each channel of the tensor `operand`."""
-        return self.constant(name, value.reshape(-1, *[1] * (len(self.shape(operand)) - 2)))
+        return self.constant(name, value.reshape(-1, *[1] * (len(self.shape(operand)) - 2)), dtype)
 
 
 def _input(builder: _Builder, operation: Input) -> None:
@@ -187,7 +188,9 @@ def _conv2d(builder: _Builder, operation: Conv2d) -> None:
 
 def _max_pool2d(builder: _Builder, operation: MaxPool2d) -> None:
     size, strides = list(operation.size), list(operation.stride)
-    builder.node("MaxPool", [operation.inputs[0]], operation.name, kernel_shape=size, strides=strides)
+    top, bottom, left, right = operation.padding
+    pads = [top, left, bottom, right]
+    builder.node("MaxPool", [operation.inputs[0]], operation.name, kernel_shape=size, strides=strides, pads=pads)
 
 
 def _sum_pool2d(builder: _Builder, operation: SumPool2d) -> None:
@@ -246,12 +249,24 @@ def _flatten(builder: _Builder, operation: Flatten) -> None:
     builder.node("Flatten", [source], operation.name, axis=1)
 
 
+def _depth_to_space(builder: _Builder, operation: DepthToSpace) -> None:
+    """By a view: the operator of this name takes square blocks alone."""
+    (_, channels, height, width), (block_h, block_w) = builder.shape(operation.inputs[0]), operation.block
+    apart, name = [0, channels // (block_h * block_w), block_h, block_w, height, width], operation.name
+    shape = builder.constant(f"{name}.blocks", apart, np.int64)
+    builder.node("Reshape", [operation.inputs[0], shape], f"{name}.apart")
+    builder.node("Transpose", [f"{name}.apart"], f"{name}.moved", perm=[0, 1, 4, 2, 5, 3])
+    whole = builder.constant(f"{name}.shape", [0, *builder.shape(name)[1:]], np.int64)
+    builder.node("Reshape", [f"{name}.moved", whole], name)
+
+
 def _affine(builder: _Builder, operation: Affine) -> None:
     name = operation.name
     builder.node("Cast", [operation.inputs[0]], f"{name}.integer", to=TensorProto.INT64)
-    scale = builder.constant(f"{name}.scale", operation.scale, np.int64)
+    scale = builder.by_channel(f"{name}.scale", operation.inputs[0], operation.scale, np.int64)
+    offset = builder.by_channel(f"{name}.offset", operation.inputs[0], operation.offset, np.int64)
     builder.node("Mul", [f"{name}.integer", scale], f"{name}.scaled")
-    builder.node("Add", [f"{name}.scaled", builder.constant(f"{name}.offset", operation.offset, np.int64)], name)
+    builder.node("Add", [f"{name}.scaled", offset], name)
 
 
 def _argmax(builder: _Builder, operation: Argmax) -> None:
@@ -270,6 +285,7 @@ _WRITE: Mapping[type[Operation], Callable[[_Builder, Any], None]] = {
     Threshold: _threshold,
     MultiThreshold: _multi_threshold,
     Flatten: _flatten,
+    DepthToSpace: _depth_to_space,
     Affine: _affine,
     Argmax: _argmax,
 }

@@ -81,8 +81,8 @@ class _Lowering:
             self.truncate(node, attributes, constants)
             return
         x, scale, zero_point, width = node.input
-        if width not in constants or constants[width].size != 1 or constants[width] != int(constants[width]):
-            raise UserError(f"node {node.name!r} ({node.op_type}): expected one constant bit width, a whole number")
+        if width not in constants or constants[width].size != 1 or float(constants[width].item()) % 1:
+            raise UserError(f"{named(node)}: expected one constant bit width, a whole number")
         signed, bits = bool(attributes.get("signed", 1)), int(constants[width].item())
         y = self.op("Add", self.op("Div", x, scale), zero_point)
         if bits == 1 and signed:  # as qonnx has it: bipolar
@@ -91,7 +91,7 @@ class _Lowering:
             low, high = limits(bits, signed, bool(attributes.get("narrow", 0)))
             y = self.op("Max", self.op("Min", y, self.constant(high)), self.constant(low))
             mode = attributes.get("rounding_mode", b"ROUND").decode().upper()
-            y = self.rounded(y, mode, f"node {node.name!r} ({node.op_type})")
+            y = self.rounded(y, mode, f"{named(node)}")
         self.op("Mul", self.op("Sub", y, zero_point), scale, output=node.output[0])
 
     def op(self, kind: str, *inputs: str, output: str = "") -> str:
@@ -103,15 +103,16 @@ class _Lowering:
         """``out_bias + out_scale * (number of thresholds reached)``, one threshold of all channels after the other."""
         x, thresholds = node.input
         layout = attributes.get("data_layout", b"NCHW").decode()
-        if thresholds not in constants or layout not in ("", "NC", "NCHW"):
+        last = layout in ("NHWC", "NWC")
+        if thresholds not in constants or not (last or layout in ("", "NC", "NCHW", "NCW")):
             raise UserError(
-                f"node {node.name!r} (MultiThreshold): expected constant thresholds and data_layout NC or NCHW, got "
-                f"{thresholds!r} and {layout!r}"
+                f"{named(node)}: expected constant thresholds and data_layout NC, NCHW or NHWC, got {thresholds!r} and "
+                f"{layout!r}"
             )
-        flat = self.op("Reshape", x, self.constant([0, 0, -1], np.int64))  # (vectors, channels, rest) at any rank
+        flat = x if last else self.op("Reshape", x, self.constant([0, 0, -1], np.int64))  # (vectors, channels, rest)
         total = ""
         for level in constants[thresholds].T:
-            reached = self.op("GreaterOrEqual", flat, self.constant(level[:, None]))
+            reached = self.op("GreaterOrEqual", flat, self.constant(level if last else level[:, None]))
             counted = self.op("Where", reached, self.constant(1), self.constant(0))
             total = self.op("Add", total, counted) if total else counted
         scaled = self.op("Mul", total, self.constant(attributes.get("out_scale", 1.0)))
@@ -120,7 +121,7 @@ class _Lowering:
 
     def truncate(self, node: onnx.NodeProto, attributes: dict[str, Any], constants: dict[str, Any]) -> None:
         """Integers, divided by a power of two and rounded: versions 1 (bits before and after) and 2 (scales)."""
-        where = f"node {node.name!r} (Trunc)"
+        where = named(node)
         x, *names = node.input
         if len(names) not in (4, 5) or any(name not in constants or constants[name].size != 1 for name in names):
             raise UserError(f"{where}: expected constant scales, zero point 0 and bit widths")
@@ -156,6 +157,11 @@ class _Lowering:
         kind, offset = towards[mode]
         magnitude = self.op(kind, self.op("Add", self.op("Abs", x), self.constant(offset)))
         return self.op("Mul", self.op("Sign", x), magnitude)
+
+
+def named(node: onnx.NodeProto) -> str:
+    """Name a node as the file does, or by what it gives where it has no name."""
+    return f"node {node.name or next(iter(node.output), '')!r} ({node.op_type})"
 
 
 def limits(bits: int, signed: bool, narrow: bool) -> tuple[int, int]:

@@ -28,6 +28,7 @@ from xnorflow.bnn.network import (
     Argmax,
     Conv2d,
     Dense,
+    DepthToSpace,
     Flatten,
     Input,
     MaxPool2d,
@@ -184,14 +185,17 @@ def _max_pool2d(operation: MaxPool2d, x: Signal) -> Step:
     signal = operation.infer(x)
     positions = signal.shape[:2]
     length = words(signal.size)
+    top, bottom, left, right = operation.padding
 
     def bits(value: Array) -> Array:
         out = np.zeros((len(value), length), np.uint64)
-        popcount.pool(value, x.shape, operation.size, operation.stride, positions, out)
+        popcount.pool(value, x.shape, operation.size, operation.stride, (top, left), positions, out)
         return out
 
     def numbers(value: Value) -> Array:
-        return np.maximum.reduce(_window_views(integers(value, x), operation, positions))
+        around = ((0, 0), (top, bottom), (left, right), (0, 0))
+        padded = np.pad(integers(value, x), around, constant_values=int(x.low.min()))
+        return np.maximum.reduce(_window_views(padded, operation, positions))
 
     return bits if x.bipolar else numbers
 
@@ -278,13 +282,30 @@ def _flatten(_: Flatten, x: Signal) -> Step:
     return (lambda bits: bits) if x.bipolar else numbers
 
 
+def _depth_to_space(operation: DepthToSpace, x: Signal) -> Step:
+    signal, (block_h, block_w) = operation.infer(x), operation.block
+    height, width, _ = x.shape
+
+    def numbers(value: Value) -> Array:
+        apart = integers(value, x).reshape(-1, height, width, signal.channels, block_h, block_w)
+        return np.ascontiguousarray(apart.transpose(0, 1, 4, 2, 5, 3)).reshape(-1, *signal.shape)
+
+    def bits(value: Value) -> Array:
+        signs = numbers(value)
+        out = np.empty((len(signs), words(signal.size)), np.uint64)
+        popcount.pack_signs(signs.reshape(len(signs), -1), out)
+        return out
+
+    return bits if x.bipolar else numbers
+
+
 def _affine(operation: Affine, x: Signal) -> Step:
     kind = dtype(operation.infer(x))
     return lambda value: (operation.scale * integers(value, x) + operation.offset).astype(kind)
 
 
 def _argmax(_: Argmax, x: Signal) -> Step:
-    return lambda value: integers(value, x).argmax(axis=1)[:, None].astype(np.int32)
+    return lambda value: integers(value, x).argmax(axis=-1)[..., None].astype(np.int32)
 
 
 _STEPS: Mapping[type[Operation], Callable[..., Step]] = {
@@ -297,6 +318,7 @@ _STEPS: Mapping[type[Operation], Callable[..., Step]] = {
     Threshold: _threshold,
     MultiThreshold: _multi_threshold,
     Flatten: _flatten,
+    DepthToSpace: _depth_to_space,
     Affine: _affine,
     Argmax: _argmax,
 }

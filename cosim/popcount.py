@@ -466,7 +466,9 @@ def join(bits: Words, channels: int, out: Words) -> None:
 
 
 @njit(nogil=True, cache=True)
-def pool(bits: Words, shape: Shape, size: Shape, stride: Shape, positions: Shape, out: Words) -> None:
+def pool(
+    bits: Words, shape: Shape, size: Shape, stride: Shape, corner: Shape, positions: Shape, out: Words
+) -> None:
     """Max-pool packed bipolar images: the largest of bits is their OR.
 
     Parameters
@@ -476,17 +478,20 @@ def pool(bits: Words, shape: Shape, size: Shape, stride: Shape, positions: Shape
     shape : (int, int, int)
         Height, width, channels.
     size, stride : (int, int)
+    corner : (int, int)
+        Rows above and columns left of the images, all of -1.
     positions : (int, int)
         Height and width of the result.
     out : uint64 array of zeros, shape (images, result words)
     """
-    _, width, channels = shape
+    height, width, channels = shape
     source, target = bits.reshape(-1), out.reshape(-1)
     for image in range(bits.shape[0]):
         for row in range(positions[0]):
             for column in range(positions[1]):
                 end = image * out.shape[1] * WORD + (row * positions[1] + column) * channels
-                for y in range(row * stride[0], row * stride[0] + size[0]):
-                    for x in range(column * stride[1], column * stride[1] + size[1]):
+                top, left = row * stride[0] - corner[0], column * stride[1] - corner[1]
+                for y in range(max(top, 0), min(top + size[0], height)):
+                    for x in range(max(left, 0), min(left + size[1], width)):
                         start = image * bits.shape[1] * WORD + (y * width + x) * channels
                         _or_bits(source, start, channels, target, end)

@@ -1,5 +1,6 @@
 """The QONNX model that a Network was converted from, executed by onnxruntime, as an engine."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,27 +14,29 @@ from xnorflow.cosim.engine import EngineError, Results
 if TYPE_CHECKING:
     import onnx
 
-    from xnorflow.bnn.frontends.qonnx import Conversion, Observed
+    from xnorflow.bnn.frontends.core.value import Observed
+    from xnorflow.bnn.frontends.qonnx import QonnxConversion
 
 
 class QonnxSource:
-    """Executes the user's model, one vector at a time as it was exported, node by node without optimisations.
+    """Executes the user's model, as many vectors at a time as it was exported for, without optimisations.
 
     Reports the integers that it computes (sums of layers of weights, signs) and the class: its own TopK or ArgMax, or
-    the argmax of its scores. The integers are inner tensors of the model after qonnx's cleanup; the class is what the
-    model gives as it is in the file, if the Network's input is the model's own.
+    the argmax of its scores, before a softmax whose float32 makes different scores equal. The integers are inner
+    tensors of the model whose constants have been folded; the class is what the model gives as it is in the file, if
+    the Network's input is the model's own.
 
     Parameters
     ----------
     model : onnx.ModelProto
         As :func:`xnorflow.bnn.frontends.qonnx_file.load` has read it.
-    conversion : Conversion
+    conversion : QonnxConversion
         What :func:`xnorflow.bnn.frontends.qonnx.trace` has made of it.
     """
 
     name = "onnx"
 
-    def __init__(self, model: "onnx.ModelProto", conversion: "Conversion") -> None:
+    def __init__(self, model: "onnx.ModelProto", conversion: "QonnxConversion") -> None:
         self._model, self._conversion = model, conversion
 
     def prepare(self, network: Network, folder: Path) -> None:
@@ -62,35 +65,37 @@ class QonnxSource:
     def _load(self) -> None:
         from xnorflow.bnn.qonnx_lowering import session
 
-        cleaned, taken = self._conversion.model, self._conversion.input.tensor
-        self._outputs = [output.name for output in cleaned.graph.output]
-        self._tensors = [place.tensor for place in self._conversion.observed.values()]
-        self._cleaned = session(_from(cleaned, taken), list(dict.fromkeys([*self._tensors, *self._outputs])))
-        self._original = None
+        folded, taken = self._conversion.model, self._conversion.input.place
+        outputs = [output.name for output in folded.graph.output]
+        places = [place.place for place in self._conversion.observed.values()]
+        self._tensors = list(dict.fromkeys([*places, *outputs, self._conversion.scores]))
+        self._folded = session(_from(folded, taken), self._tensors)
+        self._outputs, self._original = outputs, None
         if self._conversion.whole:
             known = {tensor.name for tensor in self._model.graph.initializer}
             (self._feed,) = [value.name for value in self._model.graph.input if value.name not in known]
-            self._original = session(self._model, [output.name for output in self._model.graph.output])
+            self._original = session(self._model, outputs)
 
     def run(self, inputs: NDArray[np.integer], every_layer: bool = False) -> Results:
         """Compute the last sums and the class; or everything that the model computes in integers."""
         observed = self._conversion.observed
         names = [name for name in observed if every_layer or name == list(observed)[-1]]
         collected: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
-        classes: list[int] = []
-        taken = self._conversion.input
+        classes: list[NDArray[np.int64]] = []
+        taken, batch = self._conversion.input, self._conversion.batch
         try:
-            for vector in inputs:
-                real = vector.astype(np.float32) * np.float32(taken.scale[0])
-                given = real.ravel()[taken.positions][None]
-                tensors = [output.name for output in self._cleaned.get_outputs()]
-                values = dict(zip(tensors, self._cleaned.run(None, {taken.tensor: given}), strict=True))
-                outputs = [values[name] for name in self._outputs]
-                if self._original is not None:
-                    outputs = self._original.run(None, {self._feed: given})
+            for start in range(0, len(inputs), batch):
+                vectors = inputs[start : start + batch]
+                filled = np.concatenate([vectors, np.repeat(vectors[:1], batch - len(vectors), axis=0)])
+                real = (filled * taken.scale).astype(np.float32)
+                given = np.stack([vector.ravel()[taken.positions] for vector in real])
+                values = dict(zip(self._tensors, self._folded.run(None, {taken.place: given}), strict=True))
                 for name in names:
-                    collected[name].append(_integers(name, values[observed[name].tensor][0], observed[name]))
-                classes.append(_class(outputs))
+                    place = observed[name]
+                    collected[name] += [_integers(name, of, place) for of in values[place.place][: len(vectors)]]
+                if self._original is not None:
+                    values |= dict(zip(self._outputs, self._original.run(None, {self._feed: given}), strict=True))
+                classes.append(self._classes(values)[: len(vectors)])
         except EngineError:  # of fractions where integers were expected
             raise
         except Exception as error:  # onnxruntime has an exception of its own for each kind of failure
@@ -99,9 +104,18 @@ class QonnxSource:
         for name in names:
             shape = self._network.signals[name].shape
             results[name] = np.array(collected[name]).reshape(-1, *shape) * self._signs.get(name, 1)
-        if isinstance(self._network.output, Argmax):
-            results[self._network.output.name] = np.array(classes)[:, None]
+        last = self._network.output
+        if isinstance(last, Argmax):
+            shape = self._network.signals[last.name].shape
+            results[last.name] = np.concatenate(classes).reshape(-1, *shape)
         return results
+
+    def _classes(self, values: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
+        """Return the classes: the index that the model gives, or the argmax of its scores, over the channels."""
+        for name in self._outputs:
+            if np.issubdtype(values[name].dtype, np.integer) and name != self._conversion.scores:
+                return values[name].reshape(len(values[name]), -1)
+        return values[self._conversion.scores].argmax(axis=1)
 
 
 def _from(model: "onnx.ModelProto", tensor: str) -> "onnx.ModelProto":
@@ -132,11 +146,3 @@ def _integers(name: str, values: NDArray[np.floating], place: "Observed") -> NDA
     if not (np.abs(real - integers) < 0.25).all():
         raise EngineError(f"layer {name}: expected integers from the model, got fractions")
     return integers.ravel()
-
-
-def _class(outputs: list[NDArray[Any]]) -> int:
-    """Return the class: the index that the model gives, or the argmax of its scores."""
-    for values in outputs:
-        if np.issubdtype(values.dtype, np.integer) and values.size == 1:
-            return int(values.item())
-    return int(outputs[-1].argmax())

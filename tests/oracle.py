@@ -14,6 +14,7 @@ from xnorflow.bnn.network import (
     Argmax,
     Conv2d,
     Dense,
+    DepthToSpace,
     Flatten,
     Input,
     MaxPool2d,
@@ -76,6 +77,9 @@ def _conv2d(operation: Conv2d, x: IntArray) -> IntArray:
 
 
 def _pool2d(operation: MaxPool2d | SumPool2d, x: IntArray) -> IntArray:
+    if isinstance(operation, MaxPool2d):
+        top, bottom, left, right = operation.padding
+        x = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=np.iinfo(np.int64).min)
     reduce = np.max if isinstance(operation, MaxPool2d) else np.sum
     (size_h, size_w), (stride_h, stride_w) = operation.size, operation.stride
     height, width = (x.shape[1] - size_h) // stride_h + 1, (x.shape[2] - size_w) // stride_w + 1
@@ -106,12 +110,22 @@ def _flatten(_: Flatten, x: IntArray) -> IntArray:
     return x.reshape(len(x), int(np.prod(x.shape[1:])))
 
 
+def _depth_to_space(operation: DepthToSpace, x: IntArray) -> IntArray:
+    block_h, block_w = operation.block
+    count, height, width, channels = x.shape
+    result = np.zeros((count, height * block_h, width * block_w, channels // (block_h * block_w)), np.int64)
+    for y in range(block_h):
+        for z in range(block_w):
+            result[:, y::block_h, z::block_w] = x[..., y * block_w + z :: block_h * block_w]
+    return result
+
+
 def _affine(operation: Affine, x: IntArray) -> IntArray:
     return operation.scale * x + operation.offset
 
 
 def _argmax(_: Argmax, x: IntArray) -> IntArray:
-    return np.argmax(x, axis=1, keepdims=True)
+    return np.argmax(x, axis=-1, keepdims=True)
 
 
 _APPLY: Mapping[type[Operation], Callable[..., IntArray]] = {
@@ -124,6 +138,7 @@ _APPLY: Mapping[type[Operation], Callable[..., IntArray]] = {
     Threshold: _threshold,
     MultiThreshold: _multi_threshold,
     Flatten: _flatten,
+    DepthToSpace: _depth_to_space,
     Affine: _affine,
     Argmax: _argmax,
 }

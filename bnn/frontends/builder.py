@@ -82,7 +82,7 @@ class Builder:
         while planes:  # Horner's rule
             total, plane = self.last.name, make(planes.pop())
             self.append(plane)
-            self._sum((total, self._copy(total), plane.name))
+            self._sum((total, self.copy(total), plane.name))
 
     def add(self, names: Sequence[str], encodings: Sequence[Encoding]) -> Encoding:
         """Append the sum of two results; return what the framework has for it.
@@ -107,7 +107,7 @@ class Builder:
             )
         factors = [np.array([getattr(ratio, part) for ratio in ratios]) for part in ("numerator", "denominator")]
         if left == right:
-            right = self._copy(left)
+            right = self.copy(left)
         self._sum((self._times(left, factors[0]), self._times(right, factors[1])))
         first, second = (replace(of, scale=of.scale / by) for of, by in zip((first, second), factors, strict=True))
         return added(first, second, *(_times(signal, by) for signal, by in zip(signals, factors, strict=True)))
@@ -128,8 +128,8 @@ class Builder:
     def _sum(self, names: tuple[str, ...]) -> None:
         self.append(Add(self.new_name("add"), names))
 
-    def _copy(self, name: str, channels: NDArray[np.bool_] | None = None) -> str:
-        """Append a layer that gives what it gets, of some of the channels: a sum takes each result once."""
+    def copy(self, name: str, channels: NDArray[np.bool_] | IntArray | None = None) -> str:
+        """Append a layer that gives what it gets, times -1, 0 or 1 by channel: a sum takes each result once."""
         signal = self.signals[name]
         weight = np.diag(np.ones(signal.channels, np.int8) if channels is None else channels.astype(np.int8))
         if len(signal.shape) == 1:
@@ -142,11 +142,11 @@ class Builder:
         """Append what multiplies each channel by a positive integer: doublings and additions, by Horner's rule."""
         planes = [factors >> place & 1 > 0 for place in range(int(factors.max()).bit_length())]
         plane = planes.pop()
-        total = name if plane.all() else self._copy(name, plane)
+        total = name if plane.all() else self.copy(name, plane)
         while planes:
-            plane, terms = planes.pop(), [total, self._copy(total)]
+            plane, terms = planes.pop(), [total, self.copy(total)]
             if plane.any():
-                terms.append(name if total != name and plane.all() else self._copy(name, plane))
+                terms.append(name if total != name and plane.all() else self.copy(name, plane))
             self._sum(tuple(terms))
             total = self.last.name
         return total

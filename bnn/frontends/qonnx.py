@@ -1,104 +1,57 @@
-"""QONNX, which Brevitas exports: a graph of nodes becomes a Network.
+"""QONNX, which Brevitas and FINN export: a graph of nodes becomes a Network.
 
-Weights are taken as the file's own quantisers make them and taken apart into ``alpha * w`` with w in {-1, 0, +1}. What
-stands between an accumulator and its sign is executed by onnxruntime, node by node in float32, on every value that the
-accumulator can take (:mod:`xnorflow.bnn.folding`). Signs: ``BipolarQuant`` and a signed ``Quant`` of one bit give +1 at
-0, as qonnx has them; ``Sign`` gives 0 there, and is refused where 0 can be reached. In the same way a ``Quant`` of 2 to
-4 bits becomes several thresholds.
+A reader for the core (:mod:`xnorflow.bnn.frontends.core`): it tells constants from what depends on the input, and the
+core what each node does. Element-wise nodes, quantisers among them, are executed by onnxruntime, one by one and in
+float32, on every value that the integers before them can take. ``BipolarQuant`` and a signed ``Quant`` of one bit give
++1 at 0, as qonnx has them; ``Sign`` gives 0 there, which makes three values where 0 is reached.
 
-Sums that float32 may round are treated as in :mod:`xnorflow.bnn.frontends.keras`, whose bounds hold for any order.
-
-Channels stand first in ONNX and last in a Network, and views (``Transpose``, ``Reshape``, ``Flatten``) may stand
-anywhere: for each tensor it is kept which of the operation's values stands at each of its positions.
+Sums that float32 may round are bounded for any order of summation (:mod:`xnorflow.bnn.frontends.sums`).
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from xnorflow.bnn.errors import NetworkError, UserError
-from xnorflow.bnn.folding import fold_affine, fold_multi_threshold, fold_threshold
-from xnorflow.bnn.frontends import qonnx_file
-from xnorflow.bnn.frontends.builder import Builder
-from xnorflow.bnn.frontends.keras_linear import factor
-from xnorflow.bnn.frontends.sums import UNIT, Encoding, FloatArray, averaged, count, sum_error
-from xnorflow.bnn.kernels import dilated, grouped
-from xnorflow.bnn.network import (
-    Affine,
-    Argmax,
-    Conv2d,
-    Dense,
-    Flatten,
-    Input,
-    IntArray,
-    MaxPool2d,
-    MultiThreshold,
-    Network,
-    Operation,
-    SumPool2d,
-    Threshold,
-)
-from xnorflow.bnn.qonnx_lowering import limits, session
+from xnorflow.bnn.frontends import qonnx_file as file
+from xnorflow.bnn.frontends.core.assembler import Assembler, Conversion, Geometry, Observed, Value, Window
+from xnorflow.bnn.frontends.qonnx_model import Prepared, prepare
+from xnorflow.bnn.frontends.qonnx_step import computing
+from xnorflow.bnn.network import Input, IntArray
+from xnorflow.bnn.qonnx_lowering import limits, named, session
 
-_REAL = {"Mul": "multiply", "Div": "divide", "Add": "add", "Sub": "subtract"}
+_MOST = 256  # values of an activation
+_NAMED = {"BINARY": (0, 1), "BIPOLAR": (-1, 1), "TERNARY": (-1, 1)}
 
 
 @dataclass(frozen=True, eq=False)
-class Observed:
-    """Where the file computes an operation's result.
+class QonnxConversion(Conversion):
+    """A converted model; places are names of tensors.
 
     Attributes
     ----------
-    tensor : str
-        Of :attr:`Conversion.model`.
-    positions : int64 array, of the tensor's shape without its batch axis
-        Index into the operation's values, channels last, of each of the tensor's.
-    scale, shift : float64 array, shape (channels,)
-        The tensor's value for the integer n is ``scale * n + shift``, but for rounding.
-    """
-
-    tensor: str
-    positions: IntArray
-    scale: FloatArray
-    shift: FloatArray
-
-
-@dataclass(frozen=True, eq=False)
-class Conversion:
-    """A converted model.
-
-    Attributes
-    ----------
-    network : Network
-    notes : tuple of str
-        What was left out, a sentence each.
-    ambiguous : mapping of str to int
-        As :attr:`xnorflow.bnn.frontends.keras.Conversion.ambiguous`.
-    observed : mapping of str to Observed
-        For sums of any kind, and for what quantisers give.
     model : onnx.ModelProto
-        The file's model, cleaned up.
+        The file's model, its constants folded.
+    batch : int
+        Vectors that it takes at a time.
     input : Observed
         The tensor that takes the Network's input, not always that of the whole graph.
     whole : bool
         Whether it is.
     """
 
-    network: Network
-    notes: tuple[str, ...]
-    ambiguous: Mapping[str, int]
-    observed: Mapping[str, Observed]
     model: onnx.ModelProto
+    batch: int
     input: Observed
     whole: bool
 
 
-def trace(model: onnx.ModelProto, name: str, describe: Callable[[tuple[int, ...]], Input]) -> Conversion:
+def trace(model: onnx.ModelProto, name: str, describe: Callable[[tuple[int, ...]], Input]) -> QonnxConversion:
     """Convert a model that :func:`xnorflow.bnn.frontends.qonnx_file.load` has read.
 
     Parameters
@@ -115,669 +68,467 @@ def trace(model: onnx.ModelProto, name: str, describe: Callable[[tuple[int, ...]
     UserError
         For anything that cannot be converted; the message names the node, what it is and what is supported.
     """
-    return _Converter(qonnx_file.clean(model), name, describe).conversion
+    return _Reader(prepare(model), name, describe).conversion
 
 
-_MAX_LEVELS = 15  # of 4 bits
+class _Reader:
+    """Walks the nodes in order, with the value of each tensor."""
 
-
-@dataclass(frozen=True)
-class _Levels:
-    """What a quantiser gives: ``scale * n + shift`` for n of ``low + step * k``, k from 0 to `count`."""
-
-    low: int
-    step: int
-    count: int
-    scale: float
-    shift: float = 0.0
-
-
-@dataclass(frozen=True, eq=False)
-class _State:
-    """What is known of a tensor: the operation, what its integers stand for, and the nodes that wait for a sign."""
-
-    operation: Operation
-    positions: IntArray
-    encoding: Encoding
-    pending: tuple[onnx.NodeProto, ...]
-    pending_from: str
-    delayed: tuple[Callable[[], Operation], ...]
-    padding: tuple[int, int, int, int]
-    pad_real: float
-    ended: bool
-
-
-class _Converter(Builder):
-    """Walks the nodes in order; the state is that of the tensor which the node at hand takes."""
-
-    def __init__(self, model: onnx.ModelProto, name: str, describe: Callable[[tuple[int, ...]], Input]) -> None:
-        super().__init__(f"model {name!r}")
-        self.model, self.name = model, name
-        self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-        self.pending: list[onnx.NodeProto] = []
-        self.pending_from = ""  # the tensor before them
-        self.delayed: list[Callable[[], Operation]] = []  # pools that wait for the sign before them
-        self.padding, self.pad_real = (0, 0, 0, 0), 0.0  # of a Pad that waits for its convolution
-        self.ended = False
-        self.notes: list[str] = []
-        self.ambiguous: dict[str, int] = {}
-        self.observed: dict[str, Observed] = {}
-        (value,) = [value for value in model.graph.input if value.name not in self.constants]
-        self.tensor = value.name
-        shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim][1:]
-        self.positions: IntArray = np.zeros(0, np.int64)
-        nodes = self._begin(shape, _in_order(model, {self.tensor, *self.constants}), describe)
-        self.states = {self.tensor: self._state()}
+    def __init__(self, prepared: Prepared, name: str, describe: Callable[[tuple[int, ...]], Input]) -> None:
+        self.name, self.prepared = name, prepared
+        self.model, self.constants, self.shapes = prepared.model, prepared.constants, prepared.shapes
+        self.core = Assembler(f"model {name!r}")
+        self.chosen = False
+        nodes = list(self.model.graph.node)
+        nodes = self._begin(nodes, describe)
         for node in nodes:
-            self._at(node)
+            self.core.at(f"model {name!r}, {named(node)}", node.output[0])
             try:
-                self._step(node)
+                self._convert(node)
             except NetworkError as error:
-                raise UserError(f"{self.where}: {error}") from None
-            self.states |= dict.fromkeys(node.output, self._state())
-        ends = {output.name for output in model.graph.output}
-        last = next((node for node in nodes if ends <= set(node.output)), None)
-        if last is None:
-            raise UserError(f"model {self.name!r}: expected its output at the end of its nodes, got {ends}")
-        self._restore(last.output[0])
-        self._finish()
+                raise UserError(f"{self.core.where}: {error}") from None
+        value = self._end()
         try:
-            network = self.network(name)
+            network, scores = self.core.finish(value, name, self.chosen)
         except NetworkError as error:
-            raise UserError(f"model {self.name!r}: {error}") from None
-        self.conversion = Conversion(
-            network, tuple(self.notes), self.ambiguous, self.observed, model, self.taken, not self.notes
+            raise UserError(f"model {name!r}: {error}") from None
+        if prepared.batch > 1:
+            self.core.notes.append(
+                f"model {name!r}: exported for {prepared.batch} vectors at a time; the network takes one"
+            )
+        self.conversion = QonnxConversion(
+            network,
+            tuple(self.core.notes),
+            self.core.ambiguous,
+            self.core.observed,
+            scores,
+            self.model,
+            prepared.batch,
+            self.taken,
+            self.whole,
         )
 
-    @property
-    def last(self) -> Operation:
-        """The operation whose result the tensor at hand is made of."""
-        return self._operation
+    # The ends
 
-    def append(self, operation: Operation) -> None:
-        super().append(operation)
-        self._operation = operation
-
-    def _state(self) -> _State:
-        waiting = tuple(self.pending), self.pending_from, tuple(self.delayed)
-        return _State(self.last, self.positions, self.encoding, *waiting, self.padding, self.pad_real, self.ended)
-
-    def _restore(self, tensor: str) -> None:
-        state = self.states[tensor]
-        self.tensor, self._operation = tensor, state.operation
-        self.positions, self.encoding = state.positions, state.encoding
-        self.pending, self.pending_from, self.delayed = list(state.pending), state.pending_from, list(state.delayed)
-        self.padding, self.pad_real, self.ended = state.padding, state.pad_real, state.ended
-
-    def _at(self, node: onnx.NodeProto) -> None:
-        self.where = f"model {self.name!r}, node {node.name!r} ({node.op_type})"
-
-    def _step(self, node: onnx.NodeProto) -> None:
-        """Convert a node, whose operands are there."""
-        operands = [source for source in node.input if source and source not in self.constants]
-        unknown = [source for source in operands if source not in self.states]
-        if unknown:
-            raise self.fail("what follows the quantiser of the input", f"{unknown[0]!r}, which stands before it")
-        if node.op_type == "Add" and len(set(operands)) == 2:
-            self._add(node)
-        elif len(operands) == 1:
-            self._restore(operands[0])
-            self._convert(node)
-        else:
-            raise self.fail("one operand that is not constant, or the sum of two different ones", ", ".join(operands))
+    def _end(self) -> Value:
+        """Return the result that the network is to give: a class before scores."""
+        for output in self.model.graph.output:
+            if output.name not in self.values:
+                raise UserError(f"model {self.name!r}: no node computes its output {output.name!r}")
+        ends = [output.name for output in self.model.graph.output]
+        first = next((name for name in ends if self.values[name].ended), ends[0])
+        value = self.values[first]
+        if any(self.values[name].sources != value.sources for name in ends):
+            raise UserError(f"model {self.name!r}: expected one output, got {', '.join(ends)}")
+        return value
 
     def _begin(
-        self, shape: list[int], nodes: list[onnx.NodeProto], describe: Callable[[tuple[int, ...]], Input]
-    ) -> list[onnx.NodeProto]:
+        self, nodes: list[onnx.NodeProto], describe: Callable[[tuple[int, ...]], Input]
+    ) -> list[onnx.NodeProto]:  # fmt: skip
         """Make the Input; returns the nodes that follow it."""
-        channels_last = (*shape[1:], shape[0])
-        last = np.arange(int(np.prod(shape))).reshape(channels_last)
-        self.positions = np.moveaxis(last, -1, 0)
-        whole = self.tensor
-        for index, node in enumerate(nodes):
-            self._at(node)
-            alone = [other for other in nodes if self.tensor in other.input] == [node]
-            quantises = alone and node.op_type in qonnx_file.SIGNS and node.op_type != "Sign"
-            if quantises and (found := self._quantised_input(node, channels_last)):
+        whole = self.model.graph.input[0].name
+        shape = self._shape(whole)
+        first = self._is_channels_last(nodes, whole)
+        last = shape if first else (*shape[1:], shape[0])
+        if len(last) == 2:
+            last = (1, *last)
+        index = np.arange(int(np.prod(last))).reshape(last)
+        self.whole_positions = (index if first else np.moveaxis(index, -1, 0)).reshape(shape)
+        tensor, positions = whole, self.whole_positions
+        host, made, scale, after = False, None, 1.0, 0
+        for after, node in enumerate(nodes, 1):
+            self.core.at(f"model {self.name!r}, {named(node)}", node.output[0])
+            alone = [other for other in nodes if tensor in other.input] == [node]
+            if alone and node.op_type in file.QUANTISERS and (found := self._quantised(node, last)):
                 made, scale = found
                 break
             if alone and node.op_type in ("Mul", "Div", "Add", "Sub"):
-                self.tensor = node.output[0]
-            elif alone and node.op_type in qonnx_file.VIEWS:
-                self._view(node)
-                self.tensor = node.output[0]
-            elif not alone or node.op_type not in qonnx_file.NO_EFFECT:
-                index, self.tensor, self.positions = -1, whole, np.moveaxis(last, -1, 0)
-                made = self._annotated(channels_last) or describe(channels_last)
-                scale = 2.0**-made.fraction
+                tensor, host = node.output[0], True
+            elif alone and node.op_type in file.VIEWS:
+                tensor, positions = node.output[0], self._moved(node, tensor, positions)
+            elif alone and node.op_type in file.NO_EFFECT:
+                tensor = node.output[0]
+            else:
                 break
-        else:
+        if made is None:
+            made = self._annotated(whole, last) or describe(last)
+            tensor, positions, host, after, scale = whole, self.whole_positions, False, 0, 2.0**-made.fraction
+        if not nodes:
             raise UserError(f"model {self.name!r}: expected layers of weights, got none")
-        if any(node.op_type in ("Mul", "Div", "Add", "Sub") for node in nodes[: index + 1]):
-            self.notes.append(
-                f"what stands before {nodes[index].name}, the quantiser of the input, is left to the host"
+        if host:
+            self.core.notes.append(
+                f"model {self.name!r}: what stands before {named(nodes[after - 1])}, the quantiser of the input, is "
+                "left to the host"
             )
-        self.append(made)
-        self.encoding = Encoding.common(made.shape[-1], scale, 0.0)
-        channels = np.full(made.shape[-1], scale), np.zeros(made.shape[-1])
-        self.taken = Observed(self.tensor, self.positions, *channels)
-        if index >= 0:
-            self.tensor = nodes[index].output[0]
-        return nodes[index + 1 :]
+        if made.kind != "bipolar" and scale != 2.0**-made.fraction:
+            self.core.notes.append(f"model {self.name!r}: the input is given as integers, multiples of {scale:g}")
+        channels = made.shape[-1]
+        self.taken = Observed(tensor, positions, np.full(channels, scale), np.zeros(channels))
+        self.whole = not host
+        self.core.place = nodes[after - 1].output[0] if after else whole
+        value = self.core.start(made, positions, scale)
+        self.values = {str(self.core.place): value}
+        return nodes[after:]
 
-    def _quantised_input(self, node: onnx.NodeProto, shape: tuple[int, ...]) -> tuple[Input, float] | None:
+    def _is_channels_last(self, nodes: list[onnx.NodeProto], tensor: str) -> bool:
+        """Whether the first thing that happens to the input's axes is that its last one comes to the front."""
+        for node in nodes:
+            if tensor in node.input:
+                if node.op_type == "Transpose":
+                    axes = len(self.shapes[tensor])
+                    return list(_attributes(node).get("perm", [])) == [0, axes - 1, *range(1, axes - 1)]
+                if node.op_type not in (*file.ELEMENTWISE, *file.NO_EFFECT):
+                    return False
+                tensor = node.output[0]
+        return False
+
+    def _quantised(self, node: onnx.NodeProto, shape: tuple[int, ...]) -> tuple[Input, float] | None:
         """Return the Input that a quantiser gives, and its scale; None if it is an activation of other integers."""
-        levels = self._levels(node)
-        low, high, scale = levels.low, levels.low + levels.step * levels.count, levels.scale
-        if node.op_type == "MultiThreshold":
-            raise self.fail("a BipolarQuant or Quant of the input", "thresholds")
-        if (low, levels.step, high) == (-1, 2, 1):
-            return Input("input", (), shape), scale
-        bits = (high - low + 1).bit_length() - 1
-        whole = high - low + 1 == 2**bits and low in (0, -(2 ** (bits - 1)))
-        if not whole and levels.count <= _MAX_LEVELS:
+        if node.op_type not in ("BipolarQuant", "Quant", "IntQuant"):
             return None
-        if not whole or not 1 <= bits <= 16:
-            raise self.fail("an input quantised to all integers of 1 to 16 bits (narrow=0)", f"{low} to {high}")
-        fraction = -np.log2(scale)
-        if fraction < 0 or fraction != int(fraction):
-            raise self.fail("an input scale 2**-n, n >= 0", f"{scale:g}; Brevitas: restrict_scaling_type POWER_OF_TWO")
-        kind: Literal["signed", "unsigned"] = "signed" if low else "unsigned"
-        return Input("input", (), shape, kind, bits, int(fraction)), scale
-
-    def _annotated(self, shape: tuple[int, ...]) -> Input | None:
-        """Return the Input that QONNX's annotation of the graph's input tells, None without one."""
-        for annotation in self.model.graph.quantization_annotation:
-            named = {entry.key: entry.value for entry in annotation.quant_parameter_tensor_names}
-            kind = named.get("finn_datatype", "")
-            if annotation.tensor_name == self.tensor and kind not in ("", "FLOAT32"):
-                if kind == "BIPOLAR":
-                    return Input("input", (), shape)
-                sign, bits = ("unsigned", kind[4:]) if kind.startswith("UINT") else ("signed", kind[3:])
-                if "INT" in kind and bits.isdigit():
-                    return Input("input", (), shape, sign, int(bits))  # type: ignore[arg-type]
-                raise UserError(f"model {self.name!r}: expected an input BIPOLAR, UINTn or INTn, got {kind}")
-        return None
-
-    def _levels(self, node: onnx.NodeProto) -> _Levels:
-        if node.op_type == "Sign":
-            return _Levels(-1, 2, 1, 1.0)
-        if node.op_type == "Trunc":
-            raise self.fail("a BipolarQuant or Quant of the input", "a Trunc")
-        attributes = _attributes(node)
-        if node.op_type == "MultiThreshold":
-            if node.input[1] not in self.constants:
-                raise self.fail("constant thresholds", node.input[1])
-            step, low = attributes.get("out_scale", 1.0), attributes.get("out_bias", 0.0)
-            levels = self.constants[node.input[1]].shape[1]
-            if not step > 0:
-                raise self.fail("an out_scale above 0", step)
-            if step == int(step) and low == int(low):
-                return _Levels(int(low), int(step), levels, 1.0)
-            return _Levels(0, 1, levels, step, low)
         values = []
         for source in node.input[1:]:
             if source not in self.constants or self.constants[source].size != 1:
-                raise self.fail("one constant scale, zero point and bit width", f"{source!r}, which is none")
+                raise self.core.fail("one constant scale, zero point and bit width", f"{source!r}, which is none")
             values.append(float(self.constants[source].item()))
         scale = values[0]
         if not scale > 0:
-            raise self.fail("a scale above 0", scale)
+            raise self.core.fail("a scale above 0", scale)
         if node.op_type == "BipolarQuant":
-            return _Levels(-1, 2, 1, scale)
-        _, zero_point, bits = values
-        signed = bool(attributes.get("signed", 1))
-        if zero_point or not 1 <= bits <= 16 or bits != int(bits):
-            raise self.fail("zero point 0 and 1 to 16 bits", f"zero point {zero_point:g} and {bits:g} bits")
+            return Input("input", (), shape), scale
+        attributes, (_, zero_point, width) = _attributes(node), values
+        signed, bits = bool(attributes.get("signed", 1)), int(width)
+        if zero_point or not 1 <= width <= 16 or width != bits:
+            raise self.core.fail("zero point 0 and 1 to 16 bits", f"zero point {zero_point:g} and {width:g} bits")
         if bits == 1 and signed:  # as qonnx has it
-            return _Levels(-1, 2, 1, scale)
-        low, high = limits(int(bits), signed, bool(attributes.get("narrow", 0)))
-        return _Levels(low, 1, high - low, scale)
+            return Input("input", (), shape), scale
+        low, high = limits(bits, signed, bool(attributes.get("narrow", 0)))
+        if high - low + 1 != 2**bits:
+            if high - low < _MOST and self._annotated(self.model.graph.input[0].name, shape):
+                return None
+            if high - low < 16:
+                return None
+            raise self.core.fail("an input quantised to all integers of 1 to 16 bits (narrow=0)", f"{low} to {high}")
+        fraction = -np.log2(scale)
+        kind: Literal["signed", "unsigned"] = "signed" if signed else "unsigned"
+        fixed = fraction == int(fraction) and fraction >= 0
+        return Input("input", (), shape, kind, bits, int(fraction) if fixed else 0), scale
 
-    def _observe(self, tensor: str) -> None:
-        self.observed[self.last.name] = Observed(tensor, self.positions, self.encoding.scale, self.encoding.shift)
+    def _annotated(self, tensor: str, shape: tuple[int, ...]) -> Input | None:
+        """Return the Input that QONNX's annotation of the graph's input tells, None without one."""
+        for annotation in self.model.graph.quantization_annotation:
+            entries = {entry.key: entry.value for entry in annotation.quant_parameter_tensor_names}
+            kind = entries.get("finn_datatype", "")
+            if annotation.tensor_name == tensor and kind not in ("", "FLOAT32"):
+                if kind == "BIPOLAR":
+                    return Input("input", (), shape)
+                kind = {"BINARY": "UINT1", "TERNARY": "INT2"}.get(kind, kind)
+                sign, bits = ("unsigned", kind[4:]) if kind.startswith("UINT") else ("signed", kind[3:])
+                if "INT" in kind and bits.isdigit():
+                    return Input("input", (), shape, sign, int(bits))  # type: ignore[arg-type]
+                raise UserError(
+                    f"model {self.name!r}: expected an input BIPOLAR, BINARY, TERNARY, UINTn or INTn, got {kind}"
+                )
+        return None
+
+    # Nodes
 
     def _convert(self, node: onnx.NodeProto) -> None:
-        kind = node.op_type
-        if self.ended:
-            raise self.fail("the end of the model after TopK or ArgMax", "another node")
-        if kind in qonnx_file.NO_EFFECT:
+        kind, core = node.op_type, self.core
+        operands = [name for name in dict.fromkeys(node.input) if name and name not in self.constants]
+        missing = [name for name in operands if name not in self.values]
+        if missing:
+            raise core.fail("what follows the quantiser of the input", f"{missing[0]!r}, which stands before it")
+        values = [self.values[name] for name in operands]
+        ended = next((value.ended for value in values if value.ended), "")
+        value = values[0]
+        if ended and kind not in (*file.TAILS, *file.NO_EFFECT):
+            raise UserError(f"{ended}: expected it at the end of the model, got {named(node)} after it")
+        if kind in file.NO_EFFECT:
+            result = value
+        elif kind == "Add" and len(values) == 2 and not values[0].same_integers(values[1]):
+            result = core.sum_of(values)
+        elif kind in file.ELEMENTWISE:
+            result = self._elementwise(node, values)
+        elif kind == "Concat":
+            result = self._concatenated(node, values)
+        elif len(values) != 1:
+            raise core.fail("one operand that is not constant", ", ".join(operands))
+        elif kind == "Split":
+            for index, name in enumerate(node.output):
+                self.values[name] = core.view(value, self._moved(node, operands[0], value.positions, index))
             return
-        if any(self.padding) and kind != "Conv":
-            raise self.fail("a Conv after a Pad", kind)
-        if kind in qonnx_file.LINEAR:
-            self._linear(node)
-        elif kind in qonnx_file.SIGNS:
-            self._quantiser(node)
-        elif kind in qonnx_file.ELEMENTWISE:
-            self._wait(node)
-        elif kind in qonnx_file.VIEWS:
-            if self.pending or self.delayed:
-                raise self.fail("a sign before it", f"values of {self.pending_from!r} that wait for one")
-            self._view(node)
-        elif kind == "MaxPool":
-            self._max_pool(node)
-        elif kind in qonnx_file.AVERAGES:
-            self._average_pool(node)
+        elif kind in file.VIEWS:
+            result = core.view(value, self._moved(node, operands[0], value.positions))
+        elif kind in ("MatMul", "Gemm"):
+            result = self._dense(node, value)
+        elif kind in ("Conv", "ConvTranspose"):
+            result = self._convolution(node, value)
+        elif kind in file.MAXIMA:
+            result = self._max_pool(node, value)
+        elif kind in file.AVERAGES:
+            result = self._average(node, value)
         elif kind == "Pad":
-            self._pad(node)
+            result = self._pad(node, value)
+        elif kind in file.SOFTMAX:
+            self._check_axis(node, value, _attributes(node).get("axis", -1))
+            result = core.end(value, "the softmax is left out; it does not change the order of the scores")
         else:
-            self._tail(node)
+            result = self._tail(node, value)
+        self.values |= dict.fromkeys((name for name in node.output if name), result)
+
+    def _shape(self, tensor: str) -> tuple[int, ...]:
+        """Return a tensor's shape without its batch axis."""
+        return tuple(self.shapes[tensor][1:])
+
+    # Element by element
+
+    def _elementwise(self, node: onnx.NodeProto, values: list[Value]) -> Value:
+        shape, kind = values[0].positions.shape, node.op_type
+        names = [name for name in dict.fromkeys(node.input) if name and name in self.constants]
+        single = {name: self.constants[name] for name in names if self.constants[name].size == 1}
+        axis = (-1, *[1] * (len(shape) - 1))
+        columns: list[tuple[str, NDArray[Any]]] = []
+        for name in names:
+            constant = self.constants[name]
+            if kind == "MultiThreshold":
+                columns += [(name, level) for level in self._thresholds(node, constant, shape)]
+            elif kind == "BatchNormalization":
+                columns.append((name, constant.reshape(axis)))
+            elif name not in single:
+                columns.append((name, self._for_each_vector(constant, shape)))
+        values, found = self.core.by_channel(values, [column for _, column in columns])
+        fixed = {name: constant.reshape([] if kind == "Clip" else [1]) for name, constant in single.items()}
+        for name, _ in columns:
+            mine = [column for (other, _), column in zip(columns, found, strict=True) if other == name]
+            fixed[name] = np.stack(mine, axis=1) if kind == "MultiThreshold" else mine[0]
+        kinds: dict[str, Literal["sign", "scores"]] = {"Sign": "sign", **dict.fromkeys(file.SCORES, "scores")}
+        axes = len(shape) + 1
+        return self.core.step(values, computing(self.model, node, fixed, axes), kinds.get(kind, ""))
+
+    def _for_each_vector(self, constant: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+        """Return a constant as it meets one vector of a batch."""
+        whole = (self.prepared.batch, *shape)
+        try:
+            spread = np.broadcast_to(constant, whole)
+        except ValueError:
+            raise self.core.fail(f"constants that fit shape {whole}", f"one of shape {constant.shape}") from None
+        if not (spread == spread[:1]).all():
+            raise self.core.fail("the same constants for every vector", "others")
+        return spread[0]
+
+    def _thresholds(
+        self, node: onnx.NodeProto, constant: NDArray[Any], shape: tuple[int, ...]
+    ) -> list[NDArray[Any]]:  # fmt: skip
+        """Return the thresholds of each level, as they broadcast to a tensor's shape."""
+        last = _attributes(node).get("data_layout", b"NCHW").decode() in ("NHWC", "NWC")
+        if constant.ndim != 2 or constant.shape[0] not in (1, shape[-1] if last else shape[0]):
+            raise self.core.fail(f"thresholds (channels, levels) for shape {shape}", f"shape {constant.shape}")
+        return [level if last else level.reshape(-1, *[1] * (len(shape) - 1)) for level in constant.T]
 
     # Views
 
-    def _view(self, node: onnx.NodeProto) -> None:
-        shape = next(
-            [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-            for value in (*self.model.graph.value_info, *self.model.graph.output)
-            if value.name == node.output[0]
-        )
-        batch = self.positions[None]
-        if node.op_type == "Transpose":
-            order = _attributes(node).get("perm", list(range(batch.ndim))[::-1])
-            batch = batch.transpose(order) if order[0] == 0 else batch[0]
-        elif int(np.prod(shape)) == batch.size and shape[:1] == [1]:
-            batch = batch.reshape(shape)
-        if list(batch.shape) != shape:
-            raise self.fail("a view that leaves the batch axis in front", f"shape {shape}")
-        self.positions = batch[0]
-
-    def _canonical(self, shape: tuple[int, ...]) -> IntArray:
-        return np.moveaxis(np.arange(int(np.prod(shape))).reshape(shape), -1, 0)
-
-    def _settle(self) -> None:
-        """See that the tensor is an image with channels first, or a vector; flatten in the Network what is one here."""
-        if self.positions.ndim == 1 and len(self.signal.shape) > 1:
-            copies = self.signal.size // self.signal.channels
-            self.append(Flatten(self.new_name("flatten"), (self.last.name,)))
-            self.encoding = self.encoding.tile(copies)
-        if self.positions.ndim != 1 and not np.array_equal(self.positions, self._canonical(self.signal.shape)):
-            raise self.fail("an operand (1, channels, height, width) or (1, features)", "another order of axes")
-
-    # What waits for a sign
-
-    def _wait(self, node: onnx.NodeProto) -> None:
-        self._settle()
-        if self.delayed:
-            raise self.fail("a sign next after the MaxPool that follows a scale or batch norm", node.op_type)
-        data = 0 if node.input[0] == self.tensor else 1
-        constants = [source for index, source in enumerate(node.input) if index != data]
-        if node.op_type == "BatchNormalization":
-            if data != 0:
-                raise self.fail("constant parameters", f"{node.input[0]!r} as the operand")
-        elif node.op_type == "Div" and data != 0:
-            raise self.fail("a division by a constant", "a division of a constant")
-        else:
-            for source in constants:
-                shape = self.constants[source].shape
-                spatial = shape[-2:] if self.positions.ndim > 1 else ()
-                if len(shape) > self.positions.ndim + 1 or any(
-                    n != 1 for n in (*spatial, *shape[: -self.positions.ndim])
-                ):
-                    raise self.fail("a constant for each channel", f"one of shape {shape}")
-        if not self.pending:
-            self.pending_from = self.tensor
-        self.pending.append(node)
-
-    def _evaluator(self, nodes: list[onnx.NodeProto], source: str) -> Callable[[NDArray[np.float32]], NDArray[Any]]:
-        """Return what executes `nodes` on (values, channels) of the tensor `source`, in the operation's order."""
-        if not nodes:
-            return lambda values: values
-        used = {name for node in nodes for name in node.input}
+    def _moved(self, node: onnx.NodeProto, tensor: str, positions: IntArray, output: int = 0) -> IntArray:
+        """Return the positions after a node that moves, drops or repeats elements: by executing it on them."""
+        core, batch, size = self.core, self.prepared.batch, int(positions.max(initial=0)) + 1
+        attributes = _attributes(node)
+        if node.op_type == "Resize" and attributes.get("mode", b"nearest") != b"nearest":
+            raise core.fail("mode nearest", attributes["mode"].decode())
+        if size * batch >= 2**24:
+            raise core.fail(f"at most {2**24:,} values", f"{size * batch:,}")
+        index = positions + size * np.arange(batch).reshape(-1, *[1] * positions.ndim)
+        used = [name for name in dict.fromkeys(node.input) if name in self.constants]
         graph = helper.make_graph(
-            nodes,
-            "pending",
-            [helper.make_tensor_value_info(source, TensorProto.FLOAT, None)],
-            [helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)],
-            [tensor for tensor in self.model.graph.initializer if tensor.name in used],
+            [node],
+            "view",
+            [helper.make_tensor_value_info(tensor, onnx.TensorProto.FLOAT, None)],
+            [onnx.ValueInfoProto(name=node.output[output])],
+            [numpy_helper.from_array(self.constants[name], name) for name in used],
         )
-        model = helper.make_model(graph, opset_imports=self.model.opset_import, ir_version=self.model.ir_version)
-        runner = session(model, [nodes[-1].output[0]])
-        spatial, order = self.positions.ndim > 1, self.positions
+        single = helper.make_model(graph, opset_imports=self.model.opset_import, ir_version=self.model.ir_version)
+        try:
+            (moved,) = session(single, [node.output[output]]).run(None, {tensor: index.astype(np.float32)})
+        except UserError:
+            raise
+        except Exception as error:  # onnxruntime has an exception of its own for each kind of failure
+            raise core.fail("a view that can be computed", str(error).splitlines()[0]) from None
+        moved = moved.astype(np.int64)
+        offset = size * np.arange(batch).reshape(-1, *[1] * (moved.ndim - 1))
+        if moved.shape[:1] != (batch,) or moved.ndim < 2 or not np.array_equal(moved, moved[:1] + offset):
+            raise core.fail("a view that leaves the batch axis in front", f"shape {moved.shape}")
+        return np.ascontiguousarray(moved[0])
 
-        def evaluate(values: NDArray[np.float32]) -> NDArray[Any]:
-            given = values[:, :, None, None] if spatial else values[:, order]
-            (result,) = runner.run(None, {source: np.ascontiguousarray(given, np.float32)})
-            result = np.asarray(result).reshape(values.shape)
-            if not spatial:
-                result[:, order] = result.copy()
-            return result
-
-        return evaluate
-
-    def _quantiser(self, node: onnx.NodeProto) -> None:
-        self._settle()
-        nodes, encoding, signal = [*self.pending, node], self.encoding, self.signal
-        evaluate = self._evaluator(nodes, self.pending_from if self.pending else self.tensor)
-        levels = self._truncated(node, evaluate) if node.op_type == "Trunc" else self._levels(node)
-        if not self.pending and not self.delayed and self._changes_nothing(evaluate):
-            return
-        low, step, steps = levels.low, levels.step, levels.count
-        if steps > _MAX_LEVELS:
-            raise self.fail(
-                "a quantiser of 1 to 4 bits (more are supported for the input alone)", f"{steps + 1} values"
-            )
-
-        def formula(end: Literal[-1, 0, 1]) -> Callable[[IntArray], NDArray[np.floating]]:
-            def integers(accumulators: IntArray) -> NDArray[np.floating]:
-                values = evaluate(encoding.values(accumulators, end)).astype(np.float64)
-                results = np.rint((values - levels.shift) / levels.scale)
-                off = np.abs(results * levels.scale + levels.shift - values)
-                results[off > 4 * UNIT * (np.abs(values) + abs(levels.shift))] = np.nan
-                return results if steps > 1 else (results - low) * 2 / step - 1
-
-            return integers
-
-        name, source = self.new_name("threshold"), (self.last.name,)
-
-        def fold(end: Literal[-1, 0, 1]) -> Threshold | MultiThreshold:
-            if steps == 1:
-                return fold_threshold(name, source, formula(end), signal)
-            return fold_multi_threshold(name, source, formula(end), signal, low=low, step=step, levels=steps)
-
-        threshold = fold(0)
-        if not encoding.exact:
-            ambiguous = int(np.abs(count(fold(1), signal) - count(fold(-1), signal)).sum())
-            if ambiguous:
-                self.ambiguous[name] = ambiguous
-        self.pending = []
-        delayed, self.delayed = self.delayed, []
-        self.append(threshold)
-        scale, shift = levels.scale, levels.shift
-        if steps == 1:  # two values, whichever they are, are one bit
-            scale, shift = step / 2 * scale, (low + step / 2) * scale + shift
-        self.encoding = Encoding.common(self.signal.channels, scale, shift)
-        for make in delayed:
-            self.append(make())
-            self.positions = self._canonical(self.signal.shape)
-        self._observe(node.output[0])
-
-    def _truncated(self, node: onnx.NodeProto, evaluate: Callable[[NDArray[np.float32]], NDArray[Any]]) -> _Levels:
-        """Find what a Trunc gives: it says how many bits it cuts off, not always which are left."""
-        scale = float(self.constants[node.input[4 if len(node.input) == 6 else 1]].item())
-        ends = evaluate(self.encoding.values(np.stack([self.signal.low, self.signal.high]), 0)).astype(np.float64)
-        low, high = int(np.rint(ends.min() / scale)), int(np.rint(ends.max() / scale))
-        return _Levels(low, 1, max(high - low, 1), scale)
-
-    def _changes_nothing(self, evaluate: Callable[[NDArray[np.float32]], NDArray[Any]]) -> bool:
-        """Whether a quantiser maps every value that the last operation can give to itself."""
-        if not self.encoding.exact or (self.signal.high - self.signal.low).max() > 2**16:
-            return False
-        steps = int(((self.signal.high - self.signal.low) // self.signal.step).max())
-        integers = np.minimum(self.signal.low + np.arange(steps + 1)[:, None] * self.signal.step, self.signal.high)
-        values = self.encoding.values(integers, 0)
-        return np.array_equal(evaluate(values), values)
-
-    def _absorb(self) -> None:
-        """Take waiting nodes that map the values of the last operation to others, evenly apart, into the encoding."""
-        if self.delayed:
-            raise self.fail("a sign before it", "a MaxPool that waits for one")
-        if not self.pending:
-            return
-        waiting = f"{self.pending[0].name!r} ({self.pending[0].op_type}), whose values are neither bipolar nor integer"
-        if not self.encoding.exact or (self.signal.high - self.signal.low).max() > 2**16:
-            raise self.fail("a sign before it", waiting)
-        evaluate = self._evaluator(self.pending, self.pending_from)
-        low = self.signal.low[0]
-        steps = int(((self.signal.high - self.signal.low) // self.signal.step).max())
-        integers = np.minimum(self.signal.low + np.arange(steps + 1)[:, None] * self.signal.step, self.signal.high)
-        values = evaluate(self.encoding.values(integers, 0)).astype(np.float64)
-        span = integers[-1, 0] - integers[0, 0]
-        scale = (values[-1, 0] - values[0, 0]) / span if span else 0.0
-        shift = values[0, 0] - scale * low
-        if not scale > 0 or not np.array_equal(scale * integers + shift, values):
-            raise self.fail("a sign before it", waiting)
-        self.encoding = Encoding.common(self.signal.channels, scale, shift)
-        self.pending = []
+    def _concatenated(self, node: onnx.NodeProto, values: list[Value]) -> Value:
+        axis = _attributes(node).get("axis", 1)
+        if any(name in self.constants for name in node.input):
+            raise self.core.fail("results of the input to concatenate", "constants among them")
+        all_values = [self.values[name] for name in node.input]
+        axes = all_values[0].positions.ndim + 1
+        if axis % axes == 0:
+            raise self.core.fail("a concatenation that leaves the batch axis alone", "axis 0")
+        return self.core.concatenate(all_values, axis % axes - 1)
 
     # Layers
 
-    def _linear(self, node: onnx.NodeProto) -> None:
-        self._absorb()
-        self._settle()
-        self.encoding = self.encoding.settled(self.signal)
-        if not self.encoding.is_common:
-            raise self.fail("a sign between two layers of weights", f"the scaled sums of {self.last.name!r}")
-        if node.input[0] != self.tensor or node.input[1] not in self.constants:
-            raise self.fail("constant weights as the second operand", ", ".join(node.input))
-        kernel, attributes = self.constants[node.input[1]], _attributes(node)
-        encoding, operand, source = self.encoding, self.signal, (self.last.name,)
-        magnitude = np.maximum(*(np.abs(encoding.scale * end + encoding.shift) for end in (operand.low, operand.high)))
-        operation: Operation
-        if node.op_type == "Conv":
-            if kernel.ndim != 4:
-                raise self.fail("a 2-D convolution", f"weights {kernel.shape}")
-            if attributes.get("auto_pad", b"NOTSET") != b"NOTSET":
-                raise self.fail("auto_pad NOTSET", attributes["auto_pad"].decode())
-            groups, dilation = attributes.get("group", 1), attributes.get("dilations", [1, 1])
-            weight, alpha, deviation = factor(kernel.transpose(0, 2, 3, 1), self.where)
-            weight, deviation = (dilated(grouped(of, groups), tuple(dilation)) for of in (weight, deviation))
-            padding, pad_value = self._conv_padding(attributes.get("pads", [0, 0, 0, 0]))
-            operation = Conv2d(
-                self.new_name("conv"),
-                source,
-                weight=weight,
-                stride=tuple(attributes.get("strides", [1, 1])),
-                padding=padding,
-                pad_value=pad_value,
-            )
-            magnitude = np.tile(np.maximum(magnitude, abs(self.pad_real)), weight[0, ..., 0].size)
-        else:
-            if kernel.ndim != 2 or self.positions.ndim != 1:
-                raise self.fail("a vector and a matrix", f"shapes {self.positions.shape} and {kernel.shape}")
-            if node.op_type == "Gemm":
-                if attributes.get("transA", 0) or attributes.get("alpha", 1.0) != 1 or attributes.get("beta", 1.0) != 1:
-                    raise self.fail("alpha 1, beta 1 and transA 0", attributes)
-                kernel = kernel.T if attributes.get("transB", 0) else kernel
-            if len(kernel) != self.positions.size:
-                raise self.fail(f"weights of {self.positions.size} inputs", f"shape {kernel.shape}")
-            ordered = np.empty_like(kernel)
-            ordered[self.positions] = kernel
-            weight, alpha, deviation = factor(np.ascontiguousarray(ordered.T), self.where)
-            operation = Dense(self.new_name("dense"), source, weight=weight)
-        self.append(operation)
-        rows = weight.reshape(len(weight), -1)
-        self.encoding = sum_error(rows, alpha, deviation.reshape(rows.shape), encoding, magnitude)
+    def _weights(self, node: onnx.NodeProto) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
+        if node.input[0] in self.constants or node.input[1] not in self.constants:
+            raise self.core.fail("constant weights as the second operand", ", ".join(node.input))
+        bias = None
         if len(node.input) > 2 and node.input[2]:
-            self._bias(self.constants[node.input[2]].astype(np.float64).ravel(), rows, magnitude, alpha)
-        self.padding, self.pad_real = (0, 0, 0, 0), 0.0
-        self.positions = self._canonical(self.signal.shape)
-        self._observe(node.output[0])
+            if node.input[2] not in self.constants:
+                raise self.core.fail("a constant bias", f"{node.input[2]!r}")
+            bias = self.constants[node.input[2]].astype(np.float64).ravel()
+        return self.constants[node.input[1]].astype(np.float32), bias
 
-    def _bias(self, bias: FloatArray, rows: NDArray[np.int8], magnitude: FloatArray, alpha: FloatArray) -> None:
-        """Add a bias inside a layer: as one more term, which may be added at any time."""
-        bias = np.broadcast_to(bias, alpha.shape)
-        total = (np.abs(rows) @ magnitude) * alpha + np.abs(bias)
-        terms = np.count_nonzero(rows, axis=1) + 1
-        error = np.where(bias == 0, 0.0, 2 * terms * UNIT * total)
-        self.encoding = replace(
-            self.encoding, shift=self.encoding.shift + bias, fixed=self.encoding.fixed + error
+    def _dense(self, node: onnx.NodeProto, value: Value) -> Value:
+        kernel, bias = self._weights(node)
+        attributes = _attributes(node)
+        if node.op_type == "Gemm":
+            if attributes.get("transA", 0) or attributes.get("alpha", 1.0) != 1 or attributes.get("beta", 1.0) != 1:
+                raise self.core.fail("alpha 1, beta 1 and transA 0", attributes)
+            kernel = kernel if attributes.get("transB", 0) else kernel.T
+        elif kernel.ndim == 2:
+            kernel = kernel.T
+        if kernel.ndim != 2:
+            raise self.core.fail("a matrix of weights", f"shape {kernel.shape}")
+        if value.positions.ndim > 1:  # every pixel of an image with its channels last
+            moved = self.core.view(value, np.moveaxis(value.positions, -1, 0))
+            made = self.core.convolution(moved, kernel[:, None, None, :], Geometry(), bias)
+            return self.core.view(made, np.moveaxis(made.positions, 0, -1))
+        return self.core.dense(value, kernel, bias)
+
+    def _convolution(self, node: onnx.NodeProto, value: Value) -> Value:
+        kernel, bias = self._weights(node)
+        attributes, axes = _attributes(node), value.positions.ndim - 1
+        if kernel.ndim != axes + 2 or axes not in (1, 2):
+            raise self.core.fail("an image and a 2-D convolution, or a sequence and a 1-D one", f"weights {kernel.shape}")
+        if axes == 1:
+            kernel = kernel[:, :, None]
+        stride, dilation = (self._pair(attributes.get(of, [1] * axes)) for of in ("strides", "dilations"))
+        groups = attributes.get("group", 1)
+        if node.op_type == "Conv":
+            padding = self._pads(node, value, self._pair(kernel.shape[2:]), stride, dilation)
+            geometry = Geometry(stride, padding, dilation, groups)
+            return self.core.convolution(value, kernel.transpose(0, 2, 3, 1), geometry, bias)
+        if attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID") or "output_shape" in attributes:
+            raise self.core.fail("pads and output_padding, rather than auto_pad or output_shape", attributes)
+        padding = _sides(attributes.get("pads", [0] * 2 * axes))
+        extra = attributes.get("output_padding", [0] * axes)
+        geometry = Geometry(stride, padding, dilation, groups)
+        return self.core.transposed(
+            value, kernel.transpose(0, 2, 3, 1), geometry, (0, extra[0]) if axes == 1 else tuple(extra), bias
         )  # fmt: skip
 
-    def _conv_padding(self, pads: list[int]) -> tuple[tuple[int, int, int, int], int]:
-        top, left, bottom, right = pads
-        inner, outer = (top, bottom, left, right), self.padding
-        if any(inner) and any(outer):
-            raise self.fail("either a Pad or pads of the Conv", "both")
-        padding = outer if any(outer) else inner
-        if not any(padding):
-            return padding, 0
-        scale, shift = float(self.encoding.scale[0]), float(self.encoding.shift[0])
-        integer = (self.pad_real - shift) / scale
-        if shift or integer not in ((-1, 0, 1) if self.signal.bipolar else (0,)):
-            raise self.fail("padding by one of the operand's values, or by 0 that is no other", f"{self.pad_real:g}")
-        return padding, int(integer)
+    def _pair(self, lengths: Any) -> tuple[int, int]:
+        return (1, int(lengths[0])) if len(lengths) == 1 else (int(lengths[0]), int(lengths[1]))
 
-    def _pad(self, node: onnx.NodeProto) -> None:
-        self._absorb()
-        self._settle()
+    def _pads(
+        self,
+        node: onnx.NodeProto,
+        value: Value,
+        size: tuple[int, int],
+        stride: tuple[int, int],
+        dilation: tuple[int, int] = (1, 1),
+    ) -> tuple[int, int, int, int]:
+        """Return (top, bottom, left, right) for what the node says or asks onnx to find."""
+        attributes, axes = _attributes(node), value.positions.ndim - 1
+        auto = attributes.get("auto_pad", b"NOTSET").decode()
+        if auto in ("NOTSET", "VALID"):
+            return _sides(attributes.get("pads", [0] * 2 * axes) if auto == "NOTSET" else [0] * 2 * axes)
+        whole = (1, *value.positions.shape[1:])[-2:]
+        sides: list[int] = []
+        for length, taps, step, apart in zip(whole, size, stride, dilation, strict=True):
+            total = max((-(-length // step) - 1) * step + (taps - 1) * apart + 1 - length, 0)
+            small, large = total // 2, total - total // 2
+            sides += [small, large] if auto == "SAME_UPPER" else [large, small]
+        top, bottom, left, right = sides
+        return top, bottom, left, right
+
+    def _pad(self, node: onnx.NodeProto, value: Value) -> Value:
         attributes = _attributes(node)
         pads = attributes.get("pads") or (self.constants[node.input[1]].tolist() if len(node.input) > 1 else [])
-        self.pad_real = float(attributes.get("value", 0.0))
+        real = float(attributes.get("value", 0.0))
         if len(node.input) > 2 and node.input[2]:
-            self.pad_real = float(self.constants[node.input[2]].item())
-        if attributes.get("mode", b"constant") != b"constant" or len(pads) != 8 or any(pads[:2]) or any(pads[4:6]):
-            raise self.fail("constant padding of rows and columns", f"pads {pads}")
-        self.padding = (pads[2], pads[6], pads[3], pads[7])
+            real = float(self.constants[node.input[2]].item())
+        axes = value.positions.ndim + 1
+        if len(node.input) > 3 and node.input[3]:
+            some, given = [int(axis) % axes for axis in self.constants[node.input[3]]], pads
+            pads = [0] * 2 * axes
+            for number, axis in enumerate(some):
+                pads[axis], pads[axes + axis] = given[number], given[len(some) + number]
+        half = len(pads) // 2
+        if attributes.get("mode", b"constant") != b"constant" or half != axes or any(pads[:2]) or any(pads[half : half + 2]):  # noqa: E501
+            raise self.core.fail("constant padding of rows and columns", f"pads {pads}")
+        return self.core.pad(value, _sides([*pads[2:half], *pads[half + 2 :]]), real)
 
-    def _max_pool(self, node: onnx.NodeProto) -> None:
-        self._settle()
+    # Pools
+
+    def _size(self, node: onnx.NodeProto, value: Value) -> tuple[tuple[int, int], tuple[int, int], bool]:
+        """Return size and stride of a pool, and whether it drops the image's axes."""
+        attributes, axes = _attributes(node), value.positions.ndim - 1
+        if axes not in (1, 2):
+            raise self.core.fail("an image or a sequence to pool", f"shape (N, {value.positions.size})")
+        if "kernel_shape" in attributes:
+            if set(attributes.get("dilations", [1])) != {1} or len(attributes["kernel_shape"]) != axes:
+                raise self.core.fail(f"a pool of {axes} dimensions with dilation 1", attributes)
+            return self._pair(attributes["kernel_shape"]), self._pair(attributes.get("strides", [1] * axes)), False
+        whole = self._pair(value.positions.shape[1:])
+        if node.op_type.startswith("Reduce"):
+            over = attributes.get("axes", [])
+            if len(node.input) > 1 and node.input[1]:  # since opset 18
+                over = self.constants[node.input[1]].ravel().tolist()
+            wanted = list(range(2, axes + 2))
+            if sorted(axis % (axes + 2) for axis in over) != wanted:
+                what = "mean" if node.op_type == "ReduceMean" else "maximum"
+                raise self.core.fail(f"the {what} over axes 2 and 3, height and width", f"axes {list(over)}")
+            return whole, whole, not attributes.get("keepdims", 1)
+        return whole, whole, False
+
+    def _max_pool(self, node: onnx.NodeProto, value: Value) -> Value:
+        size, stride, drops = self._size(node, value)
+        top, _, left, _ = self._pads(node, value, size, stride)
+        padding = [top, 0, left, 0]
+        if "kernel_shape" in _attributes(node):  # what the last window lacks, whoever asks for it
+            before, after = (self._pair(of) for of in (value.positions.shape[1:], self._shape(node.output[0])[1:]))
+            for axis in range(2):
+                lacking = (after[axis] - 1) * stride[axis] + size[axis] - before[axis] - padding[2 * axis]
+                padding[2 * axis + 1] = max(0, lacking)
+        result = self.core.max_pool(value, Window(size, stride, (padding[0], padding[1], padding[2], padding[3])))
+        return self.core.view(result, result.positions.ravel()) if drops else result
+
+    def _average(self, node: onnx.NodeProto, value: Value) -> Value:
+        size, stride, drops = self._size(node, value)
         attributes = _attributes(node)
-        size = attributes["kernel_shape"]
-        rest = {"pads": {0}, "dilations": {1}}
-        plain = all(set(attributes.get(key, allowed)) == allowed for key, allowed in rest.items())
-        if not plain or attributes.get("ceil_mode", 0) or len(size) != 2 or self.positions.ndim != 3:
-            raise self.fail("a 2-D MaxPool without padding, with dilation 1 and ceil_mode 0", attributes)
-        if attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
-            raise self.fail("auto_pad NOTSET", attributes["auto_pad"].decode())
-        name, strides = self.new_name("pool"), attributes.get("strides", [1, 1])
-
-        def make() -> Operation:
-            return MaxPool2d(name, (self.last.name,), size=tuple(size), stride=tuple(strides))
-
-        if self.pending or self.delayed:  # a maximum commutes with the sign that follows, which never falls
-            self.delayed.append(make)
-            self.pending.append(helper.make_node("Identity", [self.tensor], [node.output[0]], node.name))
-            return
-        self.append(make())
-        self.positions = self._canonical(self.signal.shape)
-        if self.signal.bipolar:
-            self._observe(node.output[0])
-
-    def _average_pool(self, node: onnx.NodeProto) -> None:
-        self._absorb()
-        self._settle()
-        attributes = _attributes(node)
-        if self.positions.ndim != 3:
-            raise self.fail("an image to average", f"a tensor of shape (1, {len(self.positions)})")
-        size = attributes.get("kernel_shape", list(self.signal.shape[:2]))
-        if node.op_type == "ReduceMean":
-            self._check_reduced_axes(node, attributes)
-        if set(attributes.get("dilations", [1])) != {1} or attributes.get("ceil_mode", 0) or len(size) != 2:
-            raise self.fail("a 2-D AveragePool with dilation 1 and ceil_mode 0", attributes)
-        if attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
-            raise self.fail("auto_pad NOTSET", attributes["auto_pad"].decode())
-        top, left, bottom, right = attributes.get("pads", [0] * 4)
-        stride, operand, source = tuple(attributes.get("strides", [1, 1])), self.signal, (self.last.name,)
-        operation: Operation
-        if not any((top, left, bottom, right)):
-            operation = SumPool2d(self.new_name("pool"), source, size=tuple(size), stride=stride)
-        elif not attributes.get("count_include_pad", 0):
-            raise self.fail("count_include_pad 1 where an AveragePool pads: all means of as many values", "0")
-        elif self.encoding.shift.any():
-            raise self.fail("padding by 0 where the operand's integers are multiples of a scale", "others")
-        else:  # a sum of each channel alone, in which positions around the image count as 0
-            ones = np.ones((operand.channels, *size, 1), np.int8)
-            operation = Conv2d(
-                self.new_name("pool"),
-                source,
-                weight=grouped(ones, operand.channels),
-                stride=stride,
-                padding=(top, bottom, left, right),
-            )
-        self.encoding = averaged(self.encoding, operand, size[0] * size[1])
-        self.append(operation)
-        self.positions = self._canonical(self.signal.shape)
-        if node.op_type == "ReduceMean" and not attributes.get("keepdims", 1):
-            self.positions = self.positions.ravel()
-        self._observe(node.output[0])
-
-    def _check_reduced_axes(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
-        axes = attributes.get("axes", [])
-        if len(node.input) > 1 and node.input[1]:  # since opset 18
-            axes = self.constants[node.input[1]].ravel().tolist()
-        if sorted(axis % 4 for axis in axes) != [2, 3]:
-            raise self.fail("the mean over axes 2 and 3, height and width", f"axes {list(axes)}")
-
-    def _add(self, node: onnx.NodeProto) -> None:
-        """Add two results."""
-        terms = []
-        for source in node.input:
-            self._restore(source)
-            if any(self.padding) or self.ended:
-                raise self.fail("a result to add", f"{source!r}")
-            self._absorb()
-            self._settle()
-            terms.append((self.last.name, self.encoding, self.positions))
-        (left, first, order), (right, second, other) = terms
-        if not np.array_equal(order, other):
-            raise self.fail("two results of one shape and order of axes", f"shapes {order.shape} and {other.shape}")
-        self.encoding = self.add((left, right), (first, second))
-        self._observe(node.output[0])
+        padding = self._pads(node, value, size, stride)
+        if attributes.get("ceil_mode", 0):
+            raise self.core.fail("an AveragePool with ceil_mode 0", "1")
+        if any(padding) and not attributes.get("count_include_pad", 0):
+            raise self.core.fail("count_include_pad 1 where an AveragePool pads: all means of as many values", "0")
+        result = self.core.average(value, size, stride, padding)
+        return self.core.view(result, result.positions.ravel()) if drops else result
 
     # The end
 
-    def _tail(self, node: onnx.NodeProto) -> None:
+    def _check_axis(self, node: onnx.NodeProto, value: Value, axis: int) -> None:
+        if axis % (value.positions.ndim + 1) != 1:
+            raise self.core.fail("axis 1, the scores", f"axis {axis}")
+
+    def _tail(self, node: onnx.NodeProto, value: Value) -> Value:
         attributes = _attributes(node)
         axis, k = attributes.get("axis", -1 if node.op_type == "TopK" else 0), 1
         if node.op_type == "TopK":
             k = int(self.constants[node.input[1]].item()) if len(node.input) > 1 else attributes.get("k", 1)
-        if axis not in (1, -1) or k != 1 or not attributes.get("largest", 1) or attributes.get("select_last_index", 0):
-            raise self.fail("the index of the one largest score, the first of several", f"{attributes}, k={k}")
-        self.ended = True
-
-    def _finish(self) -> None:
-        self._settle()
-        signal, encoding = self.signal, self.encoding
-        if self.delayed or any(self.padding):
-            raise self.fail("a sign, or a convolution, after it", "the end of the model")
-        if self.positions.ndim != 1 or not np.array_equal(self.positions, np.arange(signal.size)):
-            raise self.fail("the scores of a layer of weights, (1, classes)", f"shape {self.positions.shape}")
-        if self.pending or not (signal.bipolar or (encoding.exact and encoding.is_common)):
-            evaluate, nodes = self._evaluator(self.pending, self.pending_from), list(self.pending)
-
-            def real(accumulator: int) -> FloatArray:
-                values = encoding.scale * accumulator + encoding.shift
-                for node in nodes:
-                    values = self._real(node, values)
-                return values
-
-            intercept = real(0)
-            slope = real(1) - intercept
-            source = (self.last.name,)
-            if any(self.constants[name].dtype == np.int64 for node in nodes for name in node.input[1:]):
-                scores = Affine("affine", source, scale=slope.astype(np.int64), offset=intercept.astype(np.int64))
-                if not (np.array_equal(scores.scale, slope) and np.array_equal(scores.offset, intercept)):
-                    raise self.fail("integers all the way", "fractions that are cut off")
-                self.append(scores)
-            else:
-
-                def formula(end: Literal[-1, 0, 1]) -> Callable[[IntArray], NDArray[np.floating]]:
-                    return lambda accumulators: evaluate(encoding.values(accumulators, end))
-
-                interval = None if encoding.exact else (formula(-1), formula(1))
-                self.append(fold_affine("affine", source, formula(0), signal, slope, intercept, interval=interval))
-        signal = self.signal
-        if self.ended or (not signal.bipolar and signal.channels > 1):
-            self.append(Argmax("argmax", (self.last.name,)))
-
-    def _real(self, node: onnx.NodeProto, values: FloatArray) -> FloatArray:
-        """Compute a waiting node in real numbers."""
-        kind = node.op_type
-        if kind in ("Cast", "Identity"):
-            return values
-        first = node.input[0] not in self.constants
-        others = [self.constants[name].astype(np.float64).ravel() for name in node.input if name in self.constants]
-        if kind == "BatchNormalization":
-            gamma, beta, mean, variance = others
-            return (values - mean) / np.sqrt(variance + _attributes(node).get("epsilon", 1e-5)) * gamma + beta
-        (other,) = others
-        left, right = (values, other) if first else (other, values)
-        compute: Callable[[FloatArray, FloatArray], FloatArray] = getattr(np, _REAL[kind])
-        return compute(left, right)
+        if k != 1 or not attributes.get("largest", 1) or attributes.get("select_last_index", 0):
+            raise self.core.fail("the index of the one largest score, the first of several", f"{attributes}, k={k}")
+        self._check_axis(node, value, axis)
+        self.chosen = True
+        return self.core.end(value)
 
 
-def _in_order(model: onnx.ModelProto, known: set[str]) -> list[onnx.NodeProto]:
-    """List the nodes, each after those whose results it takes."""
-    known, waiting, ordered = {"", *known}, list(model.graph.node), []
-    while ready := [node for node in waiting if known.issuperset(node.input)]:
-        ordered += ready
-        known.update(output for node in ready for output in node.output)
-        waiting = [node for node in waiting if node not in ready]
-    if waiting:
-        name, operand = waiting[0].name, next(source for source in waiting[0].input if source not in known)
-        raise UserError(f"node {name!r} ({waiting[0].op_type}): no node computes its operand {operand!r}")
-    return ordered
+def _sides(pads: list[int]) -> tuple[int, int, int, int]:
+    """Turn ONNX's pads of one or two axes, all begins first, into (top, bottom, left, right)."""
+    top, left, bottom, right = pads if len(pads) == 4 else (0, pads[0], 0, pads[1])
+    return top, bottom, left, right
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, Any]:

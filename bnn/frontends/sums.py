@@ -151,7 +151,7 @@ def sum_error(
         The weights are integers.
     alpha : float64 array, shape (outputs,)
     operand : Encoding
-        Of the summed values, uniform up to its error.
+        Of the summed values, of one scale: of each term, or of the channels that the terms repeat.
     magnitude : float64 array, shape (inputs,) or (terms,)
         Largest magnitude of each value.
 
@@ -161,12 +161,12 @@ def sum_error(
     a - S together are at most T, so S is at most (T + abs(a)) / 2, and each of the n additions rounds by at most 2**-24
     of that (Higham, Accuracy and Stability of Numerical Algorithms, 4.2); each product rounds by 2**-24 of itself.
     """
-    scale, shift, error = float(operand.scale[0]), float(operand.shift[0]), float(operand.fixed.max())
+    scale, shift, error = float(operand.scale[0]), np.resize(operand.shift, weight.shape[1]), float(operand.fixed.max())
     magnitudes = np.abs(weight.astype(np.int64))
     terms = np.count_nonzero(weight, axis=1)
     total = (magnitudes * (magnitude + error)).sum(axis=1) * alpha
-    offset = alpha * shift * weight.sum(axis=1, dtype=np.int64)
-    unit = _lowest_bit(alpha) * min(_lowest_bit(np.array([scale, shift])))
+    offset = alpha * (weight @ shift)
+    unit = _lowest_bit(alpha) * _lowest_bit(np.append(shift, scale)).min()
     exact = (total <= unit * 2**24) & ~deviation.any(axis=1) & (error == 0)
     slack = 1 + (terms + 2) * 4 * UNIT  # of second order
     relative = np.where(exact, 0, 0.5 * terms * UNIT * slack)

@@ -32,7 +32,7 @@ from torch import fx, nn
 from xnorflow.bnn.errors import NetworkError, UserError
 from xnorflow.bnn.folding import fold_affine, fold_multi_threshold, fold_threshold
 from xnorflow.bnn.frontends.builder import Builder
-from xnorflow.bnn.frontends.keras_linear import factor
+from xnorflow.bnn.frontends.core.weights import factor
 from xnorflow.bnn.frontends.sums import UNIT, Encoding, FloatArray, add_bias, count, sum_error
 from xnorflow.bnn.frontends.torch_trace import ELEMENTWISE, VIEWS, kind_of, place_of, trace_module
 from xnorflow.bnn.kernels import dilated, grouped

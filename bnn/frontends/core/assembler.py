@@ -1,0 +1,152 @@
+"""The assembler: everything that a reader calls, and the end of a model."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.folding import fold_affine
+from xnorflow.bnn.frontends.core.layers import Geometry, Layers
+from xnorflow.bnn.frontends.core.levels import is_affine, reachable
+from xnorflow.bnn.frontends.core.value import Conversion, Observed, Step, Value, Window, run
+from xnorflow.bnn.frontends.sums import Encoding, FloatArray
+from xnorflow.bnn.network import Affine, Argmax, Input, IntArray, MultiThreshold, Network, Threshold
+
+__all__ = ["Assembler", "Conversion", "Geometry", "Observed", "Step", "Value", "Window"]
+
+
+class Assembler(Layers):
+    """A Network in the making: one method for each thing that an operator can be.
+
+    Every method takes values and returns a new one, and raises UserError, which names the operator as
+    :meth:`~xnorflow.bnn.frontends.core.layout.Layout.at` was told, or NetworkError, to which the reader adds that name.
+
+    Parameters
+    ----------
+    where : str
+        Names the model in messages.
+    """
+
+    def start(self, taken: Input, positions: IntArray, scale: float | FloatArray, shift: FloatArray | float = 0.0) -> Value:  # noqa: E501
+        """Begin with the input.
+
+        Parameters
+        ----------
+        taken : Input
+        positions : int64 array, of the framework's tensor without its batch axis
+            Index into the Input's values, channels last, of each of the tensor's.
+        scale, shift : float or float64 array, shape (channels,)
+            The tensor's value for the integer n is ``scale * n + shift``.
+        """
+        self.append(taken)
+        channels = taken.shape[-1]
+        none = np.zeros(channels)
+        encoding = Encoding(*(np.broadcast_to(of, channels).astype(np.float64) for of in (scale, shift)), none, none)
+        return Value((taken.name,), positions, encoding, self.place)
+
+    def end(self, value: Value, note: str = "") -> Value:
+        """Take a softmax or an argmax over the channels, behind which nothing may follow."""
+        if note:
+            self.notes.append(f"{self.where}: {note}")
+        return replace(value, ended=self.where)
+
+    def finish(self, value: Value, name: str, chosen: bool) -> tuple[Network, Any]:
+        """End with a tensor.
+
+        Parameters
+        ----------
+        value : Value
+        name : str
+            Of the Network.
+        chosen : bool
+            Whether the model itself chooses the class, the largest of the channels.
+
+        Returns
+        -------
+        Network
+        object
+            The key of the tensor of the scores.
+        """
+        self.refuse_padding(value, "the end of the model")
+        while value.step is not None and value.step.kind == "scores":
+            self.notes.append(f"{value.step.where}: left out; it does not change the order of the scores")
+            (value,) = (replace(value, step=operand) for operand in value.step.operands)
+        scores = value.place if value.step is None else value.step.place
+        self.where, self.place = value.step.where if value.step else self.where, scores
+        affine = self.affine(value)
+        settled = affine or self.settle(value)
+        if settled is not None and self._are_scores(settled):
+            last = self.single(self.pooled(settled))
+            self.observe(replace(last, place=scores))
+        else:
+            last = self._scores(self._aligned(value))
+        if len(self.operations) == 1:
+            raise UserError(f"{self.where.partition(',')[0]}: expected at least one layer, got none")
+        self._prune(last.sources[0])
+        signal = self.signals[last.sources[0]]
+        if chosen or (not signal.bipolar and len(signal.shape) == 1 and signal.channels > 1):
+            self.append(Argmax("argmax", last.sources))
+        return self.network(name), scores
+
+    def _are_scores(self, value: Value) -> bool:
+        """Whether integers are in the order of what they stand for, in all channels together."""
+        encoding = value.encoding
+        if not encoding.is_common or not encoding.scale[0] > 0:
+            return False
+        made = [operation for operation in self.operations if operation.name in value.sources]
+        return encoding.exact or all(isinstance(operation, Threshold | MultiThreshold) for operation in made)
+
+    def _aligned(self, value: Value) -> Value:
+        """Put the channels of a value with steps in the order of the tensor, in one operation."""
+        value = self.pooled(value)
+        if value.positions.ndim == 1:
+            value = self.flattened(value)
+        whole = np.arange(len(value.encoding.scale))
+        plane = self.channels_of(value) if value.positions.ndim == 1 else self.planes(value)
+        if len(value.sources) != 1 or not np.array_equal(plane, whole):
+            raise self.fail("the scores of one layer of weights", self.describe(value))
+        return value
+
+    def _scores(self, value: Value) -> Value:
+        """Turn scales, biases and batch norm after the last layer into an Affine."""
+        signal, encoding, step = self.joined(value), value.encoding, value.step
+        points = np.concatenate([np.full((1, signal.channels), n) for n in (0, 1)])
+        middle = (signal.low + signal.high) // 2
+        ends = np.stack([signal.low, middle, signal.high]).astype(np.int64)
+        results = self._evaluate(value, np.concatenate([points, ends]))
+        if np.issubdtype(results.dtype, np.integer):  # as this project's own files have it
+            scale, offset = results[1] - results[0], results[0]
+            exact = all(np.array_equal(scale * some + offset, self._evaluate(value, some)) for some in reachable(signal))
+            if not exact:
+                raise self.fail("integers all the way", "fractions that are cut off")
+            self.append(Affine("affine", value.sources, scale=scale, offset=offset))
+            return replace(value, sources=("affine",), step=None)
+        wide = (encoding.scale * points + encoding.shift).astype(np.float64)
+        (real,) = run(wide, step)
+        intercept, slope = real[0].astype(np.float64), (real[1] - real[0]).astype(np.float64)
+        if not is_affine(results[2:].astype(np.float64), ends, slope, intercept):
+            raise self.not_here(step.where if step else self.where)
+
+        def formula(end: Literal[-1, 0, 1]) -> Callable[[IntArray], NDArray[np.floating]]:
+            return lambda accumulators: self._evaluate(value, accumulators, end)
+
+        interval = None if encoding.exact else (formula(-1), formula(1))
+        self.append(
+            fold_affine("affine", value.sources, formula(0), signal, slope, intercept, interval=interval)
+        )  # fmt: skip
+        return replace(value, sources=("affine",), step=None)
+
+    def _prune(self, last: str) -> None:
+        """Take out what the result does not depend on."""
+        needed, by_name = {last, self.input.name}, {operation.name: operation for operation in self.operations}
+        for operation in reversed(self.operations):
+            if operation.name in needed:
+                needed.update(operation.inputs)
+        kept = [operation for operation in self.operations if operation.name in needed and operation.name != last]
+        self.operations = [*kept, by_name[last]]
+        for record in (self.ambiguous, self.observed):
+            for gone in set(record) - needed:
+                del record[gone]  # type: ignore[attr-defined]

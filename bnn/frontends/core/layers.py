@@ -1,0 +1,516 @@
+"""Products, sums and averages: what needs integers, and what it makes of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import gcd, lcm
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends.core.layout import canonical, concatenated, selected
+from xnorflow.bnn.frontends.core.settling import Settling
+from xnorflow.bnn.frontends.core.value import Array, Step, Value, run
+from xnorflow.bnn.frontends.core.weights import LARGEST, factor
+from xnorflow.bnn.frontends.sums import Encoding, FloatArray, add_bias, averaged, sum_error
+from xnorflow.bnn.kernels import dilated, grouped
+from xnorflow.bnn.network import Conv2d, Dense, DepthToSpace, IntArray, Operation, SumPool2d, Threshold
+
+_NONE = (0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a convolution moves over its image: vertical and horizontal; (top, bottom, left, right).
+
+    That of a sequence has height 1.
+    """
+
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = _NONE
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+
+class Layers(Settling):
+    """Layers of weights, additions, averages, concatenations, and images that grow."""
+
+    def pad(self, value: Value, sides: tuple[int, int, int, int], real: float) -> Value:
+        """Put rows and columns of the value `real` around an image: (top, bottom, left, right)."""
+        if not any(sides):
+            return value
+        if min(sides) < 0:
+            raise self.fail("padding that adds rows and columns", sides)
+        if any(value.padding):
+            raise self.fail("one padding before a convolution", "two")
+        value = self.pooled(value) if value.step is None else self.need(value)
+        self.planes(value)
+        return replace(value, padding=sides, pad_real=np.full(len(value.encoding.scale), float(real)))
+
+    # Products
+
+    def dense(self, value: Value, kernel: NDArray[np.float32], bias: FloatArray | None = None) -> Value:
+        """Multiply a vector by constant weights.
+
+        Parameters
+        ----------
+        value : Value
+            Of shape (features,).
+        kernel : float32 array, shape (outputs, features)
+        bias : float64 array, broadcast to (outputs,)
+            What the framework adds as one more term of the sum.
+        """
+        value = self.need(value)
+        self.refuse_padding(value, "a dense layer")
+        if value.positions.ndim != 1 or kernel.ndim != 2 or kernel.shape[1] != value.positions.size:
+            raise self.fail(
+                f"weights (outputs, {value.positions.size}) for a vector of as many features",
+                f"weights of shape {kernel.shape} for {self.describe(value)}",
+            )
+        value = self.flattened(value)
+        weight, alpha, deviation = self._factor(kernel)
+        channels = self.channels_of(value)
+        operand, times = self._common(value, channels, weight)
+        whole = np.zeros((len(weight), len(value.encoding.scale)), np.int64)
+        np.add.at(whole, (slice(None), channels), weight * times)
+        names = [
+            self._weighted(whole[:, part.channels], lambda plane, name=part.name: Dense(  # type: ignore[misc]
+                self.new_name("dense"), (name,), weight=plane))
+            for part in self.parts(value)
+        ]  # fmt: skip
+        return self._product(names, weight, alpha, deviation, operand, self._magnitude(value)[channels], bias, 1)
+
+    def convolution(
+        self,
+        value: Value,
+        kernel: NDArray[np.float32],
+        geometry: Geometry,
+        bias: FloatArray | None = None,
+    ) -> Value:
+        """Convolve an image with constant weights.
+
+        Parameters
+        ----------
+        value : Value
+            Of shape (channels, height, width), or (channels, length) for a convolution of height 1.
+        kernel : float32 array, shape (outputs, kernel_h, kernel_w, inputs / groups)
+        geometry : Geometry
+        bias : float64 array, broadcast to (outputs,)
+        """
+        value = self.image(self.need(value))
+        weight, alpha, deviation = self._factor(kernel)
+        weight, deviation = (
+            dilated(grouped(array, geometry.groups), geometry.dilation) for array in (weight, deviation)
+        )  # fmt: skip
+        return self._convolved(value, weight, alpha, deviation, geometry, bias)
+
+    def _convolved(
+        self,
+        value: Value,
+        weight: NDArray[np.int8],
+        alpha: FloatArray,
+        deviation: FloatArray,
+        geometry: Geometry,
+        bias: FloatArray | None,
+    ) -> Value:
+        plane, axes = self.planes(value), value.positions.ndim - 1
+        if weight.shape[3] != len(plane):
+            raise self.fail(f"weights for {len(plane)} channels", f"for {weight.shape[3]}")
+        rows = weight.reshape(len(weight), -1)
+        taps = weight[0, :, :, 0].size
+        terms = np.tile(plane, taps)
+        operand, times = self._common(value, terms, rows)
+        padding, real = self._padding(value, geometry)
+        pad_value = self._pad_value(value, plane, real) if any(padding) else 0
+        wide = (rows * times).reshape(weight.shape)
+        whole = np.zeros((*weight.shape[:3], len(value.encoding.scale)), np.int64)
+        np.add.at(whole, (slice(None), slice(None), slice(None), plane), wide)
+        names = [
+            self._weighted(whole[..., part.channels], lambda layer, name=part.name: Conv2d(  # type: ignore[misc]
+                self.new_name("conv"), (name,), weight=layer, stride=geometry.stride, padding=padding,
+                pad_value=pad_value))
+            for part in self.parts(value)
+        ]  # fmt: skip
+        magnitude = np.maximum(self._magnitude(value), np.abs(real) if any(padding) else 0)[terms]
+        return self._product(names, rows, alpha, deviation.reshape(rows.shape), operand, magnitude, bias, axes + 1)
+
+    def _factor(self, kernel: NDArray[np.float32]) -> tuple[NDArray[np.int8], FloatArray, FloatArray]:
+        weight, alpha, deviation = factor(np.ascontiguousarray(kernel), self.where, LARGEST)
+        zeros = int((weight == 0).sum())
+        if zeros and not (np.abs(weight) > 1).any():
+            self.notes.append(f"{self.where}: {zeros:,} of {weight.size:,} weights are 0 and add nothing")
+        return weight, alpha, deviation
+
+    def _weighted(self, weight: IntArray, make: Callable[[NDArray[np.int8]], Operation]) -> str:
+        if np.abs(weight).max(initial=0) > LARGEST - 1:
+            raise self.fail(
+                f"weights of 8 bits, up to {LARGEST - 1} times one scale, with all scales of their operands",
+                f"{np.abs(weight).max()}",
+            )
+        self.weighted(weight.astype(np.int8), make)
+        return self.last.name
+
+    def _product(
+        self,
+        names: list[str],
+        weight: NDArray[np.int8],
+        alpha: FloatArray,
+        deviation: FloatArray,
+        operand: Encoding,
+        magnitude: FloatArray,
+        bias: FloatArray | None,
+        axes: int,
+    ) -> Value:
+        """Sum the products with all sources, and say what the framework has for it; weights as it adds them up."""
+        if len(names) > 1:
+            self._sum(tuple(names))
+        encoding = sum_error(weight, alpha, deviation, operand, magnitude)
+        if bias is not None and bias.any():
+            encoding = add_bias(encoding, np.broadcast_to(bias, alpha.shape), weight, alpha, magnitude)
+        positions = canonical(self.signal.shape)
+        if axes == 2:
+            positions = positions[:, 0]
+        return self.observe(Value((self.last.name,), positions, encoding, self.place))
+
+    def _magnitude(self, value: Value) -> FloatArray:
+        signal, encoding = self.joined(value), value.encoding
+        return np.maximum(*(np.abs(encoding.scale * end + encoding.shift) for end in (signal.low, signal.high)))
+
+    def _common(self, value: Value, terms: IntArray, weight: NDArray[np.int8]) -> tuple[Encoding, IntArray]:
+        """Return what the terms of a sum are, of one scale, and the small integers by which their weights grow."""
+        encoding = selected(value.encoding.settled(self.joined(value)), terms)
+        scales = [Fraction(scale) for scale in np.unique(np.abs(encoding.scale)).tolist() if scale]
+        whole = lcm(*(scale.denominator for scale in scales))
+        unit = Fraction(gcd(*(int(scale * whole) for scale in scales)), whole) if scales else Fraction(1)
+        if scales and max(scales) / unit * int(np.abs(weight).max(initial=1)) > LARGEST:
+            raise self.fail(
+                "a sign or quantiser between two layers of weights, or scales of its operand in a ratio of small "
+                "integers",
+                f"scales such as {', '.join(f'{float(scale):g}' for scale in scales[:3])}",
+            )
+        times = np.rint(encoding.scale / float(unit)).astype(np.int64)
+        return replace(encoding, scale=np.full(len(terms), float(unit))), times
+
+    def _padding(self, value: Value, geometry: Geometry) -> tuple[tuple[int, int, int, int], FloatArray]:
+        """Combine padding before a convolution with its own, of 0."""
+        own, outer = geometry.padding, value.padding
+        nothing = np.zeros(len(value.encoding.scale))
+        real = value.pad_real if any(outer) and value.pad_real is not None else nothing
+        if any(own) and real.any():
+            raise self.fail("padding of one value", f"{real[0]:g} and 0")
+        top, bottom, left, right = (a + b for a, b in zip(own, outer, strict=True))
+        return (top, bottom, left, right), real
+
+    def _pad_value(self, value: Value, plane: IntArray, real: FloatArray) -> int:
+        """Find the integer that stands for the padding."""
+        encoding, used = value.encoding, np.unique(plane)
+        scale, shift = encoding.scale[used], encoding.shift[used]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            integers = (real[used] - shift) / scale
+        bipolar = all(self.signals[name].bipolar for name in value.sources)
+        if not (integers == integers[0]).all() or integers[0] not in ((-1, 0, 1) if bipolar else (0,)):
+            way = ""
+            if not bipolar and shift.any():
+                way = "; no integer of the operand stands for the padding: subtract the mean after it, or pad before it"
+            raise self.fail(
+                "padding with 0 or one of the two values of the activation before it",
+                f"{real[used][0]:g} where the operand has {shift[0]:g} + n * {scale[0]:g}{way}",
+            )
+        return int(integers[0])
+
+    # Images that grow
+
+    def transposed(
+        self,
+        value: Value,
+        kernel: NDArray[np.float32],
+        geometry: Geometry,
+        extra: tuple[int, int] = (0, 0),
+        bias: FloatArray | None = None,
+    ) -> Value:
+        """Convolve the other way (ConvTranspose): each phase of the larger image is a convolution of the smaller one.
+
+        Parameters
+        ----------
+        value : Value
+            Of shape (channels, height, width) or (channels, length).
+        kernel : float32 array, shape (inputs, kernel_h, kernel_w, outputs / groups)
+        geometry : Geometry
+            Its stride is by what the image grows, its padding what is cut off.
+        extra : (int, int)
+            Rows and columns added at the bottom and the right.
+        bias : float64 array, broadcast to (outputs,)
+        """
+        value = self.image(self.need(value))
+        self.refuse_padding(value, "a transposed one")
+        groups = geometry.groups
+        joint = np.concatenate([part.transpose(3, 1, 2, 0) for part in np.split(kernel, groups)])
+        weight, alpha, deviation = self._factor(joint)
+        weight, deviation = (dilated(grouped(array, groups), geometry.dilation) for array in (weight, deviation))
+        height, width = next(iter(self.parts(value))).shape[:2]
+        top, bottom, left, right = geometry.padding
+        rows = _Phases(height, weight.shape[1], geometry.stride[0], top, bottom, extra[0])
+        columns = _Phases(width, weight.shape[2], geometry.stride[1], left, right, extra[1])
+        block = geometry.stride
+        shape = (len(weight), *block, rows.taps, columns.taps, weight.shape[3])
+        phases = [np.zeros(shape, array.dtype) for array in (weight, deviation)]
+        for to_row, from_row, tap_row in rows.moves():
+            for to_column, from_column, tap_column in columns.moves():
+                for phase, array in zip(phases, (weight, deviation), strict=True):
+                    phase[:, to_row, to_column, from_row, from_column] = array[:, tap_row, tap_column]
+        weights, deviations = (phase.reshape(-1, *shape[3:]) for phase in phases)
+        many = block[0] * block[1]
+        spread = None if bias is None else np.repeat(np.broadcast_to(bias, alpha.shape), many)
+        around = (rows.before, rows.after, columns.before, columns.after)
+        axes, observed = value.positions.ndim, dict(self.observed)
+        small = self._convolved(value, weights, np.repeat(alpha, many), deviations, Geometry(padding=around), spread)
+        self.observed = observed  # no tensor of the framework holds the phases
+        self.append(DepthToSpace(self.new_name("grow"), small.sources, block=block))
+        encoding = self._of_phases(small.encoding, many)
+        name = self._cropped(self.last.name, rows.size, columns.size)
+        positions = canonical(self.signals[name].shape)
+        return self.observe(Value((name,), positions if axes == 3 else positions[:, 0], encoding, self.place))
+
+    def _of_phases(self, encoding: Encoding, many: int) -> Encoding:
+        """Return what all phases of a channel are, which stand beside each other."""
+        scale, shift, fixed, relative = (
+            getattr(encoding, part).reshape(-1, many) for part in ("scale", "shift", "fixed", "relative")
+        )
+        if (scale != scale[:, :1]).any() or (shift != shift[:, :1]).any():
+            raise self.fail("one scale and shift for all elements of a grown image", "several")
+        return Encoding(scale[:, 0], shift[:, 0], fixed.max(axis=1), relative.max(axis=1))
+
+    def _cropped(self, name: str, height: int, width: int) -> str:
+        """Append what drops rows and columns at the bottom and the right, if there are too many."""
+        tall, wide, channels = self.signals[name].shape
+        if (tall, wide) == (height, width):
+            return name
+        weight = np.zeros((channels, tall - height + 1, wide - width + 1, channels), np.int8)
+        weight[:, 0, 0] = np.diag(np.ones(channels, np.int8))
+        self.append(Conv2d(self.new_name("crop"), (name,), weight=weight))
+        return self.last.name
+
+    def image(self, value: Value) -> Value:
+        """Make an image of the Network of a tensor whose elements stand otherwise: upsampled, or shuffled to pixels."""
+        try:
+            self.planes(value)
+        except UserError:
+            grown = self._grown(value)
+            if grown is None:
+                raise
+            return grown
+        return value
+
+    def _grown(self, value: Value) -> Value | None:
+        parts, positions = list(self.parts(value)), value.positions
+        if len(parts) != 1 or positions.ndim not in (2, 3) or len(parts[0].shape) != 3 or any(value.padding):
+            return None
+        height, width, channels = parts[0].shape
+        tall = positions if positions.ndim == 3 else positions[:, None]
+        if tall.shape[1] % height or tall.shape[2] % width:
+            return None
+        block = (tall.shape[1] // height, tall.shape[2] // width)
+        wanted = (tall % channels).reshape(len(tall), height, block[0], width, block[1])
+        phase = wanted[:, 0, :, 0, :]  # (outputs, block_h, block_w): the channel that each is taken from
+        pixels = np.arange(height)[:, None] * width + np.arange(width)
+        spread = np.repeat(np.repeat(pixels, block[0], 0), block[1], 1) * channels
+        index = np.tile(phase, (1, height, width))
+        if not np.array_equal(spread + index, tall):
+            return None
+        value = self.pooled(value)
+        name = self._chosen(value.sources[0], phase.ravel())
+        self.append(DepthToSpace(self.new_name("grow"), (name,), block=block))
+        encoding = self._of_phases(selected(value.encoding, phase.ravel()), block[0] * block[1])
+        made = canonical(self.signal.shape)
+        return replace(
+            value,
+            sources=(self.last.name,),
+            positions=made if positions.ndim == 3 else made[:, 0],
+            encoding=encoding,
+            place=self.place,
+        )
+
+    def _chosen(self, name: str, channels: IntArray) -> str:
+        """Append what gives some channels of a result, in some order; the result itself where that is all of them."""
+        signal = self.signals[name]
+        if np.array_equal(channels, np.arange(signal.channels)):
+            return name
+        weight = (channels[:, None] == np.arange(signal.channels)).astype(np.int8)
+        operation: Operation
+        if len(signal.shape) == 1:
+            operation = Dense(self.new_name("copy"), (name,), weight=weight)
+        else:
+            operation = Conv2d(self.new_name("copy"), (name,), weight=weight[:, None, None, :])
+        self.append(operation)
+        return self._bipolar(self.last.name) if signal.bipolar else self.last.name
+
+    def _bipolar(self, name: str) -> str:
+        """Append what makes one bit of values that are -1 and +1."""
+        ones = np.ones(self.signals[name].channels, np.int64)
+        self.append(Threshold(self.new_name("threshold"), (name,), threshold=ones, direction=ones.astype(np.int8)))
+        return self.last.name
+
+    # Sums
+
+    def concatenate(self, values: list[Value], axis: int) -> Value:
+        """Put tensors side by side; `axis` is that of the tensors without their batch axis."""
+        ready = []
+        for value in values:
+            self.refuse_padding(value, "a concatenation")
+            ready.append(self.pooled(self.settle(value, rounded=False) or value))
+        starts = np.cumsum([0, *(sum(part.stop - part.start for part in self.parts(value)) for value in ready)])
+        positions = [value.positions + start for value, start in zip(ready, starts[:-1], strict=True)]
+        widths = np.cumsum([0, *(len(value.encoding.scale) for value in ready)])
+        step = None
+        if any(value.step is not None for value in ready):
+
+            def compute(values: Array) -> Array:
+                columns = zip(ready, widths[:-1], widths[1:], strict=True)
+                return np.concatenate([run(values[:, a:b], value.step)[0] for value, a, b in columns], axis=1)
+
+            where = next(value.step.where for value in ready if value.step is not None)
+            step = Step(where, compute, (None,), self.place)
+        return Value(
+            tuple(name for value in ready for name in value.sources),
+            np.concatenate(positions, axis=axis),
+            concatenated(*(value.encoding for value in ready)),
+            self.place,
+            step,
+        )
+
+    def single(self, value: Value) -> Value:
+        """Make one operation of a value, whose positions are those of the tensor: the whole image, or vector."""
+        if value.positions.ndim == 1:
+            value = self.flattened(value)
+            plane = self.channels_of(value)
+        else:
+            value = self.image(value)
+            plane = self.planes(value)
+        if len(value.sources) == 1 and np.array_equal(plane, np.arange(len(value.encoding.scale))):
+            return value
+        bipolar = all(self.signals[name].bipolar for name in value.sources)
+        names = []
+        for part in self.parts(value):
+            inside = (plane >= part.channel) & (plane < part.channels.stop)
+            weight = (np.arange(part.shape[-1]) == (plane - part.channel)[:, None]) & inside[:, None]
+            made = weight.astype(np.int8)
+            if len(part.shape) == 1:
+                self.append(Dense(self.new_name("copy"), (part.name,), weight=made))
+            else:
+                self.append(Conv2d(self.new_name("copy"), (part.name,), weight=made[:, None, None, :]))
+            names.append(self.last.name)
+        if len(names) > 1:
+            self._sum(tuple(names))
+        if bipolar:
+            self._bipolar(self.last.name)
+        positions = canonical(self.signal.shape)
+        return replace(
+            value,
+            sources=(self.last.name,),
+            positions=positions[:, 0] if value.positions.ndim == 2 else positions,
+            encoding=selected(value.encoding, plane),
+        )
+
+    def sum_of(self, values: list[Value]) -> Value:
+        """Add two results of different layers."""
+        ready = []
+        for value in values:
+            self.refuse_padding(value, "a sum")
+            ready.append(self.single(self.need(value)))
+        first, second = ready
+        if not np.array_equal(first.positions, second.positions):
+            raise self.fail(
+                "two results of one shape and order of axes", f"{self.describe(first)} and {self.describe(second)}"
+            )
+        names, encodings = zip(self._rising(first, second), self._rising(second, first), strict=True)
+        encoding = self.add(names, encodings)
+        return self.observe(Value((self.last.name,), first.positions, encoding, self.place))
+
+    def _rising(self, value: Value, other: Value) -> tuple[str, Encoding]:
+        """Negate channels whose integers stand for falling values, and take out those that stand for one value."""
+        turn, scale = np.sign(value.encoding.scale).astype(np.int64), np.abs(value.encoding.scale)
+        if (turn > 0).all():
+            return value.sources[0], value.encoding
+        beside = np.abs(other.encoding.scale)
+        scale = np.where(turn == 0, np.where(beside == 0, 1.0, beside), scale)
+        return self.copy(value.sources[0], turn), replace(value.encoding, scale=scale)
+
+    def average(
+        self,
+        value: Value,
+        size: tuple[int, int],
+        stride: tuple[int, int],
+        padding: tuple[int, int, int, int] = _NONE,
+        divisor: int | None = None,
+    ) -> Value:
+        """Take the mean over windows of an image; positions of `padding` count as 0.
+
+        `divisor` is by what the framework divides, if not by the window's size.
+        """
+        value = self.image(self.need(value))
+        self.refuse_padding(value, "an average")
+        channels = self.planes(value)
+        signal, encoding = self.joined(value), value.encoding
+        if any(padding) and encoding.shift.any():
+            raise self.fail("padding by 0 where the operand's integers are multiples of a scale", "others")
+        names = []
+        for part in self.parts(value):
+            operation: Operation = SumPool2d(self.new_name("pool"), (part.name,), size=size, stride=stride)
+            if any(padding):  # a sum of each channel alone, in which positions around the image count as 0
+                ones = grouped(np.ones((part.shape[-1], *size, 1), np.int8), part.shape[-1])
+                operation = Conv2d(operation.name, operation.inputs, weight=ones, stride=stride, padding=padding)
+            self.append(operation)
+            names.append(operation.name)
+        terms = size[0] * size[1]
+        mean = averaged(encoding, signal, terms)
+        if divisor not in (None, terms):
+            by = terms / divisor
+            mean = Encoding(*(part * by for part in (mean.scale, mean.shift, mean.fixed)), mean.relative + 2.0**-22)
+        made = Value(tuple(names), value.positions, mean, self.place)
+        made = replace(made, positions=self._whole(made, channels, value.positions.ndim))
+        return self.observe(made)
+
+
+@dataclass(frozen=True)
+class _Phases:
+    """One axis of a transposed convolution: output ``q * stride + r`` is a sum of inputs from ``q - before`` on."""
+
+    length: int
+    kernel: int
+    stride: int
+    start: int
+    end: int
+    extra: int
+
+    @property
+    def size(self) -> int:
+        """Length of the result."""
+        return (self.length - 1) * self.stride - self.start - self.end + self.kernel + self.extra
+
+    @property
+    def _offsets(self) -> list[tuple[int, int, int]]:
+        """(phase, input relative to q, tap): full index ``q * stride + r + start`` is ``t * stride + tap``."""
+        return [
+            (phase, (phase + self.start - tap) // self.stride, tap)
+            for phase in range(self.stride)
+            for tap in range(self.kernel)
+            if (phase + self.start - tap) % self.stride == 0
+        ]
+
+    @property
+    def before(self) -> int:
+        return max(0, -min(offset for _, offset, _ in self._offsets))
+
+    @property
+    def taps(self) -> int:
+        return max(0, max(offset for _, offset, _ in self._offsets)) + self.before + 1
+
+    @property
+    def after(self) -> int:
+        rows = -(-self.size // self.stride)
+        return max(0, rows - 1 + self.taps - self.before - self.length)
+
+    def moves(self) -> list[tuple[int, int, int]]:
+        """Return (phase, tap of the small kernel, tap of the large one)."""
+        return [(phase, offset + self.before, tap) for phase, offset, tap in self._offsets]

@@ -1,0 +1,398 @@
+"""Steps between integers: folded into thresholds, or taken into what the integers stand for."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+
+from xnorflow.bnn.errors import NetworkError, UserError
+from xnorflow.bnn.folding import fold_multi_threshold, fold_threshold
+from xnorflow.bnn.frontends.core import levels as found
+from xnorflow.bnn.frontends.core.layout import Layout
+from xnorflow.bnn.frontends.core.levels import Levels
+from xnorflow.bnn.frontends.core.value import Array, Observed, Step, Value, Window, run
+from xnorflow.bnn.frontends.sums import Encoding
+from xnorflow.bnn.network import IntArray, MultiThreshold, Operation, Signal, Threshold
+
+End = Literal[-1, 0, 1]
+_SURE = 0.25  # how far from an integer the framework's value may lie for it to be observed, in steps of one
+
+
+class Settling(Layout):
+    """Steps, the pools among them, and what becomes of them.
+
+    Attributes
+    ----------
+    notes, ambiguous, observed
+        As :class:`xnorflow.bnn.frontends.core.value.Conversion` has them.
+    """
+
+    def __init__(self, where: str) -> None:
+        super().__init__(where)
+        self.notes: list[str] = []
+        self.ambiguous: dict[str, int] = {}
+        self.observed: dict[str, Observed] = {}
+
+    def step(
+        self, values: list[Value], compute: Callable[..., Array], kind: Literal["", "sign", "scores"] = ""
+    ) -> Value:
+        """Add an element-wise operator of one value, or of several that are made of the same integers.
+
+        Parameters
+        ----------
+        values : list of Value
+        compute, kind
+            As :class:`~xnorflow.bnn.frontends.core.value.Step` has them.
+        """
+        first = values[0]
+        if not all(value.same_integers(first) for value in values):
+            raise self.fail("operands from one layer of weights", "results of different layers")
+        return replace(
+            first, step=Step(self.where, compute, tuple(value.step for value in values), self.place, kind)
+        )  # fmt: skip
+
+    def view(self, value: Value, positions: IntArray) -> Value:
+        """Move, repeat or drop elements: `positions` are those of the result."""
+        self.refuse_padding(value, "a view")
+        return replace(value, positions=positions, place=self.place if value.step is None else value.place)
+
+    def max_pool(self, value: Value, window: Window) -> Value:
+        """Take the maximum over windows, now or behind the activation that follows."""
+        self.refuse_padding(value, "a pool")
+        settled = self.settle(value, rounded=False)
+        value = value if settled is None else self.image(settled)
+        channels = self.planes(value)
+        value = replace(value, pools=(*value.pools, (window, value.step)))
+        value = replace(value, positions=self._whole(value, channels, value.positions.ndim))
+        return value if settled is None else self.observe(replace(self.pooled(value), place=self.place))
+
+    def image(self, value: Value) -> Value:
+        """See that a tensor is an image of the Network, or make it one."""
+        raise NotImplementedError
+
+    def _whole(self, value: Value, plane: IntArray, axes: int) -> IntArray:
+        """Return the positions of an image whose channels are those of `plane`."""
+        images = []
+        for channel in plane:
+            part = next(part for part in self.parts(value) if channel < part.channels.stop)
+            pixels = part.start + np.arange(part.stop - part.start).reshape(part.shape)
+            images.append(pixels[..., channel - part.channel])
+        stacked = np.stack(images)
+        return stacked if axes == 3 else stacked[:, 0]
+
+    def need(self, value: Value) -> Value:
+        """Return a value as integers, its encoding up to date; refuse it where it is none."""
+        settled = self.settle(value)
+        if settled is None:
+            step = value.step
+            while step is not None and any(operand is not None for operand in step.operands):
+                step = next(operand for operand in step.operands if operand is not None)
+            raise self.not_here(step.where if step else self.where)
+        return settled
+
+    def observe(self, value: Value) -> Value:
+        """Note that the tensor at hand holds a value's integers, if they can be told in spite of its rounding."""
+        if len(value.sources) == 1 and value.step is None:
+            encoding, signal = value.encoding.settled(self.joined(value)), self.joined(value)
+            whole = value.positions.size == signal.size and np.unique(value.positions).size == signal.size
+            if whole and (np.abs(encoding.scale) * _SURE > encoding.fixed).all():
+                self.observed[value.sources[0]] = Observed(
+                    value.place, value.positions, encoding.scale, encoding.shift
+                )  # fmt: skip
+        return value
+
+    def settle(self, value: Value, rounded: bool = True) -> Value | None:
+        """Return a value as integers; None where its steps are neither an affine nor an activation.
+
+        Parameters
+        ----------
+        value : Value
+        rounded : bool
+            Whether an affine may be one that float32 rounds; it then adds to what the integers may be off.
+        """
+        if value.step is None:
+            return self.pooled(value)
+        integers, whole = found.sample(self.joined(value))
+        shown = self._shown(value, integers)
+        if shown.dtype == np.bool_:
+            return None
+        affine = self._affine(value, integers, shown.astype(np.float64), whole)
+        if affine is None or self._wants_sign(value, shown):
+            return self._activation(value, shown)
+        if not (rounded or affine.encoding.exact):
+            return None
+        return self.settle(self.pooled(value), rounded) if value.pools else self.observe(affine)
+
+    def affine(self, value: Value) -> Value | None:
+        """Return a value as integers if its steps only scale and shift; None if they do more."""
+        if value.step is None:
+            return value
+        integers, whole = found.sample(self.joined(value))
+        shown = self._shown(value, integers)
+        return self._affine(value, integers, shown.astype(np.float64), whole)
+
+    def _shown(self, value: Value, integers: IntArray) -> Array:
+        shown = self._evaluate(value, integers)
+        if not np.isfinite(shown).all():
+            assert value.step is not None
+            raise UserError(f"{value.step.where}: expected finite values, got NaN or infinity")
+        return shown
+
+    def _wants_sign(self, value: Value, shown: Array) -> bool:
+        """Whether two values are not yet one bit."""
+        return not self.joined(value).bipolar and len(np.unique(shown)) == 2
+
+    def _evaluate(self, value: Value, integers: IntArray, end: End = 0) -> Array:
+        return run(value.encoding.values(integers, end), value.step)[0]
+
+    # Affine steps
+
+    def _affine(self, value: Value, integers: IntArray, shown: Array, whole: bool) -> Value | None:
+        """Take steps that only scale and shift into the encoding."""
+        assert value.step is not None
+        encoding, signal = value.encoding, self.joined(value)
+        for scale, shift in self._fits(value, integers, shown):
+            if found.is_affine(shown, integers, scale, shift):
+                break
+        else:
+            return None
+        fixed = np.zeros(len(scale))
+        ends: tuple[End, ...] = (0,) if encoding.exact else (-1, 0, 1)
+        for end in ends:
+            for some in [integers] if whole else found.reachable(signal):
+                away = np.abs(self._evaluate(value, some, end).astype(np.float64) - (scale * some + shift))
+                fixed = np.maximum(fixed, away.max(axis=0))
+        new = Encoding(scale, shift, fixed, np.zeros_like(fixed))
+        pad = None if value.pad_real is None else self._padded(value)
+        return replace(value, encoding=new, step=None, place=value.step.place, pad_real=pad)
+
+    def _fits(self, value: Value, integers: IntArray, shown: Array) -> list[tuple[Array, Array]]:
+        """Return what affines the steps may be: by real numbers, and by the ends that were met."""
+        encoding, fits = value.encoding, []
+        nought = np.zeros((1, integers.shape[1]), np.int64)
+        try:
+            points = [(encoding.scale * (nought + n) + encoding.shift).astype(np.float64) for n in (0, 1)]
+            shift, unit = (run(point, value.step)[0][0].astype(np.float64) for point in points)
+            fits.append((unit - shift, shift))
+        except UserError:
+            pass
+        span = integers[-1] - integers[0]
+        scale = np.divide(shown[-1] - shown[0], span, out=np.zeros(len(span)), where=span > 0)
+        fits.append((scale, shown[0] - scale * integers[0]))
+        return [fit for fit in fits if np.isfinite(fit).all()]
+
+    def _padded(self, value: Value) -> Array:
+        """Say what padding becomes of by the steps behind it."""
+        assert value.pad_real is not None
+        (result,) = run(value.pad_real[None].astype(np.float32), value.step)
+        return np.asarray(result[0].astype(np.float64))
+
+    # Activations
+
+    def _activation(self, value: Value, shown: Array) -> Value | None:
+        """Fold the steps into thresholds, where they give few values, evenly spaced."""
+        assert value.step is not None
+        reals = np.unique(shown).astype(np.float64)
+        levels = found.find_levels(reals) if len(reals) <= found.MOST else None
+        if levels is None:
+            return None
+        signal = self.joined(value)
+
+        def evaluate(integers: IntArray) -> Array:
+            return self._evaluate(value, integers)
+
+        try:
+            for attempt in range(2):
+                try:
+                    folded = self._fold(value, signal, levels)
+                    break
+                except NetworkError:  # perhaps of a value that the sample had not
+                    more = found.values_of(evaluate, signal)
+                    if attempt or more is None or len(more) == len(reals) or not (again := found.find_levels(more)):
+                        raise
+                    levels = again
+            self._check_zero(value)
+            mirrored = self._falling(value, signal, folded)
+        except NetworkError as error:
+            raise UserError(f"{value.step.where}: {str(error).partition(': ')[2]}") from None
+        ambiguous = self._count_ambiguous(value, signal, levels)
+        self._tell_zeros(value, signal, levels)
+        return self._placed(value, folded, mirrored, levels, ambiguous)
+
+    def _fold(self, value: Value, signal: Signal, levels: Levels) -> Threshold | MultiThreshold:
+        """Return one operation for the channels of all sources."""
+
+        def formula(integers: IntArray) -> Array:
+            results = self._evaluate(value, integers)
+            numbers = levels.number(results)
+            if not np.isfinite(numbers).all():
+                row, channel = (int(i) for i in np.argwhere(~np.isfinite(numbers))[0])
+                raise NetworkError(
+                    f"layer: expected one of {levels.count + 1} evenly spaced values, got {results[row, channel]:g} "
+                    f"for accumulator {integers[row, channel]} of channel {channel}"
+                )
+            return 2 * (numbers - levels.low) - 1 if levels.count == 1 else numbers
+
+        name = "threshold"
+        if levels.count == 1:
+            return fold_threshold(name, value.sources[:1], formula, signal)
+        return fold_multi_threshold(
+            name, value.sources[:1], formula, signal, low=levels.low, step=1, levels=levels.count
+        )  # fmt: skip
+
+    def _check_zero(self, value: Value) -> None:
+        """A sum of zero may be -0.0, where all its terms are: an activation must not tell it from 0.0."""
+        if not value.encoding.exact or value.encoding.shift.any() or value.step is None:
+            return
+        zero = np.zeros((1, len(value.encoding.scale)), np.float32)
+        if not np.array_equal(*(run(of, value.step)[0] for of in (zero, -zero))):
+            raise UserError(
+                f"{value.step.where}: expected an activation that gives the same for -0.0 as for 0.0, got one that "
+                "tells them apart"
+            )
+
+    def _falling(self, value: Value, signal: Signal, folded: Threshold | MultiThreshold) -> Array:
+        """Return in which channels what follows the pools that wait falls: there the maximum becomes a minimum."""
+        mirrored = np.zeros(signal.channels, bool)
+        behind = np.where(self._is_constant(folded, signal), 0, folded.direction)
+        for number, (_, before) in enumerate(value.pools):
+            relation = behind * self._directions(value, before)
+            if number and ((relation < 0) != mirrored)[relation != 0].any():
+                raise NetworkError("layer: expected pools that are all maxima or all minima, got both in one channel")
+            mirrored |= relation < 0
+        return mirrored
+
+    def _directions(self, value: Value, step: Step | None) -> IntArray:
+        signal = self.joined(value)
+
+        def evaluate(integers: IntArray) -> Array:
+            return run(value.encoding.values(integers, 0), step)[0]
+
+        result = found.directions(evaluate, signal)
+        if result is None:
+            raise NetworkError("layer: expected steps before a max pool that only rise or only fall, got others")
+        return result
+
+    @staticmethod
+    def _is_constant(folded: Threshold | MultiThreshold, signal: Signal) -> Array:
+        result = folded.infer(replace(signal, shape=(signal.channels,)))
+        if isinstance(folded, MultiThreshold):
+            return np.asarray(result.low == result.high)
+        up = folded.direction > 0
+        return np.asarray(
+            np.where(up, folded.threshold > signal.high, folded.threshold < signal.low)
+            | np.where(up, folded.threshold <= signal.low, folded.threshold >= signal.high)
+        )
+
+    def _count_ambiguous(self, value: Value, signal: Signal, levels: Levels) -> int:
+        """Count the accumulators whose activation depends on how the framework rounds its sums."""
+        if value.encoding.exact:
+            return 0
+        total, steps = 0, (signal.high - signal.low) // signal.step
+        row = 0
+        for integers in found.reachable(signal):
+            low, high = (levels.number(self._evaluate(value, integers, end)) for end in (-1, 1))
+            real = row + np.arange(len(integers))[:, None] <= steps
+            total += int(((low != high) & real).sum())
+            row += len(integers)
+        return total
+
+    def _tell_zeros(self, value: Value, signal: Signal, levels: Levels) -> None:
+        """Say where a sign gives 0."""
+        signs: list[Step] = []
+        waiting = [value.step]
+        while waiting:
+            step = waiting.pop()
+            if step is not None:
+                waiting += step.operands
+                signs += [step] if step.kind == "sign" else []
+        if not signs or levels.reals.tolist() != [-1, 0, 1]:
+            return
+        steps = (signal.high - signal.low) // signal.step
+        zeros, row = 0, 0
+        for integers in found.reachable(signal):
+            real = row + np.arange(len(integers))[:, None] <= steps
+            zeros += int(((self._evaluate(value, integers) == 0) & real).sum())
+            row += len(integers)
+        self.notes.append(
+            f"{signs[0].where}: a sign that gives 0 at 0, which {zeros:,} of {int((steps + 1).sum()):,} pairs of "
+            "channel and sum reach: it has three values in the network, too"
+        )
+
+    def _placed(
+        self, value: Value, folded: Threshold | MultiThreshold, mirrored: Array, levels: Levels, ambiguous: int
+    ) -> Value:
+        """Append the threshold of each source, and the pools that waited for it."""
+        if levels.count == 1:
+            scale = levels.scale / 2
+            common = (scale, levels.scale * (levels.low + 0.5) + levels.shift, levels.error)
+        else:
+            common = (levels.scale, levels.shift, levels.error)
+        names = []
+        pad = None if value.pad_real is None else self._padded(value)
+        for part in self.parts(value):
+            mine = part.channels
+            turn, flip = folded.direction[mine].astype(np.int64), mirrored[mine]
+            column = turn if levels.count == 1 else turn[:, None]
+            flipped = flip if levels.count == 1 else flip[:, None]
+            threshold = np.where(flipped, folded.threshold[mine] - column, folded.threshold[mine])
+            operation: Operation = replace(
+                folded,
+                name=self.new_name("threshold"),
+                inputs=(part.name,),
+                threshold=threshold,
+                direction=np.where(flip, -turn, turn).astype(np.int8),
+            )
+            self.append(operation)
+            if ambiguous:  # told once, at the first of several
+                self.ambiguous[operation.name], ambiguous = ambiguous, 0
+            for window, _ in value.pools:
+                self.append(window.operation(self.new_name("pool"), self.last.name))
+            if flip.any():
+                self.append(self._mirror(self.last.name, flip, folded))
+            names.append(self.last.name)
+        assert value.step is not None
+        encoding, place = Encoding.common(len(mirrored), *common), value.step.place
+        whole = replace(value, sources=tuple(names), encoding=encoding, place=place, step=None, pools=(), pad_real=pad)
+        return self.observe(whole)
+
+    def _mirror(self, source: str, flip: Array, folded: Threshold | MultiThreshold) -> Operation:
+        """Return the operation that turns the values of an activation round, lowest for highest, in some channels."""
+        signal, name = self.signals[source], self.new_name("threshold")
+        direction = np.where(flip, -1, 1).astype(np.int8)
+        if isinstance(folded, Threshold):
+            return Threshold(name, (source,), threshold=direction.astype(np.int64), direction=direction)
+        up = ~flip[:, None]
+        at = folded.low + np.arange(folded.levels) + up
+        threshold = np.clip(at, (signal.low - flip)[:, None], (signal.high + ~flip)[:, None])
+        return MultiThreshold(
+            name, (source,), threshold=threshold, direction=direction, low=folded.low, step=folded.step
+        )  # fmt: skip
+
+    # Pools
+
+    def pooled(self, value: Value) -> Value:
+        """Take the maxima that wait on the integers: where what came before them falls, on their negatives."""
+        if not value.pools:
+            return value
+        falls = np.zeros(len(value.encoding.scale), bool)
+        for number, (_, before) in enumerate(value.pools):
+            try:
+                direction = self._directions(value, before)
+            except NetworkError as error:
+                raise UserError(f"{self.where}: {str(error).partition(': ')[2]}") from None
+            if number and ((direction < 0) != falls)[direction != 0].any():
+                raise self.fail("pools that are all maxima or all minima", "both in one channel")
+            falls |= direction < 0
+        names = []
+        for part in self.parts(value):
+            name = part.name
+            if falls[part.channels].any():
+                name = self.copy(name, np.where(falls[part.channels], -1, 1))
+            for window, _ in value.pools:
+                self.append(window.operation(self.new_name("pool"), name))
+                name = self.last.name
+            names.append(name)
+        scale = np.where(falls, -value.encoding.scale, value.encoding.scale)
+        return replace(value, sources=tuple(names), encoding=replace(value.encoding, scale=scale), pools=())

@@ -1,0 +1,187 @@
+"""What is known of a framework's tensors, as immutable values; what a conversion gives."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xnorflow.bnn.frontends.sums import Encoding, FloatArray
+from xnorflow.bnn.network import IntArray, MaxPool2d, Network
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """An operator that treats every value by itself, as the framework computes it, channel by channel.
+
+    Attributes
+    ----------
+    where : str
+        Its name for people, which starts messages.
+    compute : callable
+        From one array (n, channels) per operand to its results, of the same shape. It computes in the precision of
+        what it is given: float32 as the framework does, float64 as near to real numbers as it can; it may leave these
+        types where the framework does (bool, int64).
+    operands : tuple of Step or None
+        None is the value that the integers stand for.
+    place : object
+        The reader's key of the tensor that it gives.
+    kind : {"", "sign", "scores"}
+        ``sign`` for one that is known to give 0 at 0, so that a note can say where it does; ``scores`` for one that
+        changes no order, which is left out at the end of a model.
+    """
+
+    where: str
+    compute: Callable[..., Array]
+    operands: tuple["Step | None", ...]
+    place: Any
+    kind: Literal["", "sign", "scores"] = ""
+
+
+def run(values: Array, *steps: Step | None) -> tuple[Array, ...]:
+    """Compute steps, and what they need, on values (n, channels); each is computed once."""
+    known: dict[Step | None, Array] = {None: values}
+
+    def of(step: Step | None) -> Array:
+        if step not in known:
+            assert step is not None
+            known[step] = step.compute(*(of(operand) for operand in step.operands))
+        return known[step]
+
+    return tuple(of(step) for step in steps)
+
+
+def reindexed(step: Step | None, index: IntArray, channels: int) -> Step | None:
+    """Return a step for other channels: the one numbered i is treated as channel ``index[i]`` of `channels` was."""
+    if step is None:
+        return None
+    copies = np.zeros(len(index), np.int64)
+    for channel in range(channels):
+        (members,) = np.nonzero(index == channel)
+        copies[members] = np.arange(len(members))
+
+    def compute(values: Array) -> Array:
+        wide = np.zeros((int(copies.max(initial=0)) + 1, len(values), channels), values.dtype)
+        wide[copies, :, index] = values.T
+        (result,) = run(wide.reshape(-1, channels), step)
+        return np.ascontiguousarray(result.reshape(wide.shape)[copies, :, index].T)
+
+    return Step(step.where, compute, (None,), step.place)
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """A maximum over windows: its size, stride and padding (top, bottom, left, right), whose positions never win."""
+
+    size: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    def operation(self, name: str, source: str) -> MaxPool2d:
+        return MaxPool2d(name, (source,), size=self.size, stride=self.stride, padding=self.padding)
+
+    def shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of its result."""
+        top, bottom, left, right = self.padding
+        height = (shape[0] + top + bottom - self.size[0]) // self.stride[0] + 1
+        width = (shape[1] + left + right - self.size[1]) // self.stride[1] + 1
+        return height, width, shape[2]
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """What a tensor is made from: the integers of operations, what they stand for, and what waits.
+
+    Attributes
+    ----------
+    sources : tuple of str
+        The operations, more than one where their channels are concatenated.
+    positions : int64 array, of the tensor's shape without its batch axis
+        Index into the operations' values, one operation after the other and channels last, of each of the tensor's.
+        Views, slices and concatenations change nothing else.
+    encoding : Encoding
+        Of the channels of all operations.
+    place : object
+        The reader's key of the tensor that holds the values which the integers stand for.
+    step : Step or None
+        What has been done with these values since, element by element.
+    pools : tuple of (Window, Step or None)
+        Maxima that wait for an activation, and what came before each.
+    padding : (top, bottom, left, right)
+        That was put around the image, and waits for its convolution.
+    pad_real : float64 array, shape (channels,)
+        What the padding holds, before `step`.
+    ended : str
+        Where a softmax or an argmax came, behind which nothing may follow.
+    """
+
+    sources: tuple[str, ...]
+    positions: IntArray
+    encoding: Encoding
+    place: Any
+    step: Step | None = None
+    pools: tuple[tuple[Window, Step | None], ...] = ()
+    padding: tuple[int, int, int, int] = (0, 0, 0, 0)
+    pad_real: FloatArray | None = None
+    ended: str = ""
+
+    def same_integers(self, other: "Value") -> bool:
+        """Whether two tensors hold functions of the same integers at the same positions."""
+        return (
+            self.sources == other.sources
+            and self.pools == other.pools
+            and self.padding == other.padding
+            and np.array_equal(self.positions, other.positions)
+            and all(
+                np.array_equal(getattr(self.encoding, part), getattr(other.encoding, part))
+                for part in ("scale", "shift", "fixed", "relative")
+            )
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """Where the framework computes an operation's result.
+
+    Attributes
+    ----------
+    place : object
+        The reader's key of the tensor.
+    positions : int64 array, of the tensor's shape without its batch axis
+        Index into the operation's values, channels last, of each of the tensor's.
+    scale, shift : float64 array, shape (channels,)
+        The tensor's value for the integer n is ``scale * n + shift``, but for rounding.
+    """
+
+    place: Any
+    positions: IntArray
+    scale: FloatArray
+    shift: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Conversion:
+    """A converted model.
+
+    Attributes
+    ----------
+    network : Network
+    notes : tuple of str
+        What was left out, and what else the user should know, a sentence each.
+    ambiguous : mapping of str to int
+        For thresholds whose equality with the framework is not proved: the number of (channel, accumulator) pairs for
+        which the result depends on how the framework rounds its sums. Absent where proved.
+    observed : mapping of str to Observed
+        For operations whose integers the framework computes.
+    scores : object
+        The reader's key of the tensor whose argmax is the class, before softmax and its like.
+    """
+
+    network: Network
+    notes: tuple[str, ...]
+    ambiguous: Mapping[str, int]
+    observed: Mapping[str, Observed]
+    scores: Any
