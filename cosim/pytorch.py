@@ -13,7 +13,8 @@ from xnorflow.cosim.engine import EngineError, Results
 if TYPE_CHECKING:
     import torch
 
-    from xnorflow.bnn.frontends.torch import Conversion, Observed
+    from xnorflow.bnn.frontends.core.value import Observed
+    from xnorflow.bnn.frontends.torch import TorchConversion
 
 _OFF = 0.1
 """How far from an integer a float32 sum may lie, in steps of one: sums with scales that are no power of two round."""
@@ -22,20 +23,20 @@ _OFF = 0.1
 class PyTorch:
     """Runs the module that a Network was converted from.
 
-    Reports the integers that PyTorch computes (:attr:`xnorflow.bnn.frontends.torch.Conversion.observed`) and the class,
+    Reports the integers that PyTorch computes (its conversion's ``observed``) and the class,
     the argmax of its floating-point scores. A fixed-point :class:`~xnorflow.bnn.network.Affine` has no counterpart. The
     integers are those inside the module's trace, whose result is held against the module's own, bit for bit, in every
     batch.
 
     Parameters
     ----------
-    conversion : Conversion
+    conversion : TorchConversion
         What :func:`xnorflow.bnn.frontends.torch.trace` has made of the module.
     """
 
     name = "pytorch"
 
-    def __init__(self, conversion: "Conversion") -> None:
+    def __init__(self, conversion: "TorchConversion") -> None:
         self._conversion = conversion
 
     def prepare(self, network: Network, folder: Path) -> None:
@@ -66,9 +67,9 @@ class PyTorch:
         for start in range(0, len(inputs), BATCH):
             part = inputs[start : start + BATCH]
             whole = np.concatenate([part, np.zeros((BATCH - len(part), *part.shape[1:]), part.dtype)])
-            values = self._batch(whole, {self._conversion.scores, *(observed[name].node for name in names)})
+            values = self._batch(whole, {self._conversion.scores, *(observed[name].place for name in names)})
             for name in names:
-                result = values[observed[name].node].numpy()[: len(part)]
+                result = values[observed[name].place].numpy()[: len(part)]
                 collected[name].append(_integers(name, result, observed[name], self._network.signals[name].shape))
             scores = values[self._conversion.scores][: len(part)]
             classes.append(scores.argmax(dim=1, keepdim=True).reshape(len(part), -1)[:, :1].numpy())

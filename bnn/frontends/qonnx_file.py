@@ -19,7 +19,21 @@ LINEAR = ("MatMul", "Gemm", "Conv", "ConvTranspose")
 NO_EFFECT = ("Identity", "Dropout")
 SCORES = ("Sigmoid", "Tanh", "Softplus", "Softsign", "Exp")  # of which none changes an order
 ELEMENTWISE = (
-    *("Mul", "Div", "Add", "Sub", "BatchNormalization", "Cast", "Neg", "Abs", "Pow", "Sqrt", "Reciprocal", "Min", "Max"),
+    *(
+        "Mul",
+        "Div",
+        "Add",
+        "Sub",
+        "BatchNormalization",
+        "Cast",
+        "Neg",
+        "Abs",
+        "Pow",
+        "Sqrt",
+        "Reciprocal",
+        "Min",
+        "Max",
+    ),
     *("Relu", "Clip", "PRelu", "LeakyRelu", "Elu", "Selu", "Celu", "HardSigmoid", "HardSwish", "ThresholdedRelu"),
     *("Erf", "Log", "Floor", "Ceil", "Round", "Where", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal"),
     *("Not", "And", "Or", "Sign", "Mish", "Gelu", *SCORES, *QUANTISERS),

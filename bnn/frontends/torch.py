@@ -1,27 +1,18 @@
 """PyTorch: a trained ``nn.Module`` becomes a Network.
 
 The module is traced by torch.fx (:mod:`xnorflow.bnn.frontends.torch_trace`), down to PyTorch's own operators, so it
-makes no difference how it is written: modules, functional calls, custom autograd functions. What an operator is for is
-told by what it does, never by what it is called:
+makes no difference how it is written: modules, functional calls, custom autograd functions. This is a reader for the
+core (:mod:`xnorflow.bnn.frontends.core`): it tells constants from what depends on the input, and the core what each
+operator does. Element-wise ones are computed by PyTorch itself, in its own precision, on every value that the integers
+before them can take. ``torch.sign`` gives 0 at 0, which makes three values where 0 is reached.
 
-- products with constant weights ``alpha * w``, w in {-1, 0, +1}, one alpha per output, are dense layers and
-  convolutions, however the weights came about;
-- whatever stands between their sums and the next one, element by element, is evaluated by PyTorch itself, in its own
-  precision, on every value that the sum can take (:mod:`xnorflow.bnn.folding`): where it gives two values it is a sign,
-  where it gives up to 16 evenly spaced ones it is an activation of several thresholds, where it does no more than scale
-  all sums alike it costs nothing. ``torch.sign``, which gives 0 at 0, is a sign where 0 cannot occur, else it has three
-  values;
-- maximum and average pooling, additions of integers, and views.
-
-Sums that float32 may round, as scales and biases make them, are bounded as in :mod:`xnorflow.bnn.frontends.sums`.
-
-Channels stand first in PyTorch and last in a Network, and views may stand anywhere: for each tensor it is kept which of
-an operation's values stands at each of its positions.
+Sums that float32 may round, as scales and biases make them, are bounded for any order of summation
+(:mod:`xnorflow.bnn.frontends.sums`).
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -30,84 +21,37 @@ from numpy.typing import NDArray
 from torch import fx, nn
 
 from xnorflow.bnn.errors import NetworkError, UserError
-from xnorflow.bnn.folding import fold_affine, fold_multi_threshold, fold_threshold
-from xnorflow.bnn.frontends.builder import Builder
-from xnorflow.bnn.frontends.core.weights import factor
-from xnorflow.bnn.frontends.sums import UNIT, Encoding, FloatArray, add_bias, count, sum_error
-from xnorflow.bnn.frontends.torch_trace import ELEMENTWISE, VIEWS, kind_of, place_of, trace_module
-from xnorflow.bnn.kernels import dilated, grouped
-from xnorflow.bnn.network import (
-    Argmax,
-    Conv2d,
-    Dense,
-    Flatten,
-    Input,
-    IntArray,
-    MaxPool2d,
-    MultiThreshold,
-    Network,
-    Operation,
-    SumPool2d,
-    Threshold,
-)
+from xnorflow.bnn.frontends.core.assembler import Assembler, Conversion, Geometry, Value, Window
+from xnorflow.bnn.frontends.core.check import Survey
+from xnorflow.bnn.frontends.core.layout import canonical
+from xnorflow.bnn.frontends.torch_step import computing
+from xnorflow.bnn.frontends.torch_trace import BATCH, ELEMENTWISE, PARTS, VIEWS, kind_of, place_of, trace_module
+from xnorflow.bnn.network import Input, IntArray, Network
 
 SUPPORTED = (
-    "products with binary or ternary weights (linear, conv2d), signs and activations of up to 16 values, batch norm, "
-    "scales and offsets, max_pool2d, avg_pool2d, mean over the image, additions of integers, flatten and other views, "
-    "softmax or argmax at the end, dropout"
+    "products with weights of up to 8 bits (linear, convolutions, transposed ones), whatever treats each value by itself "
+    "(batch norm, scales, signs, quantisers of up to 8 bits), max and average pools, means over the image, additions and "
+    "concatenations, padding, views, softmax or argmax at the end, dropout"
 )
 
-_FLOAT32_EXACT = 2**24  # every integer up to here is a float32
-_LEVELS = 16
-_SAMPLE = 1 << 16  # accumulators that an activation's values are looked for in, before all are evaluated
+_SCORES = ("sigmoid", "tanh", "exp", "softplus", "log_sigmoid_forward")  # of which none changes an order
+_SAME = ("clone", "detach", "alias", "lift_fresh", "lift_fresh_copy")
+
+Made = Value | tuple[Value | None, ...] | None  # several results: those that may be used
 
 
 @dataclass(frozen=True, eq=False)
-class Observed:
-    """Where PyTorch computes an operation's result.
+class TorchConversion(Conversion):
+    """A converted module; places are names of nodes of its trace.
 
     Attributes
     ----------
-    node : str
-        Of :attr:`Conversion.graph`.
-    positions : int64 array, of the tensor's shape without its batch axis
-        Index into the operation's values, channels last, of each of the tensor's.
-    scale, shift : float64 array, shape (channels,)
-        PyTorch's value for the integer n is ``scale * n + shift``, but for rounding.
-    """
-
-    node: str
-    positions: IntArray
-    scale: FloatArray
-    shift: FloatArray
-
-
-@dataclass(frozen=True, eq=False)
-class Conversion:
-    """A converted module.
-
-    Attributes
-    ----------
-    network : Network
-    notes : tuple of str
-        What was left out, and where a sign gives 0, a sentence each.
-    ambiguous : mapping of str to int
-        As :attr:`xnorflow.bnn.frontends.keras.Conversion.ambiguous`.
-    observed : mapping of str to Observed
-        For operations whose integers PyTorch computes.
-    scores : str
-        The node of the scores, or of the class where the module itself gives it.
     module : nn.Module
         A copy, in evaluation mode.
     graph : fx.GraphModule
         What was traced, for batches of :data:`xnorflow.bnn.frontends.torch_trace.BATCH`.
     """
 
-    network: Network
-    notes: tuple[str, ...]
-    ambiguous: Mapping[str, int]
-    observed: Mapping[str, Observed]
-    scores: str
     module: nn.Module
     graph: fx.GraphModule
 
@@ -150,9 +94,25 @@ def convert(module: nn.Module, name: str, input: Input) -> Network:
     return trace(module, name, input).network
 
 
-def trace(module: nn.Module, name: str, input: Input) -> Conversion:
+def trace(module: nn.Module, name: str, input: Input) -> TorchConversion:
     """Convert as :func:`convert` does, and say what it takes to judge and to compare the Network."""
-    return _Converter(module, name, input).conversion
+    reader = _Reader(module, name, input)
+    reader.walk()
+    return reader.conversion()
+
+
+def check(module: nn.Module, name: str, input: Input) -> Survey:
+    """Say of every operator of a module whether :func:`convert` takes it, and if not, why.
+
+    Raises
+    ------
+    UserError
+        If the module cannot be traced.
+    """
+    reader = _Reader(module, name, input, Survey())
+    reader.walk()
+    assert reader.survey
+    return reader.survey
 
 
 def module_input(values: NDArray[np.integer], input: Input) -> torch.Tensor:
@@ -162,736 +122,362 @@ def module_input(values: NDArray[np.integer], input: Input) -> torch.Tensor:
     return tensor.movedim(-1, 1).clone(memory_format=torch.contiguous_format) if tensor.ndim > 2 else tensor
 
 
-@dataclass(frozen=True, eq=False)
-class _Value:
-    """What a node's result is made from: an operation's integers, as `encoding` says, and the nodes since `base`.
-
-    Attributes
-    ----------
-    source : str
-        The operation.
-    base : fx.Node
-        Whose result is `encoding` of its integers.
-    positions : int64 array
-        Of the result of `base`.
-    encoding : Encoding
-    delayed : tuple of (pool's operation, node)
-        Pools and views since `base`, which wait for the sign that follows; views have no operation.
-    padding : (top, bottom, left, right) and value
-        That was put around it, and waits for its convolution.
-    """
-
-    source: str
-    base: fx.Node
-    positions: IntArray
-    encoding: Encoding
-    delayed: tuple[tuple[Callable[[str], Operation] | None, fx.Node], ...] = ()
-    padding: tuple[tuple[int, int, int, int], float] | None = None
-
-
-class _Converter(Builder):
+class _Reader:
     """Walks the traced nodes. Those that do not depend on the input are constants, evaluated as they are met."""
 
-    def __init__(self, module: nn.Module, name: str, input: Input) -> None:
-        super().__init__(f"model {name!r}")
-        self.name = name
+    def __init__(self, module: nn.Module, name: str, input: Input, survey: Survey | None = None) -> None:
+        self.name, self.input, self.survey = name, input, survey
+        self.core = Assembler(f"model {name!r}")
         example = module_input(np.zeros((1, *input.shape), np.int64), input)
-        low, high = int(input.infer().low.min()), int(input.infer().high.max())
-        rng = np.random.default_rng(0)
-        probe = module_input(low + input.infer().step * rng.integers(
-            0, (high - low) // input.infer().step + 1, (8, *input.shape)), input)  # fmt: skip
-        self.module, self.graph, taken_off = trace_module(module, example, probe, self.where)
-        self.append(input)
+        signal, rng = input.infer(), np.random.default_rng(0)
+        steps = (int(signal.high.max()) - int(signal.low.min())) // signal.step
+        some = int(signal.low.min()) + signal.step * rng.integers(0, steps + 1, (8, *input.shape))
+        self.module, self.graph, notes = trace_module(module, example, module_input(some, input), self.core.where)
+        self.core.notes += notes
         self.constants: dict[fx.Node, Any] = {}
-        self.values: dict[fx.Node, _Value] = {}
-        self.opaque: set[fx.Node] = set()  # further results, such as the indices of a max pool
-        self.flat: dict[str, str] = {}  # the Flatten of an operation
-        self.notes = [*taken_off]
-        self.ambiguous: dict[str, int] = {}
-        self.observed: dict[str, Observed] = {}
-        self.ended, self.chosen = "", False  # by a softmax or argmax; whether the module itself chooses the class
-        with torch.no_grad():
-            for node in self.graph.graph.nodes:
-                self.where = f"model {name!r}, {place_of(node)}"
-                try:
-                    self._convert(node)
-                except NetworkError as error:
-                    raise UserError(f"{self.where}: {error}") from None
-        self.conversion = Conversion(
-            self.network(name),
-            tuple(self.notes),
-            self.ambiguous,
-            self.observed,
-            self.scores,
-            self.module,
-            self.graph,
-        )
+        self.values: dict[fx.Node, Made] = {}
+        self.chosen = False  # whether the module itself chooses the class
+        self.result: Value | None = None
+
+    def walk(self) -> None:
+        for node in self.graph.graph.nodes:
+            self.core.at(f"model {self.name!r}, {place_of(node)}", node.name)
+            try:
+                self._take(node)
+            except (NetworkError, UserError) as error:
+                message = f"{self.core.where}: {error}" if isinstance(error, NetworkError) else str(error)
+                if self.survey is None:
+                    raise UserError(message) from None
+                self.survey.refuse(message)
+                self.values[node] = self._stand_in(node)
+
+    def _stand_in(self, node: fx.Node) -> Made:
+        shown = node.meta.get("val")
+        if isinstance(shown, torch.Tensor):
+            return self.core.stand_in(tuple(shown.shape[1:]) or (1,))
+        if isinstance(shown, tuple | list):
+            return tuple(self.core.stand_in(tuple(of.shape[1:]) or (1,)) for of in shown)
+        return None
+
+    def _take(self, node: fx.Node) -> None:
+        if node.op == "placeholder":
+            positions = canonical(self.input.shape)
+            self.values[node] = self.core.start(self.input, positions, 2.0**-self.input.fraction)
+        elif node.op == "get_attr":
+            self.constants[node] = getattr(self.graph, str(node.target)).detach()
+        elif node.op == "output":
+            self.result = self._end(node)
+        elif not any(source in self.values for source in node.all_input_nodes):
+            assert callable(node.target)
+            with torch.no_grad():
+                self.constants[node] = node.target(*self._given(node.args), **self._given(node.kwargs))
+        else:
+            if self.survey:
+                self.survey.take(self.core.where)
+            self.values[node] = self._convert(node)
+
+    def _given(self, of: Any) -> Any:
+        return fx.map_arg(of, self.constants.__getitem__)
 
     # Nodes
 
-    def _convert(self, node: fx.Node) -> None:
-        kind = kind_of(node)
-        if node.op == "placeholder":
-            encoding = Encoding.common(self.input.shape[-1], 2.0**-self.input.fraction, 0.0)
-            self.values[node] = _Value(self.input.name, node, _canonical(self.input.shape), encoding)
-            return
-        if node.op == "get_attr":
-            self.constants[node] = getattr(self.graph, str(node.target)).detach()
-            return
-        if node.op == "output":
-            self._finish(node)
-            return
-        operands = [source for source in node.all_input_nodes if source in self.values]
-        if not operands:
-            self.constants[node] = self._constant(node)
-            return
-        if self.opaque.intersection(operands):
-            raise self.fail("the first of several results alone", "another one (indices of a max pool?)")
-        if self.ended and kind != "argmax":
-            raise UserError(f"{self.ended}: expected it at the end of the model, got {place_of(node)} after it")
+    def _convert(self, node: fx.Node) -> Made:
+        kind, core = kind_of(node), self.core
         if kind == "getitem":
-            value = self.values[operands[0]]
-            self.values[node] = replace(value, base=node) if value.base is operands[0] else value
-            if node.args[1] != 0:
-                self.opaque.add(node)
-        elif kind in ("mm", "addmm", "convolution"):
-            self._linear(node, kind, operands)
-        elif kind in ELEMENTWISE:
-            self._elementwise(node, kind, operands)
-        elif kind in VIEWS:
-            self._view(node, operands[0])
-        elif kind == "max_pool2d_with_indices":
-            self._max_pool(node, operands[0])
-        elif kind == "avg_pool2d":
-            self._avg_pool(node, operands[0])
-        elif kind == "mean":
-            self._mean(node, operands[0])
-        elif kind == "constant_pad_nd":
-            self._pad(node, operands[0])
-        elif kind in ("_softmax", "_log_softmax"):
-            if node.args[1] not in (1, -1):
-                raise self.fail("a softmax over the scores, dimension 1", f"dimension {node.args[1]}")
-            self.ended = self.where
-            self.notes.append(f"{self.where}: the softmax is left out; it does not change the order of the scores")
-            self.values[node] = self.values[operands[0]]
-        elif kind == "argmax":
-            if (node.args[1:] or (None,))[0] not in (1, -1):
-                raise self.fail("argmax over the scores, dimension 1", f"{node.args[1:]}")
-            self.values[node] = self.values[operands[0]]
-            self.ended, self.chosen = self.where, True
-        else:
-            raise UserError(f"{self.where}: not supported; supported are {SUPPORTED}")
+            several = self.values[node.all_input_nodes[0]]
+            index = node.args[1]
+            if not isinstance(several, tuple) or not isinstance(index, int) or several[index] is None:
+                raise core.fail("the first of several results alone", "another one (indices of a max pool?)")
+            return several[index]
+        operands = [source for source in node.all_input_nodes if source in self.values]
+        values = [self._value(operand) for operand in operands]
+        value = values[0]
+        if value.ended and kind not in (*_SAME, "argmax"):
+            raise UserError(f"{value.ended}: expected it at the end of the model, got {place_of(node)} after it")
+        if kind in _SAME:
+            return core.view(value, value.positions)
+        if kind in ("add", "sub") and len(values) == 2 and not values[0].same_integers(values[1]):
+            return self._sum(node, values)
+        if kind in ELEMENTWISE:
+            return self._elementwise(node, operands, values)
+        if kind == "cat":
+            return self._concatenated(node)
+        if len(values) != 1:
+            raise core.fail("one operand that is not constant", f"{kind} of {len(values)}")
+        if kind in VIEWS:
+            return core.view(value, self._moved(node, value.positions)[0])
+        if kind in PARTS:
+            return tuple(core.view(value, positions) for positions in self._moved(node, value.positions))
+        handler: Callable[[fx.Node, Value], Made] | None = {
+            "mm": self._dense,
+            "addmm": self._dense,
+            "convolution": self._convolution,
+            "max_pool2d_with_indices": self._max_pool,
+            "avg_pool2d": self._avg_pool,
+            "_adaptive_avg_pool2d": self._adaptive,
+            "adaptive_max_pool2d": self._adaptive,
+            "mean": self._whole,
+            "amax": self._whole,
+            "constant_pad_nd": self._pad,
+            "_softmax": self._softmax,
+            "_log_softmax": self._softmax,
+            "argmax": self._argmax,
+            "max": self._argmax,
+        }.get(kind)
+        if handler is None:
+            raise UserError(f"{core.where}: not supported; supported are {SUPPORTED}")
+        return handler(node, value)
 
-    def _constant(self, node: fx.Node) -> Any:
-        assert callable(node.target)
-        args, kwargs = self._arguments(node, self.constants.__getitem__)
-        return node.target(*args, **kwargs)
+    def _value(self, node: fx.Node) -> Value:
+        value = self.values[node]
+        if not isinstance(value, Value):
+            raise self.core.fail("one result of the operator before it", "several")
+        return value
 
-    @staticmethod
-    def _arguments(node: fx.Node, take: Callable[[fx.Node], Any]) -> Any:
-        return fx.map_arg(node.args, take), fx.map_arg(node.kwargs, take)
+    def _constant(self, node: Any, what: str) -> NDArray[np.float64] | None:
+        """Return a constant operand, if there is one."""
+        if node is None:
+            return None
+        if node not in self.constants:
+            raise self.core.fail(f"constant {what}", "results of other layers")
+        return np.asarray(self.constants[node].double().numpy())
 
     # Element by element
 
-    def _elementwise(self, node: fx.Node, kind: str, operands: list[fx.Node]) -> None:
-        values = [self.values[operand] for operand in operands]
-        first = values[0]
-        for value in values:
-            if value.padding is not None:
-                raise self.fail("a convolution after padding", kind)
-        together = all(
-            (value.base, value.delayed) == (first.base, first.delayed)  # the same integers at the same positions
-            for value in values
-        )
-        if kind in ("clone", "detach", "alias", "lift_fresh_copy") and first.base is operands[0]:
-            self.values[node] = replace(first, base=node)
-        elif together:
-            shapes = {tuple(operand.meta["val"].shape) for operand in operands}
-            if kind == "native_batch_norm":
-                self._check_batch_norm(node)
-            elif {tuple(node.meta["val"].shape)} != shapes:
-                raise self.fail("constants that leave the shape as it is", f"shape {tuple(node.meta['val'].shape[1:])}")
-            self.values[node] = first
-        elif kind == "add" and len(operands) == 2 and not node.kwargs and len(node.args) == 2:
-            self._add(node, operands)
-        else:
-            raise self.fail("operands from one layer of weights, or an addition of integers", f"{kind} of two")
+    def _elementwise(self, node: fx.Node, operands: list[fx.Node], values: list[Value]) -> Value:
+        kind, shape = kind_of(node), values[0].positions.shape
+        shown = node.meta["val"][0] if isinstance(node.meta["val"], tuple) else node.meta["val"]
+        if kind == "native_batch_norm":
+            self._check_batch_norm(node)
+        elif tuple(shown.shape[1:]) != shape:
+            raise self.core.fail("constants that leave the shape as it is", f"shape {tuple(shown.shape[1:])}")
+        fixed, columns = {}, {}
+        for source in node.all_input_nodes:
+            if source in self.constants:
+                constant = self.constants[source]
+                if kind == "native_batch_norm":
+                    columns[source] = constant.numpy().reshape(-1, *[1] * (len(shape) - 1))
+                elif constant.numel() == 1:
+                    fixed[source] = constant.reshape([1] * bool(constant.ndim))
+                else:
+                    columns[source] = self._for_each_vector(constant, (BATCH, *shape))
+        values, found = self.core.by_channel(values, list(columns.values()))
+        fixed |= {source: torch.from_numpy(column) for source, column in zip(columns, found, strict=True)}
+        kinds: dict[str, Literal["sign", "scores"]] = {
+            "sign": "sign",
+            "sgn": "sign",
+            **dict.fromkeys(_SCORES, "scores"),
+        }
+        compute = computing(node, operands, fixed, len(shape) + 1, f"model {self.name!r}")
+        result = self.core.step(values, compute, kinds.get(kind, ""))
+        return (result, None, None) if kind == "native_batch_norm" else result  # type: ignore[return-value]
 
     def _check_batch_norm(self, node: fx.Node) -> None:
         _, weight, bias, mean, variance, training, _, _ = node.args
         if training:
-            raise self.fail("running statistics in evaluation mode", "statistics of the batch")
+            raise self.core.fail("running statistics in evaluation mode", "statistics of the batch")
         for parameter in (weight, bias, mean, variance):
             if isinstance(parameter, fx.Node) and not torch.isfinite(self.constants[parameter]).all():
-                raise self.fail("finite parameters and statistics", "NaN or infinity")
+                raise self.core.fail("finite parameters and statistics", "NaN or infinity")
 
-    def _between(self, base: fx.Node, end: fx.Node) -> list[fx.Node]:
-        """Nodes after `base` that `end` is made from, in order."""
-        needed, waiting = set(), [end]
-        while waiting:
-            node = waiting.pop()
-            if node is not base and node in self.values and node not in needed:
-                needed.add(node)
-                waiting += node.all_input_nodes
-        return [node for node in self.graph.graph.nodes if node in needed]
+    def _for_each_vector(self, constant: torch.Tensor, whole: tuple[int, ...]) -> NDArray[Any]:
+        """Return a constant as it meets one vector of a batch."""
+        spread = constant.expand(whole)
+        if not torch.equal(spread, spread[:1].expand(whole)):
+            raise self.core.fail("the same constants for every vector", "others")
+        return np.ascontiguousarray(spread[0].numpy())
 
-    def _evaluator(self, value: _Value, end: fx.Node) -> Callable[[NDArray[Any]], dict[fx.Node, NDArray[Any]]]:
-        """Return what computes the nodes from `value.base` to `end`, from (n, channels) to (n, channels) for each.
-
-        By PyTorch, in the precision of what it is given, on vectors or on images of one pixel.
-        """
-        chain = self._between(value.base, end)
-        spatial = value.positions.ndim == 3
-        order = None if spatial else torch.from_numpy(value.positions)
-        where = self.where
-
-        def evaluate(floats: NDArray[Any]) -> dict[fx.Node, NDArray[Any]]:
-            x = torch.from_numpy(floats)
-            results: dict[fx.Node, Any] = {value.base: x[:, :, None, None] if spatial else x[:, order]}
-            wide = x.dtype == torch.float64
-            for node in chain:
-                results[node] = self._compute(node, results, wide)
-            found = {}
-            for node, result in results.items():
-                if isinstance(result, torch.Tensor):
-                    if result.numel() != x.numel():
-                        raise UserError(f"{where}: expected the same for every position of the image, got constants "
-                                        "that differ from one to the next")  # fmt: skip
-                    flat = result.reshape(x.shape)
-                    back = flat if order is None else torch.empty_like(flat).index_copy_(1, order, flat)
-                    found[node] = back.numpy()
-            return found
-
-        return evaluate
-
-    def _compute(self, node: fx.Node, results: Mapping[fx.Node, Any], wide: bool) -> Any:
-        kind = kind_of(node)
-        assert callable(node.target)
-        if kind in VIEWS:  # a flatten that waits for a sign
-            x = results[node.all_input_nodes[0]]
-            return x.reshape(len(x), -1) if node.meta["val"].ndim == 2 else x
-        if kind in ("max_pool2d_with_indices", "_softmax", "_log_softmax", "argmax"):
-            return (results[node.all_input_nodes[0]],) if kind.startswith("max") else results[node.all_input_nodes[0]]
-
-        def take(source: fx.Node) -> Any:
-            if source in results:
-                result = results[source]
-                return result.clone() if kind.endswith("_") and isinstance(result, torch.Tensor) else result
-            constant = self.constants[source]
-            if not isinstance(constant, torch.Tensor):
-                return constant
-            if kind != "native_batch_norm":
-                constant = self._narrow(constant, node)
-            return constant.double() if wide and constant.is_floating_point() else constant
-
-        args, kwargs = self._arguments(node, take)
-        if wide and kwargs.get("dtype") == torch.float32:
-            kwargs = {**kwargs, "dtype": torch.float64}
-        try:
-            return node.target(*args, **kwargs)
-        except RuntimeError:
-            raise UserError(
-                f"model {self.name!r}, {place_of(node)}: expected one constant for all positions of the image, and a "
-                "sign between a flatten and a step that treats its results apart"
-            ) from None
-
-    def _narrow(self, constant: torch.Tensor, node: fx.Node) -> torch.Tensor:
-        """Cut a constant operand down to one vector and one pixel, where it is the same for all of them."""
-        shape = node.meta["val"].shape if isinstance(node.meta["val"], torch.Tensor) else node.meta["val"][0].shape
-        for axis in range(constant.ndim):
-            aligned = axis + len(shape) - constant.ndim
-            if aligned != 1 and constant.shape[axis] > 1:
-                first = constant.narrow(axis, 0, 1)
-                if not torch.equal(constant, first.expand_as(constant)):
-                    raise UserError(f"model {self.name!r}, {place_of(node)}: expected the same for every position of "
-                                    "the image, got constants that differ from one to the next")  # fmt: skip
-                constant = first
-        return constant
-
-    def _settle(self, node: fx.Node) -> _Value | None:
-        """Return a node's result as integers of an operation; None where it is neither those nor an activation."""
-        value = self.values[node]
-        if value.base is node or (not value.delayed and not self._between(value.base, node)):
-            return value
-        value = self._flattened(value)
-        signal, encoding = self.signals[value.source], value.encoding
-        if value.positions.ndim != len(signal.shape):
-            return None
-        if value.positions.ndim > 1:
-            self._image(value)
-        steps = int(((signal.high - signal.low) // signal.step).max())
-        sample = np.unique(np.linspace(0, steps, min(steps + 1, _SAMPLE)).astype(np.int64))[:, None]
-        integers = np.minimum(signal.low + sample * signal.step, signal.high)
-        evaluate = self._evaluator(value, node)
-        shown = evaluate(encoding.values(integers, 0))[node]
-        if shown.dtype == np.bool_:
-            return None
-        levels = np.unique(shown)  # -0.0 and 0.0 are one
-        if not np.isfinite(levels).all():
-            raise self.fail("finite values", "NaN or infinity")
-        absorbed = self._absorb(value, node, integers, shown)
-        if absorbed and not value.delayed and (signal.bipolar or len(levels) > 2):
-            return self._settled(node, absorbed)
-        if len(levels) <= _LEVELS:
-            return self._activation(value, node, evaluate, levels)
-        return None
-
-    def _settled(self, node: fx.Node, value: _Value) -> _Value:
-        self.values[node] = value
-        return value
-
-    def _absorb(self, value: _Value, node: fx.Node, integers: IntArray, shown: NDArray[Any]) -> _Value | None:
-        """Take steps that map an operation's integers to other values evenly apart into their encoding."""
-        encoding, signal = value.encoding, self.signals[value.source]
-        if not encoding.exact or len(integers) >= _SAMPLE:
-            return None
-        real, span = shown.astype(np.float64), integers[-1] - integers[0]
-        if not span.all():
-            return None
-        scale = (real[-1] - real[0]) / span
-        shift = real[0] - scale * integers[0]
-        if not (scale > 0).all() or not np.array_equal(scale * integers + shift, real):
-            return None
-        if max(abs(int(signal.low.min())), int(signal.high.max())) >= _FLOAT32_EXACT:
-            return None
-        none = np.zeros_like(scale)
-        return replace(value, base=node, encoding=Encoding(scale, shift, none, none))
-
-    def _activation(
-        self, value: _Value, node: fx.Node, evaluate: Callable[..., dict[fx.Node, NDArray[Any]]], levels: NDArray[Any]
-    ) -> _Value | None:
-        """Fold the steps since an operation's integers, which give a few values, into thresholds."""
-        encoding, signal = value.encoding, self.signals[value.source]
-        if len(levels) == 1:  # a constant: where it is a sign, say so
-            levels = np.array([-1.0, 1.0]) if abs(levels[0]) == 1 else np.array([levels[0], levels[0] + 1])
-        levels = levels.astype(np.float64)
-        low, distance = 0, float(levels[-1] - levels[0]) / (len(levels) - 1)
-        exact = np.rint(levels / distance)
-        if len(levels) > 2 and np.array_equal(exact * distance, levels):
-            low = int(exact[0])
-        shift = float(levels[0]) - low * distance
-        integers = low + np.arange(len(levels))
-        error = float(np.abs(integers * distance + shift - levels).max())
-        if error > 2**-20 * distance:
-            return None
-
-        def formula(end: Literal[-1, 0, 1]) -> Callable[[IntArray], NDArray[np.floating]]:
-            def number(accumulators: IntArray) -> NDArray[np.floating]:
-                result = evaluate(encoding.values(accumulators, end))[node].astype(np.float64)
-                index = np.searchsorted(levels, result).clip(0, len(levels) - 1)
-                known = np.where(levels[index] == result, integers[index].astype(np.float64), np.nan)
-                return 2.0 * known - 1 if len(levels) == 2 else known
-
-            return number
-
-        name = self.new_name("threshold")
-        operation: Operation
-        if len(levels) == 2:
-            operation = fold_threshold(name, (value.source,), formula(0), signal)
-            result = Encoding.common(signal.channels, distance / 2, float(levels.sum()) / 2)
-        else:
-            operation = self._several(name, value.source, formula(0), low, len(levels))
-            result = Encoding.common(signal.channels, distance, shift, error)
-        self._check_zero(value, node, evaluate)
-        self._check_pools(value, node, evaluate)
-        if not encoding.exact:
-            self._count_ambiguous(name, value.source, formula, operation)
-        if len(levels) == 3 and levels.tolist() == [-1, 0, 1]:
-            self._tell_zeros(value, node, evaluate)
-        self.append(operation)
-        positions = value.positions
-        source = name
-        for make, at in value.delayed:
-            if make is None:
-                positions = self._viewed(at, positions)
-            else:
-                self.append(make(source))
-                source, positions = self.last.name, _canonical(self.signal.shape)
-        settled = _Value(source, node, positions, result)
-        self._observe(settled, node)
-        return self._settled(node, settled)
-
-    def _several(self, name: str, source: str, formula: Any, low: int, levels: int) -> MultiThreshold:
-        return fold_multi_threshold(
-            name, (source,), formula, self.signals[source], low=low, step=1, levels=levels - 1
-        )  # fmt: skip
-
-    def _count_ambiguous(self, name: str, source: str, formula: Any, operation: Operation) -> None:
-        """Count the accumulators whose activation depends on how PyTorch rounds its sums."""
-        signal = self.signals[source]
-        if isinstance(operation, Threshold):
-            ends = [count(fold_threshold(name, (source,), formula(end), signal), signal) for end in (-1, 1)]
-            ambiguous = int(np.abs(ends[1] - ends[0]).sum())
-        else:
-            steps = int(((signal.high - signal.low) // signal.step).max())
-            grid = np.minimum(signal.low + np.arange(steps + 1)[:, None] * signal.step, signal.high)
-            ambiguous = int((formula(-1)(grid) != formula(1)(grid)).sum())
-        if ambiguous:
-            self.ambiguous[name] = ambiguous
-
-    def _check_zero(self, value: _Value, node: fx.Node, evaluate: Callable[..., Any]) -> None:
-        """A sum of zero may be -0.0 in PyTorch, where all its terms are: an activation must not tell them apart."""
-        if not value.encoding.exact or value.encoding.shift.any():
-            return
-        zero = np.zeros((1, self.signals[value.source].channels), np.float32)
-        if not np.array_equal(evaluate(zero)[node], evaluate(-zero)[node]):
-            raise self.fail("an activation that gives the same for -0.0 as for 0.0", "one that tells them apart")
-
-    def _check_pools(self, value: _Value, node: fx.Node, evaluate: Callable[..., Any]) -> None:
-        """A maximum may come after the activation instead of before only if what stands between them never falls."""
-        pools = [at.all_input_nodes[0] for make, at in value.delayed if make is not None]
-        if not pools:
-            return
-        signal = self.signals[value.source]
-        steps = int(((signal.high - signal.low) // signal.step).max())
-        grid = np.minimum(signal.low + np.arange(steps + 1)[:, None] * signal.step, signal.high)
-        results = evaluate(value.encoding.values(grid, 0))
-        for pool in pools:
-            order = np.argsort(results[pool], axis=0, kind="stable")
-            if (np.diff(np.take_along_axis(results[node], order, 0), axis=0) < 0).any():
-                raise self.fail(
-                    "a sign that never falls after a max pool over values that are no sums",
-                    "one that does (a negative scale); put the pool right behind the layer of weights",
-                )
-
-    def _tell_zeros(self, value: _Value, node: fx.Node, evaluate: Callable[..., Any]) -> None:
-        signal = self.signals[value.source]
-        steps = (signal.high - signal.low) // signal.step
-        row = np.arange(int(steps.max()) + 1)[:, None]
-        results = evaluate(value.encoding.values(np.minimum(signal.low + row * signal.step, signal.high), 0))[node]
-        zeros = int(((results == 0) & (row <= steps)).sum())
-        self.notes.append(
-            f"{self._here(node)}: a sign that gives 0 at 0, which {zeros:,} of {int((steps + 1).sum()):,} pairs of "
-            "channel and sum reach: it has three values in the network, too"
-        )
-
-    def _here(self, node: fx.Node) -> str:
-        return f"model {self.name!r}, {place_of(node)}"
-
-    def _need(self, node: fx.Node, reader: fx.Node) -> _Value:
-        """Return a node's result as integers, or refuse."""
-        value = self._settle(node)
-        if value is None:
-            waiting = self._between(self.values[node].base, node)
-            raise UserError(
-                f"{self._here(waiting[0])}: expected a sign after it (before {place_of(reader)}), or the end of "
-                "the model; values that are neither bipolar nor integer have no place in a binary network"
-            )
-        return value
-
-    def _observe(self, value: _Value, node: fx.Node) -> None:
-        self.observed[value.source] = Observed(node.name, value.positions, value.encoding.scale, value.encoding.shift)
+    def _sum(self, node: fx.Node, values: list[Value]) -> Value:
+        first, second = values
+        alpha: Any = node.kwargs.get("alpha", 1)
+        times = alpha * (-1 if kind_of(node) == "sub" else 1)
+        if set(node.kwargs) - {"alpha"} or times not in (-1, 1):
+            raise self.core.fail("a sum or a difference", f"{dict(node.kwargs)}")
+        if times < 0:
+            second = self.core.step([second], np.negative)
+        return self.core.sum_of([first, second])
 
     # Views
 
-    def _viewed(self, node: fx.Node, positions: IntArray) -> IntArray:
-        """Apply a view to positions."""
-        batch = node.all_input_nodes[0].meta["val"].shape[0]
-        index = torch.from_numpy(positions) + positions.size * torch.arange(batch).reshape(-1, *[1] * positions.ndim)
+    def _moved(self, node: fx.Node, positions: IntArray) -> list[IntArray]:
+        """Return the positions after operators that move, drop or repeat elements: by executing it on them."""
+        size = int(positions.max(initial=0)) + 1
+        batch = size * torch.arange(BATCH, dtype=torch.float64)
+        index = torch.from_numpy(positions).double() + batch.reshape(-1, *[1] * positions.ndim)
+
+        def take(source: fx.Node) -> Any:
+            return self.constants[source] if source in self.constants else index.contiguous()
+
         assert callable(node.target)
-        args, kwargs = self._arguments(node, lambda source: index.contiguous())
-        moved = node.target(*args, **kwargs).numpy()
-        if moved.shape[:1] != (batch,) or not np.array_equal(
-            moved, moved[:1] + positions.size * np.arange(batch).reshape(-1, *[1] * (moved.ndim - 1))
-        ):
-            raise self.fail("a view that leaves the batch axis in front", f"shape {moved.shape}")
-        if sorted(moved[0].ravel()) != list(range(positions.size)):
-            raise self.fail("a view that keeps all values, each once", f"shape {moved.shape[1:]}")
-        return moved[0]
+        made = node.target(*fx.map_arg(node.args, take), **fx.map_arg(node.kwargs, take))
+        results = []
+        for moved in made if isinstance(made, tuple | list) else (made,):
+            offset = batch.reshape(-1, *[1] * (moved.ndim - 1))
+            if moved.shape[:1] != (BATCH,) or moved.ndim < 2 or not torch.equal(moved, moved[:1] + offset):
+                raise self.core.fail("a view that leaves the batch axis in front", f"shape {tuple(moved.shape)}")
+            results.append(moved[0].long().contiguous().numpy())
+        return results
 
-    def _view(self, node: fx.Node, operand: fx.Node) -> None:
-        value = self.values[operand]
-        if value.padding is not None:
-            raise self.fail("a convolution after padding", "a view")
-        settled = self._settle(operand)
-        if settled is not None:
-            self.values[node] = replace(settled, base=node, positions=self._viewed(node, settled.positions))
-            return
-        if kind_of(node) in ("view", "_unsafe_view") and node.meta["val"].ndim == 2 and value.positions.ndim == 3:
-            self.values[node] = replace(value, delayed=(*value.delayed, (None, node)))
-        else:
-            self._need(operand, node)
-
-    def _flattened(self, value: _Value) -> _Value:
-        """Flatten in the Network what is a vector here and an image there."""
-        signal = self.signals[value.source]
-        if value.positions.ndim == 1 and len(signal.shape) > 1:
-            encoding = value.encoding.tile(signal.size // signal.channels)
-            if value.source not in self.flat:
-                self.flat[value.source] = self.new_name("flatten")
-                self.append(Flatten(self.flat[value.source], (value.source,)))
-                self._observe(replace(value, source=self.last.name, encoding=encoding), value.base)
-            value = replace(value, source=self.flat[value.source], encoding=encoding)
-        return value
-
-    # Pools
-
-    def _image(self, value: _Value) -> _Value:
-        """See that a tensor is an image with channels first, whole."""
-        shape = self.signals[value.source].shape
-        if len(shape) != 3 or not np.array_equal(value.positions, _canonical(shape)):
-            raise self.fail("an image (N, C, H, W)", f"a view of {self.signals[value.source].shape}")
-        return value
-
-    def _max_pool(self, node: fx.Node, operand: fx.Node) -> None:
-        size, stride, padding, dilation, ceil = _defaults(node, [None, [], [0, 0], [1, 1], False])
-        if set(padding) != {0} or set(dilation) != {1} or ceil:
-            raise self.fail(
-                "padding 0, dilation 1 and ceil_mode False", f"{padding}, {dilation} and {bool(ceil)}"
-            )  # fmt: skip
-        pair, step = _pair(size), _pair(stride or size)
-
-        def make(source: str) -> Operation:
-            return MaxPool2d(self.new_name("pool"), (source,), size=pair, stride=step)
-
-        value = self.values[operand]
-        if value.padding is not None:
-            raise self.fail("a convolution after padding", "a pool")
-        settled = self._settle(operand)
-        if settled is None:
-            if value.positions.ndim != 3:
-                raise self.fail("an image", f"shape {value.positions.shape}")
-            self.values[node] = replace(value, delayed=(*value.delayed, (make, node)))
-            return
-        settled = self._image(settled)
-        self.append(make(settled.source))
-        pooled = _Value(self.last.name, node, _canonical(self.signal.shape), settled.encoding)
-        self.values[node] = pooled
-        self._observe(pooled, node)
-
-    def _avg_pool(self, node: fx.Node, operand: fx.Node) -> None:
-        size, stride, padding, ceil, _, divisor = _defaults(node, [None, [], [0, 0], False, True, None])
-        if set(padding) != {0} or ceil:
-            raise self.fail("padding 0 and ceil_mode False", f"{padding} and {bool(ceil)}")
-        self._sum_pool(node, operand, _pair(size), _pair(stride or size), divisor)
-
-    def _mean(self, node: fx.Node, operand: fx.Node) -> None:
-        axes: Any = (*node.args[1:], False)[0]
-        keep = bool((*node.args[2:], False)[0])
-        value = self._need(operand, node)
-        if value.positions.ndim != 3 or sorted(axis % 4 for axis in axes) != [2, 3]:
-            raise self.fail(
-                "a mean over the image, dimensions 2 and 3 (a mean over channels, as the input scales K of XNOR-Net "
-                "take it, has no place in a binary network)",
-                f"dimensions {axes}",
-            )
-        height, width, channels = self.signals[value.source].shape
-        self._sum_pool(node, operand, (height, width), (height, width), None)
-        if not keep:
-            pooled = self.values[node]
-            self.values[node] = replace(pooled, positions=pooled.positions.reshape(channels))
-
-    def _sum_pool(
-        self, node: fx.Node, operand: fx.Node, size: tuple[int, int], stride: tuple[int, int], divisor: int | None
-    ) -> None:
-        value = self._image(self._need(operand, node))
-        terms, divisor = size[0] * size[1], divisor or size[0] * size[1]
-        if not value.encoding.exact:
-            raise self.fail(
-                "an average of sums that float32 holds exactly", "sums with scales or biases that it rounds"
-            )
-        self.append(SumPool2d(self.new_name("pool"), (value.source,), size=size, stride=stride))
-        old = value.encoding
-        scale, shift, none = old.scale / divisor, old.shift * (terms / divisor), np.zeros_like(old.scale)
-        largest = np.maximum(*(np.abs(scale * end + shift) for end in (self.signal.low, self.signal.high)))
-        rounded = none if divisor & (divisor - 1) == 0 else np.full_like(none, 4 * UNIT * largest.max())
-        encoding = Encoding(scale, shift, rounded, none)
-        pooled = _Value(self.last.name, node, _canonical(self.signal.shape), encoding)
-        self.values[node] = pooled
-        self._observe(pooled, node)
-        self._check_float32(self.last.name)
-
-    def _pad(self, node: fx.Node, operand: fx.Node) -> None:
-        value = self._image(self._need(operand, node))
-        sides: Any = node.args[1]
-        left, right, top, bottom = (*sides, 0, 0)[:4]
-        real = float((*node.args[2:], 0.0)[0])  # type: ignore[arg-type]
-        if len(sides) > 4 or min(sides) < 0:
-            raise self.fail("padding of rows and columns", f"{sides}")
-        if value.padding is not None:
-            raise self.fail("one padding before a convolution", "two")
-        self.values[node] = replace(value, base=node, padding=((top, bottom, left, right), real))
+    def _concatenated(self, node: fx.Node) -> Value:
+        tensors: Any = node.args[0]
+        if any(tensor not in self.values for tensor in tensors):
+            raise self.core.fail("results of the input to concatenate", "constants among them")
+        values = [self._value(tensor) for tensor in tensors]
+        given: Any = (*node.args[1:], 0)[0]
+        axis = given % (values[0].positions.ndim + 1)
+        if axis == 0:
+            raise self.core.fail("a concatenation that leaves the batch axis alone", "dimension 0")
+        return self.core.concatenate(values, axis - 1)
 
     # Layers
 
-    def _add(self, node: fx.Node, operands: list[fx.Node]) -> None:
-        values = [self._need(operand, node) for operand in operands]
-        first, second = values
-        if not np.array_equal(first.positions, second.positions):
-            raise self.fail("summands of equal shape", f"{first.positions.shape} and {second.positions.shape}")
-        encoding = self.add((first.source, second.source), (first.encoding, second.encoding))
-        added = _Value(self.last.name, node, first.positions, encoding)
-        self.values[node] = added
-        self._observe(added, node)
-        self._check_float32(self.last.name)
+    def _dense(self, node: fx.Node, value: Value) -> Value:
+        args: list[Any] = [None, *node.args] if kind_of(node) == "mm" else list(node.args)
+        if node.kwargs:
+            raise self.core.fail("addmm with factors of 1", dict(node.kwargs))
+        bias, x, weight = args
+        if x not in self.values:
+            raise self.core.fail("constant weights as the second operand", "as the first")
+        kernel, offset = self.constants[weight].float().numpy(), self._bias(bias)
+        return self.core.dense(value, np.ascontiguousarray(kernel.T), offset)
 
-    def _check_float32(self, name: str) -> None:
-        signal = self.signals[name]
-        largest = max(-int(signal.low.min()), int(signal.high.max()))
-        if largest >= _FLOAT32_EXACT:
-            raise self.fail(f"sums below {_FLOAT32_EXACT}, which float32 holds exactly", f"sums up to {largest}")
+    def _bias(self, node: Any) -> NDArray[np.float64] | None:
+        bias = self._constant(node, "biases")
+        if bias is not None and not np.isfinite(bias).all():
+            raise self.core.fail("a finite bias", "NaN or infinity")
+        return bias
 
-    def _linear(self, node: fx.Node, kind: str, operands: list[fx.Node]) -> None:
+    def _convolution(self, node: fx.Node, value: Value) -> Value:
         args: list[Any] = list(node.args)
-        if kind == "addmm":
-            if node.kwargs:
-                raise self.fail("addmm with factors of 1", dict(node.kwargs))
-            bias, x, weight = args
-        elif kind == "mm":
-            (x, weight), bias = args, None
-        else:
-            x, weight, bias = args[:3]
-        if operands != [x] or weight in self.values:
-            raise self.fail("constant weights as the second operand, and a constant bias", "results of other layers")
-        value = self._flattened(self._need(x, node))
-        encoding, operand = value.encoding, self.signals[value.source]
-        if encoding.relative.any() or not encoding.is_common:
-            raise self.fail("a sign between two layers of weights", f"the scaled sums of {value.source!r}")
-        kernel = self.constants[weight].float().numpy()
-        if not np.isfinite(kernel).all():
-            raise self.fail("finite weights", "NaN or infinity")
-        magnitude = np.maximum(*(np.abs(encoding.scale * end + encoding.shift) for end in (operand.low, operand.high)))
-        source = (value.source,)
-        operation: Operation
-        if kind == "convolution":
-            value = self._image(value)
-            rows, alpha, deviation, operation, magnitude = self._convolution(args, kernel, value, magnitude)
-        else:
-            if value.padding is not None:
-                raise self.fail("a convolution after padding", "a dense layer")
-            if value.positions.ndim != 1 or len(operand.shape) != 1:
-                raise self.fail("an operand (N, features)", f"shape {value.positions.shape}")
-            ordered = np.empty_like(kernel)
-            ordered[value.positions] = kernel
-            weights, alpha, deviation = factor(np.ascontiguousarray(ordered.T), self.where)
-            self._tell_masked(weights)
-            rows, deviation = weights, deviation
-            operation = Dense(self.new_name("dense"), source, weight=weights)
-        self.append(operation)
-        result = sum_error(rows, alpha, deviation.reshape(rows.shape), encoding, magnitude)
-        if bias is not None:
-            offset = self.constants[bias].double().numpy()
-            if not np.isfinite(offset).all():
-                raise self.fail("a finite bias", "NaN or infinity")
-            result = add_bias(result, np.broadcast_to(offset, alpha.shape), rows, alpha, magnitude)
-        made = _Value(operation.name, node, _canonical(self.signal.shape), result)
-        self.values[node] = made
-        self._observe(made, node)
-        self._check_float32(operation.name)
+        _, weight, bias, stride, padding, dilation, transposed, extra, groups = args
+        if weight not in self.constants:
+            raise self.core.fail("constant weights", "results of other layers")
+        kernel, axes = self.constants[weight].float().numpy(), value.positions.ndim - 1
+        if kernel.ndim != axes + 2 or axes not in (1, 2):
+            raise self.core.fail(
+                "an image and a 2-D convolution, or a sequence and a 1-D one", f"weights {kernel.shape}"
+            )  # fmt: skip
+        if axes == 1:
+            kernel = kernel[:, :, None]
+        (top, left), more = ((0, *of)[-2:] for of in (padding, extra))
+        geometry = Geometry(_pair(stride), (top, top, left, left), _pair(dilation), groups)
+        moved = np.ascontiguousarray(kernel.transpose(0, 2, 3, 1))
+        if transposed:
+            return self.core.transposed(value, moved, geometry, (int(more[0]), int(more[1])), self._bias(bias))
+        return self.core.convolution(value, moved, geometry, self._bias(bias))
 
-    def _tell_masked(self, weights: NDArray[np.int8]) -> None:
-        zeros = int((weights == 0).sum())
-        if zeros:
-            self.notes.append(f"{self.where}: {zeros:,} of {weights.size:,} weights are 0 and add nothing")
+    def _pad(self, node: fx.Node, value: Value) -> Value:
+        sides: Any = list(node.args[1])  # type: ignore[arg-type]
+        real = float((*node.args[2:], 0.0)[0])  # type: ignore[arg-type]
+        if len(sides) > 2 * (value.positions.ndim - 1):
+            raise self.core.fail("padding of rows and columns", f"{sides}")
+        cut = [slice(None)] * value.positions.ndim  # negative padding
+        for number in range(len(sides) // 2):
+            before, after = (max(0, -side) for side in sides[2 * number : 2 * number + 2])
+            cut[-1 - number] = slice(before, value.positions.shape[-1 - number] - after)
+        if min(sides) < 0:
+            value = self.core.view(value, np.ascontiguousarray(value.positions[tuple(cut)]))
+        left, right, top, bottom = (*(max(0, side) for side in sides), 0, 0)[:4]
+        return self.core.pad(value, (top, bottom, left, right), real)
 
-    def _convolution(self, args: list[Any], kernel: NDArray[np.float32], value: _Value, magnitude: FloatArray) -> Any:
-        _, _, _, stride, padding, dilation, transposed, _, groups = args
-        if kernel.ndim != 4 or transposed:
-            raise self.fail(
-                "a 2-D convolution (of a sequence: of height 1)",
-                f"weights {kernel.shape}{', transposed' if transposed else ''}",
+    # Pools
+
+    def _max_pool(self, node: fx.Node, value: Value) -> Made:
+        given: list[Any] = list(node.args[1:5])
+        size, stride, padding, dilation = [*given, *[None, [], [0, 0], [1, 1]][len(given) :]]
+        if set(_pair(dilation)) != {1}:
+            raise self.core.fail("dilation 1", f"{dilation}")
+        pair, step, (top, left) = _pair(size), _pair(stride or size), _pair(padding)
+        lacking = []  # rows and columns that the last window lacks, whoever asks for it
+        for axis, before in enumerate((top, left)):
+            made, length = node.meta["val"][0].shape[2 + axis], value.positions.shape[1 + axis]
+            lacking.append(max(0, (made - 1) * step[axis] + pair[axis] - length - before))
+        window = Window(pair, step, (top, lacking[0], left, lacking[1]))
+        return self.core.max_pool(value, window), None
+
+    def _avg_pool(self, node: fx.Node, value: Value) -> Value:
+        given: list[Any] = list(node.args[1:])
+        size, stride, padding, _, count, divisor = [*given, *[None, [], [0, 0], False, True, None][len(given) :]]
+        pair, step, (top, left) = _pair(size), _pair(stride or size), _pair(padding)
+        made, shape = node.meta["val"].shape[2:], value.positions.shape[1:]
+        floor = [(shape[axis] + 2 * (top, left)[axis] - pair[axis]) // step[axis] + 1 for axis in range(2)]
+        if list(made) != floor:
+            raise self.core.fail("an average pool without windows that reach out (ceil_mode False)", "ceil_mode True")
+        if (top or left) and not count and divisor is None:
+            raise self.core.fail("count_include_pad=True where it pads: all means of as many values", "False")
+        return self.core.average(value, pair, step, (top, top, left, left), divisor)
+
+    def _adaptive(self, node: fx.Node, value: Value) -> Made:
+        shape = value.positions.shape
+        made = (node.meta["val"][0] if kind_of(node) == "adaptive_max_pool2d" else node.meta["val"]).shape[2:]
+        if len(shape) != 3 or shape[1] % made[0] or shape[2] % made[1]:
+            raise self.core.fail("an adaptive pool whose windows are all of one size", f"{shape[1:]} to {tuple(made)}")
+        size = (shape[1] // made[0], shape[2] // made[1])
+        if kind_of(node) == "adaptive_max_pool2d":
+            return self.core.max_pool(value, Window(size, size)), None
+        return self.core.average(value, size, size)
+
+    def _whole(self, node: fx.Node, value: Value) -> Value:
+        """Take the mean or the maximum of a whole image."""
+        what = "mean" if kind_of(node) == "mean" else "maximum"
+        axes: Any = (*node.args[1:], ())[0]
+        wanted = list(range(2, value.positions.ndim + 1))
+        if not wanted or sorted(axis % (value.positions.ndim + 1) for axis in axes) != wanted:
+            raise self.core.fail(
+                f"a {what} over the image, dimensions 2 and 3 (a mean over channels, as the input scales K of XNOR-Net "
+                "take it, has no place in a binary network)",
+                f"dimensions {axes}",
             )
-        encoding, operand = value.encoding, self.signals[value.source]
-        weights, alpha, deviation = factor(kernel.transpose(0, 2, 3, 1), self.where)
-        self._tell_masked(weights)
-        weights, deviation = (dilated(grouped(array, groups), tuple(dilation)) for array in (weights, deviation))
-        inner = (padding[0], padding[0], padding[1], padding[1])
-        outer, real = value.padding or ((0, 0, 0, 0), 0.0)
-        if any(inner) and any(outer) and real:
-            raise self.fail("padding of one value", f"{real:g} and 0")
-        sides = tuple(a + b for a, b in zip(inner, outer, strict=True))
-        pad_value = 0
-        if any(sides):
-            integer = (real - float(encoding.shift[0])) / float(encoding.scale[0])
-            if integer not in (-1, 0, 1) or (integer and not operand.bipolar):
-                raise self.fail(
-                    "padding with 0 or one of the two values of the activation before it",
-                    f"{real:g} where the activation gives other values",
-                )
-            pad_value = int(integer)
-            magnitude = np.maximum(magnitude, abs(real))
-        operation = Conv2d(
-            self.new_name("conv"),
-            (value.source,),
-            weight=weights,
-            stride=tuple(stride),
-            padding=sides,
-            pad_value=pad_value,
-        )
-        rows = weights.reshape(len(weights), -1)
-        return rows, alpha, deviation, operation, np.tile(magnitude, weights[0, :, :, 0].size)
+        size = (1, *value.positions.shape[1:])[-2:]
+        window = (int(size[0]), int(size[1]))
+        if what == "mean":
+            value = self.core.average(value, window, window)
+        else:
+            value = self.core.max_pool(value, Window(window, window))
+        keep = bool((*node.args[2:], False)[0])
+        return value if keep else self.core.view(value, value.positions.ravel())
 
     # The end
 
-    def _finish(self, node: fx.Node) -> None:
+    def _softmax(self, node: fx.Node, value: Value) -> Value:
+        self._check_scores(node, "a softmax", value)
+        return self.core.end(value, "the softmax is left out; it does not change the order of the scores")
+
+    def _argmax(self, node: fx.Node, value: Value) -> Made:
+        self._check_scores(node, "argmax", value)
+        self.chosen = True
+        ended = self.core.end(value)
+        return (None, ended) if kind_of(node) == "max" else ended
+
+    def _check_scores(self, node: fx.Node, what: str, value: Value) -> None:
+        axis: Any = (*node.args[1:], None)[0]
+        if axis is None or axis % (value.positions.ndim + 1) != 1:
+            raise self.core.fail(f"{what} over the scores, dimension 1", f"dimension {axis}")
+
+    def _end(self, node: fx.Node) -> Value:
         (result,) = node.args
         if isinstance(result, tuple | list) and len(result) == 1:
             (result,) = result
-        if not isinstance(result, fx.Node) or result not in self.values:
+        if not isinstance(result, fx.Node) or not isinstance(value := self.values.get(result), Value):
             raise UserError(f"model {self.name!r}: expected a module that gives one tensor made from its input")
-        while kind_of(result) in ("_softmax", "_log_softmax", "argmax"):
-            (result,) = [source for source in result.all_input_nodes if source in self.values]
-        self.scores = result.name
-        value = self.values[result]
-        self.where = self._here(result)
-        settled = self._settle(result)
-        if settled is not None and (
-            self.signals[settled.source].bipolar or (settled.encoding.exact and settled.encoding.is_common)
-        ):
-            if settled.positions.ndim == 1:
-                settled = self._flattened(settled)
-                if not np.array_equal(settled.positions, np.arange(settled.positions.size)) and (
-                    not self.signals[settled.source].bipolar
-                ):
-                    raise self.fail("the scores of a layer of weights", "a view of an image")
-            elif not np.array_equal(settled.positions, _canonical(self.signals[settled.source].shape)):
-                raise self.fail("a vector or an image (N, C, H, W)", f"a view of shape {settled.positions.shape}")
-            if len(self.operations) == 1:
-                raise self.fail("at least one layer", "none")
-            if self.last.name != settled.source:
-                raise self.fail("a result of the last layer", f"that of {settled.source!r}")
-        else:
-            self._scores(settled or self._flattened(value), result)
-        signal = self.signal
-        if self.chosen or (not signal.bipolar and len(signal.shape) == 1 and signal.channels > 1):
-            self.append(Argmax("argmax", (self.last.name,)))
+        self.core.at(f"model {self.name!r}, {place_of(result)}", result.name)
+        if self.survey is not None:
+            self.core.finish(value, self.name, self.chosen)
+        return value
 
-    def _scores(self, value: _Value, node: fx.Node) -> None:
-        """Turn scales, biases and batch norm after the last layer into an Affine."""
-        signal, encoding = self.signals[value.source], value.encoding
-        if self.last.name != value.source or value.delayed or value.padding:
-            raise self.fail("a sign after it, or the scores of a dense layer", f"values of shape {signal.shape}")
-        if len(signal.shape) != 1 or not np.array_equal(value.positions, np.arange(signal.size)):
-            raise self.fail("the scores of a dense layer", f"values of shape {signal.shape}")
-        evaluate = self._evaluator(value, node)
-        ends = np.stack([signal.low, (signal.low + signal.high) // 2, signal.high]).astype(np.int64)
-        points = np.concatenate(
-            [np.zeros((1, signal.channels), np.int64), np.ones((1, signal.channels), np.int64), ends]
-        )
-        real = evaluate((encoding.scale * points + encoding.shift).astype(np.float64))[node].astype(np.float64)
-        intercept, slope = real[0], real[1] - real[0]
-        expected = slope * points + intercept
-        if not np.allclose(real, expected, rtol=1e-6, atol=1e-9 * float(np.abs(real).max() + 1)):
-            raise self.fail("only batch norm, scales and offsets after the last layer of weights", "another function")
-
-        def formula(end: Literal[-1, 0, 1]) -> Callable[[IntArray], NDArray[np.floating]]:
-            return lambda accumulators: evaluate(encoding.values(accumulators, end))[node]
-
-        interval = None if encoding.exact else (formula(-1), formula(1))
-        self.append(
-            fold_affine("affine", (value.source,), formula(0), signal, slope, intercept, interval=interval)
+    def conversion(self) -> TorchConversion:
+        """End with the module's result."""
+        assert self.result is not None
+        try:
+            network, scores = self.core.finish(self.result, self.name, self.chosen)
+        except NetworkError as error:
+            raise UserError(f"{self.core.where}: {error}") from None
+        core = self.core
+        return TorchConversion(
+            network, tuple(core.notes), core.ambiguous, core.observed, scores, self.module, self.graph
         )  # fmt: skip
 
 
-def _canonical(shape: tuple[int, ...]) -> IntArray:
-    return np.moveaxis(np.arange(int(np.prod(shape))).reshape(shape), -1, 0)
-
-
-def _defaults(node: fx.Node, defaults: list[Any]) -> Iterator[Any]:
-    """Give a node's arguments after the first, defaults where they are left out."""
-    given = node.args[1:]
-    return iter([*given, *defaults[len(given) :]])
-
-
 def _pair(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (value[0], value[-1])
+    lengths = (1, value[0]) if not isinstance(value, int) and len(value) == 1 else value
+    return (value, value) if isinstance(value, int) else (int(lengths[0]), int(lengths[1]))

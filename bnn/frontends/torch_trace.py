@@ -29,19 +29,44 @@ _CALLS = 4  # until results must repeat
 
 ELEMENTWISE = frozenset(
     (
-        *("add", "sub", "rsub", "mul", "div", "neg", "abs", "pow", "square", "sqrt", "reciprocal", "exp"),
-        *("sign", "sgn", "copysign", "signbit", "heaviside", "tanh", "sigmoid", "relu", "leaky_relu", "hardtanh"),
+        *(
+            "add",
+            "sub",
+            "rsub",
+            "mul",
+            "div",
+            "neg",
+            "abs",
+            "pow",
+            "square",
+            "sqrt",
+            "rsqrt",
+            "reciprocal",
+            "exp",
+            "log",
+        ),
+        *("sign", "sgn", "copysign", "signbit", "heaviside", "tanh", "sigmoid", "relu", "relu6", "leaky_relu", "prelu"),
+        *("_prelu_kernel", "hardtanh", "hardsigmoid", "hardswish", "elu", "celu", "selu", "gelu", "silu", "mish"),
+        *("softplus", "log_sigmoid_forward", "atan", "erf", "threshold", "fmod", "remainder"),
         *("clamp", "clamp_min", "clamp_max", "minimum", "maximum", "floor", "ceil", "round", "trunc"),
         *("where", "masked_fill", "ge", "gt", "le", "lt", "eq", "ne", "logical_not", "logical_and", "logical_or"),
-        *("bitwise_not", "bitwise_and", "bitwise_or"),
-        *("_to_copy", "clone", "detach", "alias", "lift_fresh_copy", "native_batch_norm"),
+        *("bitwise_not", "bitwise_and", "bitwise_or", "_to_copy", "native_batch_norm"),
+        *("clone", "detach", "alias", "lift_fresh", "lift_fresh_copy"),
     )
 )
 """Operators that treat every value by itself, given constants."""
 
-VIEWS = frozenset(("view", "_unsafe_view", "reshape", "permute", "transpose", "t", "unsqueeze", "squeeze", "flatten"))
-"""Operators that move values."""
+VIEWS = frozenset(
+    (
+        *("view", "_unsafe_view", "reshape", "_reshape_alias", "permute", "transpose", "t", "unsqueeze", "squeeze"),
+        *("flatten", "expand", "repeat", "slice", "select", "index_select", "index", "flip", "roll", "pixel_shuffle"),
+        *("pixel_unshuffle", "channel_shuffle", "upsample_nearest1d", "upsample_nearest2d"),
+    )
+)
+"""Operators that move, repeat or drop values."""
 
+PARTS = frozenset(("split", "split_with_sizes", "chunk", "unbind"))
+"""Those that give several tensors."""
 
 _FILLED: dict[str, float | str] = {
     **dict.fromkeys(("zeros_like", "new_zeros", "empty_like", "new_empty", "new_empty_strided"), 0.0),

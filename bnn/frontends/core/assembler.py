@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.folding import fold_affine
 from xnorflow.bnn.frontends.core.layers import Geometry, Layers
-from xnorflow.bnn.frontends.core.levels import is_affine, reachable
+from xnorflow.bnn.frontends.core.levels import reachable
 from xnorflow.bnn.frontends.core.value import Conversion, Observed, Step, Value, Window, run
 from xnorflow.bnn.frontends.sums import Encoding, FloatArray
 from xnorflow.bnn.network import Affine, Argmax, Input, IntArray, MultiThreshold, Network, Threshold
@@ -30,7 +30,9 @@ class Assembler(Layers):
         Names the model in messages.
     """
 
-    def start(self, taken: Input, positions: IntArray, scale: float | FloatArray, shift: FloatArray | float = 0.0) -> Value:  # noqa: E501
+    def start(
+        self, taken: Input, positions: IntArray, scale: float | FloatArray, shift: FloatArray | float = 0.0
+    ) -> Value:
         """Begin with the input.
 
         Parameters
@@ -46,6 +48,19 @@ class Assembler(Layers):
         none = np.zeros(channels)
         encoding = Encoding(*(np.broadcast_to(of, channels).astype(np.float64) for of in (scale, shift)), none, none)
         return Value((taken.name,), positions, encoding, self.place)
+
+    def stand_in(self, shape: tuple[int, ...]) -> Value:
+        """Return integers of 8 bits in place of a tensor, channels first, that cannot be had, to go on from it.
+
+        No Network comes of that: it is for :class:`xnorflow.bnn.frontends.core.check.Survey`.
+        """
+        last = (*shape[1:], shape[0])
+        last = (1, *last) if len(last) == 2 else last
+        made = Input(self.new_name("unknown"), (), last, "signed", 8)
+        self.append(made)
+        none = np.zeros(last[-1])
+        positions = np.moveaxis(np.arange(int(np.prod(last))).reshape(last), -1, 0).reshape(shape)
+        return Value((made.name,), positions, Encoding(none + 1.0, none, none, none), self.place)
 
     def end(self, value: Value, note: str = "") -> Value:
         """Take a softmax or an argmax over the channels, behind which nothing may follow."""
@@ -119,15 +134,18 @@ class Assembler(Layers):
         results = self._evaluate(value, np.concatenate([points, ends]))
         if np.issubdtype(results.dtype, np.integer):  # as this project's own files have it
             scale, offset = results[1] - results[0], results[0]
-            exact = all(np.array_equal(scale * some + offset, self._evaluate(value, some)) for some in reachable(signal))
+            exact = all(
+                np.array_equal(scale * some + offset, self._evaluate(value, some)) for some in reachable(signal)
+            )
             if not exact:
                 raise self.fail("integers all the way", "fractions that are cut off")
             self.append(Affine("affine", value.sources, scale=scale, offset=offset))
             return replace(value, sources=("affine",), step=None)
+        points = np.concatenate([points, ends])
         wide = (encoding.scale * points + encoding.shift).astype(np.float64)
-        (real,) = run(wide, step)
-        intercept, slope = real[0].astype(np.float64), (real[1] - real[0]).astype(np.float64)
-        if not is_affine(results[2:].astype(np.float64), ends, slope, intercept):
+        real = run(wide, step)[0].astype(np.float64)
+        intercept, slope = real[0], real[1] - real[0]
+        if not np.allclose(real, slope * points + intercept, rtol=1e-6, atol=1e-9 * float(np.abs(real).max() + 1)):
             raise self.not_here(step.where if step else self.where)
 
         def formula(end: Literal[-1, 0, 1]) -> Callable[[IntArray], NDArray[np.floating]]:
