@@ -29,9 +29,9 @@ from xnorflow.bnn.frontends.torch_trace import BATCH, ELEMENTWISE, PARTS, VIEWS,
 from xnorflow.bnn.network import Input, IntArray, Network
 
 SUPPORTED = (
-    "products with weights of up to 8 bits (linear, convolutions, transposed ones), whatever treats each value by itself "
-    "(batch norm, scales, signs, quantisers of up to 8 bits), max and average pools, means over the image, additions and "
-    "concatenations, padding, views, softmax or argmax at the end, dropout"
+    "products with weights of up to 8 bits (linear, convolutions, transposed ones), whatever treats each value by "
+    "itself (batch norm, scales, signs, quantisers of up to 8 bits), max and average pools, means over the image, "
+    "additions and concatenations, padding, views, softmax or argmax at the end, dropout"
 )
 
 _SCORES = ("sigmoid", "tanh", "exp", "softplus", "log_sigmoid_forward")  # of which none changes an order

@@ -296,11 +296,38 @@ class Layers(Settling):
         try:
             self.planes(value)
         except UserError:
-            grown = self._grown(value)
-            if grown is None:
+            made = self._grown(value) or self._cut(value)
+            if made is None:
                 raise
-            return grown
+            return made
         return value
+
+    def _cut(self, value: Value) -> Value | None:
+        """Take a part of an image, rows and columns without gaps, by a convolution that gives what it gets there."""
+        parts, positions = list(self.parts(value)), value.positions
+        if len(parts) != 1 or positions.ndim not in (2, 3) or len(parts[0].shape) != 3 or any(value.padding):
+            return None
+        height, width, channels = parts[0].shape
+        tall = positions if positions.ndim == 3 else positions[:, None]
+        plane = tall[:, 0, 0] % channels
+        top, left = divmod(int(tall[0, 0, 0]) // channels, width)
+        rows, columns = (np.arange(length) + start for length, start in zip(tall.shape[1:], (top, left), strict=True))
+        if not np.array_equal((rows[:, None] * width + columns) * channels + plane[:, None, None], tall):
+            return None
+        value = self.pooled(value)
+        signal = self.signals[value.sources[0]]
+        kernel = (height - tall.shape[1] + 1, width - tall.shape[2] + 1)
+        weight = np.zeros((len(plane), *kernel, channels), np.int8)
+        weight[:, top, left] = plane[:, None] == np.arange(channels)
+        self.append(Conv2d(self.new_name("crop"), value.sources, weight=weight))
+        name = self._bipolar(self.last.name) if signal.bipolar else self.last.name
+        made = canonical(self.signals[name].shape)
+        return replace(
+            value,
+            sources=(name,),
+            positions=made if positions.ndim == 3 else made[:, 0],
+            encoding=selected(value.encoding, plane),
+        )
 
     def _grown(self, value: Value) -> Value | None:
         parts, positions = list(self.parts(value)), value.positions

@@ -16,6 +16,7 @@ from xnorflow.bnn.frontends.sums import Encoding
 from xnorflow.bnn.network import IntArray, MultiThreshold, Operation, Signal, Threshold
 
 End = Literal[-1, 0, 1]
+_SAME = 2.0**-36  # part by which scales may differ that are one in real numbers
 _SURE = 0.25  # how far from an integer the framework's value may lie for it to be observed, in steps of one
 
 
@@ -174,7 +175,8 @@ class Settling(Layout):
         try:
             points = [(encoding.scale * (nought + n) + encoding.shift).astype(np.float64) for n in (0, 1)]
             shift, unit = (run(point, value.step)[0][0].astype(np.float64) for point in points)
-            fits.append((unit - shift, shift))
+            scale = unit - shift  # whose last bits depend on the shift: what is meant to be one scale stays one
+            fits.append((np.where(np.abs(scale - scale[0]) <= _SAME * np.abs(scale[0]), scale[0], scale), shift))
         except UserError:
             pass
         span = integers[-1] - integers[0]

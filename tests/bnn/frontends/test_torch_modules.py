@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from xnorflow.bnn.errors import UserError
-from xnorflow.bnn.frontends.torch import Conversion, module_input, trace
+from xnorflow.bnn.frontends.torch import TorchConversion, module_input, trace
 from xnorflow.bnn.network import Affine, Conv2d, Input
 from xnorflow.cosim.engine import EngineError
 from xnorflow.cosim.pytorch import PyTorch
@@ -93,7 +93,7 @@ def hostile(module: nn.Module, seed: int) -> nn.Module:
     return module.eval()
 
 
-def agree(module: nn.Module, input: Input, seed: int = 0, count: int = 100) -> Conversion:
+def agree(module: nn.Module, input: Input, seed: int = 0, count: int = 100) -> TorchConversion:
     """Hold every integer of the module, and its class, against the oracle's."""
     conversion = trace(module, "n", input)
     network = conversion.network
@@ -296,7 +296,7 @@ REFUSED = {
     "input scales": (lambda m, x: F.conv2d(x, m.b.sign()) * x.mean(1, keepdim=True)[..., 2:, 2:], "input scales K"),
     "several scales": (
         lambda m, x: F.linear(F.linear(x, m.a.sign() * m.a.abs().mean(1, keepdim=True)), m.a[:, :8].sign()),
-        "a sign between two layers of weights",
+        "a sign or quantiser between two layers of weights",
     ),
     "full precision": (lambda m, x: F.linear(x, m.a), "weights -a, 0 and"),
     "an operand times another": (
