@@ -466,9 +466,7 @@ def join(bits: Words, channels: int, out: Words) -> None:
 
 
 @njit(nogil=True, cache=True)
-def pool(
-    bits: Words, shape: Shape, size: Shape, stride: Shape, corner: Shape, positions: Shape, out: Words
-) -> None:
+def pool(bits: Words, shape: Shape, size: Shape, stride: Shape, corner: Shape, positions: Shape, out: Words) -> None:
     """Max-pool packed bipolar images: the largest of bits is their OR.
 
     Parameters

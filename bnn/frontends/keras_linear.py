@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.kernels import dilated, grouped
 
+
 @dataclass(frozen=True, eq=False)
 class Linear:
     """What a layer computes in inference: ``activation(kernel * input_quantizer(x) + bias)``.

@@ -401,7 +401,9 @@ class _Reader:
         kernel, bias = self._weights(node)
         attributes, axes = _attributes(node), value.positions.ndim - 1
         if kernel.ndim != axes + 2 or axes not in (1, 2):
-            raise self.core.fail("an image and a 2-D convolution, or a sequence and a 1-D one", f"weights {kernel.shape}")
+            raise self.core.fail(
+                "an image and a 2-D convolution, or a sequence and a 1-D one", f"weights {kernel.shape}"
+            )
         if axes == 1:
             kernel = kernel[:, :, None]
         stride, dilation = (self._pair(attributes.get(of, [1] * axes)) for of in ("strides", "dilations"))
@@ -457,7 +459,12 @@ class _Reader:
             for number, axis in enumerate(some):
                 pads[axis], pads[axes + axis] = given[number], given[len(some) + number]
         half = len(pads) // 2
-        if attributes.get("mode", b"constant") != b"constant" or half != axes or any(pads[:2]) or any(pads[half : half + 2]):  # noqa: E501
+        if (
+            attributes.get("mode", b"constant") != b"constant"
+            or half != axes
+            or any(pads[:2])
+            or any(pads[half : half + 2])
+        ):  # noqa: E501
             raise self.core.fail("constant padding of rows and columns", f"pads {pads}")
         return self.core.pad(value, _sides([*pads[2:half], *pads[half + 2 :]]), real)
 
