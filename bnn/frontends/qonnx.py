@@ -464,7 +464,7 @@ class _Reader:
             or half != axes
             or any(pads[:2])
             or any(pads[half : half + 2])
-        ):
+        ):  # noqa: E501
             raise self.core.fail("constant padding of rows and columns", f"pads {pads}")
         return self.core.pad(value, _sides([*pads[2:half], *pads[half + 2 :]]), real)
 

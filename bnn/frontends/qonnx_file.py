@@ -128,7 +128,9 @@ def _check(model: onnx.ModelProto) -> None:
                 raise UserError(f"{where}: expected float32, got {values.dtype}")
             if not np.isfinite(values).all():
                 bad = values[~np.isfinite(values)].ravel()[0]
-                raise UserError(f"{where}{_role(model, tensor.name)}: expected finite numbers, got {bad:g}")
+                raise UserError(
+                    f"{where}{_role(model, tensor.name)}: expected finite numbers, got {'NaN' if np.isnan(bad) else bad}"
+                )
     known = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in known]
     if len(inputs) != 1:

@@ -74,6 +74,11 @@ def prepare(model: onnx.ModelProto) -> Prepared:
     )  # fmt: skip
     shapes = {name: value.shape for name, value in results.items()}
     shapes[taken.name] = tuple(dim.dim_value for dim in dims)
+    graph.value_info.extend(
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+        for name, value in results.items()
+        if name not in {output.name for output in graph.output}
+    )
     for output in graph.output:
         if output.name in constants:
             raise UserError(f"output {output.name!r}: expected a result of the input, got a constant")

@@ -88,14 +88,12 @@ class Assembler(Layers):
         self.refuse_padding(value, "the end of the model")
         while value.step is not None and value.step.kind == "scores":
             self.notes.append(f"{value.step.where}: left out; it does not change the order of the scores")
-            (value,) = (replace(value, step=operand) for operand in value.step.operands)
-        scores = value.place if value.step is None else value.step.place
-        self.where, self.place = value.step.where if value.step else self.where, scores
+            value = replace(value, step=value.step.operands[0], place=value.step.before)
+        scores, self.where = value.place, value.step.where if value.step else self.where
         affine = self.affine(value)
         settled = affine or self.settle(value)
-        if settled is not None and self._are_scores(settled):
-            last = self.single(self.pooled(settled))
-            self.observe(replace(last, place=scores))
+        if settled is not None and self._are_scores(settled) and not self._integral(value):
+            last = self.observe(self.single(self.pooled(settled)))
         else:
             last = self._scores(self._aligned(value))
         if len(self.operations) == 1:
@@ -105,6 +103,11 @@ class Assembler(Layers):
         if chosen or (not signal.bipolar and len(signal.shape) == 1 and signal.channels > 1):
             self.append(Argmax("argmax", last.sources))
         return self.network(name), scores
+
+    def _integral(self, value: Value) -> bool:
+        """Whether the framework itself computes in integers, as this project's own files have it."""
+        lowest = self.joined(value).low[None]
+        return value.step is not None and bool(np.issubdtype(self._evaluate(value, lowest).dtype, np.integer))
 
     def _are_scores(self, value: Value) -> bool:
         """Whether integers are in the order of what they stand for, in all channels together."""

@@ -355,7 +355,6 @@ class Layers(Settling):
             sources=(self.last.name,),
             positions=made if positions.ndim == 3 else made[:, 0],
             encoding=encoding,
-            place=self.place,
         )
 
     def _chosen(self, name: str, channels: IntArray) -> str:
@@ -397,7 +396,7 @@ class Layers(Settling):
                 return np.concatenate([run(values[:, a:b], value.step)[0] for value, a, b in columns], axis=1)
 
             where = next(value.step.where for value in ready if value.step is not None)
-            step = Step(where, compute, (None,), self.place)
+            step = Step(where, compute, (None,), ready[0].place)
         return Value(
             tuple(name for value in ready for name in value.sources),
             np.concatenate(positions, axis=axis),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -34,6 +34,7 @@ class Settling(Layout):
         self.notes: list[str] = []
         self.ambiguous: dict[str, int] = {}
         self.observed: dict[str, Observed] = {}
+        self._done: dict[Any, Value | None] = {}  # what has been settled, for the next that asks
 
     def step(
         self, values: list[Value], compute: Callable[..., Array], kind: Literal["", "sign", "scores"] = ""
@@ -49,14 +50,13 @@ class Settling(Layout):
         first = values[0]
         if not all(value.same_integers(first) for value in values):
             raise self.fail("operands from one layer of weights", "results of different layers")
-        return replace(
-            first, step=Step(self.where, compute, tuple(value.step for value in values), self.place, kind)
-        )  # fmt: skip
+        step = Step(self.where, compute, tuple(value.step for value in values), first.place, kind)
+        return replace(first, step=step, place=self.place)
 
     def view(self, value: Value, positions: IntArray) -> Value:
         """Move, repeat or drop elements: `positions` are those of the result."""
         self.refuse_padding(value, "a view")
-        return replace(value, positions=positions, place=self.place if value.step is None else value.place)
+        return replace(value, positions=positions, place=self.place)
 
     def max_pool(self, value: Value, window: Window) -> Value:
         """Take the maximum over windows, now or behind the activation that follows."""
@@ -64,9 +64,9 @@ class Settling(Layout):
         settled = self.settle(value, rounded=False)
         value = value if settled is None else self.image(settled)
         channels = self.planes(value)
-        value = replace(value, pools=(*value.pools, (window, value.step)))
+        value = replace(value, pools=(*value.pools, (window, value.step)), place=self.place)
         value = replace(value, positions=self._whole(value, channels, value.positions.ndim))
-        return value if settled is None else self.observe(replace(self.pooled(value), place=self.place))
+        return value if settled is None else self.observe(self.pooled(value))
 
     def image(self, value: Value) -> Value:
         """See that a tensor is an image of the Network, or make it one."""
@@ -114,6 +114,13 @@ class Settling(Layout):
         """
         if value.step is None:
             return self.pooled(value)
+        key = (value.sources, value.step, value.pools, value.padding, rounded)
+        if key not in self._done:
+            self._done[key] = self._settled(value, rounded)
+        done = self._done[key]
+        return done and self.observe(replace(done, positions=value.positions, place=value.place))
+
+    def _settled(self, value: Value, rounded: bool) -> Value | None:
         integers, whole = found.sample(self.joined(value))
         shown = self._shown(value, integers)
         if shown.dtype == np.bool_:
@@ -123,7 +130,7 @@ class Settling(Layout):
             return self._activation(value, shown)
         if not (rounded or affine.encoding.exact):
             return None
-        return self.settle(self.pooled(value), rounded) if value.pools else self.observe(affine)
+        return self.settle(self.pooled(value), rounded) if value.pools else affine
 
     def affine(self, value: Value) -> Value | None:
         """Return a value as integers if its steps only scale and shift; None if they do more."""
@@ -151,7 +158,6 @@ class Settling(Layout):
 
     def _affine(self, value: Value, integers: IntArray, shown: Array, whole: bool) -> Value | None:
         """Take steps that only scale and shift into the encoding."""
-        assert value.step is not None
         encoding, signal = value.encoding, self.joined(value)
         for scale, shift in self._fits(value, integers, shown):
             if found.is_affine(shown, integers, scale, shift):
@@ -166,7 +172,7 @@ class Settling(Layout):
                 fixed = np.maximum(fixed, away.max(axis=0))
         new = Encoding(scale, shift, fixed, np.zeros_like(fixed))
         pad = None if value.pad_real is None else self._padded(value)
-        return replace(value, encoding=new, step=None, place=value.step.place, pad_real=pad)
+        return replace(value, encoding=new, step=None, pad_real=pad)
 
     def _fits(self, value: Value, integers: IntArray, shown: Array) -> list[tuple[Array, Array]]:
         """Return what affines the steps may be: by real numbers, and by the ends that were met."""
@@ -354,10 +360,8 @@ class Settling(Layout):
             if flip.any():
                 self.append(self._mirror(self.last.name, flip, folded))
             names.append(self.last.name)
-        assert value.step is not None
-        encoding, place = Encoding.common(len(mirrored), *common), value.step.place
-        whole = replace(value, sources=tuple(names), encoding=encoding, place=place, step=None, pools=(), pad_real=pad)
-        return self.observe(whole)
+        encoding = Encoding.common(len(mirrored), *common)
+        return replace(value, sources=tuple(names), encoding=encoding, step=None, pools=(), pad_real=pad)
 
     def _mirror(self, source: str, flip: Array, folded: Threshold | MultiThreshold) -> Operation:
         """Return the operation that turns the values of an activation round, lowest for highest, in some channels."""
@@ -378,6 +382,14 @@ class Settling(Layout):
         """Take the maxima that wait on the integers: where what came before them falls, on their negatives."""
         if not value.pools:
             return value
+        key = (value.sources, value.pools)
+        if key not in self._done:
+            self._done[key] = self._pooled(value)
+        done = self._done[key]
+        assert done is not None
+        return replace(value, sources=done.sources, encoding=done.encoding, pools=())
+
+    def _pooled(self, value: Value) -> Value:
         falls = np.zeros(len(value.encoding.scale), bool)
         for number, (_, before) in enumerate(value.pools):
             try:

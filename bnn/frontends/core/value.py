@@ -27,8 +27,8 @@ class Step:
         types where the framework does (bool, int64).
     operands : tuple of Step or None
         None is the value that the integers stand for.
-    place : object
-        The reader's key of the tensor that it gives.
+    before : object
+        The reader's key of the tensor that it takes, the first of several.
     kind : {"", "sign", "scores"}
         ``sign`` for one that is known to give 0 at 0, so that a note can say where it does; ``scores`` for one that
         changes no order, which is left out at the end of a model.
@@ -37,7 +37,7 @@ class Step:
     where: str
     compute: Callable[..., Array]
     operands: tuple["Step | None", ...]
-    place: Any
+    before: Any
     kind: Literal["", "sign", "scores"] = ""
 
 
@@ -69,7 +69,7 @@ def reindexed(step: Step | None, index: IntArray, channels: int) -> Step | None:
         (result,) = run(wide.reshape(-1, channels), step)
         return np.ascontiguousarray(result.reshape(wide.shape)[copies, :, index].T)
 
-    return Step(step.where, compute, (None,), step.place)
+    return Step(step.where, compute, (None,), step.before)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +105,7 @@ class Value:
     encoding : Encoding
         Of the channels of all operations.
     place : object
-        The reader's key of the tensor that holds the values which the integers stand for.
+        The reader's key of the tensor.
     step : Step or None
         What has been done with these values since, element by element.
     pools : tuple of (Window, Step or None)
