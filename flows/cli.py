@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from xnorflow.bnn.errors import UserError
+from xnorflow.flows.check import check_command
 from xnorflow.flows.options import LUTS, TARGET_FPS
 
 if TYPE_CHECKING:
@@ -149,6 +150,9 @@ def run_command(
         console.print(f"[{style}]{finding.status}[/] {escape(finding.what)}: {escape(finding.reason)}")
     console.print(f"verdict: [bold {'green' if outcome.verdict == 'pass' else 'red'}]{outcome.verdict}[/]")
     raise typer.Exit(outcome.verdict != "pass")
+
+
+app.command("check")(check_command)
 
 
 @app.command("list")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from xnorflow.bnn.errors import NetworkError, UserError
 
 if TYPE_CHECKING:
+    from xnorflow.bnn.frontends.core.check import Survey
     from xnorflow.bnn.network import Input, Network
     from xnorflow.flows.subject import Subject
 
@@ -56,6 +57,8 @@ class Format:
         :class:`UserError`, and never runs anything that is in the file.
     packages : tuple of str
         Python packages whose versions matter.
+    check : callable or None
+        From the same to the verdict on every operator, where the front end can tell it.
     """
 
     title: str
@@ -63,6 +66,7 @@ class Format:
     magic: bytes | None
     read: Callable[["Subject", Mapping[str, Any] | None], Converted]
     packages: tuple[str, ...]
+    check: Callable[["Subject", Mapping[str, Any] | None], "Survey"] | None = None
 
 
 def recognise(path: Path) -> str | None:
@@ -135,6 +139,15 @@ def _module(subject: "Subject", settings: Mapping[str, Any] | None) -> Converted
     return Converted(conversion.network, notes, conversion.ambiguous, conversion, conversion.digest)
 
 
+def _check_module(subject: "Subject", settings: Mapping[str, Any] | None) -> "Survey":
+    from xnorflow.bnn.frontends import torch, torch_file
+
+    assert subject.factory
+    taken = described_input(subject.origin, None, settings)
+    module, _ = torch_file.load(subject.factory, subject.weights)
+    return torch.check(module, subject.name, taken)
+
+
 def _brevitas(subject: "Subject", settings: Mapping[str, Any] | None) -> Converted:
     from xnorflow.bnn.frontends import brevitas, qonnx, torch_file
 
@@ -180,7 +193,9 @@ FORMATS = {
         read=_onnx,
         packages=("qonnx", "onnx", "onnxruntime"),
     ),
-    "module": Format("a PyTorch module", suffixes=(), magic=None, read=_module, packages=("torch",)),
+    "module": Format(
+        "a PyTorch module", suffixes=(), magic=None, read=_module, packages=("torch",), check=_check_module
+    ),
     "brevitas": Format(
         "a module of Brevitas, by its export to QONNX",
         suffixes=(),

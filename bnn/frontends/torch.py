@@ -111,7 +111,7 @@ def check(module: nn.Module, name: str, input: Input) -> Survey:
     """
     reader = _Reader(module, name, input, Survey())
     reader.walk()
-    assert reader.survey
+    assert reader.survey is not None
     return reader.survey
 
 
@@ -172,7 +172,7 @@ class _Reader:
             with torch.no_grad():
                 self.constants[node] = node.target(*self._given(node.args), **self._given(node.kwargs))
         else:
-            if self.survey:
+            if self.survey is not None and kind_of(node) != "getitem":
                 self.survey.take(self.core.where)
             self.values[node] = self._convert(node)
 
@@ -462,7 +462,11 @@ class _Reader:
             raise UserError(f"model {self.name!r}: expected a module that gives one tensor made from its input")
         self.core.at(f"model {self.name!r}, {place_of(result)}", result.name)
         if self.survey is not None:
-            self.core.finish(value, self.name, self.chosen)
+            try:
+                self.core.finish(value, self.name, self.chosen)
+            except NetworkError:
+                if all(of.taken for of in self.survey.judged):  # else there are stand-ins, of which nothing can be made
+                    raise
         return value
 
     def conversion(self) -> TorchConversion:

@@ -180,6 +180,21 @@ def test_the_example_of_the_readme_is_a_model(flow, place):
     assert (report["verdict"], report["engines"]["pytorch"]["status"]) == ("pass", "pass")
 
 
+def test_check_lists_every_operator(place, monkeypatch, capsys):
+    (place / "digit_nets.py").write_text(CODE.replace("Sign.apply(self.dense)", "self.dense"))
+    (place / "net.toml").write_text('[input]\nshape = [8, 8, 1]\nkind = "unsigned"\nbits = 4\nfraction = 0\n')
+    for model, status in (("digit_nets:Net", 1), ("digits_bnn", 2)):
+        monkeypatch.setattr("sys.argv", ["flows", "check", model, "--config", "net.toml"])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        assert stopped.value.code == status
+    said = capsys.readouterr()
+    assert re.search(
+        r"taken +module \(Net\): convolution\n.*refused module \(Net\): mm: expected weights", said.out, re.S
+    )
+    assert "operators are taken" in said.out and "digits_bnn: check reads a PyTorch module" in said.err
+
+
 def test_what_the_configuration_lacks_is_told(flow):
     with pytest.raises(UserError, match=r"(?s)digit_nets:Net: it does not say.*\[input\]\nshape = \[28, 28, 1\]"):
         flow("digit_nets:Net", None)
