@@ -384,7 +384,8 @@ class _Reader:
 
     def _max_pool(self, node: fx.Node, value: Value) -> Made:
         given: list[Any] = list(node.args[1:5])
-        size, stride, padding, dilation = [*given, *[None, [], [0, 0], [1, 1]][len(given) :]]
+        defaults: list[Any] = [None, [], [0, 0], [1, 1]]
+        size, stride, padding, dilation = (*given, *defaults[len(given) :])
         if set(_pair(dilation)) != {1}:
             raise self.core.fail("dilation 1", f"{dilation}")
         pair, step, (top, left) = _pair(size), _pair(stride or size), _pair(padding)
@@ -397,7 +398,8 @@ class _Reader:
 
     def _avg_pool(self, node: fx.Node, value: Value) -> Value:
         given: list[Any] = list(node.args[1:])
-        size, stride, padding, _, count, divisor = [*given, *[None, [], [0, 0], False, True, None][len(given) :]]
+        defaults: list[Any] = [None, [], [0, 0], False, True, None]
+        size, stride, padding, _, count, divisor = (*given, *defaults[len(given) :])
         pair, step, (top, left) = _pair(size), _pair(stride or size), _pair(padding)
         made, shape = node.meta["val"].shape[2:], value.positions.shape[1:]
         floor = [(shape[axis] + 2 * (top, left)[axis] - pair[axis]) // step[axis] + 1 for axis in range(2)]

@@ -41,7 +41,8 @@ def computing(
     def compute(*operands: Array) -> Array:
         wide = any(operand.dtype == np.float64 for operand in operands)
         given = {
-            source: torch.from_numpy(np.require(x, requirements="CW")) for source, x in zip(data, operands, strict=True)
+            source: torch.from_numpy(np.require(x, requirements=("C", "W")))
+            for source, x in zip(data, operands, strict=True)
         }
 
         def take(source: fx.Node) -> torch.Tensor:

@@ -167,7 +167,8 @@ def _settled(module: nn.Module, inputs: torch.Tensor, where: str) -> tuple[nn.Mo
     list of float
         By how much results changed from one call to the next before.
     """
-    ready, changes = _ready(module), []
+    ready = _ready(module)
+    changes: list[float] = []
     last: torch.Tensor | None = None
     for _ in range(_CALLS):
         try:
