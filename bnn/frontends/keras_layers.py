@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.frontends import keras_file
 from xnorflow.bnn.frontends.builder import Builder
+from xnorflow.bnn.frontends.core.weights import factor
 from xnorflow.bnn.frontends.keras_activation import Function, Step, name_of, recognise, run
 from xnorflow.bnn.frontends.keras_file import check_finite
-from xnorflow.bnn.frontends.core.weights import factor
 from xnorflow.bnn.frontends.keras_linear import Linear, read
 from xnorflow.bnn.frontends.sums import Encoding, FloatArray, averaged, biased, multiplied, rearranged, sum_error
 from xnorflow.bnn.network import (

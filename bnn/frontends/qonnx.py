@@ -136,7 +136,8 @@ class _Reader:
         self.whole_positions = (index if first else np.moveaxis(index, -1, 0)).reshape(shape)
         tensor, positions = whole, self.whole_positions
         host, made, scale, after = False, None, 1.0, 0
-        for after, node in enumerate(nodes, 1):
+        for number, node in enumerate(nodes, 1):
+            after = number
             self.core.at(f"model {self.name!r}, {named(node)}", node.output[0])
             alone = [other for other in nodes if tensor in other.input] == [node]
             if alone and node.op_type in file.QUANTISERS and (found := self._quantised(node, last)):
@@ -464,7 +465,7 @@ class _Reader:
             or half != axes
             or any(pads[:2])
             or any(pads[half : half + 2])
-        ):  # noqa: E501
+        ):
             raise self.core.fail("constant padding of rows and columns", f"pads {pads}")
         return self.core.pad(value, _sides([*pads[2:half], *pads[half + 2 :]]), real)
 

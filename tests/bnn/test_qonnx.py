@@ -26,7 +26,7 @@ def refuse(shape):
 
 
 @settings(max_examples=12)
-@given(network=networks(width=20))
+@given(network=networks(width=20, grown=True))
 def test_what_is_exported_comes_back_equal(network, tmp_path_factory):
     path = tmp_path_factory.mktemp("qonnx") / "network.onnx"
     write(network, path)

@@ -32,7 +32,7 @@ class Assembler(Layers):
 
     def start(
         self, taken: Input, positions: IntArray, scale: float | FloatArray, shift: FloatArray | float = 0.0
-    ) -> Value:  # noqa: E501
+    ) -> Value:
         """Begin with the input.
 
         Parameters
@@ -46,7 +46,7 @@ class Assembler(Layers):
         self.append(taken)
         channels = taken.shape[-1]
         none = np.zeros(channels)
-        encoding = Encoding(*(np.broadcast_to(of, channels).astype(np.float64) for of in (scale, shift)), none, none)
+        encoding = Encoding(none + scale, none + shift, none, none)
         return Value((taken.name,), positions, encoding, self.place)
 
     def end(self, value: Value, note: str = "") -> Value:
@@ -156,4 +156,4 @@ class Assembler(Layers):
         self.operations = [*kept, by_name[last]]
         for record in (self.ambiguous, self.observed):
             for gone in set(record) - needed:
-                del record[gone]  # type: ignore[attr-defined]
+                del record[gone]

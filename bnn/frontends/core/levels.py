@@ -73,7 +73,7 @@ def _snapped(reals: FloatArray, index: IntArray, count: int, unit: float, allowe
     else:
         largest = int(np.argmax(np.abs(integers)))
         unit = float(reals[largest] / integers[largest])
-        for candidate in reals[np.abs(integers) == 1].tolist() + [np.float32(unit).item()]:
+        for candidate in [*reals[np.abs(integers) == 1].tolist(), np.float32(unit).item()]:
             if np.array_equal((integers * np.float32(abs(candidate))).astype(np.float32), reals.astype(np.float32)):
                 unit = abs(float(candidate))
                 break

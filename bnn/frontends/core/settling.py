@@ -252,7 +252,7 @@ class Settling(Layout):
         if not value.encoding.exact or value.encoding.shift.any() or value.step is None:
             return
         zero = np.zeros((1, len(value.encoding.scale)), np.float32)
-        if not np.array_equal(*(run(of, value.step)[0] for of in (zero, -zero))):
+        if not np.array_equal(run(zero, value.step)[0], run(-zero, value.step)[0]):
             raise UserError(
                 f"{value.step.where}: expected an activation that gives the same for -0.0 as for 0.0, got one that "
                 "tells them apart"
