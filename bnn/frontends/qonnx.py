@@ -392,10 +392,6 @@ class _Reader:
             kernel = kernel.T
         if kernel.ndim != 2:
             raise self.core.fail("a matrix of weights", f"shape {kernel.shape}")
-        if value.positions.ndim > 1:  # every pixel of an image with its channels last
-            moved = self.core.view(value, np.moveaxis(value.positions, -1, 0))
-            made = self.core.convolution(moved, kernel[:, None, None, :], Geometry(), bias)
-            return self.core.view(made, np.moveaxis(made.positions, 0, -1))
         return self.core.dense(value, kernel, bias)
 
     def _convolution(self, node: onnx.NodeProto, value: Value) -> Value:

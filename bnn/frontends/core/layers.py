@@ -56,13 +56,18 @@ class Layers(Settling):
         Parameters
         ----------
         value : Value
-            Of shape (features,).
+            Of shape (features,), or an image with its channels last, each pixel of which is multiplied.
         kernel : float32 array, shape (outputs, features)
         bias : float64 array, broadcast to (outputs,)
             What the framework adds as one more term of the sum.
         """
         value = self.need(value)
         self.refuse_padding(value, "a dense layer")
+        if value.positions.ndim > 1:
+            moved, observed = replace(value, positions=np.moveaxis(value.positions, -1, 0)), dict(self.observed)
+            made = self.convolution(moved, kernel[:, None, None, :], Geometry(), bias)
+            self.observed = observed
+            return self.observe(replace(made, positions=np.moveaxis(made.positions, 0, -1)))
         if value.positions.ndim != 1 or kernel.ndim != 2 or kernel.shape[1] != value.positions.size:
             raise self.fail(
                 f"weights (outputs, {value.positions.size}) for a vector of as many features",
@@ -502,7 +507,10 @@ class _Phases:
 
     @property
     def before(self) -> int:
-        return max(0, -min(offset for _, offset, _ in self._offsets))
+        """Padding in front, with taps of 0 where that at the end would be as long as the kernel."""
+        first, last = (end(offset for _, offset, _ in self._offsets) for end in (min, max))
+        before = max(0, -first)
+        return before + max(0, self.after - (max(0, last) + before))
 
     @property
     def taps(self) -> int:
@@ -510,8 +518,8 @@ class _Phases:
 
     @property
     def after(self) -> int:
-        rows = -(-self.size // self.stride)
-        return max(0, rows - 1 + self.taps - self.before - self.length)
+        last = max(0, max(offset for _, offset, _ in self._offsets))
+        return max(0, -(-self.size // self.stride) + last - self.length)
 
     def moves(self) -> list[tuple[int, int, int]]:
         """Return (phase, tap of the small kernel, tap of the large one)."""

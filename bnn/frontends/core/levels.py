@@ -129,5 +129,5 @@ def is_affine(results: Array, integers: IntArray, scale: FloatArray, shift: Floa
     exact, varies = scale * integers + shift, integers.max(axis=0) > integers.min(axis=0)
     away = np.abs(exact - results).max(axis=0)
     largest = np.abs(exact).max(axis=0) + np.abs(exact - shift).max(axis=0) + np.abs(shift)
-    small = (away <= _ROUNDINGS * UNIT * largest) & ((away <= _CLEAR * np.abs(scale)) | ~varies)
-    return bool(small.all() and (scale[varies] != 0).all())
+    small = (away <= _ROUNDINGS * UNIT * largest) & ((away <= _CLEAR * np.abs(scale)) | ~varies | (scale == 0))
+    return bool(small.all() and (scale[varies].any() or not varies.any()))

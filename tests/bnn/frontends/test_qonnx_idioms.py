@@ -382,8 +382,15 @@ def test_a_quantiser_at_the_end_gives_the_scores(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "low", "high"), [("BINARY", "unsigned", 0, 1), ("TERNARY", "signed", -2, 1), ("BIPOLAR", "bipolar", -1, 1),
-                                      ("INT3", "signed", -4, 3), ("UINT8", "unsigned", 0, 255)])  # fmt: skip
+    ("name", "kind", "low", "high"),
+    [
+        ("BINARY", "unsigned", 0, 1),
+        ("TERNARY", "signed", -2, 1),
+        ("BIPOLAR", "bipolar", -1, 1),
+        ("INT3", "signed", -4, 3),
+        ("UINT8", "unsigned", 0, 255),
+    ],
+)
 def test_finns_annotations_say_what_the_input_is(name, kind, low, high, tmp_path):
     graph = Graph((12,), 1)
     graph.annotated = name
