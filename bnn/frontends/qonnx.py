@@ -68,7 +68,11 @@ def trace(model: onnx.ModelProto, name: str, describe: Callable[[tuple[int, ...]
     UserError
         For anything that cannot be converted; the message names the node, what it is and what is supported.
     """
-    return _Reader(prepare(model), name, describe).conversion
+    try:
+        prepared = prepare(model)
+    except UserError as error:
+        raise UserError(f"model {name!r}, {error}") from None
+    return _Reader(prepared, name, describe).conversion
 
 
 class _Reader:

@@ -36,7 +36,7 @@ ELEMENTWISE = (
     ),
     *("Relu", "Clip", "PRelu", "LeakyRelu", "Elu", "Selu", "Celu", "HardSigmoid", "HardSwish", "ThresholdedRelu"),
     *("Erf", "Log", "Floor", "Ceil", "Round", "Where", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal"),
-    *("Not", "And", "Or", "Sign", "Mish", "Gelu", *SCORES, *QUANTISERS),
+    *("Not", "And", "Or", "Sign", *SCORES, *QUANTISERS),
 )
 MAXIMA = ("MaxPool", "GlobalMaxPool", "ReduceMax")
 AVERAGES = ("AveragePool", "GlobalAveragePool", "ReduceMean")

@@ -403,7 +403,7 @@ def _function(model):
         (_nan, "NaN"),
         (_external, "another file"),
         (_dynamic, "fixed shape"),
-        (_wrong_shape, "the graph is not consistent: .*'conv'"),
+        (_wrong_shape, "expected shapes and types that fit each other; onnxruntime says: .*'conv'"),
         (_function, "functions"),
         (_set("norm2", op_type="LRN"), "'norm2' \\(LRN\\): not supported"),
         (_set("sign1", domain="antigravity"), "antigravity"),

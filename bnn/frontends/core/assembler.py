@@ -28,6 +28,8 @@ class Assembler(Layers):
     ----------
     where : str
         Names the model in messages.
+    tell_zeros : bool
+        Whether notes say where weights are 0: for a framework whose binary weights may be.
     """
 
     def start(

@@ -145,7 +145,7 @@ class Layers(Settling):
     def _factor(self, kernel: NDArray[np.float32]) -> tuple[NDArray[np.int8], FloatArray, FloatArray]:
         weight, alpha, deviation = factor(np.ascontiguousarray(kernel), self.where, LARGEST)
         zeros = int((weight == 0).sum())
-        if zeros and not (np.abs(weight) > 1).any():
+        if self.tell_zeros and zeros and not (np.abs(weight) > 1).any():
             self.notes.append(f"{self.where}: {zeros:,} of {weight.size:,} weights are 0 and add nothing")
         return weight, alpha, deviation
 

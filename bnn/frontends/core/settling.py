@@ -26,10 +26,13 @@ class Settling(Layout):
     ----------
     notes, ambiguous, observed
         As :class:`xnorflow.bnn.frontends.core.value.Conversion` has them.
+    tell_zeros : bool
+        Whether notes say where weights are 0.
     """
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, tell_zeros: bool = False) -> None:
         super().__init__(where)
+        self.tell_zeros = tell_zeros
         self.notes: list[str] = []
         self.ambiguous: dict[str, int] = {}
         self.observed: dict[str, Observed] = {}
