@@ -317,7 +317,8 @@ class MaxPool2d(_Pool2d):
     size, stride : (int, int)
         Vertical and horizontal.
     padding : (top, bottom, left, right)
-        Rows and columns added around the operand, smaller than the window; they never are the maximum.
+        Rows and columns added around the operand, smaller than the window, so that each window holds a part of the
+        operand; they never are the maximum.
     """
 
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
@@ -335,12 +336,8 @@ class MaxPool2d(_Pool2d):
         top, bottom, left, right = self.padding
         if len(x.shape) == 3:
             padded = (x.shape[0] + top + bottom, x.shape[1] + left + right, x.channels)
-            _, shape = self._pooled((Signal(padded, x.low, x.high),))
-            for axis, before in ((0, top), (1, left)):  # the last window must reach the operand
-                if (shape[axis] - 1) * self.stride[axis] >= x.shape[axis] + before:
-                    raise self._fail("windows that all hold a part of the operand", f"padding {self.padding}")
-        else:
-            _, shape = self._pooled(operands)
+            x = Signal(padded, x.low, x.high, x.bipolar, x.step)
+        x, shape = self._pooled((x,))
         return Signal(shape, x.low, x.high, x.bipolar, x.step)
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import Argmax, Flatten, Input, Network
 from xnorflow.hls.config import HlsConfig
-from xnorflow.hls.errors import Unsupported
+from xnorflow.hls.errors import Unsupported, check_images
 from xnorflow.hls.storage import Storage
 
 _INPUT = "inputs"
@@ -105,6 +105,7 @@ def hardware(network: Network) -> Network:
     Unsupported
         If nothing is left, or an argmax stands before the end.
     """
+    check_images(network, padded_bits=False)
     operations = network.operations
     while isinstance(operations[-1], Argmax | Flatten):
         operations = operations[:-1]

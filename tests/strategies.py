@@ -19,6 +19,7 @@ from xnorflow.bnn.network import (
     Argmax,
     Conv2d,
     Dense,
+    DepthToSpace,
     Flatten,
     Input,
     MaxPool2d,
@@ -90,6 +91,7 @@ def networks(
     hidden: int = 3,
     width: int = 130,
     operations: Sequence[type[Operation]] = INTEGER,
+    grown: bool = False,
 ) -> Network:
     """Draw a Network: an input, hidden blocks, and a last layer of integers with or without affine and argmax.
 
@@ -121,6 +123,8 @@ def networks(
         Largest number of channels.
     operations : sequence of classes
         Which of :data:`INTEGER` may be drawn.
+    grown : bool
+        Whether max pools may be padded and channels become pixels, which not all hardware has.
     """
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1), label="seed of weights"))
     drawn: list[Operation] = []
@@ -152,7 +156,18 @@ def networks(
             whole = draw(st.booleans())
             append(SumPool2d(*name(SumPool2d), size=(height, columns) if whole else size, stride=stride))
         else:
-            append(MaxPool2d(*name(MaxPool2d), size=size, stride=stride))
+            around = (0, 0, 0, 0)
+            if grown:
+                top, left = draw(st.integers(0, size[0] - 1)), draw(st.integers(0, size[1] - 1))
+                bottom = draw(st.sampled_from([0, min(size[0], stride[0]) - 1]))
+                around = (top, bottom if (height + top + bottom - size[0]) % stride[0] == 0 else 0, left, 0)
+            append(MaxPool2d(*name(MaxPool2d), size=size, stride=stride, padding=around))
+
+    def grow() -> None:
+        """Make pixels of channels."""
+        block = draw(st.sampled_from([block for block in ((1, 1), (2, 1), (1, 3), (2, 2)) if
+                                      signal.channels % (block[0] * block[1]) == 0]))  # fmt: skip
+        append(DepthToSpace(*name(DepthToSpace), block=block))
 
     def join(layer: Dense | Conv2d) -> None:
         """Add to the layer's result some earlier ones of its shape, or another layer's beside it."""
@@ -218,9 +233,13 @@ def networks(
             join(layer)
         if len(signal.shape) == 3 and "before" in pooling and draw(st.booleans()):
             pool()
+        if len(signal.shape) == 3 and grown and draw(st.booleans()):
+            grow()
         quantise()
         if len(signal.shape) == 3 and "after" in pooling and draw(st.booleans()):
             pool()
+        if len(signal.shape) == 3 and grown and draw(st.booleans()):
+            grow()
 
     if len(signal.shape) == 3:
         append(Flatten(*name(Flatten)))

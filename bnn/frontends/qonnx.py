@@ -68,7 +68,11 @@ def trace(model: onnx.ModelProto, name: str, describe: Callable[[tuple[int, ...]
     UserError
         For anything that cannot be converted; the message names the node, what it is and what is supported.
     """
-    return _Reader(prepare(model), name, describe).conversion
+    try:
+        prepared = prepare(model)
+    except UserError as error:
+        raise UserError(f"model {name!r}, {error}") from None
+    return _Reader(prepared, name, describe).conversion
 
 
 class _Reader:
@@ -136,7 +140,8 @@ class _Reader:
         self.whole_positions = (index if first else np.moveaxis(index, -1, 0)).reshape(shape)
         tensor, positions = whole, self.whole_positions
         host, made, scale, after = False, None, 1.0, 0
-        for after, node in enumerate(nodes, 1):
+        for number, node in enumerate(nodes, 1):
+            after = number
             self.core.at(f"model {self.name!r}, {named(node)}", node.output[0])
             alone = [other for other in nodes if tensor in other.input] == [node]
             if alone and node.op_type in file.QUANTISERS and (found := self._quantised(node, last)):
@@ -391,10 +396,6 @@ class _Reader:
             kernel = kernel.T
         if kernel.ndim != 2:
             raise self.core.fail("a matrix of weights", f"shape {kernel.shape}")
-        if value.positions.ndim > 1:  # every pixel of an image with its channels last
-            moved = self.core.view(value, np.moveaxis(value.positions, -1, 0))
-            made = self.core.convolution(moved, kernel[:, None, None, :], Geometry(), bias)
-            return self.core.view(made, np.moveaxis(made.positions, 0, -1))
         return self.core.dense(value, kernel, bias)
 
     def _convolution(self, node: onnx.NodeProto, value: Value) -> Value:
@@ -464,7 +465,7 @@ class _Reader:
             or half != axes
             or any(pads[:2])
             or any(pads[half : half + 2])
-        ):  # noqa: E501
+        ):
             raise self.core.fail("constant padding of rows and columns", f"pads {pads}")
         return self.core.pad(value, _sides([*pads[2:half], *pads[half + 2 :]]), real)
 

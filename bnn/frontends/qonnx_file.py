@@ -36,7 +36,7 @@ ELEMENTWISE = (
     ),
     *("Relu", "Clip", "PRelu", "LeakyRelu", "Elu", "Selu", "Celu", "HardSigmoid", "HardSwish", "ThresholdedRelu"),
     *("Erf", "Log", "Floor", "Ceil", "Round", "Where", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal"),
-    *("Not", "And", "Or", "Sign", "Mish", "Gelu", *SCORES, *QUANTISERS),
+    *("Not", "And", "Or", "Sign", *SCORES, *QUANTISERS),
 )
 MAXIMA = ("MaxPool", "GlobalMaxPool", "ReduceMax")
 AVERAGES = ("AveragePool", "GlobalAveragePool", "ReduceMean")
@@ -80,7 +80,8 @@ def load(path: Path) -> onnx.ModelProto:
         raise UserError(f"{path}: not an ONNX model: it has no graph")
     try:
         _check(model)
-        return model if opset(model) >= _OPSET else _modern(model, _OPSET)
+        model = model if opset(model) >= _OPSET else _modern(model, _OPSET)
+        return _real_weights(model)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
@@ -127,10 +128,8 @@ def _check(model: onnx.ModelProto) -> None:
             if values.dtype != np.float32:
                 raise UserError(f"{where}: expected float32, got {values.dtype}")
             if not np.isfinite(values).all():
-                bad = values[~np.isfinite(values)].ravel()[0]
-                raise UserError(
-                    f"{where}{_role(model, tensor.name)}: expected finite numbers, got {'NaN' if np.isnan(bad) else bad}"
-                )
+                bad = "NaN" if np.isnan(values).any() else "infinity"
+                raise UserError(f"{where}{_role(model, tensor.name)}: expected finite numbers, got {bad}")
     known = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in known]
     if len(inputs) != 1:
@@ -215,3 +214,13 @@ def _modern(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
     del converted.graph.quantization_annotation[:]
     converted.graph.quantization_annotation.extend(model.graph.quantization_annotation)
     return converted
+
+
+def _real_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model whose weights are float32, as its sums are: FINN's own execution takes integers for them, too."""
+    weights = {node.input[1] for node in model.graph.node if node.op_type in LINEAR and len(node.input) > 1}
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if tensor.name in weights and np.issubdtype(values.dtype, np.integer):
+            tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float32), tensor.name))
+    return model

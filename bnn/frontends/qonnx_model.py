@@ -36,6 +36,10 @@ class Prepared:
     batch: int
 
 
+class _TooLarge(UserError):
+    """A tensor beyond what is worth holding."""
+
+
 def prepare(model: onnx.ModelProto) -> Prepared:
     """Fold constants, judge what is left, and find all shapes.
 
@@ -158,14 +162,13 @@ def _executed(
         for value in (*known.graph.value_info, *known.graph.output):
             shape = [dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim]
             if np.prod([float(n) for n in shape]) > qonnx_file.MAX_VALUES:
-                raise UserError(
+                raise _TooLarge(
                     f"tensor {value.name!r}: expected at most {qonnx_file.MAX_VALUES:,} values, got shape {shape}"
                 )
         zeros = np.zeros([dim.dim_value for dim in taken.type.tensor_type.shape.dim], np.float32)
         return dict(zip(names, session(part, names).run(None, {taken.name: zeros}), strict=True))
-    except UserError:
-        raise
+    except _TooLarge as error:
+        raise UserError(str(error)) from None
     except Exception as error:  # whatever onnx and onnxruntime raise
-        raise UserError(
-            f"the graph is not consistent: {(str(error) or type(error).__name__).splitlines()[0]}"
-        ) from None
+        said = (str(error) or type(error).__name__).splitlines()[0].rpartition(" : ")[2]
+        raise UserError(f"its graph: expected shapes and types that fit each other; onnxruntime says: {said}") from None

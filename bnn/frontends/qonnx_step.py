@@ -41,7 +41,7 @@ def computing(
     for attribute in [a for a in single.attribute if a.name == "data_layout"]:
         single.attribute.remove(attribute)
     del single.output[1:]
-    sessions: dict[tuple[str, ...], Any] = {}
+    sessions: dict[str, Any] = {}
 
     def make(kinds: tuple[np.dtype[Any], ...]) -> Any:
         wide = np.dtype(np.float64) in kinds
@@ -72,12 +72,13 @@ def computing(
 
     def compute(*operands: Array) -> Array:
         given = dict(zip([name for name in node.input if name in data], operands, strict=True))
-        key = tuple(given[name].dtype for name in data)
+        kinds = tuple(given[name].dtype for name in data)
+        key = str(kinds)
         try:
-            if str(key) not in sessions:
-                sessions[str(key)] = make(key)
+            if key not in sessions:
+                sessions[key] = make(kinds)
             feeds = {name: np.ascontiguousarray(x.reshape(*x.shape, *spatial)) for name, x in given.items()}
-            (result,) = sessions[str(key)].run(None, feeds)
+            (result,) = sessions[key].run(None, feeds)
         except UserError as error:
             raise UserError(f"{named(node)}: {error}") from None
         except Exception as error:  # onnxruntime has an exception of its own for each kind of failure

@@ -33,7 +33,7 @@ from xnorflow.bnn.network import (
     SumPool2d,
     Threshold,
 )
-from xnorflow.hls.errors import Unsupported
+from xnorflow.hls.errors import Unsupported, check_images
 from xnorflow.hls.rtl import popcount
 from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
 from xnorflow.hls.rtl.pruning import Pruned, prune
@@ -118,6 +118,7 @@ def lower(network: Network, config: RtlConfig) -> Pipeline:
     for operation in network.operations:
         if type(operation) not in _KNOWN:
             raise Unsupported(f"layer {operation.name}: there is no RTL for {type(operation).__name__}")
+    check_images(network, padded_bits=True)
     return _Lowering(prune(network), config).pipeline()
 
 
@@ -141,7 +142,7 @@ def _threshold_behind(network: Network, operation: Operation) -> tuple[list[MaxP
         (operation,) = readers
         if isinstance(operation, Threshold):
             return pools, operation
-        if not isinstance(operation, MaxPool2d):
+        if not isinstance(operation, MaxPool2d) or any(operation.padding):
             break
         pools.append(operation)
     return [], None
@@ -354,7 +355,7 @@ class _Lowering:
 
     def _pool(self, operation: MaxPool2d, carries: str | None, all_of: NDArray[np.bool_] | None = None) -> None:
         pixels = self.last
-        self._window(operation, operation.size, operation.stride, (0, 0, 0, 0), pad_ones=False, flagged=False)
+        self._window(operation, operation.size, operation.stride, operation.padding, pad_ones=False, flagged=False)
         stream = replace(pixels, name=operation.name, vectors=self.last.vectors)
         if all_of is None:
             all_of = np.zeros(pixels.channels, bool)

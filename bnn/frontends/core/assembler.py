@@ -28,6 +28,8 @@ class Assembler(Layers):
     ----------
     where : str
         Names the model in messages.
+    tell_zeros : bool
+        Whether notes say where weights are 0: for a framework whose binary weights may be.
     """
 
     def start(
@@ -46,7 +48,7 @@ class Assembler(Layers):
         self.append(taken)
         channels = taken.shape[-1]
         none = np.zeros(channels)
-        encoding = Encoding(*(np.broadcast_to(of, channels).astype(np.float64) for of in (scale, shift)), none, none)
+        encoding = Encoding(none + scale, none + shift, none, none)
         return Value((taken.name,), positions, encoding, self.place)
 
     def stand_in(self, shape: tuple[int, ...]) -> Value:
@@ -170,4 +172,4 @@ class Assembler(Layers):
         self.operations = [*kept, by_name[last]]
         for record in (self.ambiguous, self.observed):
             for gone in set(record) - needed:
-                del record[gone]  # type: ignore[attr-defined]
+                del record[gone]

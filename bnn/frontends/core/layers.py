@@ -13,7 +13,7 @@ from xnorflow.bnn.frontends.core.layout import canonical, concatenated, selected
 from xnorflow.bnn.frontends.core.settling import Settling
 from xnorflow.bnn.frontends.core.value import Array, Step, Value, run
 from xnorflow.bnn.frontends.core.weights import LARGEST, factor
-from xnorflow.bnn.frontends.sums import Encoding, FloatArray, add_bias, averaged, sum_error
+from xnorflow.bnn.frontends.sums import UNIT, Encoding, FloatArray, add_bias, averaged, sum_error
 from xnorflow.bnn.kernels import dilated, grouped
 from xnorflow.bnn.network import Conv2d, Dense, DepthToSpace, IntArray, Operation, SumPool2d, Threshold
 
@@ -56,13 +56,18 @@ class Layers(Settling):
         Parameters
         ----------
         value : Value
-            Of shape (features,).
+            Of shape (features,), or an image with its channels last, each pixel of which is multiplied.
         kernel : float32 array, shape (outputs, features)
         bias : float64 array, broadcast to (outputs,)
             What the framework adds as one more term of the sum.
         """
         value = self.need(value)
         self.refuse_padding(value, "a dense layer")
+        if value.positions.ndim > 1:
+            moved, observed = replace(value, positions=np.moveaxis(value.positions, -1, 0)), dict(self.observed)
+            made = self.convolution(moved, kernel[:, None, None, :], Geometry(), bias)
+            self.observed = observed
+            return self.observe(replace(made, positions=np.moveaxis(made.positions, 0, -1)))
         if value.positions.ndim != 1 or kernel.ndim != 2 or kernel.shape[1] != value.positions.size:
             raise self.fail(
                 f"weights (outputs, {value.positions.size}) for a vector of as many features",
@@ -73,7 +78,8 @@ class Layers(Settling):
         channels = self.channels_of(value)
         operand, times = self._common(value, channels, weight)
         whole = np.zeros((len(weight), len(value.encoding.scale)), np.int64)
-        np.add.at(whole, (slice(None), channels), weight * times)
+        for term, channel in enumerate(channels):
+            whole[:, channel] += weight[:, term] * times[term]
         names = [
             self._weighted(whole[:, part.channels], lambda plane, name=part.name: Dense(  # type: ignore[misc]
                 self.new_name("dense"), (name,), weight=plane))
@@ -125,7 +131,8 @@ class Layers(Settling):
         pad_value = self._pad_value(value, plane, real) if any(padding) else 0
         wide = (rows * times).reshape(weight.shape)
         whole = np.zeros((*weight.shape[:3], len(value.encoding.scale)), np.int64)
-        np.add.at(whole, (slice(None), slice(None), slice(None), plane), wide)
+        for term, channel in enumerate(plane):
+            whole[..., channel] += wide[..., term]
         names = [
             self._weighted(whole[..., part.channels], lambda layer, name=part.name: Conv2d(  # type: ignore[misc]
                 self.new_name("conv"), (name,), weight=layer, stride=geometry.stride, padding=padding,
@@ -138,7 +145,7 @@ class Layers(Settling):
     def _factor(self, kernel: NDArray[np.float32]) -> tuple[NDArray[np.int8], FloatArray, FloatArray]:
         weight, alpha, deviation = factor(np.ascontiguousarray(kernel), self.where, LARGEST)
         zeros = int((weight == 0).sum())
-        if zeros and not (np.abs(weight) > 1).any():
+        if self.tell_zeros and zeros and not (np.abs(weight) > 1).any():
             self.notes.append(f"{self.where}: {zeros:,} of {weight.size:,} weights are 0 and add nothing")
         return weight, alpha, deviation
 
@@ -247,19 +254,20 @@ class Layers(Settling):
         groups = geometry.groups
         joint = np.concatenate([part.transpose(3, 1, 2, 0) for part in np.split(kernel, groups)])
         weight, alpha, deviation = self._factor(joint)
-        weight, deviation = (dilated(grouped(array, groups), geometry.dilation) for array in (weight, deviation))
+        weight = dilated(grouped(weight, groups), geometry.dilation)
+        deviation = dilated(grouped(deviation, groups), geometry.dilation)
         height, width = next(iter(self.parts(value))).shape[:2]
         top, bottom, left, right = geometry.padding
         rows = _Phases(height, weight.shape[1], geometry.stride[0], top, bottom, extra[0])
         columns = _Phases(width, weight.shape[2], geometry.stride[1], left, right, extra[1])
         block = geometry.stride
         shape = (len(weight), *block, rows.taps, columns.taps, weight.shape[3])
-        phases = [np.zeros(shape, array.dtype) for array in (weight, deviation)]
+        weights, deviations = np.zeros(shape, np.int8), np.zeros(shape)
         for to_row, from_row, tap_row in rows.moves():
             for to_column, from_column, tap_column in columns.moves():
-                for phase, array in zip(phases, (weight, deviation), strict=True):
-                    phase[:, to_row, to_column, from_row, from_column] = array[:, tap_row, tap_column]
-        weights, deviations = (phase.reshape(-1, *shape[3:]) for phase in phases)
+                place = (slice(None), to_row, to_column, from_row, from_column)
+                weights[place], deviations[place] = weight[:, tap_row, tap_column], deviation[:, tap_row, tap_column]
+        weights, deviations = weights.reshape(-1, *shape[3:]), deviations.reshape(-1, *shape[3:])
         many = block[0] * block[1]
         spread = None if bias is None else np.repeat(np.broadcast_to(bias, alpha.shape), many)
         around = (rows.before, rows.after, columns.before, columns.after)
@@ -449,8 +457,8 @@ class Layers(Settling):
             raise self.fail(
                 "two results of one shape and order of axes", f"{self.describe(first)} and {self.describe(second)}"
             )
-        names, encodings = zip(self._rising(first, second), self._rising(second, first), strict=True)
-        encoding = self.add(names, encodings)
+        (left, of_left), (right, of_right) = self._rising(first, second), self._rising(second, first)
+        encoding = self.add((left, right), (of_left, of_right))
         return self.observe(Value((self.last.name,), first.positions, encoding, self.place))
 
     def _rising(self, value: Value, other: Value) -> tuple[str, Encoding]:
@@ -490,9 +498,9 @@ class Layers(Settling):
             names.append(operation.name)
         terms = size[0] * size[1]
         mean = averaged(encoding, signal, terms)
-        if divisor not in (None, terms):
+        if divisor is not None and divisor != terms:
             by = terms / divisor
-            mean = Encoding(*(part * by for part in (mean.scale, mean.shift, mean.fixed)), mean.relative + 2.0**-22)
+            mean = Encoding(mean.scale * by, mean.shift * by, mean.fixed * by, mean.relative + 4 * UNIT)
         made = Value(tuple(names), value.positions, mean, self.place)
         made = replace(made, positions=self._whole(made, channels, value.positions.ndim))
         return self.observe(made)
@@ -526,7 +534,10 @@ class _Phases:
 
     @property
     def before(self) -> int:
-        return max(0, -min(offset for _, offset, _ in self._offsets))
+        """Padding in front, with taps of 0 where that at the end would be as long as the kernel."""
+        first, last = (end(offset for _, offset, _ in self._offsets) for end in (min, max))
+        before = max(0, -first)
+        return before + max(0, self.after - (max(0, last) + before))
 
     @property
     def taps(self) -> int:
@@ -534,8 +545,8 @@ class _Phases:
 
     @property
     def after(self) -> int:
-        rows = -(-self.size // self.stride)
-        return max(0, rows - 1 + self.taps - self.before - self.length)
+        last = max(0, max(offset for _, offset, _ in self._offsets))
+        return max(0, -(-self.size // self.stride) + last - self.length)
 
     def moves(self) -> list[tuple[int, int, int]]:
         """Return (phase, tap of the small kernel, tap of the large one)."""

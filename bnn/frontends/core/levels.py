@@ -73,7 +73,7 @@ def _snapped(reals: FloatArray, index: IntArray, count: int, unit: float, allowe
     else:
         largest = int(np.argmax(np.abs(integers)))
         unit = float(reals[largest] / integers[largest])
-        for candidate in reals[np.abs(integers) == 1].tolist() + [np.float32(unit).item()]:
+        for candidate in [*reals[np.abs(integers) == 1].tolist(), np.float32(unit).item()]:
             if np.array_equal((integers * np.float32(abs(candidate))).astype(np.float32), reals.astype(np.float32)):
                 unit = abs(float(candidate))
                 break
@@ -129,5 +129,5 @@ def is_affine(results: Array, integers: IntArray, scale: FloatArray, shift: Floa
     exact, varies = scale * integers + shift, integers.max(axis=0) > integers.min(axis=0)
     away = np.abs(exact - results).max(axis=0)
     largest = np.abs(exact).max(axis=0) + np.abs(exact - shift).max(axis=0) + np.abs(shift)
-    small = (away <= _ROUNDINGS * UNIT * largest) & ((away <= _CLEAR * np.abs(scale)) | ~varies)
-    return bool(small.all() and (scale[varies] != 0).all())
+    small = (away <= _ROUNDINGS * UNIT * largest) & ((away <= _CLEAR * np.abs(scale)) | ~varies | (scale == 0))
+    return bool(small.all() and (scale[varies].any() or not varies.any()))

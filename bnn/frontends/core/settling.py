@@ -27,10 +27,13 @@ class Settling(Layout):
     ----------
     notes, ambiguous, observed
         As :class:`xnorflow.bnn.frontends.core.value.Conversion` has them.
+    tell_zeros : bool
+        Whether notes say where weights are 0.
     """
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, tell_zeros: bool = False) -> None:
         super().__init__(where)
+        self.tell_zeros = tell_zeros
         self.notes: list[str] = []
         self.ambiguous: dict[str, int] = {}
         self.observed: dict[str, Observed] = {}
@@ -254,7 +257,7 @@ class Settling(Layout):
         if not value.encoding.exact or value.encoding.shift.any() or value.step is None:
             return
         zero = np.zeros((1, len(value.encoding.scale)), np.float32)
-        if not np.array_equal(*(run(of, value.step)[0] for of in (zero, -zero))):
+        if not np.array_equal(run(zero, value.step)[0], run(-zero, value.step)[0]):
             raise UserError(
                 f"{value.step.where}: expected an activation that gives the same for -0.0 as for 0.0, got one that "
                 "tells them apart"

@@ -16,6 +16,7 @@ from tests.hls.rtl.icarus import build, needs_icarus, run, simulate
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import Add, Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, SumPool2d, Threshold
+from xnorflow.hls.errors import Unsupported
 from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
 from xnorflow.hls.rtl.project import load, write
 
@@ -129,6 +130,33 @@ def test_residual_branches_are_exact_to_the_bit_and_to_the_cycle(default, tmp_pa
     assert_equal(network, inputs, clean)
     assert_on_time(project, len(inputs), clean)
     assert_equal(network, inputs, run(project, inputs, stall=50, seed=2))
+
+
+def padded_pool(behind_sign):
+    """A max pool with padding, behind a sign or in front of it."""
+    image, conv, _, sign, *_ = small_image().operations
+    last = "sign1" if behind_sign else "conv1"
+    pool = MaxPool2d("pool", (last,), size=(2, 3), stride=(2, 2), padding=(1, 0, 2, 1))
+    sign = dataclasses.replace(sign, inputs=("conv1" if behind_sign else "pool",))
+    end = Conv2d("conv2", ("pool" if behind_sign else "sign1",), np.resize([1, -1, -1], (4, 2, 2, 3)))
+    return Network("padded", (image, conv, *((sign, pool) if behind_sign else (pool, sign)), end))
+
+
+@needs_icarus
+@pytest.mark.parametrize("default", [Folded(1, 3), Unrolled(2)])
+def test_padded_max_pools_of_signs_are_exact_to_the_bit_and_to_the_cycle(default, tmp_path):
+    network = padded_pool(behind_sign=True)
+    project = write(network, tmp_path / "rtl", RtlConfig(default=default, in_width=8, out_width=16))
+    inputs = strategies.inputs_for(network, 5)
+    clean = simulate(project, inputs)
+    assert_equal(network, inputs, clean)
+    assert_on_time(project, len(inputs), clean)
+    assert_equal(network, inputs, run(project, inputs, stall=50, seed=2))
+
+
+def test_padded_max_pools_of_integers_are_refused(tmp_path):
+    with pytest.raises(Unsupported, match="layer pool: a padded max pool of integers has no hardware"):
+        write(padded_pool(behind_sign=False), tmp_path / "rtl", RtlConfig())
 
 
 @needs_icarus
