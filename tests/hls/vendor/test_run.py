@@ -36,7 +36,7 @@ def test_all_steps_of_an_hls4ml_project(tmp_path):
         assert call["environment"]["XILINX_VIVADO"] == str(fakes.folder)
         assert call["environment"]["PATH"].startswith(str(fakes.bin))
         assert (job.folder / step.log).read_text() == "INFO: it starts\nINFO: it ends\n"
-    assert len(results.import_reports(job.folder)) == 9
+    assert len(results.import_reports(job.folder)[0]) == 13
 
 
 def test_chosen_steps_run_in_order(job, tmp_path):
@@ -114,7 +114,7 @@ def test_functions_of_an_earlier_synthesis_are_forgotten(tmp_path):
     fakes = Fakes(tmp_path / "tools", vitis_hls="2022.2")
     fakes.plan(good(job))
     run(job, {"hls": tools.find_hls("vitis", fakes.environ)}, ["csynth"])
-    assert [report.module for report in results.import_reports(job.folder)] == ["tiny_top"]
+    assert [report.module for report in results.import_reports(job.folder)[0]] == ["tiny_top"]
 
 
 def test_a_step_that_takes_too_long_is_ended_with_its_children(job, tmp_path):
