@@ -50,6 +50,7 @@ def write(waveform: Path, into: Path, top: str, clock: str, clock_ns: float) -> 
         variables = pywellen.Waveform(str(waveform)).all_vars()
     except RuntimeError as error:
         raise UserError(f"{waveform}: not a waveform in VCD or FST format: {error}") from None
+    changes: list[tuple[int, int | str]]
     changes = next((variable.tv for variable in variables if variable.full_name == f"{top}.{clock}"), [])
     rising = [time for time, value in changes if value == 1]
     if len(rising) < 2:
