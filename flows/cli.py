@@ -1,16 +1,17 @@
 """The command line. Nothing heavy is imported before it is needed."""
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.flows.options import LUTS, TARGET_FPS
+from xnorflow.flows.terminal import console
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,13 +27,31 @@ app = typer.Typer(
 )
 
 
+_MOST_VECTORS = 10_000_000  # a thousand times all test images of MNIST; the slowest engine would take months
+
+
 def _vectors(text: str) -> int | None:
     """Return a number of vectors, or None for all test images."""
     if text == "all":
         return None
-    if not text.isdecimal() or int(text) < 1:
-        raise typer.BadParameter(f"expected a number of at least 1, or 'all', got {text!r}")
+    if not text.isdecimal() or not text.strip("0"):
+        raise UserError(f"vectors: expected a number of at least 1, or 'all', got {text[:80]!r}")
+    if len(text.lstrip("0")) > len(str(_MOST_VECTORS)) or int(text) > _MOST_VECTORS:
+        raise UserError(
+            f"vectors: expected at most {_MOST_VECTORS:,}, which all engines have to run and files have to hold, got "
+            f"{text[:80]}"
+        )
     return int(text)
+
+
+def _check_names(arguments: list[str]) -> None:
+    """Raise a UserError for a name that is no text, which no report could name."""
+    for name in (*arguments, str(Path.cwd())):
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            shown = os.fsencode(name).decode(errors="backslashreplace")
+            raise UserError(f"{shown}: expected a name in UTF-8; rename the file or folder") from None
 
 
 @app.command("run")
@@ -126,11 +145,11 @@ def run_command(
     from xnorflow.flows import options, subject
     from xnorflow.flows.run import run
 
-    console = Console(highlight=False, soft_wrap=True)
+    shown = console()
     count = _vectors(vectors)
     outcome = run(
         subject.find(model, checkpoint),
-        console,
+        shown,
         vectors=count,
         data=data,
         options=options.read(config, backend, target_fps, max_luts, waves),
@@ -138,16 +157,16 @@ def run_command(
         force=force,
     )
     if outcome.rtl and (target_fps or max_luts):
-        console.print(_folding(outcome.rtl))
+        shown.print(_folding(outcome.rtl))
     for name, project in outcome.projects.items():
-        console.print(f"  {name}: {escape(_short(project))}")
+        shown.print(f"  {name}: {escape(_short(project))}")
     for waveform in sorted(outcome.report.glob("waveform_*.fst")):
-        console.print(f"  waveform: {escape(_short(waveform))}")
-    console.print(f"  report: {escape(_short(outcome.report / 'report.html'))}")
+        shown.print(f"  waveform: {escape(_short(waveform))}")
+    shown.print(f"  report: {escape(_short(outcome.report / 'report.html'))}")
     for finding in outcome.findings:
         style = "red" if finding.status == "fail" else "yellow"
-        console.print(f"[{style}]{finding.status}[/] {escape(finding.what)}: {escape(finding.reason)}")
-    console.print(f"verdict: [bold {'green' if outcome.verdict == 'pass' else 'red'}]{outcome.verdict}[/]")
+        shown.print(f"[{style}]{finding.status}[/] {escape(finding.what)}: {escape(finding.reason)}")
+    shown.print(f"verdict: [bold {'green' if outcome.verdict == 'pass' else 'red'}]{outcome.verdict}[/]")
     raise typer.Exit(outcome.verdict != "pass")
 
 
@@ -170,7 +189,7 @@ def list_command() -> None:
         except UserError:
             accuracy = "not trained yet"
         table.add_row(name, accuracy, definition.description)
-    Console(highlight=False).print(table)
+    console(soft_wrap=False).print(table)
 
 
 @app.command("regress")
@@ -191,7 +210,7 @@ def regress_command(
     """
     from xnorflow.flows.regress import regress
 
-    raise typer.Exit(not regress(Console(highlight=False), models or (), update=update, synthesise=synthesis))
+    raise typer.Exit(not regress(console(soft_wrap=False), models or (), update=update, synthesise=synthesis))
 
 
 @app.command("report")
@@ -201,10 +220,10 @@ def report_command() -> None:
     from xnorflow.reports.index import index
 
     page, left_out = index(PROJECT / "reports")
-    console = Console(highlight=False, soft_wrap=True)
+    shown = console()
     if left_out:
-        console.print(f"left out, damaged or of another version: {escape(', '.join(left_out))}")
-    console.print(f"index: {escape(_short(page))}")
+        shown.print(f"left out, damaged or of another version: {escape(', '.join(left_out))}")
+    shown.print(f"index: {escape(_short(page))}")
 
 
 @app.command("import-reports")
@@ -225,7 +244,7 @@ def import_reports_command(
     if as_json:
         typer.echo(json.dumps(figures, indent=1))
     else:
-        Console(highlight=False).print(_vendor_figures(figures))
+        console(soft_wrap=False).print(_vendor_figures(figures))
     raise typer.Exit(not all(simulation["passed"] for simulation in figures["simulation"]))
 
 
@@ -233,8 +252,9 @@ def main() -> NoReturn:
     """Run the command line; what the user can mend is told in a few lines and exits with status 2."""
     from xnorflow.cosim.engine import EngineError, EngineUnavailable
 
-    error_console = Console(stderr=True, highlight=False, soft_wrap=True)
+    error_console = console(stderr=True)
     try:
+        _check_names(sys.argv[1:])
         app()
     except UserError as error:
         error_console.print(f"[red]error:[/] {escape(str(error))}")

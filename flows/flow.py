@@ -118,10 +118,12 @@ class Flow:
 
     @cached_property
     def network(self) -> "Network":
-        """The canonical Network."""
+        """The canonical Network, which has every layer that the options name."""
         from xnorflow.bnn import io
 
-        return io.load(self.entries["fold"].folder / "network.safetensors")
+        network = io.load(self.entries["fold"].folder / "network.safetensors")
+        self.options.check(network)
+        return network
 
     @cached_property
     def converted(self) -> "Converted":

@@ -47,7 +47,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.files import read_bytes
@@ -57,6 +57,9 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+if TYPE_CHECKING:
+    from xnorflow.bnn.network import Network
 
 Backend = Literal["vitis", "vivado"]
 
@@ -118,6 +121,13 @@ class Options:
     vendor_limit_s: float = 3600.0
     input: Mapping[str, Any] | None = None
     waves: bool = False
+
+    def check(self, network: "Network") -> None:
+        """Raise a UserError if a setting is for a layer that `network` has not."""
+        from xnorflow.hls.config import HlsConfig
+
+        HlsConfig(**self.hls).resolve(network)
+        self.rtl.check(network)
 
 
 def read(

@@ -64,7 +64,7 @@ class Place:
 
 
 ALL = [
-    *("load", "fold", "golden", "plain", "rtl", "project first", "project second", "csim first", "csim second"),
+    *("load", "fold", "rtl", "golden", "plain", "project first", "project second", "csim first", "csim second"),
     *("synthesis", "vendor rtl", "compare"),
 ]
 
