@@ -75,11 +75,13 @@ def load(path: str | os.PathLike[str]) -> Network:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, TypeError) as error:  # TypeError: a tensor's type that NumPy lacks
         raise UserError(f"{path}: not a readable safetensors file (truncated or corrupt?): {error}") from None
     try:
         described = _described(header.get("network"))
         operations = [_operation(entry, described["shapes"], tensors) for entry in described["operations"]]
+        if strange := set(described["shapes"]) - {f"{of.name}.{spec.name}" for of in operations for spec in fields(of)}:
+            raise UserError(f"shapes of no layer: {_short(sorted(strange))}")
         network = Network(described["name"], tuple(operations))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None

@@ -189,7 +189,7 @@ def read(
 def _content(config: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(read_bytes(config, _LARGEST).decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # of TOML, of UTF-8, or of a number of thousands of digits
         raise UserError(f"{config}: not a TOML file: {error}") from None
     except RecursionError:
         raise UserError(f"{config}: not a TOML file that can be read: it is nested too deep") from None

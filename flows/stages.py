@@ -185,9 +185,12 @@ def _fold_basis(flow: Flow) -> dict[str, Any]:
 def _fold(flow: Flow, entry: Entry, advance: Advance) -> None:
     from xnorflow.bnn import io
     from xnorflow.bnn.canonical import canonicalise
+    from xnorflow.bnn.network import Conv2d, Dense
     from xnorflow.reports import measures
 
     network = canonicalise(flow.converted.network)
+    if not any(isinstance(operation, Dense | Conv2d) for operation in network.operations):
+        raise UserError(f"{flow.subject.origin}: expected layers of weights, got none")
     io.save(network, entry.folder / "network.safetensors")
     entry.facts = {
         "digest": network.digest,

@@ -130,12 +130,19 @@ def _check_names(model: onnx.ModelProto) -> None:
 def _check_form(model: onnx.ModelProto) -> None:
     """Check what holds for any valid file of these operators; put nodes in order, and take out what none uses."""
     _sort(model.graph)
+    checked = onnx.ModelProto()
+    checked.CopyFrom(model)
+    for value in checked.graph.output:
+        value.type.tensor_type.shape.SetInParent()  # some writers leave it to be inferred
     try:
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(checked)
     except Exception as error:  # whatever onnx raises
         raise UserError(f"not a valid ONNX model: {' '.join(str(error).split())[:400]}") from None
+    rank = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
     for node in model.graph.node:
         _check_node(node)
+        if node.op_type == "MultiThreshold" and rank.get(node.input[1], 2) != 2:
+            raise UserError(f"initialiser {node.input[1]!r}: expected thresholds of shape (channels, levels)")
     for tensor in model.graph.initializer:
         if len(tensor.dims) > 1 and not all(tensor.dims):
             raise UserError(f"initialiser {tensor.name!r}: expected values, got shape {tuple(tensor.dims)}")
@@ -171,6 +178,8 @@ def _check_node(node: onnx.NodeProto) -> None:
     for attribute in node.attribute:
         if not all(map(math.isfinite, (attribute.f, *attribute.floats))):
             raise UserError(f"{where}: expected finite numbers, got NaN or infinity as {attribute.name}")
+        if attribute.name == "perm" and sorted(attribute.ints) != list(range(len(attribute.ints))):
+            raise UserError(f"{where}: expected each axis once in perm, got {list(attribute.ints)[:8]}")
     if node.op_type not in _QUANTISER_FORM:
         return
     counts, kinds = _QUANTISER_FORM[node.op_type]
@@ -222,6 +231,8 @@ def _check(model: onnx.ModelProto) -> None:
             values = numpy_helper.to_array(tensor)
         except Exception:  # whatever onnx raises
             raise UserError(f"{where}: its data are damaged") from None
+        if values.dtype.kind not in "biuf":
+            raise UserError(f"{where}: expected numbers, got {TensorProto.DataType.Name(tensor.data_type)}")
         if np.issubdtype(values.dtype, np.floating):
             if values.dtype != np.float32:
                 raise UserError(f"{where}: expected float32, got {values.dtype}")

@@ -150,6 +150,8 @@ def _read_torch(path: Path) -> Mapping[str, torch.Tensor]:
     if not isinstance(found, Mapping):
         raise UserError(f"{path}: expected a state_dict, tensors by name, got {type(found).__name__}")
     for name, value in found.items():
+        if not isinstance(name, str):
+            raise UserError(f"{path}: expected a state_dict, tensors by name, got {str(name)[:80]!r} for a name")
         if not isinstance(value, torch.Tensor):
             raise UserError(
                 f"{path}: expected a state_dict, tensors by name, got {type(value).__name__} under {name!r}; "
