@@ -63,7 +63,7 @@ def figures(report: dict[str, Any]) -> dict[str, str]:
     dict of str
         SVG elements by name: ``network``, ``memory``, ``weights``, ``work``, ``speed``, ``build`` where a project was
         compiled, ``pipeline`` where there is RTL, ``resources_<target>`` for what was synthesised, and
-        ``scores_<n>`` for each sample.
+        ``scores_<n>`` for each sample where the results are scores.
     """
     layers = [layer for layer in report["layers"] if layer["weight_bits"]]
     names = [layer["name"] for layer in layers]
@@ -96,8 +96,10 @@ def figures(report: dict[str, Any]) -> dict[str, str]:
     for row in report["synthesis"]:
         if row["total"]:
             drawn[f"resources_{row['target']}"] = _resources(row, _layer_colours(report["synthesis"]))
-    for n, sample in enumerate(report["samples"]):
-        drawn[f"scores_{n}"] = _scores(unpack(sample["layers"][-1]["values"]), sample["class"])
+    for n, sample in enumerate(report["samples"] if report["argmax"]["of"] != "values" else ()):
+        drawn[f"scores_{n}"] = _scores(
+            unpack(sample["layers"][-1]["values"]), sample["class"] if report["argmax"]["of"] == "class" else None
+        )
     return {name: _svg(figure, name) for name, figure in drawn.items()}
 
 
@@ -316,8 +318,8 @@ def _resources(row: dict[str, Any], colours: dict[str, str]) -> Figure:
     return figure
 
 
-def _scores(scores: NDArray[np.integer], best: int) -> Figure:
-    """Draw the score of each class as a bar from zero, the largest emphasised."""
+def _scores(scores: NDArray[np.integer], best: int | None) -> Figure:
+    """Draw each score as a bar from zero, that of the class emphasised."""
     values = scores.ravel()
     with rc_context(_STYLE):
         figure = Figure(figsize=(1.7, 1.3), layout="constrained")

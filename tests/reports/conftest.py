@@ -48,7 +48,7 @@ def passing():
             "golden": 0.9583, "golden_count": 360, "golden_dataset": "digits", "confusion": [[170, 10], [5, 175]],
             "recorded": 0.9722, "recorded_count": 10000, "recorded_dataset": "mnist",
         },
-        "argmax": {"claim": "proved", "vectors": 0, "ambiguous": 0},
+        "argmax": {"of": "class", "claim": "proved", "vectors": 0, "ambiguous": 0},
         "conversion": {"notes": ["the softmax <x> is left out"], "ambiguous": {"threshold1": 7}},
         "engines": {
             "golden": engine(reason="the reference"),

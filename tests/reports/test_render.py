@@ -103,10 +103,15 @@ def test_the_first_mismatch_is_shown(failed, tmp_path):
 
 
 def test_claims_are_told_apart(report, tmp_path):
-    report["argmax"] = {"claim": "measured", "vectors": 1000, "ambiguous": 3}
+    report["argmax"] = {"of": "class", "claim": "measured", "vectors": 1000, "ambiguous": 3}
     assert "measured on 1,000 vectors" in " ".join(page(report, tmp_path).text.split())
-    report["argmax"] = {"claim": "unknown", "vectors": 0, "ambiguous": 3}
-    assert "not shown" in page(report, tmp_path).text
+    report["argmax"] = {"of": "score", "claim": "unknown", "vectors": 0, "ambiguous": 3}
+    report["samples"] = [sample | {"class": None, "layers": [sample["layers"][0], {"name": "scores",
+                         "values": pack(np.array([2**33]))}]} for sample in report["samples"]]  # fmt: skip
+    text = " ".join(page(report, tmp_path).text.split())
+    assert "The sign of the integer score is the trained model's own: not shown: 3 accumulators" in text
+    assert "Vector 0: score 8,589,934,592, label 1" in text
+    assert "Sign of the score equal to the framework's: unknown." in (tmp_path / "report.md").read_text()
 
 
 def test_a_report_without_images_layers_with_weights_or_resources(report, tmp_path):
