@@ -26,7 +26,7 @@ def document(flow: Flow) -> dict[str, Any]:
     vendor = [job | {"folder": _inside(job["folder"])} for job in jobs(flow)]
     engines = {"golden": _reference(golden)} | {kind.name: _engine(flow, kind) for kind in kinds}
     report = {
-        "schema_version": 1,
+        "schema_version": 2,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "model": flow.subject.name,
         "description": _description(flow),
@@ -173,7 +173,7 @@ def _predicted(flow: Flow, vendor: list[dict[str, Any]]) -> list[dict[str, Any]]
         estimated[unit["layer"]] += unit["luts"]
     for row in flow.entries["synthesis"].facts["targets"]:
         if row["total"] and row["lut_inputs"] == _ESTIMATED_INPUTS:
-            found = {of["name"]: of["lut"] + of["lutram"] for of in (*row["layers"], row["total"] | {"name": "all"})}
+            found = {of["name"]: of["lut"] for of in (*row["layers"], row["total"] | {"name": "all"})}
             rows += [
                 {
                     "what": f"LUTs of {name}",

@@ -33,7 +33,7 @@ def layer(name, kind, inputs, outputs, weight_bits=0, accumulator_bits=None, ope
 def passing():
     """What a test must not change."""
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "created": "2026-01-01T00:00:00+00:00",
         "model": "small",
         "description": "a <b>small</b> network & more",

@@ -14,6 +14,8 @@ from matplotlib.image import imread
 from xnorflow.reports.arrays import pack
 from xnorflow.reports.figures import figures, picture, quantity
 from xnorflow.reports.hardware import made
+from xnorflow.reports.index import index
+from xnorflow.reports.index import row as row_of_index
 from xnorflow.reports.render import render, validate
 
 SECTIONS = (
@@ -145,6 +147,21 @@ def test_resources_are_shown_with_their_provenance(report, tmp_path):
     assert "- **place and route for Lattice ECP5: unfit**: does not fit: LUTs" in told
 
 
+def test_every_place_gives_the_same_number_of_luts(report, tmp_path):
+    """In the tile, the table of resources, side by side with others, for pull requests and in the index."""
+    row = report["synthesis"][0]
+    for of in (row["total"], *row["layers"]):
+        of |= {"lut": 1676, "lutram": 8}
+    (tmp_path / "small").mkdir()
+    html = page(report, tmp_path / "small").text
+    assert re.search(r"LUTs\s*1,676\s*on Lattice ECP5", html)
+    assert next(of.lut for of in made(report)) == 1676 == row_of_index(report)["luts"]["Lattice ECP5"]
+    told = (tmp_path / "small" / "report.md").read_text()
+    assert "| LUTs, Lattice ECP5 | 1,676 |" in told and "yosys 0.23 for Lattice ECP5 | 1,676 |" in told
+    for text in (html, told, index(tmp_path)[0].read_text()):
+        assert "1,676" in text and "1,668" not in text and "1,684" not in text
+
+
 def test_figures_of_all_tools_stand_side_by_side(report, tmp_path):
     placed, vendors = made(report)[1:]
     assert (placed.lut, placed.fmax_mhz, placed.latency, placed.provenance) == (
@@ -182,7 +199,7 @@ def test_markdown_tables_are_whole(report, tmp_path):
     "breaking",
     [
         lambda report: report.pop("model"),
-        lambda report: report.update(schema_version=2),
+        lambda report: report.update(schema_version=1),
         lambda report: report.update(verdict="maybe"),
         lambda report: report.update(surprise=1),
         lambda report: report["inputs"].update(digest="short"),
