@@ -521,7 +521,8 @@ class Affine(Operation):
         Binary places of the scores; negative where they are huge.
     ambiguous : int
         Number of (class pair, accumulator pair) combinations in the accumulators' range for which the argmax of the
-        fixed-point scores differs from the framework's. 0 means that equality of the argmax is proved.
+        fixed-point scores differs from the framework's; of a single channel, the number of accumulators for which
+        the scores may lie on different sides of 0 (0 itself counting as positive). 0 means that equality is proved.
     """
 
     scale: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))

@@ -242,6 +242,7 @@ def _golden_basis(flow: Flow) -> dict[str, Any]:
 
 
 def _golden(flow: Flow, entry: Entry, advance: Advance) -> None:
+    from xnorflow.cosim.classes import classes, meaning
     from xnorflow.cosim.golden import Golden
 
     golden = Golden()
@@ -250,24 +251,30 @@ def _golden(flow: Flow, entry: Entry, advance: Advance) -> None:
     results |= _scores(flow.network, golden, flow.inputs)
     np.savez(entry.folder / RESULTS, **results)
     count, images = len(flow.inputs), len(flow.labels)
-    classes = _classes(results, flow.network.output.name)
-    wrong = np.flatnonzero(classes[:images] != flow.labels)
-    right = images - len(wrong)
+    found, labels = classes(flow.network, results, flow.labels)
+    wrong = np.flatnonzero(found[:images] != labels) if found is not None else []
+    right = images - len(wrong) if images and found is not None else None
     kept = list(range(min(LAYERWISE, count)))
     kept += [int(wrong[0])] if len(wrong) and wrong[0] not in kept else []  # the report shows how it came about
     np.savez(entry.folder / LAYERS, **golden.run(flow.inputs[kept], every_layer=True))
     entry.facts = {
         "vectors": count,
         "seconds": seconds,
-        "right": right if images else None,
+        "right": right,
         "images": images,
+        "meaning": meaning(flow.network),
         "kept": [
-            {"vector": i, "class": int(classes[i]), "label": int(flow.labels[i]) if i < images else None} for i in kept
+            {
+                "vector": i,
+                "class": int(found[i]) if found is not None else None,
+                "label": int(labels[i]) if i < images else None,
+            }
+            for i in kept
         ],
         "outputs": outputs_digest(flow.network, golden),
-        "confusion": _confusion(flow.labels, classes[:images]) if images else None,
+        "confusion": _confusion(labels, found[:images]) if images and found is not None else None,
     }
-    accuracy = f", {right / images:.2%} of {images:,} images right" if images else ""
+    accuracy = f", {right / images:.2%} of {images:,} images right" if right is not None else ""
     entry.summary = f"{count:,} vectors at {count / seconds:,.0f} a second{accuracy}"
 
 
@@ -290,12 +297,6 @@ def _layers(golden: "Engine", inputs: IntArray, names: Sequence[str]) -> dict[st
         for name in names:
             parts[name].append(results[name])
     return {name: np.concatenate(part) for name, part in parts.items()}
-
-
-def _classes(results: Mapping[str, IntArray], output: str) -> IntArray:
-    """Return the class of each vector: the network's argmax, or that of its scores."""
-    last = results[output].reshape(len(results[output]), -1)
-    return last[:, 0] if last.shape[1] == 1 else last.argmax(axis=1)
 
 
 def outputs_digest(network: "Network", golden: "Engine") -> str:

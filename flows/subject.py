@@ -11,7 +11,7 @@ from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import name_fault
 from xnorflow.flows.formats import FORMATS, recognise
 
-_FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z")  # package.module:name
+_FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(\(.*\))?\Z", re.DOTALL)  # package.module:name(literals)
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Subject:
     recorded : dict
         For a checkpoint, the facts recorded at its training.
     factory : str or None
-        For a module, what makes it: ``package.module:name``.
+        For a module, what makes it: ``package.module:name``, with arguments or without.
     weights : Path or None
         For a module, the file of its parameters, None where the factory brings them.
     """
@@ -131,7 +131,7 @@ def _module(factory: str, weights: Path | None) -> Subject:
     if "brevitas" in sys.modules:  # the code has imported it
         from xnorflow.bnn.frontends.brevitas import is_brevitas
 
-        kind = "brevitas" if is_brevitas(torch_file.load(factory)) else kind
+        kind = "brevitas" if is_brevitas(torch_file.load(factory)[0]) else kind
     source = getattr(sys.modules[factory.partition(":")[0]], "__file__", None)
     return Subject(_name(factory), kind, weights or Path(source or factory), None, {}, factory, weights)
 

@@ -53,11 +53,19 @@ def index(folder: Path) -> tuple[Path, list[str]]:
     return page, left_out
 
 
+def _images(report: dict[str, Any]) -> tuple[str, str | None] | None:
+    accuracy = report["accuracy"]
+    if accuracy["golden"] is None:
+        return None
+    return f"{accuracy['golden_count']:,} images of {accuracy['golden_dataset']}", report["inputs"]["dataset_digest"]
+
+
 def row(report: dict[str, Any]) -> dict[str, Any]:
     """Return what the index shows of a report; None where the flow has no such figure.
 
-    ``latency_us`` is the least latency in the simulation of most frames, at the clock that the project is meant for,
-    ``per_second`` the rate of results at it, and ``luts`` those synthesised, by target.
+    ``images`` tells what the accuracy was measured on, in words and by the data set's digest; accuracies compare only
+    where it is equal. ``latency_us`` is the least latency in the simulation of most frames, at the clock that the
+    project is meant for, ``per_second`` the rate of results at it, and ``luts`` those synthesised, by target.
     """
     latency = max((x for x in report["latency"] if x["clock_ns"]), key=lambda x: x["frames"], default=None)
     interval = latency["interval"] if latency else None
@@ -66,7 +74,7 @@ def row(report: dict[str, Any]) -> dict[str, Any]:
         "verdict": report["verdict"],
         "vectors": report["inputs"]["count"],
         "accuracy": report["accuracy"]["golden"],
-        "dataset": report["accuracy"]["golden_dataset"],
+        "images": _images(report),
         "latency_us": latency["latency"]["minimum"] * latency["clock_ns"] / 1000 if latency else None,
         "per_second": 1e9 / (interval["median"] * latency["clock_ns"]) if latency and interval else None,
         "luts": {x["title"]: x["total"]["lut"] for x in report["synthesis"] if x["total"]},

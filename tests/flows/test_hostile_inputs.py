@@ -1010,6 +1010,7 @@ FILES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_a_damaged_file_ends_without_a_traceback(name, tmp_path, command):
     write, arguments_for = FILES[name]
@@ -1017,7 +1018,7 @@ def test_a_damaged_file_ends_without_a_traceback(name, tmp_path, command):
     whole = path.read_bytes()
     arguments = arguments_for(tmp_path / "here", path)
 
-    @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(
         flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), max_size=4),
         kept=st.one_of(st.just(1.0), st.floats(0, 1)),
