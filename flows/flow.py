@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from xnorflow.flows.cache import Entry, Store, code_digest, digest, file_digest, tool_versions
+from xnorflow.flows.cache import Entry, Store, code_digest, digest, tool_versions
 from xnorflow.flows.engines import BENCH_VECTORS, EngineKind
 from xnorflow.flows.options import Options
 from xnorflow.flows.subject import Subject
+from xnorflow.hls.folders import file_digest
 
 if TYPE_CHECKING:
     from xnorflow.bnn.network import Network

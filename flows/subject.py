@@ -76,7 +76,9 @@ def find(model: str, weights: Path | None = None) -> Subject:
     if model in ZOO:
         path = path_of(ZOO[model])
         if not path.is_file():
-            raise UserError(f"{model} has no trained checkpoint yet ({path}); make one: make train MODEL={model}")
+            raise UserError(
+                f"{model} has no trained checkpoint ({path}); make one: make train MODEL={model} REPLACE_CHECKPOINT=1"
+            )
         return _identify(model, path)
     if not _is_file(path):
         what = "a folder, " if path.is_dir() else ""
