@@ -1,9 +1,11 @@
 """A flow's results as the document that ``reports/report.schema.json`` describes."""
 
+import itertools
 import json
 import platform
 from collections import Counter
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from xnorflow.flows.cache import PROJECT, tool_versions
@@ -81,10 +83,12 @@ def _description(flow: Flow) -> str:
     return FORMATS[flow.subject.kind].title if flow.subject.kind in FORMATS else "a Network file"
 
 
-def _inside(path: Any) -> str:
-    """Return a path relative to the project, if it lies in it: a report says nothing of the machine."""
-    path = path.resolve()
-    return str(path.relative_to(PROJECT)) if path.is_relative_to(PROJECT) else str(path)
+def _inside(path: Path) -> str:
+    """Return a path as it reads from where the flow was started, or from the project: nothing of the machine."""
+    for form, place in itertools.product((path.absolute(), path.resolve()), (Path.cwd(), PROJECT)):
+        if form.is_relative_to(place):
+            return str(form.relative_to(place))
+    return str(path.resolve())
 
 
 def _reference(facts: dict[str, Any]) -> dict[str, Any]:
@@ -202,16 +206,16 @@ def _predicted(flow: Flow, vendor: list[dict[str, Any]]) -> list[dict[str, Any]]
 
 def _baseline(flow: Flow) -> dict[str, Any] | None:
     """Put what the flow has found beside its model's committed baseline, as far as the flow knows it."""
-    from xnorflow.reports.measures import BASELINES, shapes
+    from xnorflow.reports import measures
 
-    path = BASELINES / f"{flow.subject.name}.json"
+    path = measures.baseline(flow.subject.name)
     if not path.is_file():
         return None
     fold, golden, rtl = (flow.entries[step].facts for step in ("fold", "golden", "rtl"))
     now: dict[str, Any] = {
         "recorded_accuracy": flow.subject.recorded.get("test", {}).get("accuracy"),
         "outputs": golden["outputs"],
-        "layers": shapes(fold["layers"]),
+        "layers": measures.shapes(fold["layers"]),
     }
     if not rtl["unsupported"]:
         layers = {layer["name"]: layer["architecture"] for layer in rtl["layers"]}

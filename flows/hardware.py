@@ -171,6 +171,8 @@ def _synthesis(flow: Flow, entry: Entry, advance: Advance) -> None:
         entry.summary = "nothing to synthesise"
         return
     project, names = flow.rtl(), flow.options.targets
+    if flow.force:
+        shutil.rmtree(flow.parts, ignore_errors=True)  # else the tools' results of these parts would be taken
     rows = []
     for done, name in enumerate(names):
         advance(done, len(names))
@@ -198,8 +200,8 @@ def _keep_bitstream(row: Mapping[str, Any], entry: Entry) -> None:
         width = max(map(len, pins), default=0)
         (entry.folder / placement["pins"]).write_text(
             f"{placement['bitstream']} is not for a board: {placement['tool']} chose these pins of "
-            f"{placement['device']} at will,\nso that on a board they may be wired to anything, outputs of other parts among it.\n\n"
-            + "".join(f"{port:<{width}} {site}\n" for port, site in pins.items())
+            f"{placement['device']} at will,\nso that on a board they may be wired to anything, "
+            "outputs of other parts among it.\n\n" + "".join(f"{port:<{width}} {site}\n" for port, site in pins.items())
         )
 
 

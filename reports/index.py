@@ -1,10 +1,21 @@
 """One page over all reports: a sortable table, and accuracy against latency and LUTs."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from xnorflow.bnn.errors import UserError
+
+PAGE = "index.html"
+"""Name of the page."""
+
+_TITLE = b"<title>xnorflow: all flows</title>"
+
+
+def is_index(page: Path) -> bool:
+    """Say whether a file is such a page, and not somebody else's."""
+    return page.is_file() and not page.is_symlink() and _TITLE in page.read_bytes()
 
 
 def index(folder: Path) -> tuple[Path, list[str]]:
@@ -20,7 +31,7 @@ def index(folder: Path) -> tuple[Path, list[str]]:
     Raises
     ------
     UserError
-        If there is no report to show.
+        If there is no report to show, or the page's name is taken by something else.
     """
     from jsonschema import ValidationError
 
@@ -48,8 +59,15 @@ def index(folder: Path) -> tuple[Path, list[str]]:
     for target in targets:
         costs = [row | {"cost": row["luts"].get(target)} for row in sound]
         figures[target] = pareto(costs, "cost", f"LUTs, {target}")
-    page = folder / "index.html"
-    page.write_text(template("index.html.j2").render(rows=rows, targets=targets, figures=figures, left_out=left_out))
+    page, draft = folder / PAGE, folder / f".{PAGE}.{os.getpid()}"
+    if not is_index(page) and (page.exists() or page.is_symlink()):
+        raise UserError(f"{page} is no index of reports that xnorflow has written: move it away")
+    text = template("index.html.j2").render(rows=rows, targets=targets, figures=figures, left_out=left_out)
+    try:
+        draft.write_text(text)
+        os.replace(draft, page)
+    finally:
+        draft.unlink(missing_ok=True)
     return page, left_out
 
 

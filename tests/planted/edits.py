@@ -4,6 +4,8 @@ To add some for the C++ headers, write them into a table like :data:`VERILOG`, w
 :mod:`tests.planted.networks` that is run by an engine of hls4ml projects.
 """
 
+# ruff: noqa: E501 (exact text stays in a line)
+
 from typing import NamedTuple
 
 

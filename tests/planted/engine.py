@@ -1,4 +1,4 @@
-"""Run a case through the engine that a planted edit is for, in a process of its own: ``python -m tests.planted.engine``.
+"""Run a case through the engine that a planted edit is for: ``python -m tests.planted.engine CASE``.
 
 The verdict is the last line printed: ``equal``, ``caught: why``, or ``broken: why`` where the edit made something that
 no tool takes, which shows nothing.
