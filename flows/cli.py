@@ -343,7 +343,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         number = stopped.number if isinstance(stopped, Stopped) else signal.SIGINT
         status, told = (
             128 + number,
-            f"stopped by {number.name}; what was finished is kept: the same command goes on there",
+            f"stopped by {number.name}; what was finished is kept: the same command goes on from there",
         )
     except MemoryError:
         status, told = 2, f"not enough memory; free some, or give fewer vectors{_traceback()}"

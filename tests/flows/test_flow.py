@@ -126,6 +126,16 @@ def test_force_redoes_everything(place):
     assert place.built() == ["first", "second"] * 2
 
 
+def test_force_redoes_the_synthesis_of_every_part(place):
+    place.flow()
+    part = place.folder / "build" / "small" / "parts" / "a part"
+    part.mkdir(parents=True)
+    place.flow(vectors=17)
+    assert part.exists()
+    place.flow(force=True)
+    assert not part.exists()
+
+
 def test_other_vectors_reuse_the_projects(place):
     place.flow()
     assert place.flow(vectors=301)["engines"]["first"]["vectors"] == 301

@@ -243,7 +243,7 @@ def test_the_command_trains_and_says_how_well(tmp_path):
     ("arguments", "message"),
     [
         (["mnist_bn"], "choose one of: mnist_bnn"),
-        (["mnist_bnn", "--data", "nowhere"], "no MNIST in nowhere"),
+        (["mnist_bnn", "--data", "nowhere"], "no folder nowhere"),
         (["digits_bnn", "--epochs", "0"], "--epochs"),
     ],
 )
