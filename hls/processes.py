@@ -49,7 +49,7 @@ class Stopped(BaseException):
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-    """Let SIGINT, SIGTERM and SIGHUP raise :class:`Stopped` in this block, and no program outlive it.
+    """Let SIGINT, SIGTERM and SIGHUP raise :class:`Stopped` in this block, which ends all :class:`Processes` in it.
 
     For the main thread, which alone receives signals. While a program is just being started, the signal waits.
     """
@@ -64,10 +64,6 @@ def stoppable() -> Iterator[None]:
     try:
         yield
     finally:
-        for number in before:
-            signal.signal(number, signal.SIG_IGN)  # what follows is short, and must not be left half done
-        for process in list(_running):
-            _signal(process, signal.SIGKILL)
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -89,7 +85,6 @@ class _Undisturbed(threading.local):
 
 
 _undisturbed = _Undisturbed()
-_running: set["subprocess.Popen[bytes]"] = set()
 _guard: "subprocess.Popen[bytes] | None" = None
 _guard_lock = threading.Lock()
 
@@ -174,7 +169,6 @@ class Processes:
                 start_new_session=True,  # a group of its own, so that what it starts itself can be ended with it
             )
             _tell_guard("+", process)
-            _running.add(process)
             self._running.add(process)
         if self._ended:  # left while the process was being started, and so perhaps unseen
             self._end(process)
@@ -184,7 +178,6 @@ class Processes:
             self._end(process)
             with _undisturbed:
                 self._running.discard(process)
-                _running.discard(process)
                 _tell_guard("-", process)
 
     def ask(
