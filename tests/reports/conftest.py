@@ -103,7 +103,7 @@ def passing():
                  "usage": [{"name": "LUTs", "used": 1300, "available": 24288}], "fmax_mhz": 87.654,
                  "latency_ns": 140839.7, "images_per_second": 129283.2,
                  "critical_path": [{"layer": "dense1", "signal": "popcount", "logic_ns": 1.5, "routing_ns": 2.5}],
-                 "bitstream": "bitstream_ecp5.bit", "no_bitstream": None}},
+                 "bitstream": "bitstream_ecp5.bit", "pins": "pins.txt", "no_bitstream": None}},
             {"target": "ice40", "title": "Lattice iCE40", "lut_inputs": 4, "bram_unit": "EBR of 4 Kb",
              "status": "skipped", "reason": "no Yosys here", "provenance": "synthesised",
              "tool": None, "total": None, "layers": [], "placement": None},
