@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import os
 import shutil
 import subprocess
 import tempfile
@@ -340,8 +341,11 @@ def _runner(processes: Processes) -> Any:
     class Runner(Icarus):
         def _execute_cmds(self, cmds: Sequence[Any], cwd: Any, stdout: TextIO | None = None) -> None:
             assert stdout is not None, "all calls name a log"
-            for command in cmds:
-                if status := processes.call(command, Path(cwd), stdout, _LIMIT, self.env):
+            folder = Path(cwd).resolve()
+            for program, *words in cmds:
+                # iverilog writes the names of its sources into its output, where vvp then trips over a double quote.
+                command = [program, *(os.path.relpath(x, folder) if Path(x).is_file() else x for x in map(str, words))]
+                if status := processes.call(command, folder, stdout, _LIMIT, self.env):
                     raise RuntimeError(f"{command[0]} ended with exit status {status}")
 
     runner = Runner()

@@ -171,6 +171,8 @@ def _synthesis(flow: Flow, entry: Entry, advance: Advance) -> None:
         entry.summary = "nothing to synthesise"
         return
     project, names = flow.rtl(), flow.options.targets
+    if flow.force:
+        shutil.rmtree(flow.parts, ignore_errors=True)  # else the tools' results of these parts would be taken
     rows = []
     for done, name in enumerate(names):
         advance(done, len(names))

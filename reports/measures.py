@@ -10,6 +10,15 @@ from xnorflow.bnn.network import Affine, Conv2d, Dense, MultiThreshold, Network,
 BASELINES = Path(__file__).parent / "baselines"
 """What each model of the zoo computed when its baseline was last written."""
 
+OWN_BASELINES = Path("reports") / "baselines"
+"""The same of the user's models, in the working directory; in a checkout, both are one folder."""
+
+
+def baseline(name: str) -> Path:
+    """Return the file with a model's baseline, which need not exist: the user's own, or else the one committed."""
+    own = OWN_BASELINES / f"{name}.json"
+    return own if own.is_file() else BASELINES / f"{name}.json"
+
 
 def taken(network: Network) -> dict[str, Any]:
     """Describe the input; ``bits`` per value."""

@@ -314,7 +314,7 @@ def smaller(project: RtlProject, synthesis: Synthesis, unfit: Unfit, config: Rtl
         return None
     now, need = choose(project.network, config), synthesis.total
     used: dict[str, Usage] = {
-        cells: Usage(need.lut + need.lutram, available[cells]),
+        cells: Usage(need.lut, available[cells]),
         ram: Usage(need.bram, available[ram]),
         **unfit.lacking,
     }
@@ -355,7 +355,7 @@ def _devices(synthesis: Synthesis, name: str | None) -> list[Device]:
         return chosen
     need = synthesis.total
     least = {
-        "TRELLIS_COMB": need.lut + need.lutram,
+        "TRELLIS_COMB": need.lut,
         "TRELLIS_FF": need.ff,
         "DP16KD": need.bram,
         "MULT18X18D": need.dsp,

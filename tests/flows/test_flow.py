@@ -64,7 +64,7 @@ class Place:
 
 
 ALL = [
-    *("load", "fold", "golden", "plain", "rtl", "project first", "project second", "csim first", "csim second"),
+    *("load", "fold", "rtl", "golden", "plain", "project first", "project second", "csim first", "csim second"),
     *("synthesis", "vendor rtl", "compare"),
 ]
 
@@ -291,9 +291,10 @@ def test_out_gets_the_report_and_the_projects(place):
 def test_out_does_not_touch_a_folder_that_no_flow_has_made(place):
     (place.folder / "out" / "first").mkdir(parents=True)
     (place.folder / "out" / "first" / "precious").write_text("")
-    with pytest.raises(UserError, match="no copy of a project"):
+    with pytest.raises(UserError, match="files that no flow has put there"):
         place.flow(out=place.folder / "out")
     assert (place.folder / "out" / "first" / "precious").exists()
+    assert not (place.folder / "build").exists()  # it was said before anything was done
 
 
 def test_a_network_has_no_test_images(place):

@@ -33,7 +33,7 @@ def layer(name, kind, inputs, outputs, weight_bits=0, accumulator_bits=None, ope
 def passing():
     """What a test must not change."""
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "created": "2026-01-01T00:00:00+00:00",
         "model": "small",
         "description": "a <b>small</b> network & more",
@@ -48,7 +48,7 @@ def passing():
             "golden": 0.9583, "golden_count": 360, "golden_dataset": "digits", "confusion": [[170, 10], [5, 175]],
             "recorded": 0.9722, "recorded_count": 10000, "recorded_dataset": "mnist",
         },
-        "argmax": {"claim": "proved", "vectors": 0, "ambiguous": 0},
+        "argmax": {"of": "class", "claim": "proved", "vectors": 0, "ambiguous": 0},
         "conversion": {"notes": ["the softmax <x> is left out"], "ambiguous": {"threshold1": 7}},
         "engines": {
             "golden": engine(reason="the reference"),
