@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from xnorflow.bnn.errors import UserError
-from xnorflow.bnn.network import MAX_WEIGHTS, OPERATIONS, Network, Operation
+from xnorflow.bnn.network import MAX_WEIGHTS, OPERATIONS, Network, Operation, refusal
 from xnorflow.bnn.packing import pack_bits, unpack_bits
 
 HEADER = "xnorflow_network"
@@ -32,12 +32,16 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
 
     Raises
     ------
+    NetworkError
+        If an operation is none that :func:`load` knows.
     OSError
         If the folder is missing or cannot be written.
     """
     tensors: dict[str, np.ndarray] = {}
     shapes: dict[str, list[int]] = {}
     for operation in network.operations:
+        if type(operation) not in OPERATIONS.values():
+            raise refusal(operation, "the file format")
         for spec in fields(operation):
             value = getattr(operation, spec.name)
             if not isinstance(value, np.ndarray):

@@ -165,6 +165,11 @@ class Operation:
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
+def refusal(operation: Operation, who: str) -> NetworkError:
+    """Return the error of a walker that does not know the class of `operation`."""
+    return NetworkError(f"layer {operation.name!r}: {who} does not know the operation {type(operation).__name__}")
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Input(Operation):
     """The network's input: bipolar values, or integers of a fixed width.

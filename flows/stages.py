@@ -290,7 +290,7 @@ def _golden(flow: Flow, entry: Entry, advance: Advance) -> None:
     np.savez(entry.folder / RESULTS, **results)
     count, images = len(flow.inputs), len(flow.labels)
     found, labels = classes(flow.network, results, flow.labels)
-    wrong = np.flatnonzero(found[:images] != labels) if found is not None else []
+    wrong = np.flatnonzero(found[:images] != labels) if found is not None else np.zeros(0, np.int64)
     right = images - len(wrong) if images and found is not None else None
     kept = list(range(min(LAYERWISE, count)))
     kept += [int(wrong[0])] if len(wrong) and wrong[0] not in kept else []  # the report shows how it came about

@@ -21,8 +21,8 @@ def pack(values: NDArray[np.integer]) -> dict[str, Any]:
         kind, data = "bits", np.packbits(values.ravel() > 0, bitorder="little").tobytes()
     else:
         narrow = bool((values == values.astype(np.int32)).all())
-        kind, data = ("int32", "<i4") if narrow else ("int64", "<i8")
-        data = np.ascontiguousarray(values, data).tobytes()
+        kind, layout = ("int32", "<i4") if narrow else ("int64", "<i8")
+        data = np.ascontiguousarray(values, np.dtype(layout)).tobytes()
     return {"shape": list(values.shape), "type": kind, "data": b64encode(data).decode()}
 
 

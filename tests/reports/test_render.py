@@ -87,8 +87,9 @@ def test_the_page_has_every_section_and_number(report, tmp_path):
 
 def test_the_page_needs_nothing_from_outside_and_escapes_what_it_shows(report, tmp_path):
     shown = page(report, tmp_path)
-    beside = "bitstream_ecp5.bit"  # a file of the flow
-    assert all(link.startswith(("#", "data:")) or link == beside for link in shown.links), shown.links
+    beside = ("bitstream_ecp5.bit", "pins.txt")  # files of the flow
+    assert all(link.startswith(("#", "data:")) or link in beside for link in shown.links), shown.links
+    assert "It is not for a board: the tool chose the pins at will" in shown.text
     html = (tmp_path / "report.html").read_text()
     assert "a &lt;b&gt;small&lt;/b&gt; network &amp; more" in html
     assert not re.search(r"@import|url\((?!#)", html)
