@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from xnorflow.flows.formats import Converted
 
 
-def Input(  # noqa: N802 (it stands for a class)
+def Input(
     shape: tuple[int, ...],
     kind: Literal["bipolar", "unsigned", "signed"] = "bipolar",
     bits: int | None = None,
@@ -146,14 +146,21 @@ class Net:
         )
         memory = measures.memory(self.network)
         caption = (
-            f"{self.network.name}: {memory['binary_bits'] / 8e3:,.1f} kB of parameters, {memory['ratio']:.1f} times less "
-            f"than in 32-bit floating point ({memory['formula']})"
+            f"{self.network.name}: {memory['binary_bits'] / 8e3:,.1f} kB of parameters, {memory['ratio']:.1f} times "
+            f"less than in 32-bit floating point ({memory['formula']})"
         )
         caption += "".join(f"\nnote: {note}" for note in self.notes)
-        return Summary(("layer", "kind", "input", "output", "weight bits", "XNOR ops", "accumulator bits"), rows, caption)
+        return Summary(
+            ("layer", "kind", "input", "output", "weight bits", "XNOR ops", "accumulator bits"), rows, caption
+        )
 
     def estimate(
-        self, *, target_fps: float | None = None, max_luts: int | None = None, clock_ns: float | None = None
+        self,
+        *,
+        target_fps: float | None = None,
+        max_luts: int | None = None,
+        clock_ns: float | None = None,
+        config: str | Path | None = None,
     ) -> Estimate:
         """Choose the RTL's foldings, and return exact cycles and estimated area, without synthesis.
 
@@ -165,6 +172,8 @@ class Net:
             Estimated LUTs to stay within, at the highest rate. Without either, what a flow takes by default.
         clock_ns : float, optional
             Period of the clock.
+        config : str or Path, optional
+            TOML file with settings of the hardware.
 
         Raises
         ------
@@ -175,11 +184,19 @@ class Net:
         """
         from xnorflow.flows.hardware import fold_rtl
 
-        options = _options(target_fps, max_luts, clock_ns)
+        options = _options(target_fps, max_luts, clock_ns, Path(config) if config else None)
         choice = fold_rtl(self.network, options)
         clock = choice.config.clock_ns
         rows = tuple(
-            (of.name, str(of.architecture), f"{of.neurons} x {of.inputs}", of.vectors, of.cycles, of.luts, of.memory_bits)
+            (
+                of.name,
+                str(of.architecture),
+                f"{of.neurons} x {of.inputs}",
+                of.vectors,
+                of.cycles,
+                of.luts,
+                of.memory_bits,
+            )
             for of in choice.layers
         )
         latency, interval, fps = choice.timing.latency, choice.timing.interval, 1e9 / (clock * choice.timing.interval)
@@ -206,7 +223,7 @@ class Report:
         self.folder = folder
 
     @cached_property
-    def content(self) -> dict[str, Any]:  # noqa: D102 (described by the class)
+    def content(self) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((self.folder / "report.json").read_text())
         return content
 
@@ -261,7 +278,7 @@ class Report:
 
 def convert(
     model: "str | Path | nn.Module | ir.Network",
-    input: "ir.Input | None" = None,
+    input: "ir.Input | Mapping[str, Any] | None" = None,
     *,
     checkpoint: str | Path | None = None,
     name: str | None = None,
@@ -275,7 +292,7 @@ def convert(
         PyTorch module.
     input : Input, optional
         Which integers the model takes, where it does not tell: :func:`Input`. Its shape is asked for a PyTorch module
-        and a factory; a file that tells its own must agree.
+        and a factory; a file that tells its own must agree. Or the settings of table ``input`` of a configuration file.
     checkpoint : str or Path, optional
         Parameters of the module that a factory makes.
     name : str, optional
@@ -297,23 +314,32 @@ def convert(
         converted = Converted(model, digest=model.digest)
     elif isinstance(model, str | Path):
         subject = find(str(model), Path(checkpoint) if checkpoint else None)
-        if input is not None:
-            settings = {"shape": list(input.shape), "kind": input.kind, "bits": input.bits, "fraction": input.fraction}
+        if isinstance(input, Mapping):
+            settings = dict(input)
+        elif input is not None:
+            settings = _settings(input)
             known = FORMATS.get(subject.kind)
             if known and known.suffixes:
                 del settings["shape"]  # the file tells it
         with needing(subject.origin, UserError):
             converted = read_subject(subject, settings)
-        if input is not None and converted.network.input.shape != input.shape:
-            raise UserError(f"{subject.origin}: takes an input of shape {converted.network.input.shape}, not {input.shape}")
+        taken = converted.network.input.shape
+        if input is not None and not isinstance(input, Mapping) and taken != input.shape:
+            raise UserError(f"{subject.origin}: takes an input of shape {taken}, not {input.shape}")
     else:
-        subject, converted = _module(model, input, name)
-        assert input is not None
-        settings = {"shape": list(input.shape), "kind": input.kind, "bits": input.bits, "fraction": input.fraction}
+        if input is None:
+            raise UserError("convert: a module does not tell its input; give one, such as xf.Input(shape=(784,))")
+        described = Input(**input) if isinstance(input, Mapping) else input
+        subject, converted = _module(model, described, name)
+        settings = _settings(described)
     return Net(canonicalise(converted.network), converted.notes, subject, converted, settings)
 
 
-def _module(model: Any, input: "ir.Input | None", name: str | None) -> "tuple[Subject, Converted]":
+def _settings(input: "ir.Input") -> dict[str, Any]:
+    return {"shape": list(input.shape), "kind": input.kind, "bits": input.bits, "fraction": input.fraction}
+
+
+def _module(model: Any, input: "ir.Input", name: str | None) -> "tuple[Subject, Converted]":
     from torch import nn
 
     from xnorflow.bnn.frontends.torch import trace
@@ -324,8 +350,6 @@ def _module(model: Any, input: "ir.Input | None", name: str | None) -> "tuple[Su
             f"convert: expected a PyTorch module, a Network, a name or a file, got {type(model).__name__}; save a Keras "
             "model with model.save, an ONNX model with onnx.save, and give the file"
         )
-    if input is None:
-        raise UserError("convert: a PyTorch module does not tell its input; give one, such as xf.Input(shape=(784,))")
     kind = type(model)
     origin = f"{kind.__module__}:{kind.__qualname__}"
     called = slug(name or kind.__name__)

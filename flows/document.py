@@ -323,4 +323,8 @@ def _argmax(
 def _tools() -> dict[str, str]:
     packages = {package: None for kind in ENGINES for package in (*kind.packages, "numba")}
     commands = {command: None for kind in ENGINES for command in kind.commands}
-    return {"xnorflow": version(), "python": platform.python_version(), **tool_versions(tuple(packages), tuple(commands))}
+    return {
+        "xnorflow": version(),
+        "python": platform.python_version(),
+        **tool_versions(tuple(packages), tuple(commands)),
+    }

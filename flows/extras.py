@@ -1,10 +1,6 @@
-"""The extras of the package: what each is for, which models need it, and what to do where it is not installed.
+"""The extras of the package: what each is for, which models need it, and what to do where it is not installed."""
 
-``python -m xnorflow.flows.extras MODEL`` prints the extras that a model needs and that are missing, for the Makefile.
-"""
-
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 
@@ -63,7 +59,6 @@ def needed(model: str) -> str | None:
         return None
 
 
-if __name__ == "__main__":
-    for argument in sys.argv[1:]:
-        if (wanted := needed(argument)) and missing(wanted):
-            sys.stdout.write(f"{wanted}\n")
+def lacking(models: Iterable[str]) -> list[str]:
+    """Return the extras that models need and that are not installed."""
+    return sorted({extra for model in models if (extra := needed(model)) and missing(extra)})

@@ -72,9 +72,14 @@ def arguments(target: str, environ: Mapping[str, str]) -> list[str]:
 
 
 def main() -> None:
-    """Run the command that a target stands for."""
-    from xnorflow.flows import cli
+    """Run the command that a target stands for; for ``extras``, print those that the model needs and that are missing."""
+    from xnorflow.flows import cli, extras
 
+    if sys.argv[1:] == ["extras"]:
+        model = os.environ.get("MODEL", "")
+        for extra in extras.lacking([model] if model else []):
+            sys.stdout.write(f"{extra}\n")
+        return
     try:
         wanted = arguments(sys.argv[1], os.environ)
     except UserError as error:

@@ -184,9 +184,7 @@ def _own_data(flow: Flow) -> "Labelled | None":
             )
         return None
     network, definition = flow.converted.network, flow.subject.zoo and zoo.get(flow.subject.zoo)
-    return labelled.read(
-        flow.data, network.input, classes(network), definition.binarise_at if definition else None
-    )
+    return labelled.read(flow.data, network.input, classes(network), definition.binarise_at if definition else None)
 
 
 def classes(network: "Network") -> int:

@@ -183,7 +183,9 @@ def _pixels(file: Path, taken: "Input", binarise_at: int | None) -> NDArray[np.i
             pixels = np.asarray(image.convert("RGB" if colour else "L"), np.int32)
     except (OSError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{file}: not a readable image: {error}") from None
-    if math.prod(pixels.shape) != math.prod(taken.shape) or (len(taken.shape) == 3 and pixels.shape[:2] != taken.shape[:2]):
+    if math.prod(pixels.shape) != math.prod(taken.shape) or (
+        len(taken.shape) == 3 and pixels.shape[:2] != taken.shape[:2]
+    ):
         raise UserError(f"{file}: expected an image for input shape {taken.shape}, got {pixels.shape}; resize it")
     pixels = pixels.reshape(taken.shape)
     if taken.kind == "bipolar" and binarise_at is not None:
