@@ -31,7 +31,7 @@ def graph(network: Network, folder: Path, style: str, **settings: Any) -> Any:
 
     engine = CSim(style, **settings)
 
-    class ExactModelGraph(ModelGraph):  # type: ignore[misc]
+    class ExactModelGraph(ModelGraph):
         """A ModelGraph that computes in integers."""
 
         def write(self) -> None:

@@ -235,7 +235,7 @@ class Report:
     @property
     def accuracy(self) -> float | None:
         """Share of the labelled vectors that the golden model classifies as labelled; None without any."""
-        return self.content["accuracy"]["golden"]  # type: ignore[no-any-return]
+        return self.content["accuracy"]["golden"]
 
     @property
     def latency(self) -> list[dict[str, Any]]:
@@ -265,7 +265,7 @@ class Report:
             If pandas is not installed.
         """
         try:
-            import pandas
+            import pandas  # type: ignore[import-untyped]
         except ModuleNotFoundError:
             raise UserError("to_frame needs pandas, which is not installed: pip install pandas") from None
         return pandas.DataFrame(self.engines).set_index("engine")
@@ -288,8 +288,8 @@ def convert(
     Parameters
     ----------
     model : str, Path, nn.Module or Network
-        A model of the zoo, a file (``.h5``, ``.keras``, ``.onnx``, ``.safetensors``), ``"package.module:factory"``, or a
-        PyTorch module.
+        A model of the zoo, a file (``.h5``, ``.keras``, ``.onnx``, ``.safetensors``), ``"package.module:factory"``,
+        or a PyTorch module.
     input : Input, optional
         Which integers the model takes, where it does not tell: :func:`Input`. Its shape is asked for a PyTorch module
         and a factory; a file that tells its own must agree. Or the settings of table ``input`` of a configuration file.
@@ -347,8 +347,8 @@ def _module(model: Any, input: "ir.Input", name: str | None) -> "tuple[Subject, 
 
     if not isinstance(model, nn.Module):
         raise UserError(
-            f"convert: expected a PyTorch module, a Network, a name or a file, got {type(model).__name__}; save a Keras "
-            "model with model.save, an ONNX model with onnx.save, and give the file"
+            f"convert: expected a PyTorch module, a Network, a name or a file, got {type(model).__name__}; save a "
+            "Keras model with model.save, an ONNX model with onnx.save, and give the file"
         )
     kind = type(model)
     origin = f"{kind.__module__}:{kind.__qualname__}"

@@ -72,7 +72,7 @@ def arguments(target: str, environ: Mapping[str, str]) -> list[str]:
 
 
 def main() -> None:
-    """Run the command that a target stands for; for ``extras``, print those that the model needs and that are missing."""
+    """Run the command that a target stands for; for ``extras``, print those that the model lacks."""
     from xnorflow.flows import cli, extras
 
     if sys.argv[1:] == ["extras"]:

@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -120,20 +121,21 @@ def _data_state(flow: Flow) -> list[Any] | None:
         data.check_folder(flow.data, "data")
     if not flow.subject.zoo:
         return None
-    files = data.evaluation_files(zoo.get(flow.subject.zoo), flow.data)
+    files = data.evaluation_files(zoo.get(flow.subject.zoo), _folder(flow))
     return [str(flow.data), *([str(path), (state := path.stat()).st_size, state.st_mtime_ns] for path in files)]
 
 
 def _load(flow: Flow, entry: Entry, advance: Advance) -> None:
     from xnorflow.models import data, zoo
 
-    if own := _own_data(flow):
+    own = _own_data(flow)
+    if own:
         taken, images, labels = flow.converted.network.input, own.x, own.y
         name, note, origin = own.name, own.note, own.digest
     elif flow.subject.zoo:
         definition = zoo.get(flow.subject.zoo)
         taken = definition.input
-        dataset, name = data.evaluation_images(definition, flow.data)
+        dataset, name = data.evaluation_images(definition, _folder(flow))
         images, labels = data.encode(dataset.test_images, definition), dataset.test_labels
         note, origin = dataset.note, dataset.digest
     else:
@@ -170,6 +172,10 @@ def _load(flow: Flow, entry: Entry, advance: Advance) -> None:
     entry.summary = " and ".join(parts)
 
 
+def _folder(flow: Flow) -> Path | None:
+    return flow.data if isinstance(flow.data, Path) else None
+
+
 def _own_data(flow: Flow) -> "Labelled | None":
     """Return the labelled data that the user has given, where it is no data set of the zoo."""
     from xnorflow.models import labelled, zoo
@@ -179,8 +185,8 @@ def _own_data(flow: Flow) -> "Labelled | None":
     if not labelled.is_own(flow.data):
         if not flow.subject.zoo:
             raise UserError(
-                f"data: {flow.data} has no labelled data for {flow.subject.origin}: expected an .npz file with arrays x "
-                f"and y, or a folder with one sub-folder of images ({', '.join(labelled.IMAGES)}) for each class"
+                f"data: {flow.data} has no labelled data for {flow.subject.origin}: expected an .npz file with arrays "
+                f"x and y, or a folder with one sub-folder of images ({', '.join(labelled.IMAGES)}) for each class"
             )
         return None
     network, definition = flow.converted.network, flow.subject.zoo and zoo.get(flow.subject.zoo)

@@ -8,7 +8,7 @@ import math
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,7 +48,7 @@ class Labelled:
 
 
 def is_own(path: Path) -> bool:
-    """Say whether a path is labelled data of the user's own: an ``.npz`` file, or a folder whose sub-folders hold images."""
+    """Say whether a path is labelled data of the user's own: an ``.npz`` file, or a folder of folders of images."""
     return (path.suffix == ".npz" and path.is_file()) or any(files for _, files in _classes(path))
 
 
@@ -130,7 +130,7 @@ def labelled(
     return Labelled(name, note, integers, labels.astype(np.int64), sha.hexdigest())
 
 
-def _integers(values: NDArray[np.generic], taken: "Input", name: str) -> NDArray[np.integer]:
+def _integers(values: NDArray[Any], taken: "Input", name: str) -> NDArray[np.integer]:
     if not np.issubdtype(values.dtype, np.integer):
         if not np.issubdtype(values.dtype, np.floating):
             raise UserError(f"{name}: x: expected numbers, got {values.dtype}")
@@ -192,7 +192,7 @@ def _pixels(file: Path, taken: "Input", binarise_at: int | None) -> NDArray[np.i
         return np.where(pixels >= binarise_at, 1, -1)
     if taken.kind == "bipolar" or taken.bits != 8:
         raise UserError(
-            f"{file}: the model takes {taken.kind} values of {taken.bits} bits, no 8-bit pixels; give an .npz file whose x "
-            "holds them"
+            f"{file}: the model takes {taken.kind} values of {taken.bits} bits, no 8-bit pixels; give an "
+            ".npz file whose x holds them"
         )
     return pixels - 128 if taken.kind == "signed" else pixels
