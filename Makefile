@@ -1,6 +1,6 @@
 # Thin wrappers over the Python commands; `make help` lists them. Any of them works as the first command in a fresh clone.
 .DEFAULT_GOAL := help
-.PHONY: help flow report test lint train regress bench docs setup all-extras clean
+.PHONY: help flow report test lint train regress bench setup all-extras clean
 
 # What the user gives is text, never make's or the shell's language: the variables of the command line lose their meaning
 # to make here, and reach the program through the environment.
@@ -29,7 +29,6 @@ help:  ## list the targets
 		printf '  %-8s %s\n' "$$target" "$$text"; done
 
 flow: $(READY)  ## run the flow: MODEL=name, file or package.module:factory [CHECKPOINT=file] [VECTORS=n|all] [BACKEND=vitis|vivado] [CONFIG=file] [TARGET_FPS=rate | MAX_LUTS=n] [DATA=folder] [OUT=folder] [WAVES=1] [FORCE=1]
-	@bash flows/setup.sh $$($(RUN) extras)
 	@$(RUN) flow
 
 report: $(READY)  ## write reports/index.html over all flows that have run
@@ -47,11 +46,9 @@ lint: $(READY) all-extras  ## check style and types
 	@$(PYTHON) -m mypy
 
 train: $(READY)  ## train a model of the zoo, in runs/: MODEL=name [DATA=folder] [EPOCHS=n] [SEED=n] [OUT=file | REPLACE_CHECKPOINT=1]
-	@bash flows/setup.sh train $$($(RUN) extras)
 	@$(RUN) train
 
 regress: $(READY)  ## compare the models with reports/baselines: [MODEL=name or file]; UPDATE=1 rewrites the baselines
-	@bash flows/setup.sh $$($(RUN) extras)
 	@$(RUN) regress
 
 bench: $(READY)  ## measure the golden model's speed against PyTorch, and the area of unrolled matrices
@@ -67,5 +64,5 @@ clean:  ## remove what flows have made, and nothing else, from build/ and report
 	@rm -f build/setup.log build/setup.lock
 	@[ ! -x $(PYTHON) ] || $(RUN) clean
 
-$(READY): requirements.lock requirements-numpy1.lock requirements-numpy2.lock pyproject.toml flows/setup.sh
+$(READY): $(wildcard requirements*.lock) pyproject.toml flows/setup.sh
 	@bash flows/setup.sh

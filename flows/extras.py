@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib import invalidate_caches
 from importlib.util import find_spec
 
 EXTRAS: Mapping[str, tuple[str, ...]] = {
@@ -18,6 +19,7 @@ KINDS: Mapping[str, str] = {"keras": "keras", "onnx": "qonnx", "brevitas": "qonn
 
 def missing(extra: str) -> list[str]:
     """Return the modules of an extra that are not installed."""
+    invalidate_caches()  # they may have been installed since this process began
     return [module for module in EXTRAS[extra] if find_spec(module) is None]
 
 
