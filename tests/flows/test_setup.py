@@ -14,7 +14,8 @@ NEEDED = ["awk", "bash", "cat", "dirname", "env", "flock", "grep", "mkdir", "tai
 PYTHON = """#!/bin/bash
 case "$*" in
     *"-m venv"*) mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;
-    *"-m pip install"*) echo "pip install ${*:6}" >> "$CALLS"; [[ -z $PIP_FAILS ]] || { echo "ERROR: no index"; exit 1; } ;;
+    *"-m pip install"*) echo "pip install ${*:6}" >> "$CALLS"
+        [[ -z $PIP_FAILS ]] || { echo "ERROR: no index"; exit 1; } ;;
     -V) echo "Python 3.11.0" ;;
 esac
 """
