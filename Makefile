@@ -1,6 +1,6 @@
 # Thin wrappers over the Python commands; `make help` lists them. Any of them works as the first command in a fresh clone.
 .DEFAULT_GOAL := help
-.PHONY: help flow report test lint train regress bench setup clean
+.PHONY: help flow report test lint train regress bench setup all-extras clean
 
 # What the user gives is text, never make's or the shell's language: the variables of the command line lose their meaning
 # to make here, and reach the program through the environment.
@@ -10,6 +10,7 @@ $(foreach name,$(filter-out XNORFLOW_GIVEN,$(XNORFLOW_GIVEN)),$(eval override ex
 override SHELL := /bin/bash
 override PYTHON := .venv/bin/python
 override READY := .venv/.ready
+override EVERYTHING := keras qonnx train docs test
 override RUN := $(PYTHON) -m xnorflow.flows.make
 
 override STRANGE := $(filter-out help flow report test lint train regress bench setup clean $(READY),$(MAKECMDGOALS))
@@ -33,13 +34,13 @@ flow: $(READY)  ## run the flow: MODEL=name, file or package.module:factory [CHE
 report: $(READY)  ## write reports/index.html over all flows that have run
 	@$(RUN) report
 
-test: $(READY)  ## run every test, then compare the models with their baselines
+test: $(READY) all-extras  ## run every test, then compare the models with their baselines
 	@$(PYTHON) -m pytest -n auto -m 'not slow'
 	@$(PYTHON) -m xnorflow regress --no-synthesis
 	@$(PYTHON) -m xnorflow regress digits_bnn mnist_bnn
 	@$(PYTHON) -m pytest -n auto -m slow
 
-lint: $(READY)  ## check style and types
+lint: $(READY) all-extras  ## check style and types
 	@$(PYTHON) -m ruff check
 	@$(PYTHON) -m ruff format --check
 	@$(PYTHON) -m mypy
@@ -54,11 +55,14 @@ bench: $(READY)  ## measure the golden model's speed against PyTorch, and the ar
 	@$(PYTHON) -m xnorflow.cosim.bench
 	@$(PYTHON) -m xnorflow.hls.rtl.bench
 
-setup: $(READY)  ## install what is missing (every other target does it, too)
+setup: $(READY) all-extras  ## install everything, what tests need, too (every other target installs what it needs)
+
+all-extras: $(READY)
+	@bash flows/setup.sh $(EVERYTHING)
 
 clean:  ## remove what flows have made, and nothing else, from build/ and reports/
 	@rm -f build/setup.log build/setup.lock
 	@[ ! -x $(PYTHON) ] || $(RUN) clean
 
-$(READY): requirements.lock pyproject.toml flows/setup.sh
+$(READY): $(wildcard requirements*.lock) pyproject.toml flows/setup.sh
 	@bash flows/setup.sh

@@ -61,6 +61,22 @@ def _check_names(arguments: Sequence[str]) -> None:
             raise UserError(f"{shown}: expected a name in UTF-8; rename the file or folder") from None
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from xnorflow.flows.version import version
+
+        typer.echo(f"xnorflow {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None: ...
+
+
 @app.command("run")
 def run_command(
     model: Annotated[
@@ -176,6 +192,55 @@ def run_command(
         shown.print(f"[{style}]{finding.status}[/] {escape(finding.what)}: {escape(finding.reason)}")
     shown.print(f"verdict: [bold {'green' if outcome.verdict == 'pass' else 'red'}]{outcome.verdict}[/]")
     raise typer.Exit(outcome.verdict != "pass")
+
+
+_MODEL = Annotated[str, typer.Argument(help="As `run` takes it.", show_default=False)]
+_CHECKPOINT = Annotated[Path | None, typer.Option(help="As `run` takes it.", show_default=False)]
+_CONFIG = Annotated[Path | None, typer.Option(help="As `run` takes it.", show_default=False)]
+
+
+@app.command("summary")
+def summary_command(model: _MODEL, checkpoint: _CHECKPOINT = None, config: _CONFIG = None) -> None:
+    """Show a model's layers: shapes, weights, operations, accumulators, memory; in a second or two, nothing is written.
+
+    What the conversion has left out is told below the table. Try: xnorflow summary digits_bnn
+    """
+    from xnorflow.flows import api
+
+    console().print(escape(str(api.convert(model, _input(config), checkpoint=checkpoint).summary())))
+
+
+@app.command("estimate")
+def estimate_command(
+    model: _MODEL,
+    checkpoint: _CHECKPOINT = None,
+    config: _CONFIG = None,
+    target_fps: Annotated[
+        float | None,
+        typer.Option(help="Vectors per second to reach, at the least area.", show_default=False),
+    ] = None,
+    max_luts: Annotated[
+        int | None,
+        typer.Option(help="Estimated LUTs to stay within, at the highest rate.", show_default=False),
+    ] = None,
+    clock_ns: Annotated[float | None, typer.Option(help="Period of the clock.", show_default=False)] = None,
+) -> None:
+    """Choose the RTL's foldings and show cycles (exact) and LUTs (estimated), without simulation or synthesis.
+
+    Try: xnorflow estimate mnist_bnn --target-fps 1e6 --clock-ns 5
+    """
+    from xnorflow.flows import api
+
+    net = api.convert(model, _input(config), checkpoint=checkpoint)
+    estimate = net.estimate(target_fps=target_fps, max_luts=max_luts, clock_ns=clock_ns, config=config)
+    console().print(escape(str(estimate)))
+
+
+def _input(config: Path | None) -> Mapping[str, Any] | None:
+    """Return what a configuration file says of the model's input, None where it says nothing."""
+    from xnorflow.flows import options
+
+    return options.read(config).input
 
 
 @app.command("list")

@@ -15,6 +15,7 @@ from xnorflow.flows.flow import LAYERS, Flow, read_results
 from xnorflow.flows.formats import FORMATS
 from xnorflow.flows.subject import Subject
 from xnorflow.flows.vendor import jobs
+from xnorflow.flows.version import version
 from xnorflow.reports.findings import findings
 
 _SAMPLES = 4  # vectors that are shown with every layer's bits
@@ -322,4 +323,8 @@ def _argmax(
 def _tools() -> dict[str, str]:
     packages = {package: None for kind in ENGINES for package in (*kind.packages, "numba")}
     commands = {command: None for kind in ENGINES for command in kind.commands}
-    return {"python": platform.python_version(), **tool_versions(tuple(packages), tuple(commands))}
+    return {
+        "xnorflow": version(),
+        "python": platform.python_version(),
+        **tool_versions(tuple(packages), tuple(commands)),
+    }

@@ -7,6 +7,7 @@ target does not take is refused.
 
 import difflib
 import os
+import subprocess
 import sys
 from collections.abc import Mapping
 
@@ -71,8 +72,23 @@ def arguments(target: str, environ: Mapping[str, str]) -> list[str]:
     return [command, *options, *(["--", given["MODEL"]] if "MODEL" in given else [])]
 
 
+def _install(target: str, model: str | None) -> None:
+    """Install the extras that the target and its model need and lack, and start this process anew with them."""
+    from xnorflow.flows import extras
+    from xnorflow.flows.cache import PROJECT
+
+    lacking = extras.lacking([model] if model else [])
+    lacking += ["train"] if target == "train" and extras.missing("train") else []
+    if not lacking:
+        return
+    done = subprocess.run(["bash", str(PROJECT / "flows" / "setup.sh"), *lacking], check=False)
+    if done.returncode or any(extras.missing(extra) for extra in lacking):
+        sys.exit(done.returncode or 1)
+    os.execv(sys.executable, [sys.executable, "-m", "xnorflow.flows.make", *sys.argv[1:]])
+
+
 def main() -> None:
-    """Run the command that a target stands for."""
+    """Run the command that a target stands for, with the extras that it needs."""
     from xnorflow.flows import cli
 
     try:
@@ -80,6 +96,7 @@ def main() -> None:
     except UserError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
+    _install(sys.argv[1], os.environ.get("MODEL"))
     for name in {GIVEN, *(name for _, taken in TARGETS.values() for name in taken)}:
         os.environ.pop(name, None)  # they are ours; cocotb would take WAVES for its own
     cli.main(wanted)

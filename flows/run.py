@@ -1,23 +1,30 @@
 """Running a flow: one step after the other, reusing what is there, and publishing the report."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from xnorflow.bnn.errors import UserError
 from xnorflow.cosim.engine import EngineError, EngineUnavailable
 from xnorflow.flows import vendor
 from xnorflow.flows.cache import Entry, Store
 from xnorflow.flows.engines import ENGINES
+from xnorflow.flows.extras import needing
 from xnorflow.flows.flow import Flow, Step
 from xnorflow.flows.options import Options
 from xnorflow.flows.places import BUILD, LOCK, PUBLISHED, REPORTS, claimed, judge, locked, publish
 from xnorflow.flows.stages import steps
 from xnorflow.flows.subject import Subject
 from xnorflow.reports.findings import Finding
+
+if TYPE_CHECKING:
+    from xnorflow.flows.formats import Converted
+    from xnorflow.models.labelled import Labelled
 
 
 @dataclass(frozen=True)
@@ -48,12 +55,13 @@ def run(
     console: Console,
     *,
     vectors: int | None = 1000,
-    data: Path | None = None,
+    data: "Path | Labelled | None" = None,
     options: Options | None = None,
     out: Path | None = None,
     force: bool = False,
     build: Path = BUILD,
     reports: Path = REPORTS,
+    given: "Converted | None" = None,
 ) -> Outcome:
     """Run a flow to its report.
 
@@ -61,6 +69,8 @@ def run(
     ----------
     vectors : int or None
         Number of vectors; None for all test images.
+    data : Path, Labelled or None
+        The zoo's data set, or labelled data of the user's own.
     options : Options or None
         What the user decides about the hardware; None for the defaults.
     out : Path or None
@@ -69,6 +79,8 @@ def run(
         Redo everything.
     build, reports : Path
         Where the cache and the reports are, relative to the working directory.
+    given : Converted or None
+        The subject, where it was converted before, in this process.
 
     Raises
     ------
@@ -81,8 +93,8 @@ def run(
     target = out or reports / subject.name
     names = [*(kind.name for kind in ENGINES if kind.builds), *(step.folder for step in vendor.steps(ENGINES))]
     judge(target, names if out else ())
-    with claimed(store.root, console):
-        flow = Flow(subject, vectors, data, options or Options(), store, force)
+    with claimed(store.root, console), needing(subject.origin, UserError):
+        flow = Flow(subject, vectors, data, options or Options(), store, force, given)
         for step in steps(subject.kind):
             _take(flow, step, console, target)
         projects = {kind.name: flow.project(kind) for kind in ENGINES if kind.build_step in flow.entries}
@@ -103,7 +115,8 @@ def _take(flow: Flow, step: Step, console: Console, target: Path) -> None:
     if entry is None:
         (target / PUBLISHED[-1]).unlink(missing_ok=True)  # a report must not outlive the results that it speaks of
         try:
-            entry = _make(flow, step, key, console)
+            with needing(step.name, EngineUnavailable) if step.engine else nullcontext():
+                entry = _make(flow, step, key, console)
         except (EngineUnavailable, EngineError) as error:
             if step.engine is None:
                 raise

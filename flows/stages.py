@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,10 +26,12 @@ from xnorflow.flows.engines import BENCH_VECTORS, ENGINES, EngineKind
 from xnorflow.flows.flow import LAYERS, LAYERWISE, RESULTS, WAVEFORM, Advance, Flow, IntArray, Step, read_results
 from xnorflow.flows.formats import FORMATS, Converted
 from xnorflow.flows.subject import Subject
+from xnorflow.flows.version import version
 
 if TYPE_CHECKING:
     from xnorflow.bnn.network import Input, Network
     from xnorflow.cosim.engine import Engine
+    from xnorflow.models.labelled import Labelled
 
 SEED = 0
 """Of the random vectors."""
@@ -108,29 +111,40 @@ def _model_basis(flow: Flow) -> dict[str, Any]:
 
 def _data_state(flow: Flow) -> list[Any] | None:
     """Return what tells one state of the data set's files from another without reading them; None without any."""
-    from xnorflow.models import data, zoo
+    from xnorflow.models import data, labelled, zoo
 
+    if isinstance(flow.data, labelled.Labelled):
+        return [flow.data.digest]
+    if flow.data is not None and labelled.is_own(flow.data):
+        return [str(flow.data), *labelled.state(flow.data)]
     if flow.data is not None:  # wrong, even where the model needs no data
         data.check_folder(flow.data, "data")
     if not flow.subject.zoo:
         return None
-    files = data.evaluation_files(zoo.get(flow.subject.zoo), flow.data)
+    files = data.evaluation_files(zoo.get(flow.subject.zoo), _folder(flow))
     return [str(flow.data), *([str(path), (state := path.stat()).st_size, state.st_mtime_ns] for path in files)]
 
 
 def _load(flow: Flow, entry: Entry, advance: Advance) -> None:
-    if flow.subject.zoo:
-        from xnorflow.models import data, zoo
+    from xnorflow.models import data, zoo
 
+    own = _own_data(flow)
+    if own:
+        taken, images, labels = flow.converted.network.input, own.x, own.y
+        name, note, origin = own.name, own.note, own.digest
+    elif flow.subject.zoo:
         definition = zoo.get(flow.subject.zoo)
         taken = definition.input
-        dataset, name = data.evaluation_images(definition, flow.data)
+        dataset, name = data.evaluation_images(definition, _folder(flow))
         images, labels = data.encode(dataset.test_images, definition), dataset.test_labels
         note, origin = dataset.note, dataset.digest
     else:
         kind = FORMATS[flow.subject.kind].title if flow.subject.kind in FORMATS else "a Network file"
         if flow.vectors is None:
-            raise UserError(f"{flow.subject.origin} is {kind} without test images: give a number of vectors, not 'all'")
+            raise UserError(
+                f"{flow.subject.origin} is {kind} without test images: give a number of vectors, not 'all', or data of "
+                "your own: DATA=my.npz with arrays x and y, or a folder of images by class"
+            )
         taken = flow.converted.network.input
         images, labels = np.zeros((0, *taken.shape), np.int64), np.zeros(0, np.int64)
         name, note, origin = "random", f"{kind} brings no data set", None
@@ -156,6 +170,34 @@ def _load(flow: Flow, entry: Entry, advance: Advance) -> None:
     parts = [f"{len(images):,} test images of {name}"] if len(images) else []
     parts += [f"{count - len(images):,} random vectors"] if count > len(images) else []
     entry.summary = " and ".join(parts)
+
+
+def _folder(flow: Flow) -> Path | None:
+    return flow.data if isinstance(flow.data, Path) else None
+
+
+def _own_data(flow: Flow) -> "Labelled | None":
+    """Return the labelled data that the user has given, where it is no data set of the zoo."""
+    from xnorflow.models import labelled, zoo
+
+    if flow.data is None or isinstance(flow.data, labelled.Labelled):
+        return flow.data
+    if not labelled.is_own(flow.data):
+        if not flow.subject.zoo:
+            raise UserError(
+                f"data: {flow.data} has no labelled data for {flow.subject.origin}: expected an .npz file with arrays "
+                f"x and y, or a folder with one sub-folder of images ({', '.join(labelled.IMAGES)}) for each class"
+            )
+        return None
+    network, definition = flow.converted.network, flow.subject.zoo and zoo.get(flow.subject.zoo)
+    return labelled.read(flow.data, network.input, classes(network), definition.binarise_at if definition else None)
+
+
+def classes(network: "Network") -> int:
+    """Return the number of classes that a network tells apart: the size of its scores."""
+    from xnorflow.cosim.engine import outputs
+
+    return network.signals[outputs(network)[0]].size
 
 
 def random_inputs(taken: "Input", count: int) -> NDArray[np.int32]:
@@ -547,6 +589,7 @@ def _report_basis(flow: Flow) -> dict[str, Any]:
         "synthesis": flow.entries["synthesis"].facts,  # where a tool failed, the same key may come to something else
         "vendor": [job | {"folder": str(job["folder"])} for job in vendor.jobs(flow)],
         "recorded": flow.subject.recorded,
+        "version": version(),
         "path": [flow.subject.origin, str(flow.subject.path)],
     }
 

@@ -91,10 +91,11 @@ def find(model: str, weights: Path | None = None) -> Subject:
                 for kind in FORMATS.values()
             )
         )
-    return _identify(_name(path.stem), path)
+    return _identify(slug(path.stem), path)
 
 
-def _name(text: str) -> str:
+def slug(text: str) -> str:
+    """Return a text as a name of a Network and of folders; raise a UserError if it cannot be one."""
     name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_") or "network"
     name = name if name[0].isalpha() else f"n_{name}"
     if fault := name_fault(name):
@@ -135,7 +136,7 @@ def _module(factory: str, weights: Path | None) -> Subject:
 
         kind = "brevitas" if is_brevitas(torch_file.load(factory)[0]) else kind
     source = getattr(sys.modules[factory.partition(":")[0]], "__file__", None)
-    return Subject(_name(factory), kind, weights or Path(source or factory), None, {}, factory, weights)
+    return Subject(slug(factory), kind, weights or Path(source or factory), None, {}, factory, weights)
 
 
 def _identify(name: str, path: Path) -> Subject:
