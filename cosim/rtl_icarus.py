@@ -284,7 +284,7 @@ class RtlIcarus:
             private = Path(scratch)
             (private / "job.json").write_text(json.dumps(asdict(job)))
             np.save(private / "frames.npy", frames)
-            report, log = private / "results.xml", private / "log"
+            report, log, dump = private / "results.xml", private / "log", private / "dump.fst"
             problem = ""
             try:
                 _runner(processes).test(
@@ -299,13 +299,15 @@ class RtlIcarus:
                     log_file=log,
                     extra_env={rtl_bench.FOLDER: str(private)},
                     waves=waveform is not None,
-                    plusargs=[f"+dumpfile_path={waveform}"] if waveform else [],
+                    plusargs=[f"+dumpfile_path={dump}"] if waveform else [],  # a path that vvp takes as it is
                 )
             except (RuntimeError, SystemExit) as error:  # the runner's ways to say that the simulator failed
                 problem = str(error)
             except subprocess.TimeoutExpired:
                 problem = f"vvp took longer than {_LIMIT} s for {', '.join(tests)} of {project.top}"
                 report.unlink(missing_ok=True)
+            if waveform and dump.is_file():
+                shutil.move(dump, waveform)
             _check(report, tests, problem, log)
             return {test: dict(np.load(private / f"{test}.npz")) for test in tests}
 

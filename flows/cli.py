@@ -287,19 +287,23 @@ def import_reports_command(
 ) -> None:
     """Read the reports that Vitis HLS, Vivado HLS or Vivado have left in a folder, here or on another machine.
 
-    Shows what each file tells, the tool that wrote it, and what its figures rest on. The exit status is 1 when one
-    tells of a simulation that failed.
+    Shows what each file tells, the tool that wrote it, and what its figures rest on; then the reports that cannot be
+    read. The exit status is 2 when there is such a report, 1 when one tells of a simulation that failed.
     """
     import json
 
-    from xnorflow.hls.vendor.results import import_reports, neutral
+    from xnorflow.hls.vendor.results import failure, import_reports, neutral
 
-    figures = neutral(import_reports(folder))
+    found, problems = import_reports(folder)
+    figures = neutral(found)
+    failed = [f"{report.source}: {what}" for report in found if (what := failure(report))]
     if as_json:
-        typer.echo(json.dumps(figures, indent=1))
+        typer.echo(json.dumps({**figures, "problems": problems}, indent=1))
     else:
         console(soft_wrap=False).print(_vendor_figures(figures))
-    raise typer.Exit(not all(simulation["passed"] for simulation in figures["simulation"]))
+    for problem in (*failed, *problems):
+        console(stderr=True).print(f"[red]problem:[/] {escape(problem)}")
+    raise typer.Exit(1 if failed else 2 if problems else 0)
 
 
 UNFORESEEN = 70
@@ -392,6 +396,7 @@ def _folding(rtl: Mapping[str, Any]) -> "Table":
 
 
 _ABOUT = ("source", "tool", "target", "stage", "module", "top", "provenance")
+_NOT_MET = "[red]timing not met[/]"
 
 
 def _vendor_figures(figures: Mapping[str, list[dict[str, Any]]]) -> "Table":
@@ -405,7 +410,8 @@ def _vendor_figures(figures: Mapping[str, list[dict[str, Any]]]) -> "Table":
         for row in kind:
             told = [f"{name} {value}" for name, value in row.items() if name not in _ABOUT and value is not None]
             by = ", ".join(filter(None, (row["tool"], row["stage"])))
-            table.add_row(*(escape(text) for text in (row["source"], by, row["module"] or "", ", ".join(told))))
+            figures_told = escape(", ".join(told)).replace("met False", _NOT_MET)
+            table.add_row(*(escape(text) for text in (row["source"], by, row["module"] or "")), figures_told)
     return table
 
 

@@ -4,6 +4,7 @@ import itertools
 import json
 import platform
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -201,7 +202,21 @@ def _predicted(flow: Flow, vendor: list[dict[str, Any]]) -> list[dict[str, Any]]
         if job["job"] == "rtl"
         for figure in job["figures"]["resources"]
     ]
-    return rows
+    return rows + _by_layer(vendor, estimated)
+
+
+def _by_layer(vendor: list[dict[str, Any]], estimated: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Put the LUTs of every layer by the vendor's reports of the hierarchy beside what the RTL's model says."""
+    found: Counter[tuple[str, str]] = Counter()
+    for job in vendor:
+        if job["job"] == "rtl":
+            for row in job["figures"]["hierarchy"]:
+                if row["layer"]:
+                    found[f"{row['tool']}, {row['stage']}", row["layer"]] += row["lut"]
+    return [
+        {"what": f"LUTs of {layer}", "predicted": estimated[layer], "measured": luts, "by": by, "provenance": "vendor"}
+        for (by, layer), luts in found.items()
+    ]
 
 
 def _baseline(flow: Flow) -> dict[str, Any] | None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _HEADER = "xnorflow_checkpoint"  # the one entry of the file's metadata: safetensors writes several in random order
-FOLDER = Path(__file__).parent / "checkpoints"
+FOLDER = Path(__file__).resolve().parent / "checkpoints"
 """Where the checkpoints of the zoo lie."""
 
 

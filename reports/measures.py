@@ -7,7 +7,7 @@ import numpy as np
 
 from xnorflow.bnn.network import OPERATIONS, Affine, Conv2d, Dense, MultiThreshold, Network, Threshold, refusal
 
-BASELINES = Path(__file__).parent / "baselines"
+BASELINES = Path(__file__).resolve().parent / "baselines"
 """What each model of the zoo computed when its baseline was last written."""
 
 OWN_BASELINES = Path("reports") / "baselines"

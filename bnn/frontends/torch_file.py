@@ -155,7 +155,7 @@ def _entry(content: Mapping[str, Any], path: Path) -> tuple[Mapping[str, torch.T
 
     if is_state(content):
         return content, ()
-    states = [name for name, value in content.items() if value and is_state(value)]
+    states = [name for name, value in content.items() if isinstance(value, Mapping) and value and is_state(value)]
     known = [name for name in _WRAPPERS if name in states]
     if len(states) != 1 and len(known) != 1:
         got = f"several under {_few(states)}" if states else f"{_few(content)} ({_kinds(content.values())})"

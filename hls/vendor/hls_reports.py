@@ -423,7 +423,7 @@ def export(text: str, name: str = "export.rpt") -> Export:
     size = Resources(counts["LUT"], counts["FF"], bram, counts.get("URAM"), counts.get("DSP"))
     periods: dict[str, float] = {}
     met: bool | None = None
-    verdict = False
+    verdict, whole = False, kind[0].startswith("#")  # else a table with an end
     for index in range(timing + 1, len(lines.lines)):
         line = lines.lines[index]
         if re.match(r"== ", line):
@@ -434,6 +434,10 @@ def export(text: str, name: str = "export.rpt") -> Export:
                 periods[label.removeprefix("achieved ").lower()] = lines.decimal(index, value, f"{label} (ns)")
         elif row := re.match(r"(?:\* )?Timing (?:was )?(not )?met\b|No Sequential Path", line):
             verdict, met = True, None if line.startswith("No") else row[1] is None
+        elif line.startswith("+-") and periods:
+            whole = True
+    if not whole:
+        raise lines.error(len(lines.lines), "the end of the table")
     if not verdict:
         raise lines.error(len(lines.lines), "whether timing was met")
     target = periods.get("required", periods.get("target"))

@@ -1,4 +1,4 @@
-"""Reports of Vivado, as text: ``report_utilization``, ``report_timing_summary``, ``report_timing``, ``report_power``."""
+"""Reports of Vivado as text: of utilisation, of the whole timing and of single paths, of power."""
 
 import re
 from collections.abc import Mapping
@@ -113,7 +113,7 @@ class TimingPath:
     Attributes
     ----------
     slack_ns : float
-    source, destination : str
+    start, end : str
         Pins or ports, such as ``U_dense1/sum_reg[3]/C``.
     levels : int
         Cells on the way.
@@ -121,8 +121,8 @@ class TimingPath:
     """
 
     slack_ns: float
-    source: str
-    destination: str
+    start: str
+    end: str
     levels: int
     delay_ns: float
 
@@ -234,12 +234,6 @@ def hierarchy(text: str, name: str = "hierarchy.rpt") -> Hierarchy:
         if len(cells) != len(columns) or not line.endswith("|"):
             raise lines.error(index, f"an instance, in {len(columns)} columns")
 
-        def count(column: str) -> int | None:
-            if column not in columns:
-                return None
-            value = cells[columns.index(column)].strip()
-            return lines.whole(index, re.sub(r" *\([0-9.<]+%\)$", "", value), column)  # with -hierarchical_percentage
-
         named = cells[0].strip()
         indent = len(cells[0]) - len(cells[0].lstrip())
         if named.startswith("(") and path and path[-1][1] == named[1:-1]:
@@ -249,10 +243,13 @@ def hierarchy(text: str, name: str = "hierarchy.rpt") -> Hierarchy:
         if not path and instances:
             raise lines.error(index, "an instance inside the first one")
         path.append((indent, named))
-        luts, ffs, ram36, ram18 = (count(column) for column in ("Total LUTs", "FFs", "RAMB36", "RAMB18"))
-        assert luts is not None and ffs is not None
-        bram = None if ram36 is None or ram18 is None else ram36 + ram18 / 2
-        size = Resources(luts, ffs, bram, count("URAM"), count(dsp))
+        counts = {  # with -hierarchical_percentage, a share stands behind each
+            column: lines.whole(index, re.sub(r" *\([0-9.<]+%\)$", "", cell.strip()), column)
+            for column, cell in zip(columns, cells, strict=True)
+            if column in ("Total LUTs", "FFs", "RAMB36", "RAMB18", "URAM", dsp)
+        }
+        bram = counts["RAMB36"] + counts["RAMB18"] / 2 if "RAMB36" in counts and "RAMB18" in counts else None
+        size = Resources(counts["Total LUTs"], counts["FFs"], bram, counts.get("URAM"), counts.get(dsp))
         instances.append(Instance(tuple(name for _, name in path[1:]), cells[1].strip(), size))
     else:
         raise lines.error(len(lines.lines), "the end of the table")
@@ -317,35 +314,37 @@ def paths(text: str, name: str = "timing.rpt") -> Paths:
     heads = [index for index in range(start, len(lines.lines)) if re.match(r"Slack\b.*:", lines.lines[index])]
     if not heads and "No timing paths found" not in text:
         raise lines.error(len(lines.lines), "a path, which begins with 'Slack'")
-    found = []
-    for head, end in zip(heads, [*heads[1:], len(lines.lines)], strict=True):
-        slack = re.match(r"Slack(?: \(\w+\))? *: +(\S+?)(?:ns)?(?: |$)", lines.lines[head])
-        if not slack:
-            raise lines.error(head, "'Slack' and its value")
-        if slack[1] == "inf":
-            continue
+    ends = [*heads[1:], len(lines.lines)]
+    found = (_path(lines, head, end) for head, end in zip(heads, ends, strict=True))
+    return Paths(design, tuple(path for path in found if path))
 
-        def fact(pattern: str, expected: str) -> tuple[int, str]:
-            index, match = lines.find(pattern, expected, head)
-            if index >= end:
-                raise lines.error(head, f"{expected} below it")
-            return index, match[1]
 
-        _, source = fact(r"^  Source: +(\S+)", "'Source:'")
-        _, destination = fact(r"^  Destination: +(\S+)", "'Destination:'")
-        at_delay, delay = fact(r"^  Data Path Delay: +([-0-9.]+)ns", "'Data Path Delay:'")
-        at_levels, levels = fact(r"^  Logic Levels: +([0-9]+)", "'Logic Levels:'")
-        fact(r"^ +slack +(\S+)", "the slack again, below the path")
-        found.append(
-            TimingPath(
-                lines.decimal(head, slack[1], "the slack (ns)"),
-                source,
-                destination,
-                lines.whole(at_levels, levels, "the levels of logic"),
-                lines.decimal(at_delay, delay, "the delay (ns)"),
-            )
-        )
-    return Paths(design, tuple(found))
+def _path(lines: Lines, head: int, end: int) -> TimingPath | None:
+    """Read the path in the lines from `head` to `end`; None if it has no constraint."""
+    slack = re.match(r"Slack(?: \(\w+\))? *: +(\S+?)(?:ns)?(?: |$)", lines.lines[head])
+    if not slack:
+        raise lines.error(head, "'Slack' and its value")
+    if slack[1] == "inf":
+        return None
+
+    def fact(pattern: str, expected: str) -> tuple[int, str]:
+        index, match = lines.find(pattern, expected, head)
+        if index >= end:
+            raise lines.error(head, f"{expected} below it")
+        return index, match[1]
+
+    _, start = fact(r"^  Source: +(\S+)", "'Source:'")
+    _, destination = fact(r"^  Destination: +(\S+)", "'Destination:'")
+    at_delay, delay = fact(r"^  Data Path Delay: +([-0-9.]+)ns", "'Data Path Delay:'")
+    at_levels, levels = fact(r"^  Logic Levels: +([0-9]+)", "'Logic Levels:'")
+    fact(r"^ +slack +(\S+)", "the slack again, below the path")
+    return TimingPath(
+        lines.decimal(head, slack[1], "the slack (ns)"),
+        start,
+        destination,
+        lines.whole(at_levels, levels, "the levels of logic"),
+        lines.decimal(at_delay, delay, "the delay (ns)"),
+    )
 
 
 def power(text: str, name: str = "power.rpt") -> Power:

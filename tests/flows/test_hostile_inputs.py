@@ -28,6 +28,7 @@ from tests.flows.test_bad_files import CODE, keras_model
 from xnorflow.bnn import io as network_io
 from xnorflow.bnn import qonnx_export
 from xnorflow.flows import cli, run
+from xnorflow.flows.places import MARK
 from xnorflow.models.checkpoint import FOLDER
 
 ZOO = FOLDER / "digits_bnn.safetensors"
@@ -973,7 +974,7 @@ def check_nothing_is_left(folder):
         assert [path for path in (folder / place).rglob("*") if path.suffix != ".lock"] == []
     left = [path for path in (folder / "build").rglob("*") if path.is_file()]
     whole = {path.parent for path in left if path.name == "entry.json"}
-    assert [path for path in left if path.suffix != ".lock" and path.parent not in whole] == []
+    assert [path for path in left if path.suffix != ".lock" and path.name != MARK and path.parent not in whole] == []
 
 
 # --- sound files, damaged at random

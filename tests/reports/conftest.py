@@ -125,10 +125,15 @@ def passing():
              ],
              "problems": ["vendor/reports/impl_power.rpt:1: expected <a header>"],
              "figures": {
-                 "simulation": [], "latency": [],
+                 "simulation": [], "latency": [], "paths": [],
+                 "hierarchy": [
+                     {**VENDOR, "source": "vendor/reports/synth_hierarchy.rpt", "instance": "U_dense1", "of": "dense1",
+                      "layer": "dense1", "estimated_luts": 432, "lut": 444, "ff": 100, "bram": 1.5, "uram": None,
+                      "dsp": 0}
+                 ],
                  "power": [
                      {**VENDOR, "source": "vendor/reports/synth_power.rpt", "total_w": 0.242, "dynamic_w": 0.137,
-                      "static_w": 0.105, "confidence": "Medium", "activity": None}
+                      "static_w": 0.105, "confidence": "Medium", "activity": None, "matched_percent": None}
                  ],
                  "resources": [
                      {**VENDOR, "source": "vendor/reports/synth_utilization.rpt", "lut": 6543, "ff": 210, "bram": 3.5,
@@ -136,7 +141,7 @@ def passing():
                  ],
                  "timing": [
                      {**VENDOR, "source": "vendor/reports/synth_timing.rpt", "clock_ns": 4.0, "fmax_mhz": 321.04,
-                      "wns_ns": 0.5, "whs_ns": None}
+                      "met": True, "wns_ns": 0.5, "whs_ns": None, "wpws_ns": None}
                  ],
              }}
         ],
