@@ -99,6 +99,7 @@ GENERIC = {
     "cosim/rtl_vitis.py": "walks what hls.project.hardware has left out: argmax and flatten",
     "flows/document.py": "shows results that golden has computed",
     "flows/regress.py": "names layers",
+    "flows/stages.py": "asks whether there is a layer with weights",
     "hls/config.py": "names layers with weights",
     "hls/project.py": "leaves the operations to the styles",
     "hls/rtl/config.py": "names layers with weights",

@@ -123,14 +123,14 @@ VERILOG = [
     ),
     *_of(
         "serial_argmax",
-        ("position == 0 || score > best", "position == 0 || score >= best", "image"),
+        ("position == 0 || score > best", "position == 0 || score >= best", "ties"),
         ("if (position == 0 ||", "if (", "image"),
         ("assign in_ready = enable && !busy;", "assign in_ready = enable;", "image"),
         ("winner <= position;", "winner <= 0;", "image"),
     ),
     *_of(
         "tree_argmax",
-        ("best_{{ below }}_{{ b }} > best_{{ below }}_{{ a }};", "best_{{ below }}_{{ b }} >= best_{{ below }}_{{ a }};", "unrolled"),
+        ("best_{{ below }}_{{ b }} > best_{{ below }}_{{ a }};", "best_{{ below }}_{{ b }} >= best_{{ below }}_{{ a }};", "unrolled ties"),
         ("{% set b = 2 * pair + 1 %}", "{% set b = 2 * pair %}", "unrolled"),
     ),
     *_of("valid_pipeline", ("{out_valid, valid} <= {valid, in_valid};", "{out_valid, valid} <= {in_valid, in_valid};", "unrolled")),

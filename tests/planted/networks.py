@@ -38,6 +38,13 @@ def _dense(name: str, *rest: object) -> Network:
     return Network(name, (*first, Dense("dense2", ("sign1",), _weights(6, 9)), *rest))  # type: ignore[arg-type]
 
 
+def _ties() -> Network:
+    """Every score twice, so that the largest is always a tie."""
+    weight = np.repeat(_weights(3, 21), 2, axis=0)
+    dense = Dense("dense1", ("image",), weight)
+    return Network("ties", (Input("image", (), shape=(21,)), dense, Argmax("argmax", ("dense1",))))
+
+
 def _ones() -> Network:
     operations = tuple(
         replace(operation, pad_value=1) if operation.name == "conv2" else operation
@@ -79,6 +86,8 @@ CASES: Mapping[str, tuple[Network, RtlConfig]] = {
     "levels": (_levels(), _SLOW),
     "global": (_global(), _SLOW),
     "serial affine": (_dense("serial", *_affine(6)), RtlConfig(default=Folded(1, 3))),
+    "ties": (_ties(), RtlConfig(default=Folded(1, 3))),
+    "unrolled ties": (_ties(), RtlConfig(default=Unrolled(2))),
     "unrolled": (_dense("parallel", *_affine(6)), RtlConfig(default=Unrolled(2))),
     "unrolled image": (small_image(), RtlConfig(default=Folded(1, 3), layers={"conv2": Unrolled(2)})),
 }
