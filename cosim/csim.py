@@ -141,7 +141,9 @@ class CSim:
         os.close(descriptor)
         fresh = Path(name)
         fresh.unlink()
-        command = [_compiler(), *_FLAGS, "-Ifirmware/ap_types", '-DWEIGHTS_DIR="firmware/weights"']
+        # In the packed style every variable holds many vectors: other types for the same sources.
+        types = ["-Ilanes"] if self.config.style == "packed" else []
+        command = [_compiler(), *_FLAGS, *types, "-Ifirmware/ap_types", '-DWEIGHTS_DIR="firmware/weights"']
         command += [f"firmware/{top}.cpp", f"{top}_csim.cpp", "-o", str(fresh)]
         start = time.perf_counter()
         try:
