@@ -74,6 +74,7 @@ say "installing xnorflow itself, as it lies here"
 
 missing=()
 command -v g++ > /dev/null || missing+=(g++)
+command -v clang++ > /dev/null || missing+=(clang)
 command -v iverilog > /dev/null || missing+=(iverilog)
 command -v yosys > /dev/null || missing+=(yosys)
 command -v chromium > /dev/null || missing+=(chromium)

@@ -1,4 +1,4 @@
-"""Neurons with hard-wired weights as C++: the adder graph that the RTL shares between neurons, one statement per adder."""
+"""Neurons with hard-wired weights as C++: the RTL's adder graph, shared between neurons, one statement each."""
 
 from collections.abc import Sequence
 

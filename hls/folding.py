@@ -272,18 +272,20 @@ def _architecture(layer: Neurons, interval: int, config: HlsConfig) -> Architect
     if strategy == "latency":
         if layer.weights > _LARGEST_UNROLLED:
             raise UserError(
-                f"hls, layer {layer.name}: {layer.weights:,} weights are too many to unroll, {_LARGEST_UNROLLED:,} is the"
-                ' most; use strategy "resource" or "auto"'
+                f"hls, layer {layer.name}: {layer.weights:,} weights are too many to unroll, {_LARGEST_UNROLLED:,} is"
+                ' the most; use strategy "resource" or "auto"'
             )
         return Unrolled(layer)
-    budget = (interval - (layer.positions - layer.vectors)) // layer.vectors if strategy == "auto" else reuse_factor or 1
+    budget = reuse_factor or 1
+    if strategy == "auto" and reuse_factor is None:
+        budget = (interval - (layer.positions - layer.vectors)) // layer.vectors
     if strategy == "auto" and budget <= 1 and layer.weights <= UNROLLED:
         return Unrolled(layer)
     options = list(_foldings(layer))
     if not options:
         raise UserError(
-            f"hls, layer {layer.name}: {layer.neurons:,} neurons of {layer.taps * layer.storage.channels:,} inputs are too"
-            " large for an HLS tool; generate RTL instead"
+            f"hls, layer {layer.name}: {layer.neurons:,} neurons of {layer.taps * layer.storage.channels:,} inputs are"
+            " too large for an HLS tool; generate RTL instead"
         )
     in_time = [option for option in options if option.cycles <= budget]
     if not in_time:

@@ -47,7 +47,7 @@ from xnorflow.bnn.packing import WORD, pack_bits
 from xnorflow.hls.circuit import circuit
 from xnorflow.hls.config import PARTITIONED, HlsConfig
 from xnorflow.hls.errors import Unsupported
-from xnorflow.hls.folding import Architecture, Folding, plan
+from xnorflow.hls.folding import Folding, plan
 from xnorflow.hls.rtl.lowering import threshold_behind
 from xnorflow.hls.schedule import LEAST_DEPTH, Process, Schedule, pixel_process, window_process
 from xnorflow.hls.storage import Storage, bits, integer, packed
@@ -71,8 +71,6 @@ class PackedLayer(Layer):
         for name, data in self.get_attr("constants").items():
             self.set_attr(name, PackedConstant(f"{name}{self.index}", data))
             del self.attributes[f"{name}_t"]  # constants have the machine's types
-        if self.get_attr("circuit"):
-            self.set_attr("include_header", [f"{circuit_name(self)}.h"])
 
 
 class PackedNeurons(PackedLayer):
@@ -113,6 +111,9 @@ class PackedConstant(WeightVariable):
 
     def __iter__(self) -> "PackedConstant":
         form = "0x{:x}ull" if self.data.dtype == np.uint64 else "0x{:x}" if self.data.dtype.kind == "u" else "{:d}"
+        if self.data.ndim == 1:
+            self._iterator = (form.format(value) for value in self.data.tolist())
+            return self
         rows = self.data.reshape(-1, self.data.shape[-1]).tolist()
         # hls4ml puts one pair of braces around all: one more for each row, or compilers miss them.
         self._iterator = ("{" + ", ".join(form.format(value) for value in row) + "}" for row in rows)
@@ -161,8 +162,13 @@ def register(backend: str) -> None:
     get_backend(backend).register_template(_Call)
 
 
-def set_depths(graph: ModelGraph, schedule: Schedule) -> None:
-    """Give every stream the depth that the schedule needs."""
+def finish(graph: ModelGraph, schedule: Schedule, config: HlsConfig) -> None:
+    """Let the layers include their circuits, and give every stream the depth that the schedule needs."""
+    for node in graph.get_layers():
+        if node.get_attr("circuit"):
+            node.set_attr("include_header", [*node.get_attr("include_header"), f"{circuit_name(node)}.h"])
+    if config.io_type != "io_stream":
+        return
     for node in graph.get_layers():
         for variable in node.variables.values():
             variable.pragma = ("stream", LEAST_DEPTH)
@@ -271,7 +277,9 @@ class _Layers:
         **settings: Any,
     ) -> None:  # fmt: skip
         """Append the layer `name`, all of whose results are stored so; `settings` are attributes of the layer."""
-        large = [s for s in (*(operand.storage for operand in operands), storage) if s.pixels * s.elements > PARTITIONED]
+        large = [
+            s for s in (*(operand.storage for operand in operands), storage) if s.pixels * s.elements > PARTITIONED
+        ]
         if self.config.io_type == "io_parallel" and large:
             count = large[0].pixels * large[0].elements
             raise UserError(
@@ -296,22 +304,25 @@ class _Layers:
         if threshold is not None:
             result = Storage("packed", result.shape, min(outputs, WORD), False)
         if isinstance(operation, Conv2d):
-            shape, kernel = operation.weight.shape, operation.weight.shape[1:3]
-            numbers = _window(storage, result, kernel, operation.stride, operation.padding, operation.pad_value)
-            weight = operation.weight.reshape(outputs, shape[1] * shape[2], shape[3])
+            shape = operation.weight.shape
+            numbers = _window(storage, (shape[1], shape[2]), operation.stride, operation.padding, operation.pad_value)
+            matrix = operation.weight.reshape(outputs, shape[1] * shape[2], shape[3])
             padded = any(operation.padding) and operation.pad_value == 0 and storage.kind == "packed"
         else:  # an image of one row
             flat = replace(storage, shape=(1, storage.pixels, storage.channels))
-            numbers = _window(flat, replace(result, shape=(1, 1, outputs)), (1, storage.pixels), (1, storage.pixels))
-            weight = operation.weight.reshape(outputs, storage.pixels, storage.channels)
+            numbers = _window(flat, (1, storage.pixels), (1, storage.pixels))
+            matrix = operation.weight.reshape(outputs, storage.pixels, storage.channels)
             padded = False
-        weight, thresholds = weight.astype(np.int64), None
+        weight = matrix.astype(np.int64)
+        thresholds: IntArray | None = None
         if threshold is not None:
             weight = weight * threshold.direction[:, None, None]
             thresholds = threshold.threshold * threshold.direction
         architecture = self.plan.layers[operation.name]
-        made = _folded if isinstance(architecture, Folding) else _unrolled
-        settings = made(weight, thresholds, storage, padded, architecture)
+        if isinstance(architecture, Folding):
+            settings = _folded(weight, thresholds, storage, padded, architecture)
+        else:
+            settings = _unrolled(weight, thresholds, storage, padded)
         settings["numbers"] = {"binary": storage.kind == "packed", "n_out": outputs, "padded": padded,
                                "thresholds": threshold is not None, **numbers, **settings["numbers"]}  # fmt: skip
         settings["types"] |= _sum_type(result) if threshold is None else {}
@@ -335,7 +346,7 @@ class _Layers:
         storage, result = operand.storage, packed(self.network.signals[operation.name])
         if threshold is not None:
             result = Storage("packed", result.shape, storage.bits, False)
-        numbers = _window(storage, result, operation.size, operation.stride)
+        numbers = _window(storage, operation.size, operation.stride)
         constants, types = np.zeros(storage.elements, np.uint64), {"pool": "nnet::packed::largest"}
         if isinstance(operation, SumPool2d):
             types["pool"] = "nnet::packed::sum"
@@ -385,6 +396,7 @@ class _Layers:
         span = integer(self.network.signals[operation.inputs[0]], margin=1)
         types: dict[str, str] = {"threshold_t": f"ap_int<{span.bits + (not span.signed)}>"} | _sum_type(result)
         extra: dict[str, int] = {}
+        second: NDArray[Any]
         if isinstance(operation, Affine):
             kind, first, second = "affine", operation.scale[:, None], operation.offset
             types |= {
@@ -432,7 +444,6 @@ def _sum_type(result: Storage) -> dict[str, str]:
 
 def _window(
     storage: Storage,
-    result: Storage,
     kernel: tuple[int, int],
     stride: tuple[int, int],
     padding: tuple[int, int, int, int] = (0, 0, 0, 0),
@@ -547,9 +558,7 @@ def _memory(values: NDArray[Any], folding: Folding) -> NDArray[Any]:
     return by_fold.transpose(0, 2, 1, 3).reshape(folding.neuron_folds * folding.input_folds, -1)
 
 
-def _unrolled(
-    weight: NDArray[np.int64], thresholds: IntArray | None, storage: Storage, padded: bool, architecture: Architecture
-) -> dict[str, Any]:
+def _unrolled(weight: NDArray[np.int64], thresholds: IntArray | None, storage: Storage, padded: bool) -> dict[str, Any]:
     """Settings of hard-wired neurons; `weight` has shape (outputs, taps, channels)."""
     return {
         "numbers": {"pe": len(weight), "neuron_folds": 1},

@@ -224,8 +224,8 @@ def _graph(
         graph.apply_flow(backend.get_default_flow())
     if config.style == "stock":
         stock.check(graph, network, config, names, stored)
-    elif config.io_type == "io_stream" and schedule is not None:
-        packed.set_depths(graph, schedule)
+    elif schedule is not None:
+        packed.finish(graph, schedule, config)
     return graph, stored, schedule
 
 
@@ -276,6 +276,8 @@ def _write_files(
     for header in (folder / "firmware").glob("*/**/*.h"):
         if header.parts[-2] != "weights":
             header.write_text(_FOREIGN + header.read_text())
+    parameters = folder / "firmware" / "parameters.h"  # hls4ml compares an unsigned number with -1 there
+    parameters.write_text(parameters.read_text().replace("(n_filt == -1)", "(n_filt == unsigned(-1))"))
     # Not through the back end's register_source, which would add the headers to every later project of the process.
     ours = Path(__file__).with_name("nnet_utils")
     shutil.copyfile(ours / "plain_integers.h", folder / "firmware" / "nnet_utils" / "plain_integers.h")
@@ -305,7 +307,12 @@ def _replace(fresh: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {path.relative_to(fresh) for path in fresh.rglob("*") if path.is_file()}
     owned = [*folder.glob("*.tcl"), *folder.glob("*.cpp"), *folder.glob("*.h")]
-    owned += [path for part in ("firmware", "lanes", "tb_data") for path in (folder / part).rglob("*") if path.suffix != ".log"]
+    owned += [
+        path
+        for part in ("firmware", "lanes", "tb_data")
+        for path in (folder / part).rglob("*")
+        if path.suffix != ".log"
+    ]
     for path in owned:
         if path.is_file() and path.relative_to(folder) not in wanted:
             path.unlink()

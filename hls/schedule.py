@@ -2,8 +2,8 @@
 
 Each layer is a loop with an initiation interval of 1 whose iterations are known, and reads and writes streams. That is
 what the RTL's cycle model (:mod:`xnorflow.hls.rtl.cycles`) computes with, so here it computes with these loops. What it
-cannot know is what the HLS tool adds: the depth of each loop's pipeline, taken as :data:`PIPELINE_DEPTH`, and the cycles
-between two calls of a process, taken as none.
+cannot know is what the HLS tool adds: the depth of each loop's pipeline, taken as :data:`PIPELINE_DEPTH`, and the
+cycles between two calls of a process, taken as none.
 """
 
 from collections.abc import Mapping, Sequence
@@ -86,7 +86,7 @@ def window_process(numbers: Mapping[str, int], cycles: int, luts: int) -> Proces
 
 
 def pixel_process(pixels: int, packets: int, folds: int, luts: int) -> Process:
-    """Return the loop over `pixels`, each of which comes in `packets` and takes `folds` iterations with the last one."""
+    """Return the loop over `pixels`, each in `packets`, the last of which takes `folds` iterations."""
     of_pixel = (*[Step(1, ())] * (packets - 1), Step(folds, (folds - 1 + PIPELINE_DEPTH,)))
     return Process(of_pixel * pixels, pixels, luts)
 
@@ -134,6 +134,13 @@ class Schedule:
     def luts(self) -> int:
         """Estimated 6-input LUTs."""
         return sum(process.luts for process in self.processes)
+
+    @property
+    def about(self) -> str:
+        """The foldings and the estimates, in words."""
+        layers = ", ".join(f"{name} {layer}" for name, layer in self.plan.layers.items())
+        text = f"{layers}; estimated {self.luts:,} LUTs and {self.interval:,} cycles per vector"
+        return "; ".join([text, *self.plan.notes])
 
     @cached_property
     def _fitted(self) -> Pipeline:

@@ -522,7 +522,7 @@ void matrix_folded(IN data, OUT res, const WEIGHT (&weight)[DEPTH][WORDS], const
         typename results_t::value_type result[CONFIG_T::pe];
         #pragma HLS ARRAY_PARTITION variable=result complete
         if (fresh)
-            image.advance(data);
+            image.template advance<IN>(data);
         const bool due = image.due(), last_fold = fold == CONFIG_T::input_folds - 1;
         const bool last = last_fold && neurons == CONFIG_T::neuron_folds - 1;
         fresh = !due || last;
@@ -534,7 +534,7 @@ void matrix_folded(IN data, OUT res, const WEIGHT (&weight)[DEPTH][WORDS], const
             if (last_fold)
                 pixel.set(neurons, result);
             if (last) {
-                pixel.write(res, image.results);
+                pixel.template write<OUT>(res, image.results);
                 image.results++;
             }
             address = last ? 0 : address + 1;
@@ -563,7 +563,7 @@ template <class IN, class OUT, typename CONFIG_T> void matrix_unrolled(IN data, 
         #pragma HLS ARRAY_PARTITION variable=result complete
         bool counts[CONFIG_T::n_taps];
         #pragma HLS ARRAY_PARTITION variable=counts complete
-        image.advance(data);
+        image.template advance<IN>(data);
         for (int t = 0; t < CONFIG_T::n_taps; t++) {
             #pragma HLS UNROLL
             counts[t] = !CONFIG_T::padded || image.counts(t);
@@ -571,7 +571,7 @@ template <class IN, class OUT, typename CONFIG_T> void matrix_unrolled(IN data, 
         if (image.due()) {
             CONFIG_T::circuit::template of<CONFIG_T::pe>(image.window, counts, result);
             pixel.set(0, result);
-            pixel.write(res, image.results);
+            pixel.template write<OUT>(res, image.results);
             image.results++;
         }
         image.step();
@@ -592,7 +592,7 @@ template <class IN, class OUT, typename CONFIG_T, class CONSTANT> void pool(IN d
         #pragma HLS PIPELINE II=1
         result_t pixel[CONFIG_T::n_out_elem];
         #pragma HLS ARRAY_PARTITION variable=pixel complete
-        image.advance(data);
+        image.template advance<IN>(data);
         if (image.due()) {
             for (int e = 0; e < CONFIG_T::n_out_elem; e++) {
                 #pragma HLS UNROLL
@@ -677,7 +677,7 @@ void each(IN data, OUT res, const A (&first)[CONFIG_T::neuron_folds][A_SIZE],
         #pragma HLS ARRAY_PARTITION variable=result complete
         const int fold = step - (n_packets - 1);
         if (step < n_packets)
-            operand.advance(data);
+            operand.template advance<IN>(data);
         if (fold >= 0) {
             for (int n = 0; n < CONFIG_T::pe; n++) {
                 #pragma HLS UNROLL
@@ -691,7 +691,7 @@ void each(IN data, OUT res, const A (&first)[CONFIG_T::neuron_folds][A_SIZE],
         }
         step++;
         if (fold == CONFIG_T::neuron_folds - 1) {
-            pixel.write(res, sent);
+            pixel.template write<OUT>(res, sent);
             sent++;
             step = 0;
         }
@@ -748,9 +748,9 @@ template <class IN1, class IN2, class OUT, typename CONFIG_T> void add(IN1 data1
         typename element_of<OUT>::type y[CONFIG_T::n_out];
         #pragma HLS ARRAY_PARTITION variable=y complete
         if (step < n_packets1)
-            left.advance(data1);
+            left.template advance<IN1>(data1);
         if (step < n_packets2)
-            right.advance(data2);
+            right.template advance<IN2>(data2);
         for (int c = 0; c < CONFIG_T::n_out; c++) {
             #pragma HLS UNROLL
             y[c] = operand<CONFIG_T::binary1>::template value<element1_t, CONFIG_T::n_chan1>(left.x, c) +
