@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class QonnxSource:
     """Executes the user's model, one vector at a time as it was exported, node by node without optimisations.
 
-    Reports the integers that it computes (sums of layers of weights, signs) and the class: its own TopK or ArgMax, or
-    the argmax of its scores. The integers are inner tensors of the model after qonnx's cleanup; the class is what the
-    model gives as it is in the file, if the Network's input is the model's own.
+    Reports the integers that it computes (sums of layers of weights, signs) and, where the network ends in an argmax,
+    the class: its own TopK or ArgMax, or the argmax of its scores. The integers are inner tensors of the model after
+    qonnx's cleanup; the class is what the model gives as it is in the file, if the Network's input is the model's own.
 
     Parameters
     ----------
@@ -78,6 +78,7 @@ class QonnxSource:
         names = [name for name in observed if every_layer or name == list(observed)[-1]]
         collected: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
         classes: list[int] = []
+        chosen = isinstance(self._network.output, Argmax)
         taken = self._conversion.input
         try:
             for vector in inputs:
@@ -90,7 +91,8 @@ class QonnxSource:
                     outputs = self._original.run(None, {self._feed: given})
                 for name in names:
                     collected[name].append(_integers(name, values[observed[name].tensor][0], observed[name]))
-                classes.append(_class(outputs))
+                if chosen:
+                    classes.append(_class(outputs))
         except EngineError:  # of fractions where integers were expected
             raise
         except Exception as error:  # onnxruntime has an exception of its own for each kind of failure
@@ -99,7 +101,7 @@ class QonnxSource:
         for name in names:
             shape = self._network.signals[name].shape
             results[name] = np.array(collected[name]).reshape(-1, *shape) * self._signs.get(name, 1)
-        if isinstance(self._network.output, Argmax):
+        if chosen:
             results[self._network.output.name] = np.array(classes)[:, None]
         return results
 

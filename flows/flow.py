@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from xnorflow.flows.cache import Entry, Store, code_digest, digest, file_digest, tool_versions
+from xnorflow.flows.cache import Entry, Store, code_digest, digest, tool_versions
 from xnorflow.flows.engines import BENCH_VECTORS, EngineKind
 from xnorflow.flows.options import Options
 from xnorflow.flows.subject import Subject
+from xnorflow.hls.folders import file_digest
 
 if TYPE_CHECKING:
     from xnorflow.bnn.network import Network
@@ -118,10 +119,12 @@ class Flow:
 
     @cached_property
     def network(self) -> "Network":
-        """The canonical Network."""
+        """The canonical Network, which has every layer that the options name."""
         from xnorflow.bnn import io
 
-        return io.load(self.entries["fold"].folder / "network.safetensors")
+        network = io.load(self.entries["fold"].folder / "network.safetensors")
+        self.options.check(network)
+        return network
 
     @cached_property
     def converted(self) -> "Converted":

@@ -1,11 +1,13 @@
 """The stages of a flow, in order, as data: what determines each one's result, and the function that makes it.
 
-load, fold, golden, rtl, then every engine (what it builds, then its run), energy, synthesis, the engines that need it,
-the vendor's tools, the engines that need those, compare, report.
+load, fold, rtl (which refuses a goal out of reach, so that nothing runs in vain), golden, then every engine (what it
+builds, then its run), energy, synthesis, the engines that need it, the vendor's tools, the engines that need those,
+compare, report.
 Those of the hardware are in :mod:`xnorflow.flows.hardware` and :mod:`xnorflow.flows.vendor`.
 """
 
 import hashlib
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -34,6 +36,8 @@ SEED = 0
 BASELINE_VECTORS = 256
 """Random vectors of which a baseline holds what the golden model makes."""
 
+_MOST_VALUES = 1 << 30  # of all vectors, 4 bytes each
+
 _PART_SECONDS = 4.0  # between two updates of the progress bar
 
 _REPORT_TOOLS = ("numpy", "jinja2", "matplotlib", "jsonschema")
@@ -48,9 +52,9 @@ def steps(subject: str | None = None) -> list[Step]:
     return [
         Step("load", "load", _load_basis, _load, ("bnn", "models"), ("numpy", "scikit-learn", "scipy")),
         Step("fold", "fold", _fold_basis, _fold, ("bnn", "models", "reports/measures.py"), ("numpy", "torch")),
+        hardware.rtl_step(),
         Step("golden", "golden", _golden_basis, _golden, ("bnn", "cosim"), ("numpy", "numba")),
         *(_run_step(kind) for kind in engines if not kind.builds),
-        hardware.rtl_step(),
         *(_build_step(kind) for kind in early),
         *(_run_step(kind) for kind in early),
         *(hardware.energy_step(kind) for kind in engines if kind.keeps_waveform),
@@ -88,7 +92,7 @@ def _load_basis(flow: Flow) -> dict[str, Any]:
         **_model_basis(flow),
         "zoo": subject.zoo,
         "vectors": flow.vectors,
-        "data": _data_state(flow) if subject.zoo else None,
+        "data": _data_state(flow),
     }
 
 
@@ -102,11 +106,14 @@ def _model_basis(flow: Flow) -> dict[str, Any]:
     }
 
 
-def _data_state(flow: Flow) -> list[Any]:
-    """Return what tells one state of the data set's files from another without reading them."""
+def _data_state(flow: Flow) -> list[Any] | None:
+    """Return what tells one state of the data set's files from another without reading them; None without any."""
     from xnorflow.models import data, zoo
 
-    assert flow.subject.zoo
+    if flow.data is not None:  # wrong, even where the model needs no data
+        data.check_folder(flow.data, "data")
+    if not flow.subject.zoo:
+        return None
     files = data.evaluation_files(zoo.get(flow.subject.zoo), flow.data)
     return [str(flow.data), *([str(path), (state := path.stat()).st_size, state.st_mtime_ns] for path in files)]
 
@@ -128,6 +135,11 @@ def _load(flow: Flow, entry: Entry, advance: Advance) -> None:
         images, labels = np.zeros((0, *taken.shape), np.int64), np.zeros(0, np.int64)
         name, note, origin = "random", f"{kind} brings no data set", None
     count = len(images) if flow.vectors is None else flow.vectors
+    if count * math.prod(taken.shape) > _MOST_VALUES:
+        raise UserError(
+            f"vectors: {count:,} of shape {taken.shape} are more than {_MOST_VALUES:,} values, which have to fit into "
+            "the memory; give a smaller number"
+        )
     images, labels = images[:count], labels[:count]
     inputs = np.concatenate([images.astype(np.int32), random_inputs(taken, count - len(images))])
     np.savez_compressed(entry.folder / "vectors.npz", inputs=inputs, labels=labels)
@@ -173,9 +185,12 @@ def _fold_basis(flow: Flow) -> dict[str, Any]:
 def _fold(flow: Flow, entry: Entry, advance: Advance) -> None:
     from xnorflow.bnn import io
     from xnorflow.bnn.canonical import canonicalise
+    from xnorflow.bnn.network import Conv2d, Dense
     from xnorflow.reports import measures
 
     network = canonicalise(flow.converted.network)
+    if not any(isinstance(operation, Dense | Conv2d) for operation in network.operations):
+        raise UserError(f"{flow.subject.origin}: expected layers of weights, got none")
     io.save(network, entry.folder / "network.safetensors")
     entry.facts = {
         "digest": network.digest,
@@ -227,6 +242,7 @@ def _golden_basis(flow: Flow) -> dict[str, Any]:
 
 
 def _golden(flow: Flow, entry: Entry, advance: Advance) -> None:
+    from xnorflow.cosim.classes import classes, meaning
     from xnorflow.cosim.golden import Golden
 
     golden = Golden()
@@ -235,24 +251,30 @@ def _golden(flow: Flow, entry: Entry, advance: Advance) -> None:
     results |= _scores(flow.network, golden, flow.inputs)
     np.savez(entry.folder / RESULTS, **results)
     count, images = len(flow.inputs), len(flow.labels)
-    classes = _classes(results, flow.network.output.name)
-    wrong = np.flatnonzero(classes[:images] != flow.labels)
-    right = images - len(wrong)
+    found, labels = classes(flow.network, results, flow.labels)
+    wrong = np.flatnonzero(found[:images] != labels) if found is not None else np.zeros(0, np.int64)
+    right = images - len(wrong) if images and found is not None else None
     kept = list(range(min(LAYERWISE, count)))
     kept += [int(wrong[0])] if len(wrong) and wrong[0] not in kept else []  # the report shows how it came about
     np.savez(entry.folder / LAYERS, **golden.run(flow.inputs[kept], every_layer=True))
     entry.facts = {
         "vectors": count,
         "seconds": seconds,
-        "right": right if images else None,
+        "right": right,
         "images": images,
+        "meaning": meaning(flow.network),
         "kept": [
-            {"vector": i, "class": int(classes[i]), "label": int(flow.labels[i]) if i < images else None} for i in kept
+            {
+                "vector": i,
+                "class": int(found[i]) if found is not None else None,
+                "label": int(labels[i]) if i < images else None,
+            }
+            for i in kept
         ],
         "outputs": outputs_digest(flow.network, golden),
-        "confusion": _confusion(flow.labels, classes[:images]) if images else None,
+        "confusion": _confusion(labels, found[:images]) if images and found is not None else None,
     }
-    accuracy = f", {right / images:.2%} of {images:,} images right" if images else ""
+    accuracy = f", {right / images:.2%} of {images:,} images right" if right is not None else ""
     entry.summary = f"{count:,} vectors at {count / seconds:,.0f} a second{accuracy}"
 
 
@@ -275,12 +297,6 @@ def _layers(golden: "Engine", inputs: IntArray, names: Sequence[str]) -> dict[st
         for name in names:
             parts[name].append(results[name])
     return {name: np.concatenate(part) for name, part in parts.items()}
-
-
-def _classes(results: Mapping[str, IntArray], output: str) -> IntArray:
-    """Return the class of each vector: the network's argmax, or that of its scores."""
-    last = results[output].reshape(len(results[output]), -1)
-    return last[:, 0] if last.shape[1] == 1 else last.argmax(axis=1)
 
 
 def outputs_digest(network: "Network", golden: "Engine") -> str:
