@@ -156,7 +156,7 @@ class Schedule:
         """Depths of the FIFOs, by who writes and who reads, with which they do not add to the interval."""
         found = {}
         for unit in self._fitted.units:
-            if isinstance(unit, Fifo):
+            if isinstance(unit, Fifo) and "\n" in unit.layer:
                 writer, reader = unit.layer.split("\n")
                 found[writer, reader] = max(LEAST_DEPTH, unit.depth)
         return found
@@ -182,16 +182,24 @@ def _pipeline(processes: Sequence[Process], network: Network) -> Pipeline:
             given = name if len(readers[name]) == 1 else f"{name} to {process.layer} {port}"
             queue = stream(f"{given} queue", written[name])
             units.append(Fifo(f"{name}\n{process.layer}", stream(given, written[name]), queue, LEAST_DEPTH))
+            packets = written[name] // process.results
+            if len(process.sources) > 1 and packets > 1:  # the operands of a sum meet as whole pixels
+                pixel = stream(f"{queue.name} pixels", process.results)
+                scan = (*[Step(emits=())] * (packets - 1), Step()) * process.results
+                units.append(_Loop(process.layer, queue, pixel, scan))
+                queue = stream(f"{pixel.name} queue", process.results)
+                units.append(Fifo(process.layer, pixel, queue, LEAST_DEPTH))
             queued.append(queue)
         result = stream(process.layer, process.results)
         if len(queued) == 1:
             units.append(_Loop(process.layer, queued[0], result, process.scan))
         else:
-            both = stream(f"{process.layer} operands", len(process.scan))
-            units.append(_Join(process.layer, both, result, tuple(queued), process.scan))
+            both = stream(f"{process.layer} operands", process.results)
+            scan = (Step(1, (PIPELINE_DEPTH,)),) * process.results
+            units.append(_Join(process.layer, both, result, tuple(queued), scan))
     ports: dict[str, list[Stream]] = {name: [] for name, of in readers.items() if len(of) > 1}
     for unit in units:
-        if isinstance(unit, Fifo) and (name := unit.layer.split("\n")[0]) in ports:
+        if isinstance(unit, Fifo) and "\n" in unit.layer and (name := unit.layer.split("\n")[0]) in ports:
             ports[name].append(unit.source)
     forks = tuple(Fork(stream(name, written[name]), tuple(branches)) for name, branches in ports.items())
     whole = Pruned(network, {}, {})

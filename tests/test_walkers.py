@@ -100,6 +100,7 @@ GENERIC = {
     "flows/document.py": "shows results that golden has computed",
     "flows/regress.py": "names layers",
     "hls/config.py": "names layers with weights",
+    "hls/folding.py": "folds layers with weights",
     "hls/project.py": "leaves the operations to the styles",
     "hls/rtl/config.py": "names layers with weights",
 }
