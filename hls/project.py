@@ -173,7 +173,7 @@ def write(
 def model_graph(network: Network, folder: Path, config: HlsConfig) -> Any:
     """Return hls4ml's ``ModelGraph`` of what :func:`write` writes; `folder` is its output. Raises what that raises."""
     core, config = _expressed(network, config)
-    graph, _ = _graph(core, config, _layer_names(core), top_name(core), str(folder))
+    graph, _, _ = _graph(core, config, _layer_names(core), top_name(core), str(folder))
     return graph
 
 
