@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from xnorflow.bnn.errors import UserError
+from xnorflow.flows.terminal import console
 
 
 def check_command(
@@ -31,10 +31,10 @@ def check_command(
         able = ", ".join(of.title for of in FORMATS.values() if of.check)
         raise UserError(f"{model}: check reads {able}; for others, a flow names the first operator that is refused")
     judged = kind.check(found, options.read(config).input).judged
-    console = Console(highlight=False, soft_wrap=True)
+    shown = console()
     for of in judged:
         where = escape(of.where.partition(", ")[2] or of.where)
-        console.print(f"[green]taken  [/] {where}" if of.taken else f"[red]refused[/] {where}: {escape(of.reason)}")
+        shown.print(f"[green]taken  [/] {where}" if of.taken else f"[red]refused[/] {where}: {escape(of.reason)}")
     refused = sum(not of.taken for of in judged)
-    console.print(f"{len(judged) - refused} of {len(judged)} operators are taken")
+    shown.print(f"{len(judged) - refused} of {len(judged)} operators are taken")
     raise typer.Exit(refused > 0)

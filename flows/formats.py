@@ -117,8 +117,8 @@ def _keras(subject: "Subject", settings: Mapping[str, Any] | None) -> Converted:
 
     path = subject.path
     model = keras_file.load(path)
-    if len(model.inputs) != 1:
-        raise UserError(f"{path}: expected a model with one input, got {len(model.inputs)}")
+    if len(model.inputs or ()) != 1:  # None of a Sequential without layers
+        raise UserError(f"{path}: expected a model with one input, got {len(model.inputs or ())}")
     shape = tuple(model.inputs[0].shape[1:])
     if not shape or None in shape:
         raise UserError(f"{path}: expected an input of fixed shape, got {shape}")

@@ -16,10 +16,12 @@ from xnorflow.bnn.network import (
     Dense,
     Flatten,
     MaxPool2d,
+    MultiThreshold,
     Network,
     Signal,
     SumPool2d,
     Threshold,
+    refusal,
 )
 from xnorflow.cosim.compare import Comparison, compare
 from xnorflow.cosim.engine import EngineError
@@ -142,10 +144,10 @@ def window(
         elif isinstance(operation, Affine):
             scale, offset = operation.scale[index], operation.offset[index]
             then.append(f"{layer}: {scale:,} x {operand[index]:,} + {offset:,} = {expected[layer][index]:,}")
-        elif operand.shape == expected[layer].shape:
+        elif isinstance(operation, MultiThreshold):
             then.append(f"{layer}: {operand[index]:,} becomes {expected[layer][index]:,}")
         else:
-            return None
+            raise refusal(operation, "the search for the first mismatch")
         layer = source
     inputs, weights = _operands(operation, expected[operation.inputs[0]], index)
     return {

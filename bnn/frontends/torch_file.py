@@ -59,7 +59,9 @@ def find(factory: str) -> Callable[[], Any]:
             hint = f"; is it {module.removesuffix('.py')}:{call}?" if module.endswith(".py") else ""
             raise UserError(f"{factory}: no module {error.name!r} in {folder}, nor installed{hint}") from None
         raise UserError(f"{factory}: importing {module!r} {_raised(error)}") from None
-    except (Exception, SystemExit) as error:  # whatever the user's code raises
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever the user's code raises
         raise UserError(f"{factory}: importing {module!r} {_raised(error)}") from None
     made = getattr(content, name, None)
     if not callable(made):
@@ -122,7 +124,9 @@ def load(factory: str, weights: Path | None = None) -> tuple[nn.Module, tuple[st
     make = find(factory)
     try:
         module = make()
-    except (Exception, SystemExit) as error:  # whatever the user's code raises
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever the user's code raises
         raise UserError(f"{factory}: the factory {_raised(error)}") from None
     if not isinstance(module, nn.Module):
         raise UserError(f"{factory}: expected the factory to give an nn.Module, got {type(module).__name__}")
@@ -130,6 +134,8 @@ def load(factory: str, weights: Path | None = None) -> tuple[nn.Module, tuple[st
         raise UserError(
             f"{factory}: expected parameters of known shapes, got a lazy module; run it once in the factory"
         )
+    if any(tensor.is_meta for tensor in (*module.parameters(), *module.buffers())):
+        raise UserError(f"{factory}: expected tensors with values, got some on PyTorch's device 'meta'")
     if weights is None:
         return module, ()
     tensors, unwrapped = _entry(_read(weights), weights)
@@ -149,7 +155,7 @@ def _entry(content: Mapping[str, Any], path: Path) -> tuple[Mapping[str, torch.T
 
     if is_state(content):
         return content, ()
-    states = [name for name, value in content.items() if value and is_state(value)]
+    states = [name for name, value in content.items() if isinstance(value, Mapping) and value and is_state(value)]
     known = [name for name in _WRAPPERS if name in states]
     if len(states) != 1 and len(known) != 1:
         got = f"several under {_few(states)}" if states else f"{_few(content)} ({_kinds(content.values())})"
@@ -289,7 +295,7 @@ def _fill(module: nn.Module, tensors: Mapping[str, torch.Tensor], where: str) ->
             raise UserError(
                 f"{where}: expected shape {tuple(places[name].shape)} for {name!r}, got {tuple(tensor.shape)}"
             )
-        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
+        if tensor.is_meta or tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
             raise UserError(f"{where}: expected a plain tensor of real numbers, got {tensor.type()} under {name!r}")
         if not tensor.isfinite().all():
             raise UserError(f"{where}: expected finite numbers, got NaN or infinity in {name!r}")

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.bnn.network import (
+    OPERATIONS,
     Affine,
     Conv2d,
     Dense,
@@ -29,6 +30,7 @@ from xnorflow.bnn.network import (
     Signal,
     SumPool2d,
     Threshold,
+    refusal,
 )
 
 
@@ -69,6 +71,9 @@ class Pruned:
 
 def prune(network: Network) -> Pruned:
     """Return `network` without constant neurons and values that nobody reads; exact. Branched ones stay as they are."""
+    for operation in network.operations:
+        if type(operation) not in OPERATIONS.values():
+            raise refusal(operation, "pruning")
     if any(len(operation.inputs) > 1 or len(network.consumers(operation.name)) > 1 for operation in network.operations):
         weighted = (operation.name for operation in network.operations if isinstance(operation, Dense | Conv2d))
         return Pruned(network, {}, dict.fromkeys(weighted, (0, 0)))
