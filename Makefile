@@ -1,50 +1,68 @@
 # Thin wrappers over the Python commands; `make help` lists them. Any of them works as the first command in a fresh clone.
 .DEFAULT_GOAL := help
-.PHONY: help flow report test lint train regress bench setup clean
-SHELL := /bin/bash
-PYTHON := .venv/bin/python
-unexport WAVES  # an option of the flow; cocotb would take the variable for its own
-READY := .venv/.ready
+.PHONY: help flow report test lint train regress bench setup all-extras clean
+
+# What the user gives is text, never make's or the shell's language: the variables of the command line lose their meaning
+# to make here, and reach the program through the environment.
+override export XNORFLOW_GIVEN := \
+	$(strip $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name))))
+$(foreach name,$(filter-out XNORFLOW_GIVEN,$(XNORFLOW_GIVEN)),$(eval override export $(name) := $$(value $(name))))
+override SHELL := /bin/bash
+override PYTHON := .venv/bin/python
+override READY := .venv/.ready
+override EVERYTHING := keras qonnx train docs test
+override RUN := $(PYTHON) -m xnorflow.flows.make
+
+override STRANGE := $(filter-out help flow report test lint train regress bench setup clean $(READY),$(MAKECMDGOALS))
+ifneq ($(STRANGE),)
+$(error no target $(firstword $(STRANGE)): the model is a variable, as in: make flow MODEL=$(firstword $(STRANGE)); `make help` lists the targets)
+endif
+ifneq ($(XNORFLOW_GIVEN),)
+ifneq ($(filter help test lint bench setup,$(MAKECMDGOALS))$(if $(MAKECMDGOALS),,help),)
+$(error $(filter help test lint bench setup,$(MAKECMDGOALS)) takes no variables, got $(XNORFLOW_GIVEN); `make help` lists who takes which)
+endif
+endif
 
 help:  ## list the targets
 	@echo 'usage: make TARGET [VARIABLE=value ...]'
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target text; do \
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
 		printf '  %-8s %s\n' "$$target" "$$text"; done
 
 flow: $(READY)  ## run the flow: MODEL=name, file or package.module:factory [CHECKPOINT=file] [VECTORS=n|all] [BACKEND=vitis|vivado] [CONFIG=file] [TARGET_FPS=rate | MAX_LUTS=n] [DATA=folder] [OUT=folder] [WAVES=1] [FORCE=1]
-	@$(PYTHON) -m xnorflow run $(if $(MODEL),'$(MODEL)') $(if $(CHECKPOINT),--checkpoint '$(CHECKPOINT)') $(if $(VECTORS),--vectors '$(VECTORS)') \
-		$(if $(BACKEND),--backend '$(BACKEND)') $(if $(CONFIG),--config '$(CONFIG)') \
-		$(if $(TARGET_FPS),--target-fps '$(TARGET_FPS)') $(if $(MAX_LUTS),--max-luts '$(MAX_LUTS)') $(if $(DATA),--data '$(DATA)') \
-		$(if $(OUT),--out '$(OUT)') $(if $(WAVES),--waves) $(if $(FORCE),--force)
+	@$(RUN) flow
 
 report: $(READY)  ## write reports/index.html over all flows that have run
-	@$(PYTHON) -m xnorflow report
+	@$(RUN) report
 
-test: $(READY)  ## run every test, then compare the models with their baselines
+test: $(READY) all-extras  ## run every test, then compare the models with their baselines
 	@$(PYTHON) -m pytest -n auto -m 'not slow'
 	@$(PYTHON) -m xnorflow regress --no-synthesis
 	@$(PYTHON) -m xnorflow regress digits_bnn mnist_bnn
 	@$(PYTHON) -m pytest -n auto -m slow
 
-lint: $(READY)  ## check style and types
+lint: $(READY) all-extras  ## check style and types
 	@$(PYTHON) -m ruff check
 	@$(PYTHON) -m ruff format --check
 	@$(PYTHON) -m mypy
 
-train: $(READY)  ## train a model of the zoo: MODEL=name [DATA=folder]
-	@$(PYTHON) -m xnorflow.models.train $(if $(MODEL),'$(MODEL)') $(if $(DATA),--data '$(DATA)')
+train: $(READY)  ## train a model of the zoo, in runs/: MODEL=name [DATA=folder] [EPOCHS=n] [SEED=n] [OUT=file | REPLACE_CHECKPOINT=1]
+	@$(RUN) train
 
 regress: $(READY)  ## compare the models with reports/baselines: [MODEL=name or file]; UPDATE=1 rewrites the baselines
-	@$(PYTHON) -m xnorflow regress $(if $(MODEL),'$(MODEL)') $(if $(UPDATE),--update)
+	@$(RUN) regress
 
 bench: $(READY)  ## measure the golden model's speed against PyTorch, and the area of unrolled matrices
 	@$(PYTHON) -m xnorflow.cosim.bench
 	@$(PYTHON) -m xnorflow.hls.rtl.bench
 
-setup: $(READY)  ## install what is missing (every other target does it, too)
+setup: $(READY) all-extras  ## install everything, what tests need, too (every other target installs what it needs)
 
-clean:  ## remove what flows have made: build/ and the generated reports
-	@rm -rf build reports/index.html $(filter-out reports/baselines/ reports/templates/,$(wildcard reports/*/))
+all-extras: $(READY)
+	@bash flows/setup.sh $(EVERYTHING)
 
-$(READY): requirements.lock pyproject.toml flows/setup.sh
+clean:  ## remove what flows have made, and nothing else, from build/ and reports/
+	@rm -f build/setup.log build/setup.lock
+	@[ ! -x $(PYTHON) ] || $(RUN) clean
+
+$(READY): $(wildcard requirements*.lock) pyproject.toml flows/setup.sh
 	@bash flows/setup.sh

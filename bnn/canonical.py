@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from xnorflow.bnn.network import Conv2d, Dense, Flatten, Network, Operation, Threshold
+from xnorflow.bnn.network import OPERATIONS, Conv2d, Dense, Flatten, Network, Operation, Threshold, refusal
 
 Signs = NDArray[np.int8]
 
@@ -36,6 +36,9 @@ def canonicalise_with_signs(network: Network) -> tuple[Network, Mapping[str, Sig
     dict of str to int8 array, shape (channels,)
         For each operation whose result changed, the sign by which its channels were multiplied.
     """
+    for operation in network.operations:
+        if type(operation) not in OPERATIONS.values():
+            raise refusal(operation, "the canonical form")  # whether a sign can pass it, nobody knows
     operations = {operation.name: operation for operation in network.operations}
     signs: dict[str, Signs] = {}
     for threshold in network.operations:

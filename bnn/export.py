@@ -22,7 +22,23 @@ from pathlib import Path
 
 import numpy as np
 
-from xnorflow.bnn.network import Affine, Conv2d, Dense, IntArray, MultiThreshold, Network, Threshold
+from xnorflow.bnn.network import (
+    Add,
+    Affine,
+    Argmax,
+    Conv2d,
+    Dense,
+    DepthToSpace,
+    Flatten,
+    Input,
+    IntArray,
+    MaxPool2d,
+    MultiThreshold,
+    Network,
+    SumPool2d,
+    Threshold,
+    refusal,
+)
 from xnorflow.bnn.packing import pack_bits
 
 
@@ -39,11 +55,14 @@ class _Memory:
 def export(network: Network, folder: Path) -> list[Path]:
     """Write all weights and thresholds of `network` into `folder`, which is made if missing.
 
+    A network with an operation that the export does not know is refused before anything is written.
+
     Returns
     -------
     list of Path
         The files written: three per memory, and the header last.
     """
+    memories = list(_memories(network))
     folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
 
@@ -51,7 +70,6 @@ def export(network: Network, folder: Path) -> list[Path]:
         written.append(folder / name)
         written[-1].write_bytes(content)
 
-    memories = list(_memories(network))
     for memory in memories:
         digits, octets = -(-memory.width // 4), -(-memory.width // 8)
         lines = [f"{row:0{digits}x}" for row in memory.rows]
@@ -65,17 +83,22 @@ def export(network: Network, folder: Path) -> list[Path]:
 
 def _memories(network: Network) -> Iterator[_Memory]:
     for operation in network.operations:
-        if isinstance(operation, Dense | Conv2d):
-            rows = operation.weight.reshape(operation.weight.shape[0], -1)
-            yield _bits(f"{operation.name}_weight", rows > 0)
-            if not rows.all():
-                yield _bits(f"{operation.name}_mask", rows != 0)
-        elif isinstance(operation, Threshold | MultiThreshold):
-            yield _numbers(f"{operation.name}_threshold", operation.threshold.ravel())
-            yield _Memory(f"{operation.name}_direction", 1, [int(d > 0) for d in operation.direction], None)
-        elif isinstance(operation, Affine):
-            yield _numbers(f"{operation.name}_scale", operation.scale)
-            yield _numbers(f"{operation.name}_offset", operation.offset)
+        match operation:
+            case Dense() | Conv2d():
+                rows = operation.weight.reshape(operation.weight.shape[0], -1)
+                yield _bits(f"{operation.name}_weight", rows > 0)
+                if not rows.all():
+                    yield _bits(f"{operation.name}_mask", rows != 0)
+            case Threshold() | MultiThreshold():
+                yield _numbers(f"{operation.name}_threshold", operation.threshold.ravel())
+                yield _Memory(f"{operation.name}_direction", 1, [int(d > 0) for d in operation.direction], None)
+            case Affine():
+                yield _numbers(f"{operation.name}_scale", operation.scale)
+                yield _numbers(f"{operation.name}_offset", operation.offset)
+            case Input() | MaxPool2d() | SumPool2d() | Add() | Flatten() | DepthToSpace() | Argmax():
+                pass
+            case _:
+                raise refusal(operation, "the export")
 
 
 def _bits(name: str, bits: np.ndarray) -> _Memory:

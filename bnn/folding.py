@@ -131,6 +131,9 @@ def fold_affine(
     no width up to 40 bits decides all of them, the narrowest that leaves fewest is taken and their number is kept in
     :attr:`~xnorflow.bnn.network.Affine.ambiguous`.
 
+    A single score is not compared with others; it may be a regressor's, or its sign a classifier's. So it has to be 0
+    or more where the framework's is, and nearer to the real score of its own accumulator than to that of any other.
+
     Parameters
     ----------
     formula : callable
@@ -150,19 +153,37 @@ def fold_affine(
     highs = [np.maximum(*(end[real[:, c], c] for end in ends)) for c in range(signal.channels)]
     largest = max(np.abs(slope * end + intercept).max() for end in (signal.low, signal.high))
     largest_exponent = int(np.frexp(max(largest, np.abs(slope).max(), np.abs(intercept).max()))[1])
-    best: Affine | None = None
+    best: tuple[int, int, Affine] | None = None
     for score_bits in range(2, _MAX_SCORE_BITS + 1):
         fraction = score_bits - 1 - largest_exponent  # one bit is the sign
         scale = np.rint(np.ldexp(slope, fraction)).astype(np.int64)
         offset = np.rint(np.ldexp(intercept, fraction)).astype(np.int64)
         integers = [scale[c] * values[c] + offset[c] for c in range(signal.channels)]
-        ambiguous = _disagreements(lows, highs, integers)
-        if best is None or ambiguous < best.ambiguous:
-            best = Affine(name, inputs, scale=scale, offset=offset, fraction=fraction, ambiguous=ambiguous)
-        if not ambiguous:
+        vague = 0
+        if signal.channels > 1:
+            ambiguous = _disagreements(lows, highs, integers)
+        else:
+            ambiguous = _unsure_signs(lows[0], highs[0], integers[0])
+            vague = _vague(integers[0], np.ldexp(slope[0] * values[0] + intercept[0], fraction))
+        if best is None or (ambiguous, vague) < best[:2]:
+            affine = Affine(name, inputs, scale=scale, offset=offset, fraction=fraction, ambiguous=ambiguous)
+            best = ambiguous, vague, affine
+        if not ambiguous and not vague:
             break
     assert best is not None
-    return best
+    return best[2]
+
+
+def _unsure_signs(low: NDArray[np.floating], high: NDArray[np.floating], integers: IntArray) -> int:
+    """Count the accumulators whose integer score may be 0 or more where the framework's is not, or the reverse."""
+    return int(np.where(integers >= 0, low < 0, high >= 0).sum())
+
+
+def _vague(integers: IntArray, real: NDArray[np.float64]) -> int:
+    """Count the integer scores that lie half a step of the real scores or more from their own one."""
+    if len(real) < 2 or real[0] == real[-1]:
+        return 0
+    return int((2 * np.abs(integers - real) >= abs(real[1] - real[0])).sum())
 
 
 def _disagreements(

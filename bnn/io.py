@@ -7,25 +7,26 @@ uint64 words, packed along the last axis as :mod:`bnn` says.
 """
 
 import json
+import math
 import os
 import tempfile
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from xnorflow.bnn.errors import UserError
-from xnorflow.bnn.network import OPERATIONS, Network, Operation
+from xnorflow.bnn.network import MAX_WEIGHTS, OPERATIONS, Network, Operation, refusal
 from xnorflow.bnn.packing import pack_bits, unpack_bits
 
 HEADER = "xnorflow_network"
 """The entry of the file's metadata."""
 SCHEMA = 1
 
-_ADDED = {"MaxPool2d": ("padding",)}  # fields that older files lack, where their defaults are meant
+_ADDED = {"MaxPool2d": {"padding": [0, 0, 0, 0]}}  # fields that older files lack, and what they mean by that
 
 
 def save(network: Network, path: str | os.PathLike[str]) -> None:
@@ -33,12 +34,16 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
 
     Raises
     ------
+    NetworkError
+        If an operation is none that :func:`load` knows.
     OSError
         If the folder is missing or cannot be written.
     """
     tensors: dict[str, np.ndarray] = {}
     shapes: dict[str, list[int]] = {}
     for operation in network.operations:
+        if type(operation) not in OPERATIONS.values():
+            raise refusal(operation, "the file format")
         for spec in fields(operation):
             value = getattr(operation, spec.name)
             if not isinstance(value, np.ndarray):
@@ -76,17 +81,16 @@ def load(path: str | os.PathLike[str]) -> Network:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, TypeError) as error:  # TypeError: a tensor's type that NumPy lacks
         raise UserError(f"{path}: not a readable safetensors file (truncated or corrupt?): {error}") from None
     try:
-        described = header["network"]
-        shapes = {key: tuple(shape) for key, shape in described["shapes"].items()}
-        operations = [_operation(entry, shapes, tensors) for entry in described["operations"]]
+        described = _described(header.get("network"))
+        operations = [_operation(entry, described["shapes"], tensors) for entry in described["operations"]]
+        if strange := set(described["shapes"]) - {f"{of.name}.{spec.name}" for of in operations for spec in fields(of)}:
+            raise UserError(f"shapes of no layer: {_short(sorted(strange))}")
         network = Network(described["name"], tuple(operations))
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{path}: inconsistent header or tensors: {type(error).__name__}: {error}") from None
     if tensors:
         raise UserError(f"{path}: tensors that no layer uses: {', '.join(sorted(tensors))}")
     return network
@@ -96,42 +100,84 @@ def _header(path: str | os.PathLike[str], metadata: dict[str, str]) -> dict[str,
     try:
         header = json.loads(metadata[HEADER])
         schema = header["schema"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         raise UserError(f"{path}: not a Network: its metadata entry {HEADER!r} is missing or damaged") from None
     if schema != SCHEMA:
         raise UserError(
-            f"{path}: expected schema {SCHEMA}, got {schema!r}; a file of a newer schema needs a newer xnorflow"
+            f"{path}: expected schema {SCHEMA}, got {_short(schema)}; a file of a newer schema needs a newer xnorflow"
         )
     return dict(header)
 
 
+def _described(network: Any) -> dict[str, Any]:
+    """Return the header's network, its parts checked for their types, and the arrays' shapes as tuples."""
+    parts = {"name": str, "operations": list, "shapes": dict}
+    if not isinstance(network, dict) or set(network) != set(parts):
+        raise UserError(f"inconsistent header: expected a network of {', '.join(parts)}, got {_short(network)}")
+    for part, kind in parts.items():
+        if not isinstance(network[part], kind):
+            raise UserError(f"inconsistent header: expected {part} as a {kind.__name__}, got {_short(network[part])}")
+    for key, shape in network["shapes"].items():
+        if not _is_of(shape, tuple[int, ...]) or not shape or min(shape) < 0 or math.prod(shape) > MAX_WEIGHTS:
+            raise UserError(
+                f"inconsistent header: expected a shape of at most {MAX_WEIGHTS:,} values for {_short(key)}, got "
+                f"{_short(shape)}"
+            )
+    for entry in network["operations"]:
+        if not isinstance(entry, dict) or not all(isinstance(entry.get(what), str) for what in ("name", "operation")):
+            raise UserError(f"inconsistent header: expected a layer with name and operation, got {_short(entry)}")
+    return network | {"shapes": {key: tuple(shape) for key, shape in network["shapes"].items()}}
+
+
 def _operation(entry: dict[str, Any], shapes: dict[str, tuple[int, ...]], tensors: dict[str, np.ndarray]) -> Operation:
     """Build one operation, taking its arrays out of `tensors`."""
-    kind = entry.pop("operation")
+    name, kind = entry["name"], entry["operation"]
+    where = f"layer {_short(name)}"
     if kind not in OPERATIONS:
-        raise UserError(f"layer {entry['name']!r}: unknown operation {kind!r}; there are {', '.join(OPERATIONS)}")
-    known = {spec.name for spec in fields(OPERATIONS[kind])}
-    later = {spec.name for spec in fields(OPERATIONS[kind]) if spec.name in _ADDED.get(kind, ())}
-    prefix = f"{entry['name']}."
-    arrays = {key.removeprefix(prefix): shape for key, shape in shapes.items() if key.startswith(prefix)}
-    if (set(entry) | set(arrays)) | later != known:
-        raise UserError(
-            f"layer {entry['name']!r}: expected the fields {sorted(known)}, got {sorted({*entry, *arrays})}"
-        )
-    for what, shape in arrays.items():
-        key = prefix + what
-        if what == "weight":
-            positive = _unpack(tensors.pop(f"{key}.positive"), shape)
-            mask = _unpack(tensors.pop(f"{key}.mask"), shape) if f"{key}.mask" in tensors else np.ones(shape, bool)
-            if (positive & ~mask).any():
-                raise UserError(f"layer {entry['name']!r}: a weight is both masked and positive")
-            entry[what] = np.where(positive, 1, -1) * mask
-        else:
-            entry[what] = tensors.pop(key)
-            if entry[what].shape != shape:
-                raise UserError(f"layer {entry['name']!r}: expected {what} of shape {shape}, got {entry[what].shape}")
-    lists = {what: tuple(value) for what, value in entry.items() if isinstance(value, list)}
-    return OPERATIONS[kind](**entry | lists)
+        raise UserError(f"{where}: unknown operation {_short(kind)}; there are {', '.join(OPERATIONS)}")
+    for what, default in _ADDED.get(kind, {}).items():
+        entry.setdefault(what, default)
+    hints = get_type_hints(OPERATIONS[kind])
+    arrays = {spec.name for spec in fields(OPERATIONS[kind]) if _is_array(hints[spec.name])}
+    plain = {spec.name for spec in fields(OPERATIONS[kind])} - arrays
+    written = {key.removeprefix(f"{name}.") for key in shapes if key.startswith(f"{name}.")}
+    given = set(entry) - {"operation"}
+    if given != plain or written != arrays:
+        expected, got = sorted(plain | arrays), sorted(given | written)
+        raise UserError(f"{where}: expected the fields {expected}, got {_short(got)}")
+    values: dict[str, Any] = {}
+    for what in plain:
+        if not _is_of(entry[what], hints[what]):
+            raise UserError(f"{where}: expected {what} of type {_type(hints[what])}, got {_short(entry[what])}")
+        values[what] = tuple(entry[what]) if isinstance(entry[what], list) else entry[what]
+    for what in arrays:
+        take = _weight if what == "weight" else _array
+        try:
+            values[what] = take(f"{name}.{what}", shapes[f"{name}.{what}"], tensors)
+        except ValueError as error:
+            raise UserError(f"{where}: {error}") from None
+    return OPERATIONS[kind](**values)
+
+
+def _array(key: str, shape: tuple[int, ...], tensors: dict[str, np.ndarray]) -> np.ndarray:
+    value = _tensor(key, tensors)
+    if value.shape != shape:
+        raise ValueError(f"expected {key} of shape {shape}, got {value.shape}")
+    return value
+
+
+def _weight(key: str, shape: tuple[int, ...], tensors: dict[str, np.ndarray]) -> np.ndarray:
+    positive = _unpack(_tensor(f"{key}.positive", tensors), shape)
+    mask = _unpack(tensors.pop(f"{key}.mask"), shape) if f"{key}.mask" in tensors else np.ones(shape, bool)
+    if (positive & ~mask).any():
+        raise ValueError("a weight is both masked and positive")
+    return np.where(positive, 1, -1).astype(np.int8) * mask
+
+
+def _tensor(key: str, tensors: dict[str, np.ndarray]) -> np.ndarray:
+    if key not in tensors:
+        raise ValueError(f"the file lacks the tensor {key}")
+    return tensors.pop(key)
 
 
 def _unpack(packed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -142,3 +188,28 @@ def _unpack(packed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if not np.array_equal(pack_bits(bits), packed):
         raise ValueError("expected unused bits of packed weights to be 0")
     return bits
+
+
+def _is_array(hint: Any) -> bool:
+    return get_origin(hint) is np.ndarray
+
+
+def _is_of(value: Any, hint: Any) -> bool:
+    """Say whether a value read from JSON is of the type of an operation's field; a list stands for a tuple."""
+    if get_origin(hint) is Literal:
+        return type(value) is str and value in get_args(hint)
+    if get_origin(hint) is tuple:
+        kinds = get_args(hint)
+        kinds = kinds[:1] * len(value) if isinstance(value, list) and kinds[-1] is ... else kinds
+        return isinstance(value, list) and len(value) == len(kinds) and all(map(_is_of, value, kinds))
+    return type(value) is hint  # a bool is no int here
+
+
+def _type(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+
+
+def _short(value: Any) -> str:
+    """Return what a file holds for a message."""
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:120]}..."

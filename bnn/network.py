@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from math import gcd
+from math import gcd, prod
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -22,6 +22,33 @@ from xnorflow.bnn.errors import NetworkError
 IntArray = NDArray[np.int64]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+
+MAX_NAME = 100
+"""Characters of a name: files are called after a Network and one of its layers, and file systems take 255 bytes."""
+
+MAX_VALUES = 1 << 24
+"""Values of one result: five times those of the largest layer of a network for ImageNet."""
+
+MAX_WEIGHTS = 1 << 28
+"""Weights of one layer."""
+
+MAX_MAGNITUDE = 1 << 53
+"""Every value stays below: there float64 holds integers exactly, and int64 has room for sums of them."""
+
+MAX_FRACTION = 64
+"""Binary places of an input; the values of more would leave the range that float32 represents well."""
+
+
+def name_fault(name: object) -> str | None:
+    """Return what was expected of the name of a network or layer, None where it is right."""
+    if not isinstance(name, str) or not _NAME.match(name):
+        return "a lower case letter followed by lower case letters, digits and '_'"
+    return f"at most {MAX_NAME} characters" if len(name) > MAX_NAME else None
+
+
+def _shown(name: object) -> str:
+    """Return a name for a message, cut where it is long."""
+    return repr(name) if len(text := str(name)) <= MAX_NAME else f"{text[:MAX_NAME]!r}..."
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +82,7 @@ class Signal:
     @property
     def size(self) -> int:
         """Number of values of one vector."""
-        return int(np.prod(self.shape))
+        return prod(self.shape)
 
     @property
     def signed(self) -> bool:
@@ -81,7 +108,7 @@ class Operation:
     ----------
     name : str
         Unique in its Network; lower case letters, digits and underscores, so that it can name a module in every
-        generated language.
+        generated language; at most :data:`MAX_NAME` characters.
     inputs : tuple of str
         Names of the operations that produce the operands, in order.
     """
@@ -90,10 +117,8 @@ class Operation:
     inputs: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if not _NAME.match(self.name):
-            raise NetworkError(
-                f"layer name {self.name!r}: expected a lower case letter followed by lower case letters, digits and '_'"
-            )
+        if fault := name_fault(self.name):
+            raise NetworkError(f"layer name {_shown(self.name)}: expected {fault}")
         object.__setattr__(self, "inputs", tuple(self.inputs))
         for spec in fields(self):
             value = getattr(self, spec.name)
@@ -117,7 +142,7 @@ class Operation:
         raise NotImplementedError
 
     def _fail(self, expected: str, came: object) -> NetworkError:
-        return NetworkError(f"layer {self.name!r} ({type(self).__name__}): expected {expected}, got {came}")
+        return NetworkError(f"layer {self.name!r} ({type(self).__name__}): expected {expected}, got {str(came)[:300]}")
 
     def _only(self, operands: tuple[Signal, ...]) -> Signal:
         if len(operands) != 1:
@@ -140,6 +165,11 @@ class Operation:
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
+def refusal(operation: Operation, who: str) -> NetworkError:
+    """Return the error of a walker that does not know the class of `operation`."""
+    return NetworkError(f"layer {operation.name!r}: {who} does not know the operation {type(operation).__name__}")
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Input(Operation):
     """The network's input: bipolar values, or integers of a fixed width.
@@ -152,8 +182,8 @@ class Input(Operation):
     bits : int
         Width of an integer, 1 to 16; 1 for bipolar.
     fraction : int
-        Binary places of a fixed-point input: the value is ``integer / 2**fraction``. The network computes on the
-        integers; the front end has taken the scale into the thresholds.
+        0 to :data:`MAX_FRACTION`. Binary places of a fixed-point input: the value is ``integer / 2**fraction``. The
+        network computes on the integers; the front end has taken the scale into the thresholds.
     """
 
     shape: tuple[int, ...] = ()
@@ -167,14 +197,16 @@ class Input(Operation):
             raise self._fail("no operands", self.inputs)
         if not self.shape or min(self.shape) < 1:
             raise self._fail("a shape of positive lengths", self.shape)
+        if prod(self.shape) > MAX_VALUES:
+            raise self._fail(f"at most {MAX_VALUES:,} values", f"shape {self.shape}")
         if self.kind not in ("bipolar", "unsigned", "signed"):
             raise self._fail("kind 'bipolar', 'unsigned' or 'signed'", repr(self.kind))
         smallest = {"bipolar": 1, "unsigned": 1, "signed": 2}[self.kind]
         largest = 1 if self.kind == "bipolar" else 16
         if not smallest <= self.bits <= largest:
             raise self._fail(f"{smallest} to {largest} bits for {self.kind} values", self.bits)
-        if self.fraction < 0:
-            raise self._fail("fraction >= 0", self.fraction)
+        if not 0 <= self.fraction <= MAX_FRACTION:
+            raise self._fail(f"fraction 0 to {MAX_FRACTION}", self.fraction)
 
     def infer(self, *operands: Signal) -> Signal:
         low, high = {
@@ -191,6 +223,8 @@ def _check_weight(operation: "Dense | Conv2d", axes: int, layout: str) -> None:
     weight = operation.weight
     if weight.ndim != axes or 0 in weight.shape:
         raise operation._fail(f"weights of shape {layout}", weight.shape)
+    if weight.size > MAX_WEIGHTS:
+        raise operation._fail(f"at most {MAX_WEIGHTS:,} weights", f"shape {weight.shape}")
     if not np.isin(weight, (-1, 0, 1)).all():
         raise operation._fail("weights of -1, 0 and +1", f"{np.unique(weight)[:8]}")
     object.__setattr__(operation, "weight", _frozen(weight.astype(np.int8)))
@@ -202,9 +236,14 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _accumulate(weight: NDArray[np.int8], low: IntArray, high: IntArray) -> tuple[IntArray, IntArray]:
-    """Range of ``weight @ x`` for ``low <= x <= high``; float64 products are exact here (sums stay below 2**53)."""
+    """Range of ``weight @ x`` for ``low <= x <= high``; float64 products are exact below :data:`MAX_MAGNITUDE`."""
     positive, negative = (weight > 0).astype(np.float64), (weight < 0).astype(np.float64)
-    return (positive @ low - negative @ high).astype(np.int64), (positive @ high - negative @ low).astype(np.int64)
+    return _integers(positive @ low - negative @ high), _integers(positive @ high - negative @ low)
+
+
+def _integers(values: NDArray[np.float64]) -> IntArray:
+    """Return the ends of a range as int64; a Network refuses what is cut here."""
+    return np.clip(values, -MAX_MAGNITUDE, MAX_MAGNITUDE).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -254,8 +293,8 @@ class Conv2d(Operation):
         _check_weight(self, 4, "(outputs, kernel_h, kernel_w, inputs)")
         object.__setattr__(self, "stride", tuple(int(n) for n in self.stride))
         object.__setattr__(self, "padding", tuple(int(n) for n in self.padding))
-        if len(self.stride) != 2 or min(self.stride) < 1:
-            raise self._fail("two positive strides", self.stride)
+        if len(self.stride) != 2 or not 1 <= min(self.stride) <= max(self.stride) <= MAX_VALUES:
+            raise self._fail(f"two positive strides, at most {MAX_VALUES:,}", self.stride)
         if len(self.padding) != 4 or min(self.padding) < 0:
             raise self._fail("padding (top, bottom, left, right) >= 0", self.padding)
         if max(self.padding[:2]) >= self.weight.shape[1] or max(self.padding[2:]) >= self.weight.shape[2]:
@@ -295,8 +334,9 @@ class _Pool2d(Operation):
     def _check(self) -> None:
         for what in ("size", "stride"):
             object.__setattr__(self, what, tuple(int(n) for n in getattr(self, what)))
-            if len(getattr(self, what)) != 2 or min(getattr(self, what)) < 1:
-                raise self._fail(f"two positive lengths as {what}", getattr(self, what))
+            lengths = getattr(self, what)
+            if len(lengths) != 2 or not 1 <= min(lengths) <= max(lengths) <= MAX_VALUES:
+                raise self._fail(f"two positive lengths as {what}, at most {MAX_VALUES:,}", lengths)
 
     def _pooled(self, operands: tuple[Signal, ...]) -> tuple[Signal, tuple[int, int, int]]:
         """Return the operand and the result's shape."""
@@ -356,8 +396,8 @@ class SumPool2d(_Pool2d):
 
     def infer(self, *operands: Signal) -> Signal:
         x, shape = self._pooled(operands)
-        terms = self.size[0] * self.size[1]
-        return Signal(shape, terms * x.low, terms * x.high, step=x.step)
+        terms = float(self.size[0] * self.size[1])
+        return Signal(shape, _integers(terms * x.low), _integers(terms * x.high), step=x.step)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -460,8 +500,10 @@ class MultiThreshold(Operation):
             raise self._fail(f"{len(value)} directions of -1 or +1", f"shape {self.direction.shape}")
         for what in ("low", "step"):
             object.__setattr__(self, what, int(getattr(self, what)))
-        if self.step < 1:
-            raise self._fail("a positive step", self.step)
+        if not 1 <= self.step < 1 << 31:
+            raise self._fail("a positive step of 31 bits", self.step)
+        if not -(1 << 31) <= self.low < 1 << 31:
+            raise self._fail("a lowest value of 32 bits", self.low)
         if (self.levels, self.low, self.step) == (1, -1, 2):
             raise self._fail("a Threshold for results of -1 and +1", "one level with low -1 and step 2")
         object.__setattr__(self, "threshold", _frozen(value.astype(np.int64)))
@@ -531,7 +573,8 @@ class Affine(Operation):
         Binary places of the scores; negative where they are huge.
     ambiguous : int
         Number of (class pair, accumulator pair) combinations in the accumulators' range for which the argmax of the
-        fixed-point scores differs from the framework's. 0 means that equality of the argmax is proved.
+        fixed-point scores differs from the framework's; of a single channel, the number of accumulators for which
+        the scores may lie on different sides of 0 (0 itself counting as positive). 0 means that equality is proved.
     """
 
     scale: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -550,6 +593,10 @@ class Affine(Operation):
         x = self._only(operands)
         if x.shape[-1:] != self.scale.shape:
             raise self._fail(f"an operand of {self.scale.size} channels", x.shape)
+        largest = np.abs(self.scale.astype(float)) * np.maximum(np.abs(x.low), np.abs(x.high))
+        largest += np.abs(self.offset.astype(float))
+        if largest.max() >= MAX_MAGNITUDE:  # before int64 wraps around
+            raise self._fail(f"scores below 2**{MAX_MAGNITUDE.bit_length() - 1}", f"{largest.max():.3g}")
         ends = np.stack([self.scale * x.low, self.scale * x.high]) + self.offset
         return Signal(x.shape, ends.min(axis=0), ends.max(axis=0))
 
@@ -580,7 +627,8 @@ class Network:
     """A binary network: operations in topological order, the last of which is the output.
 
     Checked at construction: names are unique; exactly one :class:`Input`, which comes first; every operand comes
-    from an earlier operation; every result but the last is used; every operation accepts its operands.
+    from an earlier operation; every result but the last is used; every operation accepts its operands; a result has at
+    most :data:`MAX_VALUES` values, all below :data:`MAX_MAGNITUDE`.
 
     Attributes
     ----------
@@ -594,8 +642,8 @@ class Network:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "operations", tuple(self.operations))
-        if not _NAME.match(self.name):
-            raise NetworkError(f"network name {self.name!r}: expected lower case letters, digits and '_'")
+        if fault := name_fault(self.name):
+            raise NetworkError(f"network name {_shown(self.name)}: expected {fault}")
         if not self.operations or not isinstance(self.operations[0], Input):
             raise NetworkError(f"network {self.name!r}: expected an Input as the first operation")
         used: set[str] = set()
@@ -621,7 +669,12 @@ class Network:
                     f"layer {operation.name!r}: expected operands from earlier layers ({', '.join(signals) or 'none'}),"
                     f" got {', '.join(missing)}"
                 )
-            signals[operation.name] = operation.infer(*(signals[source] for source in operation.inputs))
+            signal = operation.infer(*(signals[source] for source in operation.inputs))
+            if signal.size > MAX_VALUES:
+                raise operation._fail(f"a result of at most {MAX_VALUES:,} values", f"shape {signal.shape}")
+            if max(-signal.low.min(), signal.high.max()) >= MAX_MAGNITUDE:
+                raise operation._fail(f"values below 2**{MAX_MAGNITUDE.bit_length() - 1}", "larger ones")
+            signals[operation.name] = signal
         return MappingProxyType(signals)
 
     @property

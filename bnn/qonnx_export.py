@@ -38,6 +38,7 @@ from xnorflow.bnn.network import (
     Operation,
     SumPool2d,
     Threshold,
+    refusal,
 )
 
 INPUT = "input.real"
@@ -61,6 +62,8 @@ def to_qonnx(network: Network) -> onnx.ModelProto:
     """
     builder = _Builder(network)
     for operation in network.operations:
+        if type(operation) not in _WRITE:
+            raise refusal(operation, "the QONNX export")
         _WRITE[type(operation)](builder, operation)
     last = network.output
     graph = helper.make_graph(
@@ -95,15 +98,22 @@ def largest_sum(network: Network) -> int:
     for operation in network.operations:
         operands = [network.signals[source] for source in operation.inputs]
         magnitudes = [np.maximum(np.abs(x.low), np.abs(x.high)) for x in operands]
-        if isinstance(operation, Add):
-            largest = max(largest, int(np.sum(magnitudes, axis=0).max()))
-        elif isinstance(operation, SumPool2d):
-            largest = max(largest, operation.size[0] * operation.size[1] * int(magnitudes[0].max()))
-        elif isinstance(operation, Dense | Conv2d):
-            (x,), (magnitude,) = operands, magnitudes
-            weight = np.abs(operation.weight.astype(np.int64)).reshape(-1, x.channels)
-            sums = (weight @ magnitude).reshape(len(operation.weight), -1).sum(axis=1)
-            largest = max(largest, int(sums.max()))
+        match operation:
+            case Add():
+                largest = max(largest, int(np.sum(magnitudes, axis=0).max()))
+            case SumPool2d():
+                largest = max(largest, operation.size[0] * operation.size[1] * int(magnitudes[0].max()))
+            case Dense() | Conv2d():
+                (x,), (magnitude,) = operands, magnitudes
+                weight = np.abs(operation.weight.astype(np.int64)).reshape(-1, x.channels)
+                sums = (weight @ magnitude).reshape(len(operation.weight), -1).sum(axis=1)
+                largest = max(largest, int(sums.max()))
+            case Input() | MaxPool2d() | Threshold() | MultiThreshold() | Flatten() | DepthToSpace():
+                pass
+            case Affine() | Argmax():
+                pass  # of integers of 64 bits
+            case _:
+                raise refusal(operation, "the QONNX export")
     return largest
 
 

@@ -165,7 +165,9 @@ def named(node: onnx.NodeProto) -> str:
 
 
 def limits(bits: int, signed: bool, narrow: bool) -> tuple[int, int]:
-    """Return the smallest and the largest integer of a ``Quant``."""
+    """Return the smallest and the largest integer of a ``Quant``; raise a UserError beyond 64 bits."""
+    if not 1 <= bits <= 64:
+        raise UserError(f"expected quantisers of 1 to 64 bits, got {bits:.3g}")
     if signed:
         return -(2 ** (bits - 1)) + narrow, 2 ** (bits - 1) - 1
     return 0, 2**bits - 1 - narrow

@@ -22,8 +22,8 @@ class Keras:
     """Runs the model that a Network was converted from.
 
     Reports what Keras computes in place of integers (:attr:`xnorflow.bnn.frontends.keras.Conversion.observed`: sums,
-    and what activations give) and the class, the argmax of its floating-point scores. A fixed-point
-    :class:`~xnorflow.bnn.network.Affine` has no counterpart.
+    and what activations give) and, where the network ends in an argmax, the class: that of its floating-point scores. A
+    fixed-point :class:`~xnorflow.bnn.network.Affine` has no counterpart.
 
     Parameters
     ----------
@@ -67,6 +67,7 @@ class Keras:
         graph = keras.Model(self._model.inputs, [*(observed[name].tensor for name in names), self._conversion.scores])
         collected: dict[str, list[NDArray[np.int64]]] = {name: [] for name in names}
         classes: list[NDArray[np.int64]] = []
+        chosen = isinstance(self._network.output, Argmax)
         for start in range(0, len(inputs), _BATCH):
             integers = inputs[start : start + _BATCH]
             real = (integers / 2.0**self._network.input.fraction).astype(np.float32)
@@ -76,9 +77,10 @@ class Keras:
                 values = np.asarray(result if kind.quantizer is None else kind.quantizer(result), np.float64)
                 shape = self._network.signals[name].shape
                 collected[name].append(_integers(name, (values - kind.shift) / kind.scale).reshape(-1, *shape))
-            classes.append(np.asarray(scores).argmax(axis=-1).reshape(len(integers), -1)[:, :1])
+            if chosen:
+                classes.append(np.asarray(scores).argmax(axis=-1).reshape(len(integers), -1)[:, :1])
         results_by_name = {name: np.concatenate(parts) * self._signs.get(name, 1) for name, parts in collected.items()}
-        if isinstance(self._network.output, Argmax):
+        if chosen:
             results_by_name[self._network.output.name] = np.concatenate(classes)
         return results_by_name
 

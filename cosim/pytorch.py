@@ -22,10 +22,10 @@ _OFF = 0.1
 class PyTorch:
     """Runs the module that a Network was converted from.
 
-    Reports the integers that PyTorch computes (:attr:`xnorflow.bnn.frontends.torch.Conversion.observed`) and the class,
-    the argmax of its floating-point scores. A fixed-point :class:`~xnorflow.bnn.network.Affine` has no counterpart. The
-    integers are those inside the module's trace, whose result is held against the module's own, bit for bit, in every
-    batch.
+    Reports the integers that PyTorch computes (:attr:`xnorflow.bnn.frontends.torch.Conversion.observed`) and, where the
+    network ends in an argmax, the class: that of its floating-point scores. A fixed-point
+    :class:`~xnorflow.bnn.network.Affine` has no counterpart. The integers are those inside the module's trace, whose
+    result is held against the module's own, bit for bit, in every batch.
 
     Parameters
     ----------
@@ -63,6 +63,7 @@ class PyTorch:
         names = list(observed) if every_layer else list(observed)[-1:]
         collected: dict[str, list[NDArray[np.int64]]] = {name: [] for name in names}
         classes: list[NDArray[np.int64]] = []
+        chosen = isinstance(self._network.output, Argmax)
         for start in range(0, len(inputs), BATCH):
             part = inputs[start : start + BATCH]
             whole = np.concatenate([part, np.zeros((BATCH - len(part), *part.shape[1:]), part.dtype)])
@@ -70,10 +71,11 @@ class PyTorch:
             for name in names:
                 result = values[observed[name].node].numpy()[: len(part)]
                 collected[name].append(_integers(name, result, observed[name], self._network.signals[name].shape))
-            scores = values[self._conversion.scores][: len(part)]
-            classes.append(scores.argmax(dim=1, keepdim=True).reshape(len(part), -1)[:, :1].numpy())
+            if chosen:
+                scores = values[self._conversion.scores][: len(part)]
+                classes.append(scores.argmax(dim=1, keepdim=True).reshape(len(part), -1)[:, :1].numpy())
         results = {name: np.concatenate(parts) * self._signs.get(name, 1) for name, parts in collected.items()}
-        if isinstance(self._network.output, Argmax):
+        if chosen:
             results[self._network.output.name] = np.concatenate(classes)
         return results
 

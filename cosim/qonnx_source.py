@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 class QonnxSource:
     """Executes the user's model, as many vectors at a time as it was exported for, without optimisations.
 
-    Reports the integers that it computes (sums of layers of weights, signs) and the class: its own TopK or ArgMax, or
-    the argmax of its scores, before a softmax whose float32 makes different scores equal. The integers are inner
-    tensors of the model whose constants have been folded; the class is what the model gives as it is in the file, if
-    the Network's input is the model's own.
+    Reports the integers that it computes (sums of layers of weights, signs) and, where the network ends in an argmax,
+    the class: its own TopK or ArgMax, or the argmax of its scores, before a softmax whose float32 makes different
+    scores equal. The integers are inner tensors of the model whose constants have been folded; the class is what the
+    model gives as it is in the file, if the Network's input is the model's own.
 
     Parameters
     ----------
@@ -95,7 +95,8 @@ class QonnxSource:
                     collected[name] += [_integers(name, of, place) for of in values[place.place][: len(vectors)]]
                 if self._original is not None:
                     values |= dict(zip(self._outputs, self._original.run(None, {self._feed: given}), strict=True))
-                classes.append(self._classes(values)[: len(vectors)])
+                if isinstance(self._network.output, Argmax):
+                    classes.append(self._classes(values)[: len(vectors)])
         except EngineError:  # of fractions where integers were expected
             raise
         except Exception as error:  # onnxruntime has an exception of its own for each kind of failure

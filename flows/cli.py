@@ -1,16 +1,24 @@
 """The command line. Nothing heavy is imported before it is needed."""
 
+import contextlib
+import errno
+import os
+import platform
+import signal
 import sys
-from collections.abc import Mapping
+import tempfile
+import traceback
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.flows.options import LUTS, TARGET_FPS
+from xnorflow.flows.terminal import console
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,13 +34,47 @@ app = typer.Typer(
 )
 
 
+_MOST_VECTORS = 10_000_000  # a thousand times all test images of MNIST; the slowest engine would take months
+
+
 def _vectors(text: str) -> int | None:
     """Return a number of vectors, or None for all test images."""
     if text == "all":
         return None
-    if not text.isdecimal() or int(text) < 1:
-        raise typer.BadParameter(f"expected a number of at least 1, or 'all', got {text!r}")
+    if not text.isdecimal() or not text.strip("0"):
+        raise UserError(f"vectors: expected a number of at least 1, or 'all', got {text[:80]!r}")
+    if len(text.lstrip("0")) > len(str(_MOST_VECTORS)) or int(text) > _MOST_VECTORS:
+        raise UserError(
+            f"vectors: expected at most {_MOST_VECTORS:,}, which all engines have to run and files have to hold, got "
+            f"{text[:80]}"
+        )
     return int(text)
+
+
+def _check_names(arguments: Sequence[str]) -> None:
+    """Raise a UserError for a name that is no text, which no report could name."""
+    for name in (*arguments, str(Path.cwd())):
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            shown = os.fsencode(name).decode(errors="backslashreplace")
+            raise UserError(f"{shown}: expected a name in UTF-8; rename the file or folder") from None
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from xnorflow.flows.version import version
+
+        typer.echo(f"xnorflow {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None: ...
 
 
 @app.command("run")
@@ -121,16 +163,17 @@ def run_command(
     """Run the flow: fold, golden model, hls4ml projects and RTL, their simulations, exact comparison, report.
 
     The exit status is 0 when every engine gave the golden model's integers, 1 when one did not, 2 when something that
-    you gave cannot be used. What is already there is reused; a second run takes a second or two.
+    you gave cannot be used, 130 or 143 when a signal ended it, 70 after an error that nobody has foreseen. What is
+    already there is reused; a second run takes a second or two.
     """
     from xnorflow.flows import options, subject
     from xnorflow.flows.run import run
 
-    console = Console(highlight=False, soft_wrap=True)
+    shown = console()
     count = _vectors(vectors)
     outcome = run(
         subject.find(model, checkpoint),
-        console,
+        shown,
         vectors=count,
         data=data,
         options=options.read(config, backend, target_fps, max_luts, waves),
@@ -138,17 +181,66 @@ def run_command(
         force=force,
     )
     if outcome.rtl and (target_fps or max_luts):
-        console.print(_folding(outcome.rtl))
+        shown.print(_folding(outcome.rtl))
     for name, project in outcome.projects.items():
-        console.print(f"  {name}: {escape(_short(project))}")
+        shown.print(f"  {name}: {escape(_short(project))}")
     for waveform in sorted(outcome.report.glob("waveform_*.fst")):
-        console.print(f"  waveform: {escape(_short(waveform))}")
-    console.print(f"  report: {escape(_short(outcome.report / 'report.html'))}")
+        shown.print(f"  waveform: {escape(_short(waveform))}")
+    shown.print(f"  report: {escape(_short(outcome.report / 'report.html'))}")
     for finding in outcome.findings:
         style = "red" if finding.status == "fail" else "yellow"
-        console.print(f"[{style}]{finding.status}[/] {escape(finding.what)}: {escape(finding.reason)}")
-    console.print(f"verdict: [bold {'green' if outcome.verdict == 'pass' else 'red'}]{outcome.verdict}[/]")
+        shown.print(f"[{style}]{finding.status}[/] {escape(finding.what)}: {escape(finding.reason)}")
+    shown.print(f"verdict: [bold {'green' if outcome.verdict == 'pass' else 'red'}]{outcome.verdict}[/]")
     raise typer.Exit(outcome.verdict != "pass")
+
+
+_MODEL = Annotated[str, typer.Argument(help="As `run` takes it.", show_default=False)]
+_CHECKPOINT = Annotated[Path | None, typer.Option(help="As `run` takes it.", show_default=False)]
+_CONFIG = Annotated[Path | None, typer.Option(help="As `run` takes it.", show_default=False)]
+
+
+@app.command("summary")
+def summary_command(model: _MODEL, checkpoint: _CHECKPOINT = None, config: _CONFIG = None) -> None:
+    """Show a model's layers: shapes, weights, operations, accumulators, memory; in a second or two, nothing is written.
+
+    What the conversion has left out is told below the table. Try: xnorflow summary digits_bnn
+    """
+    from xnorflow.flows import api
+
+    console().print(escape(str(api.convert(model, _input(config), checkpoint=checkpoint).summary())))
+
+
+@app.command("estimate")
+def estimate_command(
+    model: _MODEL,
+    checkpoint: _CHECKPOINT = None,
+    config: _CONFIG = None,
+    target_fps: Annotated[
+        float | None,
+        typer.Option(help="Vectors per second to reach, at the least area.", show_default=False),
+    ] = None,
+    max_luts: Annotated[
+        int | None,
+        typer.Option(help="Estimated LUTs to stay within, at the highest rate.", show_default=False),
+    ] = None,
+    clock_ns: Annotated[float | None, typer.Option(help="Period of the clock.", show_default=False)] = None,
+) -> None:
+    """Choose the RTL's foldings and show cycles (exact) and LUTs (estimated), without simulation or synthesis.
+
+    Try: xnorflow estimate mnist_bnn --target-fps 1e6 --clock-ns 5
+    """
+    from xnorflow.flows import api
+
+    net = api.convert(model, _input(config), checkpoint=checkpoint)
+    estimate = net.estimate(target_fps=target_fps, max_luts=max_luts, clock_ns=clock_ns, config=config)
+    console().print(escape(str(estimate)))
+
+
+def _input(config: Path | None) -> Mapping[str, Any] | None:
+    """Return what a configuration file says of the model's input, None where it says nothing."""
+    from xnorflow.flows import options
+
+    return options.read(config).input
 
 
 @app.command("list")
@@ -170,7 +262,7 @@ def list_command() -> None:
         except UserError:
             accuracy = "not trained yet"
         table.add_row(name, accuracy, definition.description)
-    Console(highlight=False).print(table)
+    console(soft_wrap=False).print(table)
 
 
 @app.command("regress")
@@ -191,20 +283,66 @@ def regress_command(
     """
     from xnorflow.flows.regress import regress
 
-    raise typer.Exit(not regress(Console(highlight=False), models or (), update=update, synthesise=synthesis))
+    raise typer.Exit(not regress(console(soft_wrap=False), models or (), update=update, synthesise=synthesis))
+
+
+@app.command("train")
+def train_command(
+    model: Annotated[str, typer.Argument(help="A model of the zoo.", show_default=False)],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the data set. Without it, $XNORFLOW_DATA, or a download.", show_default=False),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="In place of the recipe's.", show_default=False)] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of all random numbers.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Checkpoint to write, a new file.  " + escape("[default: in runs/MODEL-seedSEED]"), show_default=False
+        ),
+    ] = None,
+    replace_checkpoint: Annotated[
+        bool, typer.Option("--replace-checkpoint", help="Replace the checkpoint of the zoo itself.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option(help="Go on where an interrupted run of the same recipe and seed stopped.")
+    ] = True,
+) -> None:
+    """Train a model of the zoo by its recipe and write a checkpoint; logs for TensorBoard go to runs/."""
+    from xnorflow.models import zoo
+    from xnorflow.models.data import training_images
+    from xnorflow.models.train import destination, train
+
+    shown = console()
+    definition = zoo.get(model)
+    path = destination(definition, seed, out, replace_checkpoint=replace_checkpoint)
+    trained = train(
+        definition, training_images(definition, data), path, epochs=epochs, seed=seed, resume=resume, console=shown
+    )
+    test = trained.metadata["test"]
+    shown.print(f"{test['correct']} of {test['count']} test images correct ({test['accuracy']:.2%})")
+    shown.print(f"checkpoint: {escape(_short(path))}")
+
+
+@app.command("clean")
+def clean_command() -> None:
+    """Remove what flows have made in build/ and reports/: what has their mark, and nothing else."""
+    from xnorflow.flows.places import clean
+
+    clean(console())
 
 
 @app.command("report")
 def report_command() -> None:
     """Write reports/index.html over all flows that have run."""
-    from xnorflow.flows.cache import PROJECT
+    from xnorflow.flows.places import REPORTS
     from xnorflow.reports.index import index
 
-    page, left_out = index(PROJECT / "reports")
-    console = Console(highlight=False, soft_wrap=True)
+    page, left_out = index(REPORTS)
+    shown = console()
     if left_out:
-        console.print(f"left out, damaged or of another version: {escape(', '.join(left_out))}")
-    console.print(f"index: {escape(_short(page))}")
+        shown.print(f"left out, damaged or of another version: {escape(', '.join(left_out))}")
+    shown.print(f"index: {escape(_short(page))}")
 
 
 @app.command("import-reports")
@@ -214,38 +352,92 @@ def import_reports_command(
 ) -> None:
     """Read the reports that Vitis HLS, Vivado HLS or Vivado have left in a folder, here or on another machine.
 
-    Shows what each file tells, the tool that wrote it, and what its figures rest on. The exit status is 1 when one
-    tells of a simulation that failed.
+    Shows what each file tells, the tool that wrote it, and what its figures rest on; then the reports that cannot be
+    read. The exit status is 2 when there is such a report, 1 when one tells of a simulation that failed.
     """
     import json
 
-    from xnorflow.hls.vendor.results import import_reports, neutral
+    from xnorflow.hls.vendor.results import failure, import_reports, neutral
 
-    figures = neutral(import_reports(folder))
+    found, problems = import_reports(folder)
+    figures = neutral(found)
+    failed = [f"{report.source}: {what}" for report in found if (what := failure(report))]
     if as_json:
-        typer.echo(json.dumps(figures, indent=1))
+        typer.echo(json.dumps({**figures, "problems": problems}, indent=1))
     else:
-        Console(highlight=False).print(_vendor_figures(figures))
-    raise typer.Exit(not all(simulation["passed"] for simulation in figures["simulation"]))
+        console(soft_wrap=False).print(_vendor_figures(figures))
+    for problem in (*failed, *problems):
+        console(stderr=True).print(f"[red]problem:[/] {escape(problem)}")
+    raise typer.Exit(1 if failed else 2 if problems else 0)
 
 
-def main() -> NoReturn:
-    """Run the command line; what the user can mend is told in a few lines and exits with status 2."""
+UNFORESEEN = 70
+"""Exit status after an error that nobody has foreseen: EX_SOFTWARE of sysexits.h."""
+
+_OF_THE_MACHINE = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EROFS: "choose a folder that can be written to",
+    errno.EACCES: "choose a folder that can be written to, or change its permissions",
+    errno.EPERM: "choose a folder that can be written to, or change its permissions",
+    errno.ENOTDIR: "move the file out of the way",
+    errno.EEXIST: "move the file out of the way",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "remove the link",
+    errno.EMFILE: "raise the limit on open files",
+    errno.ENOMEM: "free some memory",
+}
+"""Errors of the operating system that say nothing of the design, and what to do."""
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line; whatever goes wrong is told in a few lines, under an exit status that says what kind."""
     from xnorflow.cosim.engine import EngineError, EngineUnavailable
+    from xnorflow.hls.processes import Stopped, stoppable
 
-    error_console = Console(stderr=True, highlight=False, soft_wrap=True)
+    status = 0
     try:
-        app()
+        with stoppable():
+            _check_names(sys.argv[1:] if arguments is None else arguments)
+            app(arguments)
     except UserError as error:
-        error_console.print(f"[red]error:[/] {escape(str(error))}")
-        sys.exit(2)
+        status, told = 2, str(error)
     except (EngineError, EngineUnavailable) as error:
-        error_console.print(f"[red]error:[/] {escape(str(error))}")
-        sys.exit(1)
-    except KeyboardInterrupt:
-        error_console.print("interrupted; the stages that were finished are kept")
-        sys.exit(130)
-    sys.exit(0)
+        status, told = 1, str(error)
+    except (Stopped, KeyboardInterrupt) as stopped:
+        number = stopped.number if isinstance(stopped, Stopped) else signal.SIGINT
+        status, told = (
+            128 + number,
+            f"stopped by {number.name}; what was finished is kept: the same command goes on from there",
+        )
+    except MemoryError:
+        status, told = 2, f"not enough memory; free some, or give fewer vectors{_traceback()}"
+    except RecursionError:
+        status, told = 2, f"something that you gave is nested too deeply{_traceback()}"
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+            where = f"{error.filename}: " if error.filename else ""
+            status, told = 2, f"{where}{error.strerror}; {_OF_THE_MACHINE[error.errno]}; what was finished is kept"
+        else:
+            what = " ".join(f"{type(error).__name__}: {error}".split())
+            status, told = UNFORESEEN, f"xnorflow itself has failed, not your design: {what}{_traceback()}"
+    if status:
+        console(stderr=True).print(f"[red]error:[/] {escape(told)}")
+    sys.exit(status)
+
+
+def _traceback() -> str:
+    """Write the traceback of the error at hand to a file, for a report of the fault; say which."""
+    from xnorflow.flows.places import BUILD, TRACEBACK
+
+    said = f"{sys.argv}\n{platform.platform()}, Python {platform.python_version()}\n\n{traceback.format_exc()}"
+    name = TRACEBACK.format(f"{datetime.now():%Y%m%d-%H%M%S}-{os.getpid()}")
+    for folder in (BUILD, Path(tempfile.gettempdir())):
+        with contextlib.suppress(OSError):
+            folder.mkdir(exist_ok=True)
+            (folder / name).write_text(said, "utf-8", "backslashreplace")
+            return f"; traceback: {folder / name}"
+    return f"\n{said}"
 
 
 def _folding(rtl: Mapping[str, Any]) -> "Table":
@@ -269,6 +461,7 @@ def _folding(rtl: Mapping[str, Any]) -> "Table":
 
 
 _ABOUT = ("source", "tool", "target", "stage", "module", "top", "provenance")
+_NOT_MET = "[red]timing not met[/]"
 
 
 def _vendor_figures(figures: Mapping[str, list[dict[str, Any]]]) -> "Table":
@@ -282,7 +475,8 @@ def _vendor_figures(figures: Mapping[str, list[dict[str, Any]]]) -> "Table":
         for row in kind:
             told = [f"{name} {value}" for name, value in row.items() if name not in _ABOUT and value is not None]
             by = ", ".join(filter(None, (row["tool"], row["stage"])))
-            table.add_row(*(escape(text) for text in (row["source"], by, row["module"] or "", ", ".join(told))))
+            figures_told = escape(", ".join(told)).replace("met False", _NOT_MET)
+            table.add_row(*(escape(text) for text in (row["source"], by, row["module"] or "")), figures_told)
     return table
 
 

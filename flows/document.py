@@ -1,9 +1,12 @@
 """A flow's results as the document that ``reports/report.schema.json`` describes."""
 
+import itertools
 import json
 import platform
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from xnorflow.flows.cache import PROJECT, tool_versions
@@ -12,6 +15,7 @@ from xnorflow.flows.flow import LAYERS, Flow, read_results
 from xnorflow.flows.formats import FORMATS
 from xnorflow.flows.subject import Subject
 from xnorflow.flows.vendor import jobs
+from xnorflow.flows.version import version
 from xnorflow.reports.findings import findings
 
 _SAMPLES = 4  # vectors that are shown with every layer's bits
@@ -26,7 +30,7 @@ def document(flow: Flow) -> dict[str, Any]:
     vendor = [job | {"folder": _inside(job["folder"])} for job in jobs(flow)]
     engines = {"golden": _reference(golden)} | {kind.name: _engine(flow, kind) for kind in kinds}
     report = {
-        "schema_version": 1,
+        "schema_version": 2,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "model": flow.subject.name,
         "description": _description(flow),
@@ -40,7 +44,7 @@ def document(flow: Flow) -> dict[str, Any]:
             name: load[name] for name in ("dataset", "count", "digest", "images", "random", "note", "dataset_digest")
         },
         "accuracy": _accuracy(flow),
-        "argmax": _argmax(fold["ambiguous"], fold["conversion"]["ambiguous"], engines),
+        "argmax": _argmax(golden["meaning"], fold["ambiguous"], fold["conversion"]["ambiguous"], engines),
         "conversion": fold["conversion"],
         "engines": engines,
         "input": fold["input"],
@@ -81,10 +85,12 @@ def _description(flow: Flow) -> str:
     return FORMATS[flow.subject.kind].title if flow.subject.kind in FORMATS else "a Network file"
 
 
-def _inside(path: Any) -> str:
-    """Return a path relative to the project, if it lies in it: a report says nothing of the machine."""
-    path = path.resolve()
-    return str(path.relative_to(PROJECT)) if path.is_relative_to(PROJECT) else str(path)
+def _inside(path: Path) -> str:
+    """Return a path as it reads from where the flow was started, or from the project: nothing of the machine."""
+    for form, place in itertools.product((path.absolute(), path.resolve()), (Path.cwd(), PROJECT)):
+        if form.is_relative_to(place):
+            return str(form.relative_to(place))
+    return str(path.resolve())
 
 
 def _reference(facts: dict[str, Any]) -> dict[str, Any]:
@@ -173,7 +179,7 @@ def _predicted(flow: Flow, vendor: list[dict[str, Any]]) -> list[dict[str, Any]]
         estimated[unit["layer"]] += unit["luts"]
     for row in flow.entries["synthesis"].facts["targets"]:
         if row["total"] and row["lut_inputs"] == _ESTIMATED_INPUTS:
-            found = {of["name"]: of["lut"] + of["lutram"] for of in (*row["layers"], row["total"] | {"name": "all"})}
+            found = {of["name"]: of["lut"] for of in (*row["layers"], row["total"] | {"name": "all"})}
             rows += [
                 {
                     "what": f"LUTs of {name}",
@@ -197,21 +203,35 @@ def _predicted(flow: Flow, vendor: list[dict[str, Any]]) -> list[dict[str, Any]]
         if job["job"] == "rtl"
         for figure in job["figures"]["resources"]
     ]
-    return rows
+    return rows + _by_layer(vendor, estimated)
+
+
+def _by_layer(vendor: list[dict[str, Any]], estimated: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Put the LUTs of every layer by the vendor's reports of the hierarchy beside what the RTL's model says."""
+    found: Counter[tuple[str, str]] = Counter()
+    for job in vendor:
+        if job["job"] == "rtl":
+            for row in job["figures"]["hierarchy"]:
+                if row["layer"]:
+                    found[f"{row['tool']}, {row['stage']}", row["layer"]] += row["lut"]
+    return [
+        {"what": f"LUTs of {layer}", "predicted": estimated[layer], "measured": luts, "by": by, "provenance": "vendor"}
+        for (by, layer), luts in found.items()
+    ]
 
 
 def _baseline(flow: Flow) -> dict[str, Any] | None:
     """Put what the flow has found beside its model's committed baseline, as far as the flow knows it."""
-    from xnorflow.reports.measures import BASELINES, shapes
+    from xnorflow.reports import measures
 
-    path = BASELINES / f"{flow.subject.name}.json"
+    path = measures.baseline(flow.subject.name)
     if not path.is_file():
         return None
     fold, golden, rtl = (flow.entries[step].facts for step in ("fold", "golden", "rtl"))
     now: dict[str, Any] = {
         "recorded_accuracy": flow.subject.recorded.get("test", {}).get("accuracy"),
         "outputs": golden["outputs"],
-        "layers": shapes(fold["layers"]),
+        "layers": measures.shapes(fold["layers"]),
     }
     if not rtl["unsupported"]:
         layers = {layer["name"]: layer["architecture"] for layer in rtl["layers"]}
@@ -250,7 +270,7 @@ def _verdict(report: dict[str, Any]) -> str:
 def _accuracy(flow: Flow) -> dict[str, Any]:
     golden, recorded = flow.entries["golden"].facts, flow.subject.recorded
     test, dataset = recorded.get("test", {}), recorded.get("dataset", {})
-    images = golden["images"]
+    images = golden["images"] if golden["right"] is not None else 0
     return {
         "golden": golden["right"] / images if images else None,
         "golden_count": images,
@@ -270,7 +290,7 @@ def _samples(flow: Flow) -> list[dict[str, Any]]:
 
     results = read_results(flow.entries["golden"], LAYERS)
     kept = flow.entries["golden"].facts["kept"]
-    wrong = [i for i, of in enumerate(kept) if of["label"] not in (None, of["class"])]
+    wrong = [i for i, of in enumerate(kept) if None not in (of["class"], of["label"]) and of["class"] != of["label"]]
     chosen = sorted({*range(min(_SAMPLES, len(kept))), *wrong[:1]})[-_SAMPLES:]
     network, scores = flow.network, outputs(flow.network)[0]
     shown = [
@@ -282,21 +302,29 @@ def _samples(flow: Flow) -> list[dict[str, Any]]:
     return [{**kept[i], "layers": [{"name": name, "values": pack(results[name][i])} for name in shown]} for i in chosen]
 
 
-def _argmax(ambiguous: int | None, thresholds: dict[str, int], engines: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Say how it is known that integer scores give the framework's class; without an affine nothing is rounded.
+def _argmax(
+    meaning: str, affine: int | None, thresholds: dict[str, int], engines: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """Say how it is known that integer scores decide as the framework's do; without an affine nothing is rounded.
 
-    What thresholds leave ambiguous before the scores counts, too.
+    What thresholds leave ambiguous before the scores counts, too. The trained model shows its class and the sums before
+    an affine, but no integer beside a single score: what an affine does to its sign is not measured.
     """
-    if thresholds:
-        ambiguous = (ambiguous or 0) + sum(thresholds.values())
+    ambiguous = (affine or 0) + sum(thresholds.values()) if thresholds else affine
     trained = [engines[kind.name] for kind in ENGINES if kind.trained and kind.name in engines]
     agreeing = [engine["vectors"] for engine in trained if engine["status"] == "pass"]
     if not ambiguous:
-        return {"claim": "proved", "vectors": 0, "ambiguous": ambiguous}
-    return {"claim": "measured" if agreeing else "unknown", "vectors": max(agreeing, default=0), "ambiguous": ambiguous}
+        return {"of": meaning, "claim": "proved", "vectors": 0, "ambiguous": ambiguous}
+    measured = bool(agreeing) and (meaning == "class" or not affine)
+    claim, vectors = ("measured", max(agreeing)) if measured else ("unknown", 0)
+    return {"of": meaning, "claim": claim, "vectors": vectors, "ambiguous": ambiguous}
 
 
 def _tools() -> dict[str, str]:
     packages = {package: None for kind in ENGINES for package in (*kind.packages, "numba")}
     commands = {command: None for kind in ENGINES for command in kind.commands}
-    return {"python": platform.python_version(), **tool_versions(tuple(packages), tuple(commands))}
+    return {
+        "xnorflow": version(),
+        "python": platform.python_version(),
+        **tool_versions(tuple(packages), tuple(commands)),
+    }

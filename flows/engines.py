@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from xnorflow.cosim.engine import Engine, EngineError, EngineUnavailable
-from xnorflow.flows.cache import file_digest
 from xnorflow.flows.options import Options
+from xnorflow.hls.folders import file_digest
 
 if TYPE_CHECKING:
     from xnorflow.flows.flow import Flow

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from xnorflow.flows.cache import Entry, Store, code_digest, digest, file_digest, tool_versions
+from xnorflow.flows.cache import Entry, Store, code_digest, digest, tool_versions
 from xnorflow.flows.engines import BENCH_VECTORS, EngineKind
 from xnorflow.flows.options import Options
 from xnorflow.flows.subject import Subject
+from xnorflow.hls.folders import file_digest
 
 if TYPE_CHECKING:
     from xnorflow.bnn.network import Network
     from xnorflow.cosim.engine import Engine
     from xnorflow.flows.formats import Converted
     from xnorflow.hls.rtl.project import RtlProject
+    from xnorflow.models.labelled import Labelled
 
 IntArray = NDArray[np.integer]
 
@@ -94,13 +96,15 @@ class Flow:
     subject : Subject
     vectors : int or None
         Number of vectors; None for all test images.
-    data : Path or None
-        Folder that has the data set.
+    data : Path, Labelled or None
+        Folder that has the zoo's data set, or labelled data of the user's own.
     options : Options
         What the user decides about the hardware.
     store : Store
     force : bool
         Whether nothing is to be reused.
+    given : Converted or None
+        The subject, where it was converted before, in this process.
     entries : dict of Entry, by step
     problems : dict of engine name to (status, reason)
         Engines that were skipped or failed before there was anything to compare.
@@ -108,26 +112,31 @@ class Flow:
 
     subject: Subject
     vectors: int | None
-    data: Path | None
+    data: "Path | Labelled | None"
     options: Options
     store: Store
     force: bool = False
+    given: "Converted | None" = None
     entries: dict[str, Entry] = field(default_factory=dict)
     problems: dict[str, tuple[str, str]] = field(default_factory=dict)
     _engines: dict[str, "Engine"] = field(default_factory=dict)
 
     @cached_property
     def network(self) -> "Network":
-        """The canonical Network."""
+        """The canonical Network, which has every layer that the options name."""
         from xnorflow.bnn import io
 
-        return io.load(self.entries["fold"].folder / "network.safetensors")
+        network = io.load(self.entries["fold"].folder / "network.safetensors")
+        self.options.check(network)
+        return network
 
     @cached_property
     def converted(self) -> "Converted":
         """The subject as a Network, as it is, with what its conversion says; read when it is first asked for."""
         from xnorflow.flows.stages import read_subject
 
+        if self.given:
+            return self.given
         return read_subject(self.subject, self.options.input)
 
     @cached_property

@@ -113,8 +113,8 @@ def _keras(subject: "Subject", settings: Mapping[str, Any] | None) -> Converted:
 
     path = subject.path
     model = keras_file.load(path)
-    if len(model.inputs) != 1:
-        raise UserError(f"{path}: expected a model with one input, got {len(model.inputs)}")
+    if len(model.inputs or ()) != 1:  # None of a Sequential without layers
+        raise UserError(f"{path}: expected a model with one input, got {len(model.inputs or ())}")
     shape = tuple(model.inputs[0].shape[1:])
     if not shape or None in shape:
         raise UserError(f"{path}: expected an input of fixed shape, got {shape}")
@@ -129,8 +129,10 @@ def _module(subject: "Subject", settings: Mapping[str, Any] | None) -> Converted
 
     assert subject.factory
     taken = described_input(subject.origin, None, settings)
-    conversion = torch.trace(torch_file.load(subject.factory, subject.weights), subject.name, taken)
-    return Converted(conversion.network, conversion.notes, conversion.ambiguous, conversion, conversion.digest)
+    module, unwrapped = torch_file.load(subject.factory, subject.weights)
+    conversion = torch.trace(module, subject.name, taken)
+    notes = (*unwrapped, *conversion.notes)
+    return Converted(conversion.network, notes, conversion.ambiguous, conversion, conversion.digest)
 
 
 def _brevitas(subject: "Subject", settings: Mapping[str, Any] | None) -> Converted:
@@ -138,10 +140,12 @@ def _brevitas(subject: "Subject", settings: Mapping[str, Any] | None) -> Convert
 
     assert subject.factory
     taken = described_input(subject.origin, None, settings)
-    model = brevitas.export(torch_file.load(subject.factory, subject.weights), taken, subject.origin)
+    module, unwrapped = torch_file.load(subject.factory, subject.weights)
+    model = brevitas.export(module, taken, subject.origin)
     conversion = qonnx.trace(model, subject.name, lambda shape: taken)
     digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
-    return Converted(conversion.network, conversion.notes, conversion.ambiguous, (model, conversion), digest)
+    notes = (*unwrapped, *conversion.notes)
+    return Converted(conversion.network, notes, conversion.ambiguous, (model, conversion), digest)
 
 
 def _onnx(subject: "Subject", settings: Mapping[str, Any] | None) -> Converted:

@@ -171,6 +171,8 @@ def _synthesis(flow: Flow, entry: Entry, advance: Advance) -> None:
         entry.summary = "nothing to synthesise"
         return
     project, names = flow.rtl(), flow.options.targets
+    if flow.force:
+        shutil.rmtree(flow.parts, ignore_errors=True)  # else the tools' results of these parts would be taken
     rows = []
     for done, name in enumerate(names):
         advance(done, len(names))
@@ -184,12 +186,23 @@ def _synthesis(flow: Flow, entry: Entry, advance: Advance) -> None:
 
 
 def _keep_bitstream(row: Mapping[str, Any], entry: Entry) -> None:
-    """Copy the bitstream of a target, if there is one, into the entry; it is published beside the report."""
+    """Copy the bitstream of a target, if there is one, into the entry, with the pins that were chosen for it.
+
+    Both are published beside the report. Nobody said which pin is wired to what, so that no board is meant by it: the
+    name says so, for a file goes its own way.
+    """
     placement = row["placement"]
     if placement and placement["bitstream"]:
-        made = Path(placement["bitstream"])
-        placement["bitstream"] = f"bitstream_{row['target']}{made.suffix}"
+        made, pins = Path(placement["bitstream"]), placement["pins"]
+        name = f"bitstream_{row['target']}_not_for_a_board"
+        placement["bitstream"], placement["pins"] = f"{name}{made.suffix}", f"{name}_pins.txt"
         shutil.copyfile(made, entry.folder / placement["bitstream"])
+        width = max(map(len, pins), default=0)
+        (entry.folder / placement["pins"]).write_text(
+            f"{placement['bitstream']} is not for a board: {placement['tool']} chose these pins of "
+            f"{placement['device']} at will,\nso that on a board they may be wired to anything, "
+            "outputs of other parts among it.\n\n" + "".join(f"{port:<{width}} {site}\n" for port, site in pins.items())
+        )
 
 
 def _brief(row: Mapping[str, Any]) -> str:
@@ -209,7 +222,7 @@ _UNSYNTHESISED: Mapping[str, Any] = {
 _UNPLACED: Mapping[str, Any] = {
     "status": "pass", "reason": None, "provenance": "placed-and-routed", "tool": None, "device": None, "usage": [],
     "fmax_mhz": None, "latency_ns": None, "images_per_second": None, "critical_path": [], "bitstream": None,
-    "no_bitstream": None,
+    "pins": None, "no_bitstream": None,
 }  # fmt: skip
 
 
@@ -269,6 +282,7 @@ def _placed(flow: Flow, project: "RtlProject", synthesis: "Synthesis") -> dict[s
             "images_per_second": timing.images_per_second,
             "critical_path": [asdict(step) for step in placed.critical_path],
             "bitstream": str(placed.bitstream) if placed.bitstream else None,
+            "pins": dict(placed.sites) if placed.bitstream else None,
             "no_bitstream": placed.no_bitstream or None,
         }
 

@@ -47,15 +47,19 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.files import read_bytes
 from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+if TYPE_CHECKING:
+    from xnorflow.bnn.network import Network
 
 Backend = Literal["vitis", "vivado"]
 
@@ -68,13 +72,11 @@ LUTS = 20_000
 TARGETS = ("xilinx7", "ecp5")
 """What the RTL is synthesised for where the user says nothing."""
 
-VENDOR_JOBS = ("hls4ml_stock", "hls4ml_packed", "rtl")
-"""Projects for which there are scripts of the vendor's tools."""
-
 VENDOR_RUN = ("hls4ml_packed", "rtl")
-"""Those with which the tools are run where the user says nothing: stock layers can take the tools hours."""
+"""Projects with which the vendor's tools are run where the user says nothing: stock layers can take the tools hours."""
 
-_CHOSEN_ELSEWHERE = ("style", "backend")  # both styles are always built, and the back end is an option
+_GOALS = ("target_fps", "max_luts")
+_LARGEST = 1 << 20  # bytes of a configuration file
 _ARCHITECTURES = {"folded": Folded, "unrolled": Unrolled}
 
 
@@ -98,7 +100,7 @@ class Options:
     place_limit_s : float
         Seconds that each attempt to place and route may take.
     vendor_run : tuple of str
-        Of :data:`VENDOR_JOBS`, those that the vendor's tools are run with.
+        Of the projects that there are scripts of the vendor's tools for, those that they are run with.
     vendor_limit_s : float
         Seconds that a step of theirs may take.
     input : mapping or None
@@ -119,6 +121,13 @@ class Options:
     vendor_limit_s: float = 3600.0
     input: Mapping[str, Any] | None = None
     waves: bool = False
+
+    def check(self, network: "Network") -> None:
+        """Raise a UserError if a setting is for a layer that `network` has not."""
+        from xnorflow.hls.config import HlsConfig
+
+        HlsConfig(**self.hls).resolve(network)
+        self.rtl.check(network)
 
 
 def read(
@@ -144,111 +153,71 @@ def read(
     UserError
         If the file is missing or not TOML, or a setting is unknown or has a bad value; the message lists the choices.
     """
+    goal = {name: value for name, value in (("target_fps", target_fps), ("max_luts", max_luts)) if value is not None}
     content = _content(config) if config else {}
+    if not content and not goal:
+        return Options(backend, waves=waves)
+    from xnorflow.bnn.network import Input
+    from xnorflow.flows.settings import parse
+    from xnorflow.hls.config import HlsConfig
+    from xnorflow.hls.synthesis.targets import target
+
     try:
-        if unknown := sorted(set(content) - {"hls", "rtl", "synthesis", "vendor", "input"}):
-            raise UserError(
-                f"unknown table or setting {', '.join(unknown)}; "
-                "there are [hls], [rtl], [synthesis], [vendor] and [input]"
-            )
-        taken = _input(content["input"]) if "input" in content else None
-        synthesis = _synthesis(content.get("synthesis", {}))
-        vendor = _vendor(content.get("vendor", {}))
-        hls = _hls(content.get("hls", {}))
-        rtl, goal = _rtl(content.get("rtl", {}), {"target_fps": target_fps, "max_luts": max_luts})
+        if goal and isinstance(rtl := content.get("rtl", {}), dict):
+            content["rtl"] = {name: rtl[name] for name in rtl if name not in _GOALS} | goal
+        settings = parse(content)
+        hls, synthesis, vendor = settings.get("hls", {}), settings.get("synthesis", {}), settings.get("vendor", {})
+        HlsConfig(**hls)  # what it refuses is told before anything is done
+        if "input" in settings:
+            taken: dict[str, Any] = {"shape": [1], **settings["input"]}
+            Input("input", (), **taken)
+        return Options(
+            backend,
+            hls,
+            **_rtl(settings.get("rtl", {})),
+            targets=tuple(target(name).name for name in synthesis.get("targets", TARGETS)),
+            place_limit_s=synthesis.get("place_limit_s", Options.place_limit_s),
+            vendor_run=tuple(vendor.get("run", VENDOR_RUN)),
+            vendor_limit_s=vendor.get("limit_s", Options.vendor_limit_s),
+            input=settings.get("input"),
+            waves=waves,
+        )
     except UserError as error:
         raise UserError(f"{config}: {error}" if config else str(error)) from None
-    return Options(backend, hls, rtl, **goal, **synthesis, **vendor, input=taken, waves=waves)
 
 
 def _content(config: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(config.read_text())
-    except OSError as error:
-        raise UserError(f"{config}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(read_bytes(config, _LARGEST).decode())
+    except ValueError as error:  # of TOML, of UTF-8, or of a number of thousands of digits
         raise UserError(f"{config}: not a TOML file: {error}") from None
+    except RecursionError:
+        raise UserError(f"{config}: not a TOML file that can be read: it is nested too deep") from None
 
 
-def _input(settings: Any) -> Mapping[str, Any]:
-    from xnorflow.bnn.errors import NetworkError
-    from xnorflow.bnn.network import Input
-
-    _check_table("input", settings, ["shape", "kind", "bits", "fraction"])
-    shape = settings.get("shape", [1])
-    if not isinstance(shape, list) or not shape or any(type(size) is not int or size < 1 for size in shape):
-        raise UserError(f"input: shape must be a list of whole numbers above 0, got {shape!r}")
-    for name in ("bits", "fraction"):
-        if type(settings.get(name, 0)) is not int:
-            raise UserError(f"input: {name} must be a whole number, got {settings[name]!r}")
-    try:
-        Input("input", (), **{"shape": shape, **settings})
-    except NetworkError as error:
-        raise UserError(str(error)) from None
-    return settings
-
-
-def _hls(settings: Any) -> Mapping[str, Any]:
-    from xnorflow.hls.config import HlsConfig
-
-    _check_table("hls", settings, [spec.name for spec in fields(HlsConfig) if spec.name not in _CHOSEN_ELSEWHERE])
-    HlsConfig(**settings)
-    return settings
-
-
-def _rtl(settings: Any, given: Mapping[str, Any]) -> tuple[RtlConfig, Mapping[str, Any]]:
-    """Return the configuration, and the goal as arguments of :class:`Options`: the one `given`, or the table's."""
-    _check_table("rtl", settings, [*(spec.name for spec in fields(RtlConfig)), *given])
-    settings = dict(settings)
-    written = {name: settings.pop(name, None) for name in given}
-    goal = given if any(value is not None for value in given.values()) else written
-    _check_goal(goal)
-    chosen = [name for name, value in goal.items() if value is not None]
-    if "default" in settings:
-        if chosen:
+def _rtl(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments of :class:`Options`: the configuration, and the goal if there is one."""
+    goal = {name: table[name] for name in _GOALS if name in table}
+    if len(goal) == len(_GOALS):
+        raise UserError("rtl: give either a rate (target_fps) or a limit of area (max_luts), not both")
+    given = {name: value for name, value in table.items() if name not in _GOALS}
+    if "default" in given:
+        if goal:
             raise UserError(
-                f"rtl: {chosen[0]} has nothing to choose where [rtl.default] gives all layers an architecture"
+                f"rtl: {next(iter(goal))} has nothing to choose where [rtl.default] gives all layers an architecture"
             )
-        settings["default"] = _architecture("default", settings["default"])
-    elif not chosen:
-        goal = {}
-    settings["layers"] = {name: _architecture(name, table) for name, table in settings.get("layers", {}).items()}
-    return RtlConfig(**settings), {**goal, "goal_given": True} if goal else {}
+        given["default"] = _architecture("default", given["default"])
+    given["layers"] = {name: _architecture(name, layer) for name, layer in given.get("layers", {}).items()}
+    chosen: dict[str, Any] = {"rtl": RtlConfig(**given)}
+    if goal or "default" in given:
+        chosen |= dict.fromkeys(_GOALS) | goal | {"goal_given": True}
+    return chosen
 
 
-def _synthesis(settings: Any) -> dict[str, Any]:
-    """Return arguments of :class:`Options`."""
-    from xnorflow.hls.synthesis.targets import target
-
-    _check_table("synthesis", settings, ["targets", "place_limit_s"])
-    names = settings.get("targets", TARGETS)
-    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        raise UserError(f"synthesis: targets must be a list of names, got {names!r}")
-    limit_s = _seconds("synthesis", "place_limit_s", settings.get("place_limit_s", Options.place_limit_s))
-    return {"targets": tuple(target(name).name for name in names), "place_limit_s": limit_s}
-
-
-def _seconds(table: str, name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise UserError(f"{table}: {name} must be a number of seconds above 0, got {value!r}")
-    return float(value)
-
-
-def _vendor(settings: Any) -> dict[str, Any]:
-    """Return arguments of :class:`Options`."""
-    _check_table("vendor", settings, ["run", "limit_s"])
-    jobs, limit_s = settings.get("run", VENDOR_RUN), settings.get("limit_s", Options.vendor_limit_s)
-    if not isinstance(jobs, list | tuple) or not all(job in VENDOR_JOBS for job in jobs):
-        raise UserError(f"vendor: run must be a list of {', '.join(VENDOR_JOBS)}, got {jobs!r}")
-    return {"vendor_run": tuple(jobs), "vendor_limit_s": _seconds("vendor", "limit_s", limit_s)}
-
-
-def _architecture(name: str, table: Any) -> Folded | Unrolled:
-    if not isinstance(table, dict):
-        raise UserError(f"rtl: {name}: expected a table, got {table!r}")
+def _architecture(name: str, table: Mapping[str, Any]) -> Folded | Unrolled:
     settings = dict(table)
     chosen = settings.pop("architecture", "folded")
-    if chosen not in _ARCHITECTURES:
+    if not isinstance(chosen, str) or chosen not in _ARCHITECTURES:
         raise UserError(f"rtl: {name}: architecture must be one of {', '.join(_ARCHITECTURES)}, got {chosen!r}")
     kind = _ARCHITECTURES[chosen]
     names = [spec.name for spec in fields(kind)]
@@ -257,25 +226,3 @@ def _architecture(name: str, table: Any) -> Folded | Unrolled:
             f"rtl: {name}: unknown setting {', '.join(unknown)}; architecture {chosen!r} has {', '.join(names)}"
         )
     return kind(**settings)
-
-
-def _check_goal(goal: Mapping[str, Any]) -> None:
-    if all(value is not None for value in goal.values()):
-        raise UserError("rtl: give either a rate (target_fps) or a limit of area (max_luts), not both")
-    for name, value in goal.items():
-        whole = name == "max_luts"
-        if value is not None and (
-            isinstance(value, bool) or not isinstance(value, int if whole else int | float) or value <= 0
-        ):
-            raise UserError(f"rtl: {name} must be a {'whole ' if whole else ''}number above 0, got {value!r}")
-
-
-def _check_table(name: str, settings: Any, known: list[str]) -> None:
-    """Raise a UserError unless `settings` is a table of known settings, and its ``layers`` one of tables."""
-    if not isinstance(settings, dict):
-        raise UserError(f"{name}: expected a table, got {settings!r}")
-    if unknown := sorted(set(settings) - set(known)):
-        raise UserError(f"{name}: unknown setting {', '.join(unknown)}; there are {', '.join(known)}")
-    layers = settings.get("layers", {})
-    if not isinstance(layers, dict) or not all(isinstance(layer, dict) for layer in layers.values()):
-        raise UserError(f"{name}: layers must be tables, [{name}.layers.NAME]")

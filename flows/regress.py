@@ -12,6 +12,7 @@ import json
 import os
 import tempfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,12 +23,12 @@ from rich.table import Table
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.flows import subject
-from xnorflow.flows.cache import PROJECT, write
+from xnorflow.flows.cache import write
 from xnorflow.flows.hardware import fold_rtl
 from xnorflow.flows.options import Options
-from xnorflow.flows.run import BUILD
+from xnorflow.flows.places import BUILD, claimed
 from xnorflow.flows.stages import BASELINE_VECTORS, outputs_digest, read_subject
-from xnorflow.reports.measures import BASELINES
+from xnorflow.reports import measures
 
 if TYPE_CHECKING:
     from xnorflow.bnn.network import Network
@@ -46,7 +47,6 @@ def regress(
     *,
     update: bool = False,
     synthesise: bool = True,
-    folder: Path | None = None,
 ) -> bool:
     """Compare models with their baselines, and print the differences.
 
@@ -59,8 +59,6 @@ def regress(
     synthesise : bool
         Compare synthesised resources, too, of models whose baseline has them; the first time takes minutes for some.
         With `update`: whether baselines are to have them.
-    folder : Path or None
-        The baselines; None for the committed ones.
 
     Returns
     -------
@@ -72,22 +70,22 @@ def regress(
     UserError
         If there is no such model, or a baseline cannot be read.
     """
-    folder = folder or BASELINES
-    known, strange = _known(folder)
+    known, strange = _known()
     subjects = [subject.find(model) for model in models or known]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("model", "what", "baseline", "now"):
         table.add_column(column, overflow="fold")
     for found in subjects:
-        name, path = found.name, folder / f"{found.name}.json"
-        before = {} if update else _read(path)
+        name, path = found.name, measures.OWN_BASELINES / f"{found.name}.json"
+        before = {} if update else _read(measures.baseline(name))
         wanted = synthesise and (update or "synthesis" in before)
-        with console.status(f"regress {name}"):
+        alone = claimed((BUILD / name).absolute(), console) if wanted else nullcontext()
+        with alone, console.status(f"regress {name}"):
             now, note = measure(found, tools=((True, False) if update else (True,)) if wanted else ())
         if update:
-            folder.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             write(path, json.dumps(now, indent=1) + "\n")
-            console.print(f"written: {path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path}{note}")
+            console.print(f"written: {path}{note}")
             continue
         if not wanted:
             note = "; resources not compared" + (": the baseline has none" if synthesise else "")
@@ -97,7 +95,7 @@ def regress(
         console.print(f"{name}: {'DIFFERS' if differences else 'as the baseline says'}{note}{other}")
     for name, reason in strange.items() if not models else ():
         if update:
-            (folder / f"{name}.json").unlink()
+            (measures.OWN_BASELINES / f"{name}.json").unlink()
         else:
             table.add_row(name, "model", "in the baselines", reason)
     if not table.row_count:
@@ -107,18 +105,16 @@ def regress(
     return False
 
 
-def _known(folder: Path) -> tuple[list[str], dict[str, str]]:
+def _known() -> tuple[list[str], dict[str, str]]:
     """Return the models that are to be as their baselines say, and by name why other baselines have no model."""
     from xnorflow.models.zoo import ZOO
 
     outside: list[str] = []
     strange: dict[str, str] = {}
-    for path in sorted(path for path in folder.glob("*.json") if path.stem not in ZOO):
+    for path in sorted(path for path in measures.OWN_BASELINES.glob("*.json") if path.stem not in ZOO):
         origin = _read(path).get("origin", "")
-        if ":" in origin:
+        if ":" in origin or (origin and Path(origin).is_file()):
             outside.append(origin)
-        elif origin and (PROJECT / origin).is_file():
-            outside.append(str(PROJECT / origin))
         else:
             strange[path.stem] = f"no file {origin}" if origin else "not in the zoo"
     return [*ZOO, *outside], strange
@@ -149,18 +145,17 @@ def measure(found: subject.Subject, *, tools: Sequence[bool] = ()) -> tuple[dict
     from xnorflow.cosim.golden import Golden
     from xnorflow.hls.errors import Unsupported
     from xnorflow.hls.synthesis.tools import SynthesisError, ToolMissing
-    from xnorflow.reports.measures import layers, shapes
 
     network = canonicalise(read_subject(found).network)
     golden = Golden()
     golden.prepare(network)
     now: dict[str, Any] = {
         "model": found.name,
-        **({} if found.zoo else {"origin": found.factory or os.path.relpath(found.path, PROJECT)}),
+        **({} if found.zoo else {"origin": found.factory or os.path.relpath(found.path)}),
         "recorded_accuracy": found.recorded.get("test", {}).get("accuracy"),
         "vectors": BASELINE_VECTORS,
         "outputs": outputs_digest(network, golden),
-        "layers": shapes(layers(network)),
+        "layers": measures.shapes(measures.layers(network)),
         "parameters": _parameters(network),
     }
     try:
@@ -176,7 +171,7 @@ def measure(found: subject.Subject, *, tools: Sequence[bool] = ()) -> tuple[dict
         made: dict[str, Any] = {}
         try:
             for native in tools:
-                made |= _synthesised(network, choice, BUILD / found.name / "parts", native)
+                made |= _synthesised(network, choice, BUILD.absolute() / found.name / "parts", native)
             now["synthesis"] = {"target": TARGET, "by": made}
         except ToolMissing as missing:
             return now, f"; resources not compared: {missing}"

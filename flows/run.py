@@ -1,13 +1,10 @@
 """Running a flow: one step after the other, reusing what is there, and publishing the report."""
 
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -15,21 +12,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from xnorflow.bnn.errors import UserError
 from xnorflow.cosim.engine import EngineError, EngineUnavailable
 from xnorflow.flows import vendor
-from xnorflow.flows.cache import PROJECT, Entry, Store, write
+from xnorflow.flows.cache import Entry, Store
 from xnorflow.flows.engines import ENGINES
+from xnorflow.flows.extras import needing
 from xnorflow.flows.flow import Flow, Step
 from xnorflow.flows.options import Options
+from xnorflow.flows.places import BUILD, LOCK, PUBLISHED, REPORTS, claimed, judge, locked, publish
 from xnorflow.flows.stages import steps
 from xnorflow.flows.subject import Subject
 from xnorflow.reports.findings import Finding
 
-BUILD = PROJECT / "build"
-REPORTS = PROJECT / "reports"
-
-_SHOWN = ("mismatch_*.npz", "waveform_*.fst", "bitstream_*")  # published beside the report, where there are any
-_PUBLISHED = ("report.md", "report.html", "report.json")  # the last is what says that all are there
-
-_MARK = ".copied-from"  # in a copied project: the folder that it is a copy of
+if TYPE_CHECKING:
+    from xnorflow.flows.formats import Converted
+    from xnorflow.models.labelled import Labelled
 
 
 @dataclass(frozen=True)
@@ -60,12 +55,13 @@ def run(
     console: Console,
     *,
     vectors: int | None = 1000,
-    data: Path | None = None,
+    data: "Path | Labelled | None" = None,
     options: Options | None = None,
     out: Path | None = None,
     force: bool = False,
     build: Path = BUILD,
     reports: Path = REPORTS,
+    given: "Converted | None" = None,
 ) -> Outcome:
     """Run a flow to its report.
 
@@ -73,6 +69,8 @@ def run(
     ----------
     vectors : int or None
         Number of vectors; None for all test images.
+    data : Path, Labelled or None
+        The zoo's data set, or labelled data of the user's own.
     options : Options or None
         What the user decides about the hardware; None for the defaults.
     out : Path or None
@@ -80,45 +78,32 @@ def run(
     force : bool
         Redo everything.
     build, reports : Path
-        Where the cache and the reports are.
+        Where the cache and the reports are, relative to the working directory.
+    given : Converted or None
+        The subject, where it was converted before, in this process.
 
     Raises
     ------
     UserError
-        If something that the user gave cannot be used.
+        If something that the user gave cannot be used, ``out`` before anything is done.
     EngineError
         If the golden model itself broke: there is nothing to compare with.
     """
-    store = Store(build / subject.name)
+    store = Store(build.absolute() / subject.name)
     target = out or reports / subject.name
-    with _locked(build / f".{subject.name}.lock", f"another flow on {subject.name}", console):
-        flow = Flow(subject, vectors, data, options or Options(), store, force)
+    names = [*(kind.name for kind in ENGINES if kind.builds), *(step.folder for step in vendor.steps(ENGINES))]
+    judge(target, names if out else ())
+    with claimed(store.root, console), needing(subject.origin, UserError):
+        flow = Flow(subject, vectors, data, options or Options(), store, force, given)
         for step in steps(subject.kind):
             _take(flow, step, console, target)
         projects = {kind.name: flow.project(kind) for kind in ENGINES if kind.build_step in flow.entries}
         projects |= {f"vendor_{job['job']}": job["folder"] for job in vendor.jobs(flow)}
-        with _locked(target / ".xnorflow.lock", f"another flow that writes to {target}", console):
-            _publish(flow.entries["report"], target)
-            if out:
-                projects = {name: _copy(folder, out / name) for name, folder in projects.items()}
+        with locked(target / LOCK, f"another flow that writes to {target}", console):
+            copies = publish(target, flow.entries["report"].folder, projects if out else {})
     facts = flow.entries["report"].facts
     told = [Finding(**finding) for finding in facts["findings"]]
-    return Outcome(facts["verdict"], target, projects, facts["rtl"], told)
-
-
-@contextmanager
-def _locked(path: Path, holder: str, console: Console) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        console.print(f"waiting for {holder}")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+    return Outcome(facts["verdict"], target, projects | copies, facts["rtl"], told)
 
 
 def _take(flow: Flow, step: Step, console: Console, target: Path) -> None:
@@ -128,9 +113,10 @@ def _take(flow: Flow, step: Step, console: Console, target: Path) -> None:
     key = step.key(flow)
     entry = None if flow.force else flow.store.find(step.folder, key)
     if entry is None:
-        (target / _PUBLISHED[-1]).unlink(missing_ok=True)  # a report must not outlive the results that it speaks of
+        (target / PUBLISHED[-1]).unlink(missing_ok=True)  # a report must not outlive the results that it speaks of
         try:
-            entry = _make(flow, step, key, console)
+            with needing(step.name, EngineUnavailable) if step.engine else nullcontext():
+                entry = _make(flow, step, key, console)
         except (EngineUnavailable, EngineError) as error:
             if step.engine is None:
                 raise
@@ -158,36 +144,3 @@ def _make(flow: Flow, step: Step, key: str, console: Console) -> Entry:
         task = bar.add_task(f"{step.name:<22}", total=None)
         step.make(flow, entry, lambda done, total: bar.update(task, completed=done, total=total))
     return entry
-
-
-def _publish(entry: Entry, target: Path) -> None:
-    """Make the folder of the report show this entry: whole files only, ``report.json`` last."""
-    shown = [path.name for pattern in _SHOWN for path in entry.folder.glob(pattern)]
-    for stale in [path for pattern in _SHOWN for path in target.glob(pattern)]:
-        if stale.name not in shown:
-            stale.unlink()
-    for name in (*shown, *_PUBLISHED):
-        content = (entry.folder / name).read_bytes()
-        if not (target / name).is_file() or (target / name).read_bytes() != content:
-            (target / _PUBLISHED[-1]).unlink(missing_ok=True)
-            write(target / name, content)
-
-
-def _copy(project: Path, target: Path) -> Path:
-    """Copy a project, unless its copy is there; a folder that no flow has made is left alone."""
-    mark = target / _MARK
-    if mark.is_file():
-        if mark.read_text() == str(project):
-            return target
-        mark.unlink()
-        shutil.rmtree(target)
-    elif target.exists():
-        raise UserError(
-            f"{target} exists and is no copy of a project that a flow has made: remove it, or choose another OUT"
-        )
-    draft = target.with_name(f".{target.name}.unfinished")
-    shutil.rmtree(draft, ignore_errors=True)
-    shutil.copytree(project, draft)
-    (draft / _MARK).write_text(str(project))
-    draft.rename(target)
-    return target

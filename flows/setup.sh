@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
-# Makes what the project needs to run: .venv from requirements.lock, and those Debian packages that are missing.
-# `make` calls it when .venv/.ready is older than the lock; it may be run again at any time.
+# Makes what the project needs to run: .venv with the extras that are named, and those Debian packages that are missing.
+#     flows/setup.sh [EXTRA...]     extras of pyproject.toml; what was installed before stays
+# `make` calls it when .venv/.ready is older than the lock, and for an extra that a model needs; it may be run again at any
+# time. Versions come from requirements.lock, NumPy's from one of two files beside it: the extra keras needs NumPy 1.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -8,7 +10,20 @@ log=$PWD/build/setup.log
 mkdir -p build
 exec 9> build/setup.lock # one set-up at a time: the second waits, then finds the first one's result
 flock 9
-[[ .venv/.ready -nt requirements.lock && .venv/.ready -nt flows/setup.sh && .venv/.ready -nt pyproject.toml ]] && exit 0
+
+# fresh FILE: whether FILE is newer than all that decides what is installed.
+fresh() {
+    local of
+    for of in requirements.lock requirements-numpy1.lock requirements-numpy2.lock flows/setup.sh pyproject.toml; do
+        [[ $1 -nt $of ]] || return 1
+    done
+}
+
+wanted=()
+for extra in "$@"; do
+    [[ -f .venv/.extra-$extra ]] && fresh ".venv/.extra-$extra" || wanted+=("$extra")
+done
+((${#wanted[@]} == 0)) && fresh .venv/.ready && exit 0
 : > "$log"
 
 say() { echo "setup: $*" >&2; }
@@ -55,33 +70,43 @@ if ! .venv/bin/python -c 'import pip' 2> /dev/null; then
     "$python" -m venv --clear .venv >> "$log" 2>&1 || fail "$python -m venv failed; see $log"
 fi
 
-say "installing $(grep -c == requirements.lock) packages from requirements.lock (about three minutes)"
+# All extras together, those of before, too: what is newer than one's limit (NumPy's, for keras) must not stay.
+extras=pnr
+for marked in .venv/.extra-*; do
+    [[ -f $marked ]] && extras+=,${marked#.venv/.extra-}
+done
+for extra in "${wanted[@]}"; do
+    extras+=,$extra
+done
+numpy=requirements-numpy2.lock
+[[ ,$extras, == *,keras,* ]] && numpy=requirements-numpy1.lock
+say "installing xnorflow[$extras] in the versions of requirements.lock (a minute or two, more with keras)"
 progress=(cat)
 if [[ -t 2 ]]; then
     progress=(awk '/^Collecting|^Requirement already/ { printf "\r\033[K  %d %s", ++n, $2 > "/dev/stderr" }
                    /^Installing collected/            { printf "\r\033[K  unpacking" > "/dev/stderr" }
                    END                                { printf "\r\033[K" > "/dev/stderr" }')
 fi
-if ! .venv/bin/python -m pip install --disable-pip-version-check --progress-bar off -r requirements.lock 2>&1 |
+install=(.venv/bin/python -m pip install --disable-pip-version-check --progress-bar off -c requirements.lock -c "$numpy")
+if ! { "${install[@]}" setuptools setuptools-scm wheel && "${install[@]}" --no-build-isolation -e ".[$extras]"; } 2>&1 |
     tee -a "$log" | "${progress[@]}" > /dev/null; then
     grep -a ERROR "$log" >&2 || tail -n 5 "$log" >&2
-    fail "pip could not install requirements.lock (is a package index within reach?); all it said: $log"
+    fail "pip could not install xnorflow[$extras] (is a package index within reach?); all it said: $log"
 fi
-
-say "installing xnorflow itself, as it lies here"
-.venv/bin/python -m pip install --disable-pip-version-check --no-deps --no-build-isolation -e . >> "$log" 2>&1 ||
-    fail "pip could not install the project from this folder; all it said: $log"
 
 missing=()
 command -v g++ > /dev/null || missing+=(g++)
 command -v iverilog > /dev/null || missing+=(iverilog)
 command -v yosys > /dev/null || missing+=(yosys)
-command -v chromium > /dev/null || missing+=(chromium)
+[[ ,$extras, != *,test,* ]] || command -v chromium > /dev/null || missing+=(chromium) # tests look at reports in it
 for package in "${missing[@]}"; do # one by one: the lack of one must not keep the other away
     apt_install "$package" ||
         say "$package is missing and apt cannot install it here; engines and tests that need it are skipped, and say so." \
             $'\n       As an administrator: apt-get install' "$package"
 done
 
+for extra in "${wanted[@]}"; do
+    touch ".venv/.extra-$extra"
+done
 touch .venv/.ready
 say "ready"

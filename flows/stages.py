@@ -1,15 +1,18 @@
 """The stages of a flow, in order, as data: what determines each one's result, and the function that makes it.
 
-load, fold, golden, rtl, then every engine (what it builds, then its run), energy, synthesis, the engines that need it,
-the vendor's tools, the engines that need those, compare, report.
+load, fold, rtl (which refuses a goal out of reach, so that nothing runs in vain), golden, then every engine (what it
+builds, then its run), energy, synthesis, the engines that need it, the vendor's tools, the engines that need those,
+compare, report.
 Those of the hardware are in :mod:`xnorflow.flows.hardware` and :mod:`xnorflow.flows.vendor`.
 """
 
 import hashlib
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,16 +26,20 @@ from xnorflow.flows.engines import BENCH_VECTORS, ENGINES, EngineKind
 from xnorflow.flows.flow import LAYERS, LAYERWISE, RESULTS, WAVEFORM, Advance, Flow, IntArray, Step, read_results
 from xnorflow.flows.formats import FORMATS, Converted
 from xnorflow.flows.subject import Subject
+from xnorflow.flows.version import version
 
 if TYPE_CHECKING:
     from xnorflow.bnn.network import Input, Network
     from xnorflow.cosim.engine import Engine
+    from xnorflow.models.labelled import Labelled
 
 SEED = 0
 """Of the random vectors."""
 
 BASELINE_VECTORS = 256
 """Random vectors of which a baseline holds what the golden model makes."""
+
+_MOST_VALUES = 1 << 30  # of all vectors, 4 bytes each
 
 _PART_SECONDS = 4.0  # between two updates of the progress bar
 
@@ -48,9 +55,9 @@ def steps(subject: str | None = None) -> list[Step]:
     return [
         Step("load", "load", _load_basis, _load, ("bnn", "models"), ("numpy", "scikit-learn", "scipy")),
         Step("fold", "fold", _fold_basis, _fold, ("bnn", "models", "reports/measures.py"), ("numpy", "torch")),
+        hardware.rtl_step(),
         Step("golden", "golden", _golden_basis, _golden, ("bnn", "cosim"), ("numpy", "numba")),
         *(_run_step(kind) for kind in engines if not kind.builds),
-        hardware.rtl_step(),
         *(_build_step(kind) for kind in early),
         *(_run_step(kind) for kind in early),
         *(hardware.energy_step(kind) for kind in engines if kind.keeps_waveform),
@@ -88,7 +95,7 @@ def _load_basis(flow: Flow) -> dict[str, Any]:
         **_model_basis(flow),
         "zoo": subject.zoo,
         "vectors": flow.vectors,
-        "data": _data_state(flow) if subject.zoo else None,
+        "data": _data_state(flow),
     }
 
 
@@ -102,32 +109,51 @@ def _model_basis(flow: Flow) -> dict[str, Any]:
     }
 
 
-def _data_state(flow: Flow) -> list[Any]:
-    """Return what tells one state of the data set's files from another without reading them."""
-    from xnorflow.models import data, zoo
+def _data_state(flow: Flow) -> list[Any] | None:
+    """Return what tells one state of the data set's files from another without reading them; None without any."""
+    from xnorflow.models import data, labelled, zoo
 
-    assert flow.subject.zoo
-    files = data.evaluation_files(zoo.get(flow.subject.zoo), flow.data)
+    if isinstance(flow.data, labelled.Labelled):
+        return [flow.data.digest]
+    if flow.data is not None and labelled.is_own(flow.data):
+        return [str(flow.data), *labelled.state(flow.data)]
+    if flow.data is not None:  # wrong, even where the model needs no data
+        data.check_folder(flow.data, "data")
+    if not flow.subject.zoo:
+        return None
+    files = data.evaluation_files(zoo.get(flow.subject.zoo), _folder(flow))
     return [str(flow.data), *([str(path), (state := path.stat()).st_size, state.st_mtime_ns] for path in files)]
 
 
 def _load(flow: Flow, entry: Entry, advance: Advance) -> None:
-    if flow.subject.zoo:
-        from xnorflow.models import data, zoo
+    from xnorflow.models import data, zoo
 
+    own = _own_data(flow)
+    if own:
+        taken, images, labels = flow.converted.network.input, own.x, own.y
+        name, note, origin = own.name, own.note, own.digest
+    elif flow.subject.zoo:
         definition = zoo.get(flow.subject.zoo)
         taken = definition.input
-        dataset, name = data.evaluation_images(definition, flow.data)
+        dataset, name = data.evaluation_images(definition, _folder(flow))
         images, labels = data.encode(dataset.test_images, definition), dataset.test_labels
         note, origin = dataset.note, dataset.digest
     else:
         kind = FORMATS[flow.subject.kind].title if flow.subject.kind in FORMATS else "a Network file"
         if flow.vectors is None:
-            raise UserError(f"{flow.subject.origin} is {kind} without test images: give a number of vectors, not 'all'")
+            raise UserError(
+                f"{flow.subject.origin} is {kind} without test images: give a number of vectors, not 'all', or data of "
+                "your own: DATA=my.npz with arrays x and y, or a folder of images by class"
+            )
         taken = flow.converted.network.input
         images, labels = np.zeros((0, *taken.shape), np.int64), np.zeros(0, np.int64)
         name, note, origin = "random", f"{kind} brings no data set", None
     count = len(images) if flow.vectors is None else flow.vectors
+    if count * math.prod(taken.shape) > _MOST_VALUES:
+        raise UserError(
+            f"vectors: {count:,} of shape {taken.shape} are more than {_MOST_VALUES:,} values, which have to fit into "
+            "the memory; give a smaller number"
+        )
     images, labels = images[:count], labels[:count]
     inputs = np.concatenate([images.astype(np.int32), random_inputs(taken, count - len(images))])
     np.savez_compressed(entry.folder / "vectors.npz", inputs=inputs, labels=labels)
@@ -144,6 +170,34 @@ def _load(flow: Flow, entry: Entry, advance: Advance) -> None:
     parts = [f"{len(images):,} test images of {name}"] if len(images) else []
     parts += [f"{count - len(images):,} random vectors"] if count > len(images) else []
     entry.summary = " and ".join(parts)
+
+
+def _folder(flow: Flow) -> Path | None:
+    return flow.data if isinstance(flow.data, Path) else None
+
+
+def _own_data(flow: Flow) -> "Labelled | None":
+    """Return the labelled data that the user has given, where it is no data set of the zoo."""
+    from xnorflow.models import labelled, zoo
+
+    if flow.data is None or isinstance(flow.data, labelled.Labelled):
+        return flow.data
+    if not labelled.is_own(flow.data):
+        if not flow.subject.zoo:
+            raise UserError(
+                f"data: {flow.data} has no labelled data for {flow.subject.origin}: expected an .npz file with arrays "
+                f"x and y, or a folder with one sub-folder of images ({', '.join(labelled.IMAGES)}) for each class"
+            )
+        return None
+    network, definition = flow.converted.network, flow.subject.zoo and zoo.get(flow.subject.zoo)
+    return labelled.read(flow.data, network.input, classes(network), definition.binarise_at if definition else None)
+
+
+def classes(network: "Network") -> int:
+    """Return the number of classes that a network tells apart: the size of its scores."""
+    from xnorflow.cosim.engine import outputs
+
+    return network.signals[outputs(network)[0]].size
 
 
 def random_inputs(taken: "Input", count: int) -> NDArray[np.int32]:
@@ -173,9 +227,12 @@ def _fold_basis(flow: Flow) -> dict[str, Any]:
 def _fold(flow: Flow, entry: Entry, advance: Advance) -> None:
     from xnorflow.bnn import io
     from xnorflow.bnn.canonical import canonicalise
+    from xnorflow.bnn.network import Conv2d, Dense
     from xnorflow.reports import measures
 
     network = canonicalise(flow.converted.network)
+    if not any(isinstance(operation, Dense | Conv2d) for operation in network.operations):
+        raise UserError(f"{flow.subject.origin}: expected layers of weights, got none")
     io.save(network, entry.folder / "network.safetensors")
     entry.facts = {
         "digest": network.digest,
@@ -227,6 +284,7 @@ def _golden_basis(flow: Flow) -> dict[str, Any]:
 
 
 def _golden(flow: Flow, entry: Entry, advance: Advance) -> None:
+    from xnorflow.cosim.classes import classes, meaning
     from xnorflow.cosim.golden import Golden
 
     golden = Golden()
@@ -235,24 +293,30 @@ def _golden(flow: Flow, entry: Entry, advance: Advance) -> None:
     results |= _scores(flow.network, golden, flow.inputs)
     np.savez(entry.folder / RESULTS, **results)
     count, images = len(flow.inputs), len(flow.labels)
-    classes = _classes(results, flow.network.output.name)
-    wrong = np.flatnonzero(classes[:images] != flow.labels)
-    right = images - len(wrong)
+    found, labels = classes(flow.network, results, flow.labels)
+    wrong = np.flatnonzero(found[:images] != labels) if found is not None else np.zeros(0, np.int64)
+    right = images - len(wrong) if images and found is not None else None
     kept = list(range(min(LAYERWISE, count)))
     kept += [int(wrong[0])] if len(wrong) and wrong[0] not in kept else []  # the report shows how it came about
     np.savez(entry.folder / LAYERS, **golden.run(flow.inputs[kept], every_layer=True))
     entry.facts = {
         "vectors": count,
         "seconds": seconds,
-        "right": right if images else None,
+        "right": right,
         "images": images,
+        "meaning": meaning(flow.network),
         "kept": [
-            {"vector": i, "class": int(classes[i]), "label": int(flow.labels[i]) if i < images else None} for i in kept
+            {
+                "vector": i,
+                "class": int(found[i]) if found is not None else None,
+                "label": int(labels[i]) if i < images else None,
+            }
+            for i in kept
         ],
         "outputs": outputs_digest(flow.network, golden),
-        "confusion": _confusion(flow.labels, classes[:images]) if images else None,
+        "confusion": _confusion(labels, found[:images]) if images and found is not None else None,
     }
-    accuracy = f", {right / images:.2%} of {images:,} images right" if images else ""
+    accuracy = f", {right / images:.2%} of {images:,} images right" if right is not None else ""
     entry.summary = f"{count:,} vectors at {count / seconds:,.0f} a second{accuracy}"
 
 
@@ -275,12 +339,6 @@ def _layers(golden: "Engine", inputs: IntArray, names: Sequence[str]) -> dict[st
         for name in names:
             parts[name].append(results[name])
     return {name: np.concatenate(part) for name, part in parts.items()}
-
-
-def _classes(results: Mapping[str, IntArray], output: str) -> IntArray:
-    """Return the class of each vector: the network's argmax, or that of its scores."""
-    last = results[output].reshape(len(results[output]), -1)
-    return last[:, 0] if last.shape[1] == 1 else last.argmax(axis=1)
 
 
 def outputs_digest(network: "Network", golden: "Engine") -> str:
@@ -531,6 +589,7 @@ def _report_basis(flow: Flow) -> dict[str, Any]:
         "synthesis": flow.entries["synthesis"].facts,  # where a tool failed, the same key may come to something else
         "vendor": [job | {"folder": str(job["folder"])} for job in vendor.jobs(flow)],
         "recorded": flow.subject.recorded,
+        "version": version(),
         "path": [flow.subject.origin, str(flow.subject.path)],
     }
 

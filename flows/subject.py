@@ -1,5 +1,6 @@
 """What a flow is about: a model of the zoo, a file, its kind told without loading it, or a factory of modules."""
 
+import ast
 import re
 import sys
 from dataclasses import dataclass
@@ -7,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.network import name_fault
 from xnorflow.flows.formats import FORMATS, recognise
 
-_FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*\Z")  # package.module:name
+_FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(\(.*\))?\Z", re.DOTALL)  # package.module:name(literals)
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Subject:
     recorded : dict
         For a checkpoint, the facts recorded at its training.
     factory : str or None
-        For a module, what makes it: ``package.module:name``.
+        For a module, what makes it: ``package.module:name``, with arguments or without.
     weights : Path or None
         For a module, the file of its parameters, None where the factory brings them.
     """
@@ -64,17 +66,21 @@ def find(model: str, weights: Path | None = None) -> Subject:
     from xnorflow.models.checkpoint import path_of
     from xnorflow.models.zoo import ZOO
 
-    if _FACTORY.match(model) and not Path(model).is_file():
+    path = Path(model)
+    if _FACTORY.match(model) and not _is_file(path):
         return _module(model, weights)
+    if path.suffix == ".py" and _is_file(path):
+        raise UserError(f"{path}: a file of code goes by what makes the module in it: {_factories(path)}")
     if weights is not None:
         raise UserError(f"a checkpoint of parameters ({weights}) goes with a model package.module:factory, got {model}")
     if model in ZOO:
         path = path_of(ZOO[model])
         if not path.is_file():
-            raise UserError(f"{model} has no trained checkpoint yet ({path}); make one: make train MODEL={model}")
+            raise UserError(
+                f"{model} has no trained checkpoint ({path}); make one: make train MODEL={model} REPLACE_CHECKPOINT=1"
+            )
         return _identify(model, path)
-    path = Path(model)
-    if not path.is_file():
+    if not _is_file(path):
         what = "a folder, " if path.is_dir() else ""
         raise UserError(
             f"unknown model {model!r}: {what}neither a model of the zoo nor a file\n"
@@ -85,12 +91,39 @@ def find(model: str, weights: Path | None = None) -> Subject:
                 for kind in FORMATS.values()
             )
         )
-    return _identify(_name(path.stem), path)
+    return _identify(slug(path.stem), path)
 
 
-def _name(text: str) -> str:
+def slug(text: str) -> str:
+    """Return a text as a name of a Network and of folders; raise a UserError if it cannot be one."""
     name = re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_") or "network"
-    return name if name[0].isalpha() else f"n_{name}"
+    name = name if name[0].isalpha() else f"n_{name}"
+    if fault := name_fault(name):
+        raise UserError(f"{text}: expected {fault} in a name, since files are called after it; rename it")
+    return name
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:  # a name too long, a folder that may not be entered
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _factories(path: Path) -> str:
+    """Return how a file's classes and functions are named as factories, told from its text; nothing of it is run."""
+    try:
+        here = path.resolve().relative_to(Path.cwd()).with_suffix("")
+    except ValueError:
+        here = Path(path.stem)
+    module = ".".join(here.parts)
+    try:
+        nodes = ast.parse(path.read_bytes()).body
+    except Exception:  # whatever the parser raises of a file that is no Python
+        nodes = []
+    made = [node.name for node in nodes if isinstance(node, ast.ClassDef)]
+    made += [node.name for node in nodes if isinstance(node, ast.FunctionDef)]
+    return ", ".join(f"{module}:{name}" for name in made[:4]) or f"{module}:Net, where Net is its name"
 
 
 def _module(factory: str, weights: Path | None) -> Subject:
@@ -101,9 +134,9 @@ def _module(factory: str, weights: Path | None) -> Subject:
     if "brevitas" in sys.modules:  # the code has imported it
         from xnorflow.bnn.frontends.brevitas import is_brevitas
 
-        kind = "brevitas" if is_brevitas(torch_file.load(factory)) else kind
+        kind = "brevitas" if is_brevitas(torch_file.load(factory)[0]) else kind
     source = getattr(sys.modules[factory.partition(":")[0]], "__file__", None)
-    return Subject(_name(factory), kind, weights or Path(source or factory), None, {}, factory, weights)
+    return Subject(slug(factory), kind, weights or Path(source or factory), None, {}, factory, weights)
 
 
 def _identify(name: str, path: Path) -> Subject:

@@ -4,6 +4,7 @@ A job is a project with its scripts: that of each hls4ml engine, and the RTL. Re
 folder of a job from another machine count like those made here.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from xnorflow.flows.cache import Entry
 from xnorflow.flows.cache import write as write_file
 from xnorflow.flows.engines import RTL_SOURCES, EngineKind
-from xnorflow.flows.flow import Advance, Flow, Step
+from xnorflow.flows.flow import WAVEFORM, Advance, Flow, Step
 
 if TYPE_CHECKING:
     from xnorflow.hls.config import HlsConfig
@@ -30,15 +31,17 @@ PROJECT = "project"
 RTL = "rtl"
 """Name of the RTL's job; the others have their engines' names."""
 
+_ACTIVITY = "activity"  # the step, and its file
 _SOURCES = (*RTL_SOURCES, "hls/vendor", "flows/vendor.py")
-_NEEDED_BY_NONE = ("csim", "cosim")
 _STEPS = "steps.json"  # what became of the steps of a job of which one has failed
 
 
 def steps(kinds: Iterable[EngineKind]) -> list[Step]:
-    """Return the steps, one for each job."""
+    """Return the steps: the switching in a simulation of the RTL, then one for each job."""
+    kinds = list(kinds)
     projects = [kind for kind in kinds if kind.hls_style]
     return [
+        *(_activity_step(kind) for kind in kinds if kind.keeps_waveform),
         *(_step(kind.name, partial(_write_hls, kind), kind.build_step) for kind in projects),
         _step(RTL, _write_rtl, "rtl"),
     ]
@@ -57,10 +60,37 @@ def _step(name: str, write: Callable[[Flow, Path], "Job"], made: str) -> Step:
     )
 
 
+def _activity_step(kind: EngineKind) -> Step:
+    return Step(
+        _ACTIVITY,
+        _ACTIVITY,
+        lambda flow: {"run": flow.entries[kind.run_step].key, "clock_ns": flow.entries["rtl"].facts["clock_ns"]},
+        partial(_activity, kind),
+        _SOURCES,
+        ("numpy", "pywellen"),
+        engine=kind,
+        needs=(kind.run_step,),
+    )
+
+
+def _activity(kind: EngineKind, flow: Flow, entry: Entry, advance: Advance) -> None:
+    """Write the switching in the waveform that an engine keeps as Vivado reads it."""
+    from xnorflow.hls.vendor import saif
+    from xnorflow.hls.vendor.scripts import CLOCK
+
+    run, file = flow.entries[kind.run_step], entry.folder / _ACTIVITY
+    saif.write(run.folder / WAVEFORM, file, flow.rtl().top, CLOCK, flow.entries["rtl"].facts["clock_ns"])
+    entry.facts = {"digest": hashlib.sha256(file.read_bytes()).hexdigest()}
+    entry.summary = f"of {run.facts['layerwise']} frames, for the vendor's estimate of power"
+
+
 def _basis(name: str, made: str, flow: Flow) -> dict[str, Any]:
     wanted = name in flow.options.vendor_run
     tools = {tool: str(_find(flow, tool)) for tool in ("hls", "vivado")} if wanted else None
-    return {"made": flow.entries[made].key, "hls": _config(flow, "packed").part, "tools": tools}
+    basis = {"made": flow.entries[made].key, "hls": _config(flow, "packed").part, "tools": tools}
+    if name == RTL and _ACTIVITY in flow.entries:
+        basis["activity"] = flow.entries[_ACTIVITY].facts["digest"]  # the same switching is no reason to do it again
+    return basis
 
 
 def _make(name: str, write: Callable[[Flow, Path], "Job"], flow: Flow, entry: Entry, advance: Advance) -> None:
@@ -133,7 +163,7 @@ def _attempt(name: str, flow: Flow, job: "Job", step: "JobStep", before: list[di
     tool = _find(flow, step.tool)
     if not isinstance(tool, Tool):
         return {"status": "skipped" if isinstance(tool, ToolMissing) else "fail", "reason": str(tool)}
-    lacking = [row["name"] for row in before if row["status"] != "pass" and row["name"] not in _NEEDED_BY_NONE]
+    lacking = [row["name"] for row in before if row["status"] != "pass" and row["name"] in step.needs]
     if lacking:
         return {"status": "skipped", "reason": f"needs {lacking[0]}"}
     told = {"tool": f"{tool.name} {tool.version}"}
@@ -180,7 +210,8 @@ def _write_hls(kind: EngineKind, flow: Flow, into: Path) -> "Job":
 def _write_rtl(flow: Flow, into: Path) -> "Job":
     from xnorflow.hls.vendor.scripts import write_rtl
 
-    return write_rtl(flow.rtl(), into, _config(flow, "packed").part, flow.entries["rtl"].facts["clock_ns"])
+    activity = flow.entries[_ACTIVITY].folder / _ACTIVITY if _ACTIVITY in flow.entries else None
+    return write_rtl(flow.rtl(), into, _config(flow, "packed").part, flow.entries["rtl"].facts["clock_ns"], activity)
 
 
 def _config(flow: Flow, style: str) -> "HlsConfig":
@@ -206,6 +237,8 @@ def jobs(flow: Flow) -> list[dict[str, Any]]:
         found, problems = reports_of(Design(**entry.facts["design"]), folder(entry), without=failed)
         if problems:
             status.add("fail")
+        figures = neutral(found)
+        _name_layers(figures, flow.entries["rtl"].facts["units"] if name == f"vendor {RTL}" else ())
         told.append(
             {
                 "job": name.removeprefix("vendor "),
@@ -213,7 +246,19 @@ def jobs(flow: Flow) -> list[dict[str, Any]]:
                 "status": next((one for one in ("fail", "pass") if one in status), "skipped"),
                 "steps": [{key: value for key, value in row.items() if key != "outputs"} for row in rows],
                 "problems": problems,
-                "figures": neutral(found),
+                "figures": figures,
             }
         )
     return told
+
+
+def _name_layers(figures: dict[str, list[dict[str, Any]]], units: Iterable[dict[str, Any]]) -> None:
+    """Add to instances and paths the layers of the network, and to instances what our model expects of them."""
+    known = {f"U_{unit['name']}": unit for unit in units}
+    for row in figures["hierarchy"]:
+        unit = known.get(row["instance"])
+        row |= {"layer": unit and unit["layer"], "estimated_luts": unit and unit["luts"]}
+    for row in figures["paths"]:
+        for end, pin in (("start", row["start"]), ("end", row["end"])):
+            unit = known.get(pin.partition("/")[0])
+            row[f"{end}_layer"] = unit and unit["layer"]

@@ -29,7 +29,8 @@ class HlsConfig:
         Whole vectors in registers, or streams of pixels. "auto" streams networks that hold images: in parallel, their
         feature maps become registers, and compiling hls4ml's stock convolutions takes minutes.
     part : str
-        FPGA part.
+        FPGA part, also of the RTL where Vivado takes it. The default, a Zynq-7020, is on common boards (PYNQ-Z2, Zybo)
+        and in the free edition of the tools.
     clock_ns : float
         Target clock period in nanoseconds.
     strategy : {"latency", "resource"}
@@ -50,7 +51,7 @@ class HlsConfig:
     style: str = "packed"
     backend: str = "vitis"
     io_type: str = "auto"
-    part: str = "xcvu13p-flga2577-2-e"
+    part: str = "xc7z020clg400-1"
     clock_ns: float = 5.0
     strategy: str = "latency"
     reuse_factor: int = 1
@@ -63,7 +64,7 @@ class HlsConfig:
         if not isinstance(self.clock_ns, int | float) or isinstance(self.clock_ns, bool) or not self.clock_ns > 0:
             raise UserError(f"hls: clock_ns must be a period in nanoseconds above 0, got {self.clock_ns!r}")
         if not self.part or not self.part.replace("-", "").replace("_", "").isalnum():
-            raise UserError(f"hls: part must name an FPGA part such as xcvu13p-flga2577-2-e, got {self.part!r}")
+            raise UserError(f"hls: part must name an FPGA part such as xc7z020clg400-1, got {self.part!r}")
         for layer, settings in self.layers.items():
             for name, value in settings.items():
                 if name not in _PER_LAYER:

@@ -1,16 +1,113 @@
-"""Programs that never outlive the work that they are started for, nor does anything that they have started."""
+"""Programs that never outlive the work that they are started for, nor does anything that they have started.
+
+That holds however the work ends: where it is left, where a signal asks this process to end (:func:`stoppable`), and
+where this process is killed. For the last, a guard, a shell that only waits, ends what was running when it sees this
+process go.
+"""
 
 import contextlib
 import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
+from types import FrameType
 from typing import IO, Any, TypeVar
 
 _Self = TypeVar("_Self", bound="Processes")
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+# Reads "+ group" and "- group"; at the end, which comes with that of the process that writes, ends what is left.
+_GUARD = """
+running=" "
+while read -r sign group; do
+    case $sign in
+        +) running="$running$group " ;;
+        -) running="${running%% $group *} ${running#* $group }" ;;
+    esac
+done
+for group in $running; do kill -KILL "-$group" 2> /dev/null; done
+"""
+
+
+class Stopped(BaseException):
+    """A signal asks the process to end. No :class:`Exception`, so that nothing takes it for a failure of its work.
+
+    Attributes
+    ----------
+    number : signal.Signals
+    """
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__(number.name)
+        self.number = number
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """Let SIGINT, SIGTERM and SIGHUP raise :class:`Stopped` in this block, which ends all :class:`Processes` in it.
+
+    For the main thread, which alone receives signals. While a program is just being started, the signal waits.
+    """
+
+    def stop(number: int, _: FrameType | None) -> None:
+        if _undisturbed.depth:
+            _undisturbed.stopped = number
+        else:
+            raise Stopped(signal.Signals(number))
+
+    before = {number: signal.signal(number, stop) for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Undisturbed(threading.local):
+    """Of each thread, whether it is starting a program or notes its end, and the signal that came meanwhile."""
+
+    depth = 0
+    stopped: int | None = None
+
+    def __enter__(self) -> None:
+        self.depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.depth -= 1
+        stopped, self.stopped = self.stopped, None
+        if stopped is not None:
+            raise Stopped(signal.Signals(stopped))
+
+
+_undisturbed = _Undisturbed()
+_guard: "subprocess.Popen[bytes] | None" = None
+_guard_lock = threading.Lock()
+
+
+def _start_guard() -> None:
+    """Have the guard there before anything is started that it is to end."""
+    global _guard
+    with _guard_lock:
+        if _guard is None:
+            _guard = subprocess.Popen(
+                ["/bin/sh", "-c", _GUARD],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+
+def _tell_guard(sign: str, process: "subprocess.Popen[bytes]") -> None:
+    assert _guard is not None and _guard.stdin is not None
+    with _guard_lock, contextlib.suppress(BrokenPipeError):  # somebody has ended the guard; the work goes on without it
+        _guard.stdin.write(f"{sign} {process.pid}\n".encode())
+        _guard.stdin.flush()
 
 
 class Processes:
@@ -60,23 +157,28 @@ class Processes:
         """
         if self._ended:
             raise CancelledError
-        process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env=environ,
-            stdin=subprocess.DEVNULL,  # a program that asks for commands after a failure shall end
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,  # a group of its own, so that what it starts itself can be ended with it
-        )
-        self._running.add(process)
+        with _undisturbed:
+            _start_guard()
+            process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env=environ,
+                stdin=subprocess.DEVNULL,  # a program that asks for commands after a failure shall end
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a group of its own, so that what it starts itself can be ended with it
+            )
+            _tell_guard("+", process)
+            self._running.add(process)
         if self._ended:  # left while the process was being started, and so perhaps unseen
             self._end(process)
         try:
             return process.wait(limit_s)
         finally:
             self._end(process)
-            self._running.discard(process)
+            with _undisturbed:
+                self._running.discard(process)
+                _tell_guard("-", process)
 
     def ask(
         self,

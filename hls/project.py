@@ -145,14 +145,9 @@ def write(
     Unsupported
         If the style cannot express it.
     """
-    config = config.resolve(network)
     if len(inputs) != len(expected):
         raise UserError(f"test bench: {len(inputs)} input vectors and {len(expected)} expected results")
-    core = hardware(network)
-    if config.style == "stock":
-        from xnorflow.hls import stock
-
-        core, config = stock.expressible(core, config)
+    core, config = _expressed(network, config)
     top = top_name(core)
     names = _layer_names(core)
     with tempfile.TemporaryDirectory(prefix="xnorflow-") as scratch:
@@ -163,6 +158,23 @@ def write(
         _write_files(graph, project, Path(scratch), inputs, expected)
         _replace(Path(scratch), Path(folder))
     return project
+
+
+def model_graph(network: Network, folder: Path, config: HlsConfig) -> Any:
+    """Return hls4ml's ``ModelGraph`` of what :func:`write` writes; `folder` is its output. Raises what that raises."""
+    core, config = _expressed(network, config)
+    graph, _ = _graph(core, config, _layer_names(core), top_name(core), str(folder))
+    return graph
+
+
+def _expressed(network: Network, config: HlsConfig) -> tuple[Network, HlsConfig]:
+    """Return what of a network becomes hardware, in terms of the configuration's style."""
+    config, core = config.resolve(network), hardware(network)
+    if config.style == "stock":
+        from xnorflow.hls import stock
+
+        return stock.expressible(core, config)
+    return core, config
 
 
 def _layer_names(network: Network) -> dict[str, str]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _HEADER = "xnorflow_checkpoint"  # the one entry of the file's metadata: safetensors writes several in random order
-FOLDER = Path(__file__).parent / "checkpoints"
+FOLDER = Path(__file__).resolve().parent / "checkpoints"
 """Where the checkpoints of the zoo lie."""
 
 
@@ -111,7 +111,7 @@ def _parse(header: str | None, path: Path) -> tuple[str, dict[str, Any]]:
     try:
         fields = json.loads(header)  # type: ignore[arg-type]
         version = fields["schema_version"]
-    except (ValueError, KeyError, TypeError) as error:  # TypeError: no header
+    except (ValueError, KeyError, TypeError, RecursionError) as error:  # TypeError: no header
         raise UserError(f"{path} is not a checkpoint: its metadata entry {_HEADER!r} is missing or damaged") from error
     if version != SCHEMA_VERSION:
         raise UserError(
@@ -121,6 +121,17 @@ def _parse(header: str | None, path: Path) -> tuple[str, dict[str, Any]]:
     name, metadata = fields.get("model"), fields.get("metadata")
     if not isinstance(name, str) or not isinstance(metadata, dict):
         raise UserError(f"{path} has a damaged header: it lacks the model's name or the metadata")
+    test, dataset = metadata.get("test", {}), metadata.get("dataset", {})
+    for what, record, kinds in (
+        ("test", test, {"accuracy": (float, int), "count": (int,)}),
+        ("dataset", dataset, {"name": (str,)}),
+    ):
+        if not isinstance(record, dict) or (record and not all(type(record.get(k)) in of for k, of in kinds.items())):
+            raise UserError(f"{path} has a damaged header: expected {what} to tell its {' and '.join(kinds)}")
+    if test and not (0 <= test["accuracy"] <= 1 and 0 <= test["count"] <= 10**9):
+        raise UserError(f"{path} has a damaged header: its recorded accuracy is none, {str(test)[:80]}")
+    if dataset and not (dataset["name"].isprintable() and len(dataset["name"]) <= 100):
+        raise UserError(f"{path} has a damaged header: its data set's name is none, {dataset['name'][:80]!r}")
     return name, metadata
 
 

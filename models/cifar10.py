@@ -1,5 +1,6 @@
 """CIFAR-10's images: where they are looked for, how they are read, and their download."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -90,12 +91,14 @@ def _read_image(path: Path) -> np.ndarray:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGB"))
-    except OSError as error:
+        with warnings.catch_warnings(), Image.open(path) as image:
+            warnings.simplefilter("ignore")
+            size = image.size
+            pixels = np.asarray(image.convert("RGB")) if size == (32, 32) else None
+    except Exception as error:  # Pillow raises many kinds for a damaged file
         raise UserError(f"{path} is not an image that can be read ({error}); get the file again") from error
-    if pixels.shape != (32, 32, 3):
-        raise UserError(f"{path} has {pixels.shape[1]}x{pixels.shape[0]} pixels, expected 32x32")
+    if pixels is None:
+        raise UserError(f"{path} has {size[0]}x{size[1]} pixels, expected 32x32")
     return pixels
 
 

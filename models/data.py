@@ -65,6 +65,17 @@ def cache_folder() -> Path:
     return user_cache_path("xnorflow")
 
 
+def check_folder(folder: Path, where: str) -> Path:
+    """Return a folder that a user has named for data sets; raise a UserError if it is none."""
+    try:
+        if folder.is_dir():
+            next(folder.iterdir(), None)  # may it be read?
+            return folder
+    except OSError as error:
+        raise UserError(f"{where}: {folder} cannot be read: {error.strerror}") from None
+    raise UserError(f"{where}: no folder {folder}")
+
+
 def _read(name: str, folder: Path) -> Dataset:
     source = SOURCES[name]
     return _dataset(name, source.NOTE, *source.read(folder))
@@ -73,9 +84,9 @@ def _read(name: str, folder: Path) -> Dataset:
 def _place(name: str, folder: Path | None) -> Path | None:
     """Where the files should be: the argument, else the environment variable, else the filled cache, else nowhere."""
     if folder is not None:
-        return folder
+        return check_folder(folder, "data")
     if os.environ.get(DATA_VARIABLE):
-        return Path(os.environ[DATA_VARIABLE])
+        return check_folder(Path(os.environ[DATA_VARIABLE]), f"environment variable {DATA_VARIABLE}")
     return cache_folder() if SOURCES[name].is_in(cache_folder()) else None
 
 

@@ -17,6 +17,7 @@ TITLE = "MNIST"
 NOTE = "MNIST (LeCun, Cortes, Burges)"
 FILES = "its four idx files"
 
+_LARGEST = 1 << 28  # bytes, unpacked; of MNIST's own files the largest has 47,040,016
 _IDX_UINT8 = 0x08  # third byte of an idx file's magic number: the type of its elements
 
 
@@ -36,9 +37,12 @@ def _find(folder: Path, name: str) -> Path | None:
 def _read_idx(path: Path, dimensions: int) -> np.ndarray:
     """Array of uint8 in an idx file, gzip-compressed if it ends in ``.gz``."""
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read ({error}); get the file again") from error
+    if len(content) > _LARGEST:
+        raise UserError(f"{path} is not the expected idx file: it has more than {_LARGEST:,} bytes")
     header = 4 + 4 * dimensions
     magic = bytes((0, 0, _IDX_UINT8, dimensions))
     if content[:4] != magic:
@@ -67,7 +71,9 @@ def _read_pair(folder: Path, prefix: str) -> Labelled:
         raise UserError(f"{paths[0]} has images of {images.shape[1]}x{images.shape[2]} pixels, expected 28x28")
     if len(images) != len(labels):
         raise UserError(f"{paths[0]} has {len(images)} images, but {paths[1]} has {len(labels)} labels")
-    if labels.max(initial=0) > 9:
+    if not len(images):
+        raise UserError(f"{paths[0]} has no images")
+    if labels.max() > 9:
         raise UserError(f"{paths[1]} has a label {labels.max()}, expected 0 to 9")
     return images, labels
 

@@ -1,4 +1,4 @@
-"""Training of the zoo's models: ``python -m xnorflow.models.train MODEL``.
+"""Training of the zoo's models: ``python -m xnorflow train MODEL``.
 
 Keras models train in :mod:`xnorflow.models.train_keras`.
 
@@ -16,11 +16,10 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-import typer
 from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
@@ -29,8 +28,8 @@ from torch.nn import functional as F
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.frontends.torch import module_input
-from xnorflow.models import checkpoint, train_keras, zoo
-from xnorflow.models.data import Dataset, encode, training_images
+from xnorflow.models import checkpoint, train_keras
+from xnorflow.models.data import Dataset, encode
 from xnorflow.models.layers import BinaryConv2d, BinaryLinear, clip_latent_weights
 from xnorflow.models.zoo import Augmentation, ModelDefinition, Recipe
 
@@ -265,6 +264,11 @@ def _fit(run: Run, console: Console, resume: bool) -> tuple[nn.Sequential, int, 
     return module, best["epoch"], best["accuracy"]
 
 
+def run_folder(definition: ModelDefinition, seed: int, runs: Path = RUNS) -> Path:
+    """Return the folder of a run: TensorBoard's logs, the state from which it resumes, its checkpoint."""
+    return runs / f"{definition.name}-seed{seed}"
+
+
 def train(
     definition: ModelDefinition,
     dataset: Dataset,
@@ -289,7 +293,7 @@ def train(
     """
     console = console or Console()
     recipe = definition.recipe if epochs is None else replace(definition.recipe, epochs=epochs)
-    run = Run(definition, recipe, seed, dataset, runs / f"{definition.name}-seed{seed}")
+    run = Run(definition, recipe, seed, dataset, run_folder(definition, seed, runs))
     run.folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(run.folder / "lock", timeout=0):
@@ -330,40 +334,37 @@ def _train(run: Run, path: Path, console: Console, resume: bool) -> checkpoint.C
     return checkpoint.load(path)
 
 
-# --- command line
+def destination(
+    definition: ModelDefinition, seed: int = 0, out: Path | None = None, *, replace_checkpoint: bool = False
+) -> Path:
+    """Return the checkpoint that a training is to write, if it may.
 
-app = typer.Typer(add_completion=False)
+    Parameters
+    ----------
+    out
+        Where the user wants it; else it goes to the run's folder.
+    replace_checkpoint
+        Whether it is to take the place of the zoo's own.
 
-
-@app.command()
-def main(
-    model: Annotated[str, typer.Argument(help=f"One of: {', '.join(zoo.ZOO)}.", show_default=False)],
-    data: Annotated[
-        Path | None, typer.Option(help="Folder of the data set (else $XNORFLOW_DATA, else download).")
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="In place of the recipe's.", show_default=False)] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of all random numbers.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Checkpoint to write (default: the zoo's own).")] = None,
-    resume: Annotated[
-        bool, typer.Option(help="Go on where an interrupted run of the same recipe and seed stopped.")
-    ] = True,
-) -> None:
-    """Train a model of the zoo and save its checkpoint; logs for TensorBoard go to runs/."""
-    console = Console()
+    Raises
+    ------
+    UserError
+        If both are given, or if something is at ``out``, or cannot be written there.
+    """
+    if replace_checkpoint:
+        if out is not None:
+            raise UserError(f"to replace the zoo's checkpoint and to write {out} exclude each other: give one of them")
+        return checkpoint.path_of(definition)
+    if out is None:
+        return run_folder(definition, seed) / checkpoint.path_of(definition).name
     try:
-        definition = zoo.get(model)
-        dataset = training_images(definition, data)
-        path = out or checkpoint.path_of(definition)
-        trained = train(definition, dataset, path, epochs=epochs, seed=seed, resume=resume, console=console)
-        test = trained.metadata["test"]
-        console.print(f"{path}: {test['correct']} of {test['count']} test images correct ({test['accuracy']:.2%})")
-    except UserError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        typer.echo("interrupted; the same command goes on after the last whole epoch", err=True)
-        raise typer.Exit(130) from None
-
-
-if __name__ == "__main__":
-    app()
+        if out.is_symlink() or out.exists():
+            raise UserError(f"{out} is there already: choose another OUT, or move it away")
+        if not out.parent.is_dir():
+            raise UserError(f"{out}: no folder {out.parent}; make it, or choose another OUT")
+        with out.open("xb"):
+            pass
+        out.unlink()
+    except OSError as error:
+        raise UserError(f"{out} cannot be written ({error.strerror}); choose another OUT") from None
+    return out

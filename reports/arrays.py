@@ -13,14 +13,16 @@ def pack(values: NDArray[np.integer]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``shape``; ``type``: "bits" where all values are -1 or +1, else "int32"; ``data``: base64, in C order, bits
-        (1 for +1) little-endian in bytes, integers as 4 bytes, little-endian.
+        ``shape``; ``type``: "bits" where all values are -1 or +1, else "int32", or "int64" where one needs it;
+        ``data``: base64, in C order, bits (1 for +1) little-endian in bytes, integers little-endian as 4 or 8 bytes.
     """
     values = np.asarray(values)
     if np.isin(values, (-1, 1)).all():
         kind, data = "bits", np.packbits(values.ravel() > 0, bitorder="little").tobytes()
     else:
-        kind, data = "int32", np.ascontiguousarray(values, "<i4").tobytes()
+        narrow = bool((values == values.astype(np.int32)).all())
+        kind, layout = ("int32", "<i4") if narrow else ("int64", "<i8")
+        data = np.ascontiguousarray(values, np.dtype(layout)).tobytes()
     return {"shape": list(values.shape), "type": kind, "data": b64encode(data).decode()}
 
 
@@ -30,4 +32,4 @@ def unpack(packed: dict[str, Any]) -> NDArray[np.int64]:
     if packed["type"] == "bits":
         bits = np.unpackbits(np.frombuffer(data, np.uint8), count=int(np.prod(shape)), bitorder="little")
         return bits.astype(np.int64).reshape(shape) * 2 - 1
-    return np.frombuffer(data, "<i4").astype(np.int64).reshape(shape)
+    return np.frombuffer(data, {"int32": "<i4", "int64": "<i8"}[packed["type"]]).astype(np.int64).reshape(shape)

@@ -63,7 +63,7 @@ def figures(report: dict[str, Any]) -> dict[str, str]:
     dict of str
         SVG elements by name: ``network``, ``memory``, ``weights``, ``work``, ``speed``, ``build`` where a project was
         compiled, ``pipeline`` where there is RTL, ``resources_<target>`` for what was synthesised, and
-        ``scores_<n>`` for each sample.
+        ``scores_<n>`` for each sample where the results are scores.
     """
     layers = [layer for layer in report["layers"] if layer["weight_bits"]]
     names = [layer["name"] for layer in layers]
@@ -96,8 +96,10 @@ def figures(report: dict[str, Any]) -> dict[str, str]:
     for row in report["synthesis"]:
         if row["total"]:
             drawn[f"resources_{row['target']}"] = _resources(row, _layer_colours(report["synthesis"]))
-    for n, sample in enumerate(report["samples"]):
-        drawn[f"scores_{n}"] = _scores(unpack(sample["layers"][-1]["values"]), sample["class"])
+    for n, sample in enumerate(report["samples"] if report["argmax"]["of"] != "values" else ()):
+        drawn[f"scores_{n}"] = _scores(
+            unpack(sample["layers"][-1]["values"]), sample["class"] if report["argmax"]["of"] == "class" else None
+        )
     return {name: _svg(figure, name) for name, figure in drawn.items()}
 
 
@@ -112,14 +114,21 @@ def _known(rows: Sequence[dict[str, Any]], cost: str) -> list[dict[str, Any]]:
 
 
 def pareto(rows: Sequence[dict[str, Any]], cost: str, label: str) -> str:
-    """Draw accuracy against a cost (logarithmic) as SVG; a line joins the rows of the `front`."""
-    known, best = _known(rows, cost), front(rows, cost)
+    """Draw accuracy against a cost (logarithmic) as SVG; a line joins the `front` of each set of images."""
+    known = _known(rows, cost)
+    sets = list(dict.fromkeys(row["images"] for row in known))
     with rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH, 3), layout="constrained")
         axes: Axes = figure.add_subplot(xlabel=label, ylabel="accuracy in %")
         axes.grid(color=_LINE, linewidth=0.5)
-        axes.plot([r[cost] for r in best], [100 * r["accuracy"] for r in best], color=_SECOND, linewidth=1)
-        axes.scatter([r[cost] for r in known], [100 * r["accuracy"] for r in known], color=_FIRST, zorder=3)
+        for n, images in enumerate(sets):
+            of_set = [row for row in known if row["images"] == images]
+            best, colour = front(of_set, cost), _SERIES[1 + n % (len(_SERIES) - 1)]
+            axes.plot([r[cost] for r in best], [100 * r["accuracy"] for r in best], color=colour, linewidth=1)
+            accuracies = [100 * r["accuracy"] for r in of_set]
+            axes.scatter([r[cost] for r in of_set], accuracies, color=colour, zorder=3, label=_named(images, sets))
+        if len(sets) > 1:
+            figure.legend(loc="outside lower left", **_LEGEND)
         # below and above in turn, so that the names of two that are near each other can both be read
         for r, offset in zip(sorted(known, key=lambda r: r["accuracy"]), cycle(((5, -12), (5, 5)))):
             axes.annotate(r["model"], (r[cost], 100 * r["accuracy"]), offset, textcoords="offset points")
@@ -132,6 +141,13 @@ def pareto(rows: Sequence[dict[str, Any]], cost: str, label: str) -> str:
             axes.xaxis.set_major_formatter(lambda value, _: quantity(value, ""))
             axes.minorticks_off()
     return _svg(figure, "pareto-" + re.sub(r"\W+", "-", label))
+
+
+def _named(images: tuple[str, str | None], sets: Sequence[tuple[str, str | None]]) -> str:
+    """Name a set of images; with what it is known by where another one is called the same."""
+    name, digest = images
+    alike = sum(other == name for other, _ in sets) > 1
+    return f"{name} ({(digest or 'unknown')[:8]})" if alike else name
 
 
 def quantity(value: float, unit: str) -> str:
@@ -273,7 +289,7 @@ def _pipeline(rtl: dict[str, Any]) -> Figure:
     return figure
 
 
-RESOURCES = {"lut": "LUT", "ff": "FF", "carry": "carry", "lutram": "LUT RAM", "bram": "BRAM", "dsp": "DSP"}
+RESOURCES = {"lut": "LUT", "lutram": "as RAM", "ff": "FF", "carry": "carry", "bram": "BRAM", "dsp": "DSP"}
 
 
 def _layer_colours(synthesis: Sequence[dict[str, Any]]) -> dict[str, str]:
@@ -316,8 +332,8 @@ def _resources(row: dict[str, Any], colours: dict[str, str]) -> Figure:
     return figure
 
 
-def _scores(scores: NDArray[np.integer], best: int) -> Figure:
-    """Draw the score of each class as a bar from zero, the largest emphasised."""
+def _scores(scores: NDArray[np.integer], best: int | None) -> Figure:
+    """Draw each score as a bar from zero, that of the class emphasised."""
     values = scores.ravel()
     with rc_context(_STYLE):
         figure = Figure(figsize=(1.7, 1.3), layout="constrained")

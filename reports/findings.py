@@ -13,9 +13,10 @@ class Finding:
     ----------
     what : str
         The engine, the target or the step.
-    status : {"fail", "unfit", "unrouted"}
+    status : {"fail", "unfit", "unrouted", "unmet"}
         "fail" fails the flow. The others are findings about the hardware, which is as exact as before: it needs more
-        than the device has, or its wires found no way within the limit.
+        than the device has, its wires found no way within the limit, or it
+        does not meet the timing asked for.
     reason : str
     """
 
@@ -45,3 +46,15 @@ def _parts(report: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"vendor's {step['name']} of {job['job']}", step
         for problem in job["problems"]:
             yield f"vendor's reports of {job['job']}", {"status": "fail", "reason": problem}
+        for of in _final(job["figures"]["timing"]):
+            if of["met"] is False:
+                slacks = {what: of[f"{what}_ns"] for what in ("wns", "whs", "wpws")}
+                told = ", ".join(f"{what.upper()} {slack:g} ns" for what, slack in slacks.items() if slack is not None)
+                asked = f" at {of['clock_ns']:g} ns" if of["clock_ns"] is not None else ""
+                reason = f"timing not met{asked}{': ' + told if told else ''} ({of['source']})"
+                yield f"{of['tool']} for {job['job']}, {of['stage']}", {"status": "unmet", "reason": reason}
+
+
+def _final(timing: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the figures of routed designs: what is known before that does not count any more."""
+    return [of for of in timing if of["stage"] == "routed"] or timing

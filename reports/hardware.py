@@ -22,7 +22,7 @@ class Made:
     provenance : str
         One of the schema's.
     lut, ff : int or None
-        Memory in LUTs among the LUTs.
+        Those used as memories among the LUTs.
     bram_kb : float or None
         Size of all block RAMs in kibibits, whole blocks whatever is in them.
     dsp : int or None
@@ -68,7 +68,7 @@ def _open(report: dict[str, Any]) -> Iterator[Made]:
         total, placed = row["total"], row["placement"]
         yield Made(
             "rtl", f"{row['tool']} for {row['title']}", "synthesised",
-            total["lut"] + total["lutram"], total["ff"], total["bram"] * _kib(row), total["dsp"],
+            total["lut"], total["ff"], total["bram"] * _kib(row), total["dsp"],
             **cycles,
         )  # fmt: skip
         if placed and placed["fmax_mhz"]:

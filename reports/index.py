@@ -1,10 +1,21 @@
 """One page over all reports: a sortable table, and accuracy against latency and LUTs."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from xnorflow.bnn.errors import UserError
+
+PAGE = "index.html"
+"""Name of the page."""
+
+_TITLE = b"<title>xnorflow: all flows</title>"
+
+
+def is_index(page: Path) -> bool:
+    """Say whether a file is such a page, and not somebody else's."""
+    return page.is_file() and not page.is_symlink() and _TITLE in page.read_bytes()
 
 
 def index(folder: Path) -> tuple[Path, list[str]]:
@@ -20,7 +31,7 @@ def index(folder: Path) -> tuple[Path, list[str]]:
     Raises
     ------
     UserError
-        If there is no report to show.
+        If there is no report to show, or the page's name is taken by something else.
     """
     from jsonschema import ValidationError
 
@@ -48,16 +59,31 @@ def index(folder: Path) -> tuple[Path, list[str]]:
     for target in targets:
         costs = [row | {"cost": row["luts"].get(target)} for row in sound]
         figures[target] = pareto(costs, "cost", f"LUTs, {target}")
-    page = folder / "index.html"
-    page.write_text(template("index.html.j2").render(rows=rows, targets=targets, figures=figures, left_out=left_out))
+    page, draft = folder / PAGE, folder / f".{PAGE}.{os.getpid()}"
+    if not is_index(page) and (page.exists() or page.is_symlink()):
+        raise UserError(f"{page} is no index of reports that xnorflow has written: move it away")
+    text = template("index.html.j2").render(rows=rows, targets=targets, figures=figures, left_out=left_out)
+    try:
+        draft.write_text(text)
+        os.replace(draft, page)
+    finally:
+        draft.unlink(missing_ok=True)
     return page, left_out
+
+
+def _images(report: dict[str, Any]) -> tuple[str, str | None] | None:
+    accuracy = report["accuracy"]
+    if accuracy["golden"] is None:
+        return None
+    return f"{accuracy['golden_count']:,} images of {accuracy['golden_dataset']}", report["inputs"]["dataset_digest"]
 
 
 def row(report: dict[str, Any]) -> dict[str, Any]:
     """Return what the index shows of a report; None where the flow has no such figure.
 
-    ``latency_us`` is the least latency in the simulation of most frames, at the clock that the project is meant for,
-    ``per_second`` the rate of results at it, and ``luts`` those synthesised, by target.
+    ``images`` tells what the accuracy was measured on, in words and by the data set's digest; accuracies compare only
+    where it is equal. ``latency_us`` is the least latency in the simulation of most frames, at the clock that the
+    project is meant for, ``per_second`` the rate of results at it, and ``luts`` those synthesised, by target.
     """
     latency = max((x for x in report["latency"] if x["clock_ns"]), key=lambda x: x["frames"], default=None)
     interval = latency["interval"] if latency else None
@@ -66,7 +92,7 @@ def row(report: dict[str, Any]) -> dict[str, Any]:
         "verdict": report["verdict"],
         "vectors": report["inputs"]["count"],
         "accuracy": report["accuracy"]["golden"],
-        "dataset": report["accuracy"]["golden_dataset"],
+        "images": _images(report),
         "latency_us": latency["latency"]["minimum"] * latency["clock_ns"] / 1000 if latency else None,
         "per_second": 1e9 / (interval["median"] * latency["clock_ns"]) if latency and interval else None,
         "luts": {x["title"]: x["total"]["lut"] for x in report["synthesis"] if x["total"]},

@@ -5,10 +5,19 @@ from typing import Any
 
 import numpy as np
 
-from xnorflow.bnn.network import Affine, Conv2d, Dense, MultiThreshold, Network, Threshold
+from xnorflow.bnn.network import OPERATIONS, Affine, Conv2d, Dense, MultiThreshold, Network, Threshold, refusal
 
-BASELINES = Path(__file__).parent / "baselines"
+BASELINES = Path(__file__).resolve().parent / "baselines"
 """What each model of the zoo computed when its baseline was last written."""
+
+OWN_BASELINES = Path("reports") / "baselines"
+"""The same of the user's models, in the working directory; in a checkout, both are one folder."""
+
+
+def baseline(name: str) -> Path:
+    """Return the file with a model's baseline, which need not exist: the user's own, or else the one committed."""
+    own = OWN_BASELINES / f"{name}.json"
+    return own if own.is_file() else BASELINES / f"{name}.json"
 
 
 def taken(network: Network) -> dict[str, Any]:
@@ -35,6 +44,8 @@ def layers(network: Network) -> list[dict[str, Any]]:
     """
     described = []
     for operation in network.operations[1:]:
+        if type(operation) not in OPERATIONS.values():
+            raise refusal(operation, "the report")
         inputs, output = network.signals[operation.inputs[0]], network.signals[operation.name]
         weights = operation.weight if isinstance(operation, Dense | Conv2d) else None
         described.append(
@@ -85,6 +96,8 @@ def memory(network: Network) -> dict[str, Any]:
             directions = operation.direction.size if (operation.direction < 0).any() else 0
             binary += operation.threshold.size * operand.bits + directions
             floats += 2 * 32 * operation.direction.size
+        elif type(operation) not in OPERATIONS.values():
+            raise refusal(operation, "the report")
         elif isinstance(operation, Affine):
             binary += operation.scale.size * (_width(operation.scale) + _width(operation.offset))
             floats += 2 * 32 * operation.scale.size

@@ -46,6 +46,7 @@ def template(name: str) -> Any:
     """Return a template of ``reports/templates``, with the filters that write numbers."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
+    from xnorflow.reports.arrays import unpack
     from xnorflow.reports.figures import picture, quantity, small
 
     environment = Environment(
@@ -63,6 +64,7 @@ def template(name: str) -> Any:
         "quantity": quantity,
         "small": small,
         "picture": picture,
+        "unpack": unpack,
         "change": change,
         "first_name": lambda dotted: dotted.split(".")[0],
         "by_layer": by_layer,

@@ -23,6 +23,7 @@ import h5py  # type: ignore[import-untyped]
 import numpy as np
 
 from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.files import read_bytes
 
 #: Layers that :mod:`xnorflow.bnn.frontends.keras` converts.
 LINEAR = (
@@ -154,10 +155,7 @@ def load(path: str | Path) -> Any:
         supported, or weights that are not finite. Nothing of the file is executed.
     """
     path = Path(path)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    content = read_bytes(path, _LARGEST_WEIGHTS)
     if content.startswith(_HDF5_MAGIC):
         configuration = _check_hdf5(path, content, "HDF5 file")
         if configuration is None:
@@ -284,8 +282,13 @@ def _check_hdf5(path: Path, content: bytes, what: str) -> Any:
     return None if text is None else _parse(path, text)
 
 
-def _items(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Everything below an HDF5 group, links as links, each group once."""
+def _items(group: Any, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Any]]:
+    """Everything below an HDF5 group, links as links, each group once, however often it is linked."""
+    seen = set() if seen is None else seen
+    address = h5py.h5o.get_info(group.id).addr
+    if address in seen:
+        return
+    seen.add(address)
     for key in group:
         link = group.get(key, getlink=True)
         if isinstance(link, h5py.ExternalLink | h5py.SoftLink):
@@ -296,7 +299,7 @@ def _items(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
         if isinstance(item, h5py.Group):
             if prefix.count("/") > 32:
                 raise UserError(f"expected groups nested at most 32 deep, got {prefix}{key!r}")
-            yield from _items(item, f"{prefix}{key}/")
+            yield from _items(item, f"{prefix}{key}/", seen)
 
 
 def _check_archive(path: Path, content: bytes) -> Any:
@@ -335,7 +338,9 @@ def _check_archive(path: Path, content: bytes) -> Any:
 
 def _parse(path: Path, text: str | bytes) -> Any:
     try:
-        return json.loads(text)
+        configuration = json.loads(text)
+        json.dumps(configuration, ensure_ascii=False).encode()  # a half of a surrogate pair is no text
+        return configuration
     except (ValueError, RecursionError, TypeError) as error:
         raise UserError(f"{path}: expected JSON as the model's configuration: {_first_line(error)}") from None
 
@@ -361,7 +366,7 @@ def _check_configuration(path: Path, configuration: Any) -> None:
             where = _check_class(path, node, where)
         for key, value in node.items():
             if isinstance(value, str) and (key.endswith("quantizer") or key == "activation"):
-                word = _WORD.match(value)
+                word = _WORD.match(value) if value.count("(") <= 1 else None  # no call inside a call
                 if key != "activation" and (not word or word[0] not in _ALLOWED):
                     raise UserError(f"{path}, {where}: {key} {value[:80]!r} is not a known quantizer")
                 if not word or (len(word[0]) != len(value) and word[0] not in _QKERAS_QUANTIZERS):
@@ -372,6 +377,8 @@ def _check_configuration(path: Path, configuration: Any) -> None:
 def _check_class(path: Path, node: dict[str, Any], where: str) -> str:
     """Refuse a class that is not known, or that comes from elsewhere; return what to call the place in messages."""
     kind, inner = node["class_name"], node.get("config")
+    if not isinstance(kind, str):
+        raise UserError(f"{path}, {where}: expected a name as class_name, got {str(kind)[:80]!r}")
     name = inner.get("name") if isinstance(inner, dict) else None
     is_layer = isinstance(inner, dict) and "layers" not in inner and isinstance(name, str)
     if is_layer and kind not in LARQ_QUANTIZERS:

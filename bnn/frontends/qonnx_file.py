@@ -1,5 +1,9 @@
 """QONNX files: read without running anything that is in them, checked, and brought to a common opset."""
 
+import math
+from collections import Counter
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +13,8 @@ import onnx.version_converter
 from onnx import TensorProto, helper, numpy_helper
 
 from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.files import read_bytes
+from xnorflow.bnn.network import MAX_VALUES
 from xnorflow.bnn.qonnx_lowering import DOMAINS, QUANTISERS, named
 
 VIEWS = (
@@ -46,10 +52,11 @@ TAILS = ("TopK", "ArgMax")
 SUPPORTED = (*LINEAR, *ELEMENTWISE, *MAXIMA, *AVERAGES, "Pad", "Concat", *VIEWS, *NO_EFFECT, *SOFTMAX, *TAILS)
 _SHAPES = ("Shape", "ConstantOfShape", "Range")  # of which exporters make shapes
 
-MAX_VALUES = 1 << 27
-"""Of one tensor."""
+MAX_TENSOR = 1 << 27
+"""Values of one tensor."""
 
 _MAX_BYTES = 1 << 28
+_MAX_NODES = 5_000
 _OLDEST_OPSET = 9
 _OPSET = 13  # what older files are converted to
 
@@ -65,13 +72,7 @@ def load(path: Path) -> onnx.ModelProto:
         If the file is no ONNX model, or holds anything that is not supported: another operator or domain, functions,
         data in other files, numbers that are not finite, an input whose shape is not fixed.
     """
-    try:
-        size = path.stat().st_size
-        if size > _MAX_BYTES:
-            raise UserError(f"{path}: expected at most {_MAX_BYTES:,} bytes, got {size:,}")
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    content = read_bytes(path, _MAX_BYTES)
     try:
         model = onnx.load_model_from_string(content)
     except Exception:  # whatever protobuf raises
@@ -79,7 +80,9 @@ def load(path: Path) -> onnx.ModelProto:
     if not model.graph.node or not model.graph.output:
         raise UserError(f"{path}: not an ONNX model: it has no graph")
     try:
+        _check_names(model)
         _check(model)
+        _check_form(model)
         model = model if opset(model) >= _OPSET else _modern(model, _OPSET)
         return _real_weights(model)
     except UserError as error:
@@ -90,6 +93,100 @@ def judge(node: onnx.NodeProto) -> None:
     """Refuse a node that depends on the input and is not supported."""
     if node.op_type not in (*SUPPORTED, *_SHAPES):
         raise UserError(f"{named(node)}: not supported; supported are {', '.join(SUPPORTED)}")
+
+
+_INT, _FLOAT, _STRING = onnx.AttributeProto.INT, onnx.AttributeProto.FLOAT, onnx.AttributeProto.STRING
+_ROUNDED = {"signed": _INT, "narrow": _INT, "rounding_mode": _STRING}
+_QUANTISER_FORM: Mapping[str, tuple[tuple[int, ...], Mapping[str, int]]] = {
+    "BipolarQuant": ((2,), {}),
+    "Quant": ((4,), _ROUNDED),
+    "IntQuant": ((4,), _ROUNDED),
+    "Trunc": ((5, 6), _ROUNDED),
+    "MultiThreshold": (
+        (2,),
+        {"out_scale": _FLOAT, "out_bias": _FLOAT, "out_dtype": _STRING, "data_layout": _STRING},
+    ),
+}
+"""Of each quantiser, the numbers of operands that it may have, and the types of its attributes."""
+
+
+def _check_names(model: onnx.ModelProto) -> None:
+    """Check that every node can be named, and gives something."""
+    if len(model.graph.node) > _MAX_NODES:
+        raise UserError(f"expected at most {_MAX_NODES:,} nodes, got {len(model.graph.node):,}")
+    for index, node in enumerate(model.graph.node):
+        if not node.output or not node.output[0]:
+            raise UserError(f"node {node.name or index!r} ({node.op_type}): expected a result, got none")
+    names = Counter(node.name for node in model.graph.node if node.name)
+    if names and (most := names.most_common(1)[0])[1] > 1:
+        raise UserError(f"expected a name of its own for each node, got {most[1]} nodes of the name {most[0]!r}")
+
+
+def _check_form(model: onnx.ModelProto) -> None:
+    """Check what holds for any valid file of these operators; put nodes in order, and take out what none uses."""
+    _sort(model.graph)
+    checked = onnx.ModelProto()
+    checked.CopyFrom(model)
+    for value in checked.graph.output:
+        value.type.tensor_type.shape.SetInParent()  # some writers leave it to be inferred
+    try:
+        onnx.checker.check_model(checked)
+    except Exception as error:  # whatever onnx raises
+        raise UserError(f"not a valid ONNX model: {' '.join(str(error).split())[:400]}") from None
+    rank = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        _check_node(node)
+        if node.op_type == "MultiThreshold" and rank.get(node.input[1], 2) != 2:
+            raise UserError(f"initialiser {node.input[1]!r}: expected thresholds of shape (channels, levels)")
+    for tensor in model.graph.initializer:
+        if len(tensor.dims) > 1 and not all(tensor.dims):
+            raise UserError(f"initialiser {tensor.name!r}: expected values, got shape {tuple(tensor.dims)}")
+    for value in model.graph.input:
+        shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim][1:]
+        if math.prod(max(size, 1) for size in shape) > MAX_VALUES:
+            raise UserError(f"input {value.name!r}: expected at most {MAX_VALUES:,} values, got shape {tuple(shape)}")
+    used = {source for node in model.graph.node for source in node.input}
+    idle = {tensor.name for tensor in model.graph.initializer} - used
+    for field in (model.graph.initializer, model.graph.input):  # else qonnx would take them for inputs of the model
+        for entry in [entry for entry in field if entry.name in idle]:
+            field.remove(entry)
+
+
+def _sort(graph: onnx.GraphProto) -> None:
+    """Put nodes behind those whose results they take, which ONNX asks for and some writers forget."""
+    maker = {result: index for index, node in enumerate(graph.node) for result in node.output}
+    needs = {
+        index: {maker[source] for source in node.input if source in maker} for index, node in enumerate(graph.node)
+    }
+    if all(need < index for index, before in needs.items() for need in before):
+        return
+    try:
+        ordered = [graph.node[index] for index in TopologicalSorter(needs).static_order()]
+    except CycleError:
+        raise UserError("expected a graph without circles, got nodes that need each other's results") from None
+    del graph.node[:]
+    graph.node.extend(ordered)
+
+
+def _check_node(node: onnx.NodeProto) -> None:
+    where = named(node)
+    for attribute in node.attribute:
+        if not all(map(math.isfinite, (attribute.f, *attribute.floats))):
+            raise UserError(f"{where}: expected finite numbers, got NaN or infinity as {attribute.name}")
+        if attribute.name == "perm" and sorted(attribute.ints) != list(range(len(attribute.ints))):
+            raise UserError(f"{where}: expected each axis once in perm, got {list(attribute.ints)[:8]}")
+    if node.op_type not in _QUANTISER_FORM:
+        return
+    counts, kinds = _QUANTISER_FORM[node.op_type]
+    if len(node.input) not in counts or not all(node.input):
+        expected = " or ".join(map(str, counts))
+        raise UserError(f"{where}: expected {expected} operands, got {sum(map(bool, node.input))}")
+    for attribute in node.attribute:
+        if attribute.type != kinds.get(attribute.name, attribute.type):
+            kind = onnx.AttributeProto.AttributeType.Name
+            raise UserError(
+                f"{where}: expected {attribute.name} of type {kind(kinds[attribute.name])}, got {kind(attribute.type)}"
+            )
 
 
 def _check(model: onnx.ModelProto) -> None:
@@ -124,6 +221,8 @@ def _check(model: onnx.ModelProto) -> None:
             values = numpy_helper.to_array(tensor)
         except Exception:  # whatever onnx raises
             raise UserError(f"{where}: its data are damaged") from None
+        if values.dtype.kind not in "biuf":
+            raise UserError(f"{where}: expected numbers, got {TensorProto.DataType.Name(tensor.data_type)}")
         if np.issubdtype(values.dtype, np.floating):
             if values.dtype != np.float32:
                 raise UserError(f"{where}: expected float32, got {values.dtype}")

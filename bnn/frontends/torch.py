@@ -200,13 +200,13 @@ class _Converter(Builder):
         rng = np.random.default_rng(0)
         probe = module_input(low + input.infer().step * rng.integers(
             0, (high - low) // input.infer().step + 1, (8, *input.shape)), input)  # fmt: skip
-        self.module, self.graph = trace_module(module, example, probe, self.where)
+        self.module, self.graph, taken_off = trace_module(module, example, probe, self.where)
         self.append(input)
         self.constants: dict[fx.Node, Any] = {}
         self.values: dict[fx.Node, _Value] = {}
         self.opaque: set[fx.Node] = set()  # further results, such as the indices of a max pool
         self.flat: dict[str, str] = {}  # the Flatten of an operation
-        self.notes: list[str] = []
+        self.notes = [*taken_off]
         self.ambiguous: dict[str, int] = {}
         self.observed: dict[str, Observed] = {}
         self.ended, self.chosen = "", False  # by a softmax or argmax; whether the module itself chooses the class

@@ -1,8 +1,9 @@
 """Tracing of PyTorch modules by torch.fx, down to PyTorch's own operators.
 
 The trace is what one run does: conditions on shapes and settings are taken as they come, one on values is refused.
-Custom autograd functions are seen from within. Whatever Python does beside the tensors is invisible, so the trace is
-held against the module itself on random inputs, bit for bit.
+Custom autograd functions are seen from within. What changes tensors in place is rewritten to what makes new ones, and
+assignments to ``Tensor.data``, which PyTorch hides from a trace, are followed. Whatever else Python does beside the
+tensors is invisible, so the trace is held against the module itself on random inputs, bit for bit.
 """
 
 import copy
@@ -12,8 +13,12 @@ from typing import Any
 
 import torch
 from torch import fx, nn
+from torch.func import functionalize
 from torch.fx import traceback
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map_only
+from torch.utils.weak import WeakIdKeyDictionary
 
 from xnorflow.bnn.errors import UserError
 
@@ -28,7 +33,6 @@ ELEMENTWISE = frozenset(
         *("where", "masked_fill", "ge", "gt", "le", "lt", "eq", "ne", "logical_not", "logical_and", "logical_or"),
         *("bitwise_not", "bitwise_and", "bitwise_or", "zeros_like", "ones_like", "full_like"),
         *("_to_copy", "clone", "detach", "alias", "lift_fresh_copy", "native_batch_norm"),
-        *("add_", "sub_", "mul_", "div_", "neg_", "sign_", "relu_", "hardtanh_", "clamp_"),
     )
 )
 """Operators that treat every value by itself, given constants."""
@@ -54,7 +58,7 @@ def place_of(node: fx.Node) -> str:
 
 def trace_module(
     module: nn.Module, example: torch.Tensor, probe: torch.Tensor, where: str
-) -> tuple[nn.Module, fx.GraphModule]:
+) -> tuple[nn.Module, fx.GraphModule, tuple[str, ...]]:
     """Trace a module for batches of :data:`BATCH`.
 
     Parameters
@@ -69,6 +73,9 @@ def trace_module(
     nn.Module
         A copy of the module, in evaluation mode.
     fx.GraphModule
+        Of operators that change nothing in place, all of which its result depends on.
+    tuple of str
+        What was taken out of the copy, a sentence each.
 
     Raises
     ------
@@ -77,30 +84,164 @@ def trace_module(
     """
     if not isinstance(module, nn.Module):
         raise UserError(f"{where}: expected an nn.Module, got {type(module).__name__}")
-    whole = [probe[i % len(probe)] for i in range(BATCH)]
     for name, tensor in module.state_dict().items():
         if isinstance(tensor, torch.Tensor) and tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise UserError(f"{where}: expected finite parameters and statistics, got NaN or infinity in {name!r}")
+    inputs = torch.stack([probe[i % len(probe)] for i in range(BATCH)])
     try:
-        ready = copy.deepcopy(module).cpu().eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-        with torch.no_grad(), traceback.preserve_node_meta(), _named(ready):
-            graph = make_fx(ready)(example.repeat(BATCH, *[1] * (example.ndim - 1)))
-            _check_mutation(graph, where)
-            inputs = torch.stack(whole)
+        ready = _ready(module)
+        with torch.no_grad():
+            graph = _functional(_traced(_ready(module), example), example)
             expected = ready(inputs.clone())
+            again = ready(inputs.clone())
             got = graph(inputs.clone())
     except UserError:
         raise
     except Exception as error:  # whatever the module's own code raises
         raise UserError(f"{where}: it cannot be traced{_reason(error)}") from None
+    if isinstance(expected, tuple | list) and len(expected) == 1:
+        (expected,), (again,) = expected, again
     if not isinstance(expected, torch.Tensor) or not isinstance(got, torch.Tensor):
         raise UserError(f"{where}: expected a module that gives one tensor, got {type(expected).__name__}")
+    if not torch.equal(expected.nan_to_num(), again.nan_to_num()):
+        raise UserError(
+            f"{where}: it gives another result when it is called again: does it depend on chance, or change its own "
+            "parameters further with every call?"
+        )
     if not torch.equal(expected.nan_to_num(), got.nan_to_num()):
         raise UserError(
-            f"{where}: its trace computes something else than the module: does it depend on values or on chance, or "
-            "change tensors by .data?"
+            f"{where}: its trace computes something else than the module: does it depend on values, or change tensors "
+            "in a way that PyTorch does not show?"
         )
-    return ready, graph
+    for node in graph.graph.nodes:
+        schema = getattr(node.target, "_schema", None)
+        if schema is not None and schema.is_mutable and kind_of(node) != "native_batch_norm":
+            raise UserError(
+                f"{where}, {place_of(node)}: expected operators that change no tensor in place; write it without"
+            )
+    parallel = [name or "itself" for name, child in module.named_modules() if isinstance(child, nn.DataParallel)]
+    notes = (
+        [f"{where}: nn.DataParallel is taken off ({', '.join(parallel)}); it does not change results"]
+        if parallel
+        else []
+    )
+    return ready, graph, tuple(notes)
+
+
+def _ready(module: nn.Module) -> nn.Module:
+    """Copy a module for evaluation on the CPU; what would spread it over several devices is taken out."""
+    copied = copy.deepcopy(module).cpu().eval()
+    for name, child in [*copied.named_modules()]:
+        if name and isinstance(child, nn.DataParallel):
+            copied.set_submodule(name, child.module)
+    copied = copied.module if isinstance(copied, nn.DataParallel) else copied
+    return copied.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+
+def _traced(module: nn.Module, example: torch.Tensor) -> fx.GraphModule:
+    """Trace a module, which may be changed by it; the constants of the trace are as they were before."""
+    before = {id(tensor): tensor.detach().clone() for tensor in (*module.parameters(), *module.buffers())}
+
+    def forward(x: torch.Tensor) -> Any:
+        with _Data() as data:
+            result = module(x)
+        if isinstance(result, tuple | list) and len(result) == 1:
+            (result,) = result
+        return data.current(result)
+
+    with traceback.preserve_node_meta(), _named(module):
+        graph = make_fx(forward)(example.repeat(BATCH, *[1] * (example.ndim - 1)))
+    for target in {str(node.target) for node in graph.graph.find_nodes(op="get_attr")}:
+        held = getattr(graph, target)
+        if isinstance(held, torch.Tensor):
+            delattr(graph, target)
+            graph.register_buffer(target, before.get(id(held), held.detach()))
+    return graph
+
+
+class _Data(TorchFunctionMode):
+    """Follows ``Tensor.data``: reading it is an alias, assigning to it makes the tensor stand for another one.
+
+    The tensor itself is left alone; whoever takes it is given what it stands for.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._stands_for = WeakIdKeyDictionary()
+
+    def current(self, values: Any) -> Any:
+        """Return values with the tensors that are meant."""
+        return tree_map_only(torch.Tensor, lambda tensor: self._stands_for.get(tensor, tensor), values)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func == torch.Tensor.data.__set__:  # type: ignore[attr-defined]
+            tensor, value = args
+            self._stands_for[tensor] = self.current(value).detach()
+            return None
+        args, kwargs = self.current((args, kwargs or {}))
+        if func == torch.Tensor.data.__get__:  # type: ignore[attr-defined]
+            return args[0].detach()
+        return func(*args, **kwargs)
+
+
+def _functional(graph: fx.GraphModule, example: torch.Tensor) -> fx.GraphModule:
+    """Rewrite a trace to one that changes no tensor in place, and leave out what its result does not depend on."""
+    held = {str(node.target): getattr(graph, node.target) for node in graph.graph.find_nodes(op="get_attr")}
+    constants = {id(tensor): tensor for tensor in held.values()}
+
+    class Lifted(fx.Interpreter):
+        """Takes the constants as operands: those may be changed, too."""
+
+        def get_attr(self, target: Any, args: Any, kwargs: Any) -> Any:
+            return lifted[id(held[target])]
+
+    lifted: dict[int, torch.Tensor] = {}
+
+    def run(x: torch.Tensor, *values: torch.Tensor) -> Any:
+        lifted.update(zip(constants, values, strict=True))
+        return Lifted(graph).run(x)
+
+    with traceback.preserve_node_meta():
+        made: fx.GraphModule = make_fx(functionalize(run))(
+            example.repeat(BATCH, *[1] * (example.ndim - 1)), *(tensor.clone() for tensor in constants.values())
+        )
+    _, *operands = made.graph.find_nodes(op="placeholder")
+    for node in made.graph.find_nodes(op="call_function", target=torch.ops.aten.copy_.default):
+        if node.args[0] in operands or node.args[0].op == "placeholder":  # written back at the end
+            made.graph.erase_node(node)
+    for number, (node, tensor) in enumerate(zip(operands, constants.values(), strict=True)):
+        name = f"constant{number}"
+        made.register_buffer(name, tensor)
+        with made.graph.inserting_before(node):
+            constant = made.graph.create_node("get_attr", name)
+        constant.meta = dict(node.meta)
+        node.replace_all_uses_with(constant)
+        made.graph.erase_node(node)
+    _simplify(made.graph)
+    made.graph.eliminate_dead_code()
+    made.graph.lint()
+    made.recompile()
+    return made
+
+
+def _simplify(graph: fx.Graph) -> None:
+    """Say with the operators of arithmetic what functional forms of assignments say."""
+    aten = torch.ops.aten
+    for node in [*graph.nodes]:
+        kind, value = kind_of(node), node.meta.get("val")
+        if kind == "copy" and (source := node.args[1].meta["val"]).shape == value.shape and source.dtype == value.dtype:
+            node.replace_all_uses_with(node.args[1])
+        elif kind == "index_put" and len(node.args) == 3 and len(node.args[1]) == 1:  # x[mask] = constant
+            x, (mask,), new = node.args
+            if (
+                (seen := mask.meta["val"]).dtype == torch.bool
+                and seen.shape == value.shape
+                and not new.meta["val"].ndim
+            ):
+                with graph.inserting_before(node):
+                    where = graph.call_function(aten.where.self, (mask, new, x))
+                where.meta = dict(node.meta)
+                node.replace_all_uses_with(where)
 
 
 def _reason(error: Exception) -> str:
@@ -133,22 +274,3 @@ def _named(module: nn.Module) -> Iterator[None]:
         finally:
             while stack:
                 stack.pop().__exit__(None, None, None)
-
-
-def _check_mutation(graph: fx.GraphModule, where: str) -> None:
-    """Refuse operators that change a tensor which another one reads, too."""
-    for node in graph.graph.nodes:
-        schema = getattr(node.target, "_schema", None)
-        if schema is None or not schema.is_mutable or kind_of(node) == "native_batch_norm":
-            continue
-        (first, *_) = node.all_input_nodes or (None,)
-        if (
-            kind_of(node) not in ELEMENTWISE
-            or first is None
-            or first.op != "call_function"
-            or kind_of(first) in VIEWS
-            or len(first.users) > 1
-        ):
-            raise UserError(
-                f"{where}, {place_of(node)}: expected operators that change no tensor in place; write it without"
-            )

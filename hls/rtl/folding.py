@@ -25,7 +25,25 @@ from xnorflow.bnn.network import Network
 from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
 from xnorflow.hls.rtl.cycles import CycleModel, cycles, fit_queues
 from xnorflow.hls.rtl.lowering import Pipeline, lower
-from xnorflow.hls.rtl.units import Matrix, MultiThresholdUnit, SerialAffine, Unit, UnrolledMatrix, Window
+from xnorflow.hls.rtl.units import (
+    Fifo,
+    Gather,
+    GlobalSum,
+    Matrix,
+    MultiThresholdUnit,
+    ParallelAffine,
+    Pool,
+    Scatter,
+    SerialAffine,
+    SerialArgmax,
+    Sum,
+    SumPool,
+    ThresholdUnit,
+    TreeArgmax,
+    Unit,
+    UnrolledMatrix,
+    Window,
+)
 
 
 @dataclass(frozen=True)
@@ -206,8 +224,30 @@ def _layer(unit: Matrix | UnrolledMatrix, config: RtlConfig) -> Layer:
     return Layer(unit.layer, *size, unit.source.vectors, architecture, unit.interval, luts(unit), bits)
 
 
+#: Counted as one LUT per bit of their input vector.
+_BY_WIDTH = (
+    Gather,
+    Scatter,
+    Fifo,
+    Pool,
+    SumPool,
+    Sum,
+    GlobalSum,
+    ThresholdUnit,
+    ParallelAffine,
+    SerialArgmax,
+    TreeArgmax,
+)
+
+
 def luts(unit: Unit) -> int:
-    """Estimate the LUTs of a unit; see :mod:`xnorflow.hls.rtl.folding`."""
+    """Estimate the LUTs of a unit; see :mod:`xnorflow.hls.rtl.folding`.
+
+    Raises
+    ------
+    TypeError
+        If there is no estimate for the unit's class.
+    """
     if isinstance(unit, Matrix):
         (neurons, inputs), (neuron_folds, input_folds) = unit.weights.shape, unit.folds
         pe, simd = ceil(neurons / neuron_folds), ceil(inputs / input_folds)
@@ -223,4 +263,6 @@ def luts(unit: Unit) -> int:
         return unit.source.width + unit.pe * unit.source.bits * unit.result.bits
     if isinstance(unit, MultiThresholdUnit):
         return unit.source.width * unit.threshold.shape[1]
-    return unit.source.width
+    if isinstance(unit, _BY_WIDTH):
+        return unit.source.width
+    raise TypeError(f"no estimate of the LUTs of {type(unit).__name__}")

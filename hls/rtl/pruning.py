@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.bnn.network import (
+    OPERATIONS,
     Affine,
     Conv2d,
     Dense,
+    DepthToSpace,
     Flatten,
     IntArray,
     MaxPool2d,
@@ -29,6 +31,7 @@ from xnorflow.bnn.network import (
     Signal,
     SumPool2d,
     Threshold,
+    refusal,
 )
 
 
@@ -68,8 +71,17 @@ class Pruned:
 
 
 def prune(network: Network) -> Pruned:
-    """Return `network` without constant neurons and values that nobody reads; exact. Branched ones stay as they are."""
-    if any(len(operation.inputs) > 1 or len(network.consumers(operation.name)) > 1 for operation in network.operations):
+    """Return `network` without constant neurons and values that nobody reads; exact.
+
+    One with branches, or that makes pixels of channels, stays as it is.
+    """
+    for operation in network.operations:
+        if type(operation) not in OPERATIONS.values():
+            raise refusal(operation, "pruning")
+    if any(
+        len(operation.inputs) > 1 or len(network.consumers(operation.name)) > 1 or isinstance(operation, DepthToSpace)
+        for operation in network.operations
+    ):
         weighted = (operation.name for operation in network.operations if isinstance(operation, Dense | Conv2d))
         return Pruned(network, {}, dict.fromkeys(weighted, (0, 0)))
     sections = _sections(network)

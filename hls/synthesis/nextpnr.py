@@ -5,7 +5,8 @@ have more bits than a package has pins, so they are put behind a serial port (``
 bitstream is one that works, all of the design lies between registers, where the frequency counts, and nothing needs the
 out-of-context modes, which not every nextpnr has. What the serial port costs is told apart (:attr:`Placement.pins`).
 
-nextpnr is not told which pins to use and takes any. Frequencies are those of its timing model at the slowest corner.
+nextpnr is not told which pins to use and takes any (:attr:`Placement.sites`), so that the bitstream is for no board.
+Frequencies are those of its timing model at the slowest corner.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,8 @@ class Placement:
     cached : bool
         Whether it was some other time.
     bitstream : Path or None
+    sites : mapping of str to str
+        Pin of the serial port -> the device's input and output cell (by nextpnr's name) that it chose for it.
     no_bitstream : str
         Why there is none.
     folder : Path
@@ -180,6 +183,7 @@ class Placement:
     bitstream: Path | None
     no_bitstream: str
     folder: Path
+    sites: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -314,7 +318,7 @@ def smaller(project: RtlProject, synthesis: Synthesis, unfit: Unfit, config: Rtl
         return None
     now, need = choose(project.network, config), synthesis.total
     used: dict[str, Usage] = {
-        cells: Usage(need.lut + need.lutram, available[cells]),
+        cells: Usage(need.lut, available[cells]),
         ram: Usage(need.bram, available[ram]),
         **unfit.lacking,
     }
@@ -355,7 +359,7 @@ def _devices(synthesis: Synthesis, name: str | None) -> list[Device]:
         return chosen
     need = synthesis.total
     least = {
-        "TRELLIS_COMB": need.lut + need.lutram,
+        "TRELLIS_COMB": need.lut,
         "TRELLIS_FF": need.ff,
         "DP16KD": need.bram,
         "MULT18X18D": need.dsp,
@@ -433,7 +437,7 @@ def _place(
     configuration = "design.config" if ecp5 else "design.asc"
     arguments = [
         *(*device.options, "--json", "design.json", "--top", joined.top, "--report", "report.json"),
-        *("--textcfg" if ecp5 else "--asc", configuration),
+        *("--textcfg" if ecp5 else "--asc", configuration, "--write", "placed.json"),
         *("--placer", placer, "--seed", str(seed)),
         *("--freq", f"{1e3 / clock_ns:g}", "--timing-allow-fail"),
     ]
@@ -447,6 +451,7 @@ def _place(
             status = processes.run(tool, arguments, private, limit_s, check=False)
         seconds = round(time.perf_counter() - start, 2)
         (private / "design.json").unlink()
+        chosen: dict[str, str] = {}
         if status:
             log = (private / "log").read_text(errors="replace")
             if not lacking(log):
@@ -456,7 +461,9 @@ def _place(
         else:
             read_report(_text(private / "report.json", tool))  # must be one before it is kept
             _text(private / configuration, tool)
-        (private / "facts.json").write_text(json.dumps({"fits": not status, "seconds": seconds}))
+            chosen = sites(_text(private / "placed.json", tool))
+            (private / "placed.json").unlink()  # as large as the design
+        (private / "facts.json").write_text(json.dumps({"fits": not status, "seconds": seconds, "sites": chosen}))
 
     try:
         made = build_once(folder, build)
@@ -481,6 +488,7 @@ def _place(
         bitstream=bitstream,
         no_bitstream=no_bitstream,
         folder=folder,
+        sites=facts["sites"],
     )
 
 
@@ -508,6 +516,25 @@ def _text(path: Path, tool: Tool) -> str:
     if not path.is_file():
         raise SynthesisError(f"{tool}: left no {path.name}")
     return path.read_text(errors="replace")
+
+
+def sites(text: str) -> dict[str, str]:
+    """Read from the netlist that nextpnr has written which cell of the device each pin of the design is.
+
+    Raises
+    ------
+    SynthesisError
+        If `text` is no such netlist.
+    """
+    try:
+        (module,) = json.loads(text)["modules"].values()
+        return {
+            name.partition("$")[0]: str(cell["attributes"]["NEXTPNR_BEL"])
+            for name, cell in sorted(module["cells"].items())
+            if cell["type"] in ("TRELLIS_IO", "SB_IO")
+        }
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise SynthesisError(f"nextpnr's netlist: something is missing or of another kind ({error!r})") from None
 
 
 def lacking(log: str) -> dict[str, Usage]:

@@ -9,9 +9,10 @@ ecp5         LUT4                  CCU2C         EBR (18 Kb)    MULT18X18D
 ice40        SB_LUT4               SB_CARRY      EBR (4 Kb)     SB_MAC16
 ============ ===================== ============= ============== ===================
 
-A RAMB36 counts as two RAMB18; a CCU2C is made of two LUT4 and counts as these, too. ``ff`` are flip-flops. ``lutram``
-are LUTs used as memories or shift registers; they are not in ``lut``. Multiplexers between LUTs (MUXF7, PFUMX, ...)
-come with the LUTs and are not counted.
+A RAMB36 counts as two RAMB18; a CCU2C is made of two LUT4 and counts as these, too. ``ff`` are flip-flops. ``lut`` are
+all look-up tables, as in the vendors' reports: beside the cells above those that are used as memories or shift
+registers, of which there are ``lutram``. Multiplexers between LUTs (MUXF7, PFUMX, ...) come with the LUTs and are not
+counted.
 
 Lattice's are mapped by ABC9, the default of newer Yosys. For folded layers it takes a quarter longer than plain ABC
 in Yosys 0.23, and up to a third of the LUTs less.
@@ -105,10 +106,10 @@ _XILINX_CELLS = {
     r"LUT[1-6]|INV": Resources(lut=1),
     r"FD[RSCP]E(_1)?|LD[CP]E": Resources(ff=1),
     r"CARRY[48]": Resources(carry=1),
-    r"SRL16E|SRLC16E|SRLC32E|RAM(32|64)X1S": Resources(lutram=1),
-    r"RAM(32|64)X1D|RAM128X1S": Resources(lutram=2),
-    r"RAM128X1D|RAM256X1S|RAM32M|RAM64M": Resources(lutram=4),
-    r"RAM256X1D|RAM512X1S|RAM32M16|RAM64M8": Resources(lutram=8),
+    r"SRL16E|SRLC16E|SRLC32E|RAM(32|64)X1S": Resources(lut=1, lutram=1),
+    r"RAM(32|64)X1D|RAM128X1S": Resources(lut=2, lutram=2),
+    r"RAM128X1D|RAM256X1S|RAM32M|RAM64M": Resources(lut=4, lutram=4),
+    r"RAM256X1D|RAM512X1S|RAM32M16|RAM64M8": Resources(lut=8, lutram=8),
     r"RAMB18E[12]": Resources(bram=1),
     r"RAMB36E[12]": Resources(bram=2),
     r"DSP48E[12]": Resources(dsp=1),
@@ -150,7 +151,7 @@ TARGETS: Mapping[str, Target] = {
                 r"LUT4": Resources(lut=1),
                 r"CCU2C": Resources(lut=2, carry=1),
                 r"TRELLIS_FF": Resources(ff=1),
-                r"TRELLIS_DPR16X4": Resources(lutram=4),
+                r"TRELLIS_DPR16X4": Resources(lut=4, lutram=4),
                 r"DP16KD|PDPW16KD": Resources(bram=1),
                 r"MULT18X18D": Resources(dsp=1),
                 r"PFUMX|L6MUX21|VHI|VLO": _NOTHING,

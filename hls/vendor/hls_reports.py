@@ -1,10 +1,16 @@
-"""Reports of Vivado HLS and Vitis HLS: C-simulation, C-synthesis and C/RTL co-simulation."""
+"""Reports of Vivado HLS and Vitis HLS: C-simulation, C-synthesis, C/RTL co-simulation and export."""
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 from xml.parsers import expat
 
 from xnorflow.hls.vendor.text import Lines, Resources
+
+#: A tool of which a report says no more than that it is one of the two.
+EITHER = "Vitis HLS or Vivado HLS"
+
+Outcome = Literal["passed", "failed", "not compiled", "only set up", "interrupted"]
 
 
 @dataclass(frozen=True)
@@ -13,14 +19,25 @@ class CSimulation:
 
     Attributes
     ----------
-    errors : int
+    outcome : {"passed", "failed", "not compiled", "only set up", "interrupted"}
+        Of a log with several results the last decides, but one that failed is never outweighed by one that passed.
+        "only set up" is ``csim_design -setup``, which compiles and runs nothing; "interrupted" is a log that ends
+        before a result.
+    errors : int or None
+        That the tool counts; None where it does not.
     vectors, wrong : int or None
         As the project's own test bench counts them; None with another test bench.
     """
 
-    errors: int
+    outcome: Outcome
+    errors: int | None
     vectors: int | None
     wrong: int | None
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether the simulation passed; None where none was asked for."""
+        return None if self.outcome == "only set up" else self.outcome == "passed"
 
 
 @dataclass(frozen=True)
@@ -30,6 +47,8 @@ class CSynthesis:
     Attributes
     ----------
     function : str
+    tool : str
+        "Vivado HLS" or "Vitis HLS"; :data:`EITHER` where the report does not say, as XML of version 2020.1 does not.
     version : str
         Of the tool, such as ``2022.2``.
     part : str
@@ -41,6 +60,7 @@ class CSynthesis:
     """
 
     function: str
+    tool: str
     version: str
     part: str
     clock_target_ns: float
@@ -55,7 +75,7 @@ class CSynthesis:
     @property
     def fmax_mhz(self) -> float | None:
         """Clock frequency that the tool estimates, without the uncertainty that it keeps in hand."""
-        return 1000 / self.clock_estimated_ns if self.clock_estimated_ns > 0 else None
+        return megahertz(self.clock_estimated_ns)
 
 
 @dataclass(frozen=True)
@@ -82,19 +102,77 @@ class CoSimulation:
     interval_max: int | None
 
 
+@dataclass(frozen=True)
+class Export:
+    """What Vivado made of an exported design (``<top>_export.rpt``, ``export_syn.rpt``, ``export_impl.rpt``).
+
+    Attributes
+    ----------
+    version : str or None
+        Of Vivado.
+    part : str
+    stage : {"synthesised", "routed"}
+    resources : Resources
+    clock_target_ns : float
+    clock_achieved_ns : float or None
+        Clock period reached; None for a design without a path between registers.
+    met : bool or None
+        Whether the target was.
+    """
+
+    version: str | None
+    part: str
+    stage: Literal["synthesised", "routed"]
+    resources: Resources
+    clock_target_ns: float
+    clock_achieved_ns: float | None
+    met: bool | None
+
+    @property
+    def fmax_mhz(self) -> float | None:
+        """Highest clock frequency, as the report has it; None where the target was missed."""
+        return megahertz(self.clock_achieved_ns) if self.met and self.clock_achieved_ns is not None else None
+
+
+def megahertz(period_ns: float) -> float | None:
+    """Return the frequency of a period, rounded to 0.01 MHz; None for no period."""
+    return round(1000 / period_ns, 2) if period_ns > 0 else None
+
+
 def csim(text: str, name: str = "csim.log") -> CSimulation:
     """Read the log of a C-simulation.
 
     Raises
     ------
     ReportError
-        If it does not say how the simulation has ended.
+        If it is no such log.
     """
     lines = Lines(text, name)
-    index, match = lines.find(r"CSim done with (\S+) errors?", "'CSim done with 0 errors'")
-    errors = lines.whole(index, match[1], "the number of errors")
-    counted = re.search(r"^(?:PASS|FAIL): ([0-9]{1,15}) vectors, ([0-9]{1,15}) wrong", text, re.MULTILINE)
-    return CSimulation(errors, int(counted[1]) if counted else None, int(counted[2]) if counted else None)
+    lines.find(r"\*{3,} CSIM start \*{3,}|CSim done with", "'CSIM start'")
+    errors: list[int] = []
+    counts: list[tuple[bool, int, int]] = []
+    complaints, finished = [], False
+    for index, line in enumerate(lines.lines):
+        if match := re.search(r"CSim done with (\S+) errors?\b", line):
+            errors.append(lines.whole(index, match[1], "the number of errors"))
+        elif match := re.match(r"(PASS|FAIL): ([0-9]{1,15}) vectors, ([0-9]{1,15}) wrong", line):
+            counts.append((match[1] == "FAIL" or match[3] != "0", int(match[2]), int(match[3])))
+        elif re.match(r"\s*(?:(?:ERR|ERROR): \[|@E\b)", line):
+            complaints.append(line)
+        finished = finished or "CSIM finish" in line
+    bad = next((count for count in reversed(errors) if count), None)
+    count = next((count for count in reversed(counts) if count[0]), counts[-1] if counts else None)
+    outcome: Outcome
+    if any("compilation error" in line for line in complaints):
+        outcome = "not compiled"
+    elif complaints or bad or (count and count[0]):
+        outcome = "failed"
+    elif errors:
+        outcome = "passed"
+    else:
+        outcome = "only set up" if finished and not counts else "interrupted"
+    vectors, wrong = count[1:] if count else (None, None)
+    return CSimulation(outcome, bad or (errors[-1] if errors else None), vectors, wrong)
 
 
 def csynth_xml(text: str, name: str = "csynth.xml") -> CSynthesis:
@@ -130,9 +208,13 @@ def csynth_xml(text: str, name: str = "csynth.xml") -> CSynthesis:
         uram = count("URAM") if f"{path}/URAM" in elements else None
         return Resources(count("LUT"), count("FF"), count("BRAM_18K") / 2, uram, count("DSP", "DSP48E"))
 
+    version, line = element("ReportVersion/Version")
+    if not re.fullmatch(r"[0-9]{4}\.[0-9.]*[0-9]", version):
+        raise lines.error(line, "<Version> (like 2022.2)")
     return CSynthesis(
         element("UserAssignments/TopModelName")[0],
-        element("ReportVersion/Version")[0],
+        _tool(version),
+        version,
         element("UserAssignments/Part")[0],
         decimal("UserAssignments/TargetClockPeriod"),
         decimal("PerformanceEstimates/SummaryOfTimingAnalysis/EstimatedClockPeriod"),
@@ -143,6 +225,14 @@ def csynth_xml(text: str, name: str = "csynth.xml") -> CSynthesis:
         resources("AreaEstimates/Resources"),
         resources("AreaEstimates/AvailableResources"),
     )
+
+
+def _tool(version: str) -> str:
+    """Name the tool of a version: Vivado HLS ended with 2020.1, with which Vitis HLS began."""
+    year, release = (int(part) for part in version.split(".")[:2])
+    if (year, release) == (2020, 1):
+        return EITHER
+    return "Vivado HLS" if (year, release) < (2020, 1) else "Vitis HLS"
 
 
 def _cycles(lines: Lines, line: int, value: str, expected: str) -> int | None:
@@ -190,9 +280,7 @@ def csynth_text(text: str, name: str = "csynth.rpt") -> CSynthesis:
         If it is no such report, or incomplete.
     """
     lines = Lines(text, name)
-    top, title = lines.find(
-        r"== (?:Vivado|Vitis) HLS Report for '(.+)'", "'== Vivado HLS Report for' or '== Vitis ...'"
-    )
+    top, title = lines.find(r"== (Vivado|Vitis) HLS Report for '(.+)'", "'== Vivado HLS Report for' or '== Vitis ...'")
     _, version = lines.find(r"\* Version: +([0-9.]+)", "'* Version:'", top)
     _, part = lines.find(r"\* Target device: +(\S+)", "'* Target device:'", top)
 
@@ -238,7 +326,8 @@ def csynth_text(text: str, name: str = "csynth.rpt") -> CSynthesis:
         return Resources(count("LUT"), count("FF"), count("BRAM_18K") / 2, uram, count("DSP", "DSP48E"))
 
     return CSynthesis(
-        title[1],
+        title[2],
+        f"{title[1]} HLS",
         version[1],
         part[1],
         target,
@@ -303,3 +392,59 @@ def cosim(text: str, name: str = "cosim.rpt") -> CoSimulation:
     if not results:
         raise lines.error(len(lines.lines), "a row of Verilog or VHDL with its status")
     return next((result for result in results if not result.passed), results[0])
+
+
+def export(text: str, name: str = "export.rpt") -> Export:
+    """Read ``<top>_export.rpt``, or what newer versions leave beside it: ``export_syn.rpt``, ``export_impl.rpt``.
+
+    Block RAMs are counted in halves of 18 Kib there.
+
+    Raises
+    ------
+    ReportError
+        If it is no such report, or incomplete.
+    """
+    lines = Lines(text, name)
+    _, part = lines.find(r"(?:Device target|\* Target device): +(\S+)", "the target device")
+    used, kind = lines.find(
+        r"#=== (?:Post-(\w+) )?Resource usage|^== (?:RTL (Synthesis)|Place & Route) Resource Summary",
+        "the resources",
+    )
+    synthesised = "Synthesis" in (kind[1], kind[2])
+    timing, _ = lines.find(r"#=== Final timing|^== .*Timing Summary", "the timing", used)
+    counts: dict[str, int] = {}
+    for index in range(used + 1, timing):
+        if row := re.match(r"(\w+): +(\S+)", lines.lines[index]):
+            counts[row[1]] = lines.whole(index, row[2], row[1])
+    for needed in ("LUT", "FF"):
+        if needed not in counts:
+            raise lines.error(timing, f"a row {needed}")
+    bram = counts["BRAM"] / 2 if "BRAM" in counts else None
+    size = Resources(counts["LUT"], counts["FF"], bram, counts.get("URAM"), counts.get("DSP"))
+    periods: dict[str, float] = {}
+    met: bool | None = None
+    verdict, whole = False, kind[0].startswith("#")  # else a table with an end
+    for index in range(timing + 1, len(lines.lines)):
+        line = lines.lines[index]
+        if re.match(r"== ", line):
+            break
+        if row := re.match(r"CP (required|achieved [-\w]+): +(\S+)|\| ((?:Target|Post-)\S*) *\| (\S+) *\|", line):
+            label, value = (row[1], row[2]) if row[1] else (row[3], row[4])
+            if value != "NA":
+                periods[label.removeprefix("achieved ").lower()] = lines.decimal(index, value, f"{label} (ns)")
+        elif row := re.match(r"(?:\* )?Timing (?:was )?(not )?met\b|No Sequential Path", line):
+            verdict, met = True, None if line.startswith("No") else row[1] is None
+        elif line.startswith("+-") and periods:
+            whole = True
+    if not whole:
+        raise lines.error(len(lines.lines), "the end of the table")
+    if not verdict:
+        raise lines.error(len(lines.lines), "whether timing was met")
+    target = periods.get("required", periods.get("target"))
+    if target is None:
+        raise lines.error(len(lines.lines), "the clock period that was asked for")
+    wanted = ("post-route", "post-implementation", "post-synthesis")
+    achieved = next((periods[label] for label in wanted if label in periods), None)
+    tool = re.search(r"^Implementation tool: .*Vivado v\.?([0-9.]+[0-9])|^ *\* Version: +([0-9.]+[0-9])", text, re.M)
+    version = (tool[1] or tool[2]) if tool else None
+    return Export(version, part[1], "synthesised" if synthesised else "routed", size, target, achieved, met)

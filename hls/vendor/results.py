@@ -1,5 +1,6 @@
 """All reports of a folder, wherever the tools have run, as one result."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -7,12 +8,12 @@ from typing import Any
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.hls.vendor import hls_reports, vivado_reports
-from xnorflow.hls.vendor.hls_reports import CoSimulation, CSimulation, CSynthesis
+from xnorflow.hls.vendor.hls_reports import EITHER, CoSimulation, CSimulation, CSynthesis, Export
 from xnorflow.hls.vendor.steps import FOLDER, STAMPED, Design
 from xnorflow.hls.vendor.text import ReportError
-from xnorflow.hls.vendor.vivado_reports import Power, Timing, Utilisation
+from xnorflow.hls.vendor.vivado_reports import Hierarchy, Paths, Power, Timing, Utilisation, stage_in
 
-Values = CSimulation | CSynthesis | CoSimulation | Utilisation | Timing | Power
+Values = CSimulation | CSynthesis | CoSimulation | Export | Utilisation | Hierarchy | Timing | Paths | Power
 Parser = Callable[[str, str], Values]
 
 #: What reads the files whose names end so.
@@ -21,17 +22,25 @@ _BY_NAME: dict[str, Parser] = {
     "csynth.xml": hls_reports.csynth_xml,
     "_csynth.rpt": hls_reports.csynth_text,
     "_cosim.rpt": hls_reports.cosim,
+    **dict.fromkeys(("_export.rpt", "export_syn.rpt", "export_impl.rpt"), hls_reports.export),
     **dict.fromkeys(("synth_utilization.rpt", "impl_utilization.rpt"), vivado_reports.utilisation),
+    **dict.fromkeys(("synth_hierarchy.rpt", "impl_hierarchy.rpt"), vivado_reports.hierarchy),
     **dict.fromkeys(("synth_timing.rpt", "impl_timing.rpt"), vivado_reports.timing),
+    **dict.fromkeys(("synth_paths.rpt", "impl_paths.rpt"), vivado_reports.paths),
     **dict.fromkeys(("synth_power.rpt", "impl_power.rpt"), vivado_reports.power),
 }
-#: What reads the other .rpt files with such a line near their beginning: Vivado's may have any name.
-_BY_TITLE: dict[str, Parser] = {
-    "1. Slice Logic": vivado_reports.utilisation,
-    "1. CLB Logic": vivado_reports.utilisation,
-    "Timing Summary Report": vivado_reports.timing,
-    "Power Report": vivado_reports.power,
-}
+#: What reads the other files of :data:`_SUFFIXES` with such a line near their beginning: a report may have any name.
+_BY_TITLE: tuple[tuple[str, Parser], ...] = (
+    (r"1\. (Slice|CLB|Netlist) Logic", vivado_reports.utilisation),
+    (r"1\. Utilization by Hierarchy", vivado_reports.hierarchy),
+    (r"Timing Summary Report", vivado_reports.timing),
+    (r"Timing Report", vivado_reports.paths),
+    (r"Power Report", vivado_reports.power),
+    (r"== (Vivado|Vitis) HLS Report for '.*'", hls_reports.csynth_text),
+    (r"Implementation tool: .*Vivado.*|== Vivado (RTL Synthesis|Place & Route) Results", hls_reports.export),
+    (r".*\*{3,} CSIM start \*{3,}", hls_reports.csim),
+)
+_SUFFIXES = (".rpt", ".txt")
 _TITLE_WITHIN = 4000  # characters
 
 
@@ -54,7 +63,9 @@ class Report:
         What they are of; None for a simulation.
     top : bool
         Whether they are of the whole design, not of one of its functions.
-    values : CSimulation, CSynthesis, CoSimulation, Utilisation, Timing or Power
+    values : CSimulation, CSynthesis, CoSimulation, Export, Utilisation, Hierarchy, Timing, Paths or Power
+    note : str or None
+        What a reader of the figures must know.
     """
 
     source: str
@@ -64,6 +75,7 @@ class Report:
     module: str | None
     top: bool
     values: Values
+    note: str | None = None
 
     @property
     def _solution(self) -> PurePosixPath:
@@ -80,54 +92,82 @@ def read(path: Path, folder: Path) -> Report | None:
         If it is one by its name or title, but cannot be understood.
     """
     parser = next((parser for ending, parser in _BY_NAME.items() if path.name.endswith(ending)), None)
-    if parser is None and path.suffix != ".rpt":
+    if parser is None and path.suffix not in _SUFFIXES:
         return None
     text = path.read_text(encoding="utf-8", errors="replace")
     if parser is None:
         titles = text[:_TITLE_WITHIN].splitlines()
-        parser = next((parser for title, parser in _BY_TITLE.items() if title in titles), None)
-    if parser is None:
+        parser = next((one for title, one in _BY_TITLE if any(re.fullmatch(title, line) for line in titles)), None)
+    if parser is None or (parser is vivado_reports.utilisation and _is_of_a_part(text)):
         return None
     source = path.relative_to(folder).as_posix()
     values = parser(text, source)
     if isinstance(values, CSimulation | CoSimulation):
-        return Report(source, "Vitis HLS or Vivado HLS", None, "simulated", None, True, values)
+        return Report(source, EITHER, None, "simulated", None, True, values)
     if isinstance(values, CSynthesis):
-        top = path.name == "csynth.xml"
-        return Report(source, _hls(values.version), values.part, "estimated", values.function, top, values)
+        return _synthesised(path, source, values)
+    if isinstance(values, Export):
+        module = path.name.removesuffix("_export.rpt") if path.name.endswith("_export.rpt") else None
+        tool = f"Vivado {values.version}" if values.version else "Vivado"
+        return Report(source, tool, values.part, values.stage, module, True, values)
     design = values.design
-    stage = design.stage or {"synth": "synthesised", "impl": "routed"}.get(path.name.split("_")[0])
+    stage = design.stage or stage_in(path.name)
     return Report(source, f"Vivado {design.version}", design.part, stage, design.name, True, values)
 
 
-def _hls(version: str) -> str:
-    """Name the HLS tool of a version: Vivado HLS ended with 2020.1."""
-    return f"{'Vivado' if version <= '2020.1' else 'Vitis'} HLS {version}"
+def _is_of_a_part(text: str) -> bool:
+    """Tell whether a utilisation is of some of the design's cells, or of an area of the device, not of the design."""
+    return bool(re.search(r"^\| Command +: .* -(pblocks|cells)\b", text[:_TITLE_WITHIN], re.MULTILINE))
 
 
-def import_reports(folder: Path) -> list[Report]:
-    """Read every report below a folder, in the order of their names.
+def _synthesised(path: Path, source: str, values: CSynthesis) -> Report:
+    """Return the report of a C-synthesis; XML is held against the text beside it, which also knows the tool's name.
+
+    The intervals of Vivado HLS up to 2018 are one more in its XML than in its text.
+    """
+    note = None
+    twin = path.with_name(f"{values.function}_csynth.rpt") if re.fullmatch(r"\w+", values.function) else path
+    if path.suffix == ".xml" and twin.is_file():
+        try:
+            told = hls_reports.csynth_text(twin.read_text(encoding="utf-8", errors="replace"), twin.name)
+        except ReportError:
+            pass  # it is not what was asked for
+        else:
+            values = replace(values, tool=told.tool)
+            if (told.interval_min, told.interval_max) != (values.interval_min, values.interval_max):
+                note = f"the interval is the XML's; {twin.name} has {told.interval_min} to {told.interval_max}"
+    top = path.name == "csynth.xml"
+    tool = f"{values.tool} {values.version}"
+    return Report(source, tool, values.part, "estimated", values.function, top, values, note)
+
+
+def import_reports(folder: Path) -> tuple[list[Report], list[str]]:
+    """Read every report below a folder.
 
     A C-synthesis is read from its XML; from its text only where there is none.
 
+    Returns
+    -------
+    reports : list of Report
+        What can be read, in the order of the files' names.
+    problems : list of str
+        The reports that cannot be understood: the file, the line, and what was expected there.
+
     Raises
     ------
-    ReportError
-        If a report cannot be understood; the message names the file, the line, and what was expected.
     UserError
         If the folder is missing, or without reports.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; name one that holds a project and its tools' reports")
     found, problems = _read_all(folder)
-    if problems:
-        raise problems[0]
-    if not found:
+    if not found and not problems:
         raise UserError(
-            f"{folder}: no reports in it; looked for *_csim.log, *csynth.xml, *_csynth.rpt, *_cosim.rpt, and Vivado's"
-            " utilization, timing summary and power (*.rpt). vendor/README.md in a project says how to make them"
+            f"{folder}: no reports in it; looked for *_csim.log, *csynth.xml, *_csynth.rpt, *_cosim.rpt, *_export.rpt,"
+            " and Vivado's utilization, timing and power (*.rpt, *.txt). vendor/README.md in a project says how to make"
+            " them"
         )
-    return found
+    return found, [str(problem) for problem in problems]
 
 
 def reports_of(design: Design, folder: Path, without: Sequence[str] = ()) -> tuple[list[Report], list[str]]:
@@ -161,7 +201,7 @@ def reports_of(design: Design, folder: Path, without: Sequence[str] = ()) -> tup
         for report in foreign
     ]
     own = [report for report in found if report not in foreign]
-    problems += [f"{report.source}: the simulation failed" for report in own if not passed(report)]
+    problems += [f"{report.source}: {wrong}" for report in own if (wrong := failure(report))]
     return own, problems
 
 
@@ -175,14 +215,18 @@ def _is_of(design: Design, report: Report) -> bool:
     return named and (report.target is None or plain(design.part).startswith(plain(report.target)))
 
 
-def passed(report: Report) -> bool:
-    """Tell whether a report is not one of a simulation that failed."""
+def failure(report: Report) -> str | None:
+    """Say what went wrong, where a report is one of a simulation that did not pass."""
     match report.values:
-        case CSimulation(errors=errors, wrong=wrong):
-            return not errors and not wrong
-        case CoSimulation(passed=passed):
-            return passed
-    return True
+        case CSimulation(outcome="not compiled"):
+            return "the simulation was not compiled"
+        case CSimulation(outcome="interrupted"):
+            return "the simulation was interrupted"
+        case CSimulation(outcome="failed", vectors=vectors, wrong=wrong) if wrong:
+            return f"the simulation failed: {wrong} of {vectors} vectors wrong"
+        case CSimulation(outcome="failed") | CoSimulation(passed=False):
+            return "the simulation failed"
+    return None
 
 
 def _read_all(folder: Path, without: Sequence[str] = ()) -> tuple[list[Report], list[ReportError]]:
@@ -203,9 +247,9 @@ def _read_all(folder: Path, without: Sequence[str] = ()) -> tuple[list[Report], 
 
 def _files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)  # the tools' drafts lie there
+        drafts = any(part.startswith(".") for part in path.relative_to(folder).parts) or ".verbose." in path.name
         superseded = path.name.endswith("_csynth.rpt") and path.with_suffix(".xml").is_file()
-        if path.is_file() and not path.is_symlink() and not hidden and not superseded:
+        if path.is_file() and not path.is_symlink() and not drafts and not superseded:
             yield path
 
 
@@ -222,46 +266,65 @@ def _completed(found: Iterable[Report]) -> Iterator[Report]:
         yield report
 
 
+KINDS = ("simulation", "resources", "hierarchy", "latency", "timing", "paths", "power")
+"""What reports tell."""
+
+
 def neutral(found: Iterable[Report]) -> dict[str, list[dict[str, Any]]]:
     """Arrange reports by what they tell, JSON-ready.
 
     Every entry has ``provenance`` ("vendor") and the attributes ``source``, ``tool``, ``target``, ``stage``,
-    ``module`` and ``top`` of :class:`Report`.
+    ``module``, ``top`` and ``note`` of :class:`Report`.
 
     Returns
     -------
     dict of list of dict
-        ``simulation``: ``passed``, and ``vectors`` (None if the log does not tell).
+        ``simulation``: ``passed`` (None where a C-simulation was only set up), ``vectors`` and ``wrong`` (None if the
+        log does not tell), ``failure`` (what went wrong, in words).
         ``resources``: the attributes of :class:`xnorflow.hls.vendor.text.Resources`.
+        ``hierarchy``: ``instance``, one of the top module's own, ``of`` (its module), and the same attributes.
         ``latency``, in cycles: ``latency_min``, ``latency_avg``, ``latency_max``, ``interval_min``, ``interval_avg``,
         ``interval_max``; an average is None before simulation.
-        ``timing``: ``clock_ns`` (asked for), ``fmax_mhz``; ``wns_ns`` and ``whs_ns``, None before Vivado.
-        ``power``: ``total_w``, ``dynamic_w``, ``static_w``, ``confidence``, ``activity``.
+        ``timing``: ``clock_ns`` (asked for), ``fmax_mhz`` (None where timing is not met); ``met``, and ``wns_ns``,
+        ``whs_ns`` and ``wpws_ns``, None before Vivado.
+        ``paths``: the attributes of :class:`xnorflow.hls.vendor.vivado_reports.TimingPath`, least slack first.
+        ``power``: ``total_w``, ``dynamic_w``, ``static_w``, ``confidence``, ``activity``, ``matched_percent``.
     """
-    told: dict[str, list[dict[str, Any]]] = {
-        kind: [] for kind in ("simulation", "resources", "latency", "timing", "power")
-    }
+    told: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
     for report in found:
         values = report.values
-        about = {name: getattr(report, name) for name in ("source", "tool", "target", "stage", "module", "top")}
+        about = {name: getattr(report, name) for name in ("source", "tool", "target", "stage", "module", "top", "note")}
         about["provenance"] = "vendor"
         match values:
             case CSimulation():
-                told["simulation"].append({**about, "passed": passed(report), "vectors": values.vectors})
+                counts = {"vectors": values.vectors, "wrong": values.wrong}
+                told["simulation"].append({**about, "passed": values.passed, **counts, "failure": failure(report)})
             case CoSimulation():
-                told["simulation"].append({**about, "passed": values.passed, "vectors": None})
+                counts = {"vectors": None, "wrong": None}
+                told["simulation"].append({**about, "passed": values.passed, **counts, "failure": failure(report)})
                 if values.passed and values.latency_max is not None:
                     told["latency"].append({**about, **_cycles(values)})
             case CSynthesis():
                 told["resources"].append({**about, **asdict(values.resources)})
                 told["latency"].append({**about, **_cycles(values)})
-                clocks = {"clock_ns": values.clock_target_ns, "fmax_mhz": values.fmax_mhz}
-                told["timing"].append({**about, **clocks, "wns_ns": None, "whs_ns": None})
+                told["timing"].append({**about, **_timing(values.clock_target_ns, values.fmax_mhz)})
+            case Export():
+                told["resources"].append({**about, **asdict(values.resources)})
+                told["timing"].append({**about, **_timing(values.clock_target_ns, values.fmax_mhz, values.met)})
             case Utilisation():
                 told["resources"].append({**about, **asdict(values.resources)})
+            case Hierarchy():
+                told["hierarchy"] += [
+                    {**about, "top": False, "instance": of.path[0], "of": of.module, **asdict(of.resources)}
+                    for of in values.instances
+                    if len(of.path) == 1
+                ]
             case Timing():
-                clocks = {"clock_ns": values.clock_ns, "fmax_mhz": values.fmax_mhz}
-                told["timing"].append({**about, **clocks, "wns_ns": values.wns_ns, "whs_ns": values.whs_ns})
+                slacks = {name: getattr(values, name) for name in ("wns_ns", "whs_ns", "wpws_ns")}
+                told["timing"].append({**about, **_timing(values.clock_ns, values.fmax_mhz, values.met), **slacks})
+            case Paths():
+                ordered = sorted(values.paths, key=lambda path: path.slack_ns)
+                told["paths"] += [{**about, **asdict(path)} for path in ordered]
             case Power():
                 figures = asdict(values)
                 del figures["design"]
@@ -275,3 +338,8 @@ def _cycles(values: CSynthesis | CoSimulation) -> dict[str, float | None]:
         for what in ("latency", "interval")
         for which in ("min", "avg", "max")
     }
+
+
+def _timing(clock_ns: float | None, fmax_mhz: float | None, met: bool | None = None) -> dict[str, float | None]:
+    unknown = dict.fromkeys(("wns_ns", "whs_ns", "wpws_ns"))
+    return {"clock_ns": clock_ns, "fmax_mhz": fmax_mhz, "met": met, **unknown}

@@ -5,12 +5,13 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from xnorflow.hls.processes import Processes
 from xnorflow.hls.vendor import results
+from xnorflow.hls.vendor.causes import cause
 from xnorflow.hls.vendor.steps import STAMP, STAMPED, Job, Step
 from xnorflow.hls.vendor.text import ReportError
 from xnorflow.hls.vendor.tools import Tool, VendorError, environment
@@ -107,13 +108,23 @@ def _run(job: Job, step: Step, tool: Tool, timeout_s: float, environ: Mapping[st
             read = results.read(path, job.folder)
         except ReportError as error:
             raise VendorError(f"{told} left an unreadable report: {error}; log: {log}") from None
-        if read and not results.passed(read):
-            raise VendorError(f"{told} ended well but its simulation failed; log: {log}\n{_excerpt(job, step)}")
+        if read and (wrong := results.failure(read)):
+            raise VendorError(f"{told} ended well but {wrong}; log: {log}\n{_excerpt(job, step)}")
     return Ran(step, tool, seconds)
 
 
 def _excerpt(job: Job, step: Step) -> str:
-    """Return the log's first lines that tell of errors, or its end."""
-    lines = (job.folder / step.log).read_text(errors="replace").splitlines()
-    errors = [line for line in lines if re.match(r"\s*(ERROR|@E)\b", line)]
-    return "\n".join(errors[:8] or lines[-8:]) or "(it said nothing)"
+    """Return the cause, if it is a known one, and the log's first lines that tell of errors, or its end."""
+    text = (job.folder / step.log).read_text(errors="replace")
+    lines = text.splitlines()
+    errors = [line for line in lines if re.match(r"\s*(ERROR|ERR|@E)\b", line)]
+    known = cause("\n".join([text, *_other_logs(job, step)]))
+    return "\n".join([*([known] if known else []), *(errors[:8] or lines[-8:])]) or "(it said nothing)"
+
+
+def _other_logs(job: Job, step: Step) -> Iterator[str]:
+    """Yield the logs among what a step has made: an export runs Vivado, whose words stay in its own log."""
+    for name in step.outputs:
+        for log in sorted((job.folder / name).rglob("*.log")):
+            if log.is_file() and not log.is_symlink():
+                yield log.read_text(errors="replace")

@@ -10,8 +10,24 @@ import jinja2
 from xnorflow.bnn.errors import UserError
 from xnorflow.hls.config import HlsConfig
 from xnorflow.hls.rtl.project import RtlProject
-from xnorflow.hls.vendor.steps import FOLDER, STAMP, STAMPED, Design, Job, Step, hls_steps, solution, vivado_steps
+from xnorflow.hls.vendor import saif
+from xnorflow.hls.vendor.causes import CAUSES
+from xnorflow.hls.vendor.steps import (
+    ACTIVITY,
+    FOLDER,
+    STAMP,
+    STAMPED,
+    Design,
+    Job,
+    Step,
+    hls_steps,
+    solution,
+    vivado_steps,
+)
 from xnorflow.hls.vendor.tools import arguments, hls_executables
+
+#: The RTL's clock.
+CLOCK = "aclk"
 
 _templates = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
@@ -20,6 +36,7 @@ _templates = jinja2.Environment(
     lstrip_blocks=True,
     keep_trailing_newline=True,
 )
+_templates.globals["causes"] = CAUSES
 _templates.globals["arguments"] = lambda name: " ".join(arguments(name))
 
 
@@ -40,10 +57,11 @@ def write_hls(folder: Path, top: str, config: HlsConfig) -> Job:
     """
     facts = {"part": config.part, "clock_ns": config.clock_ns, "hls_executables": hls_executables(config.backend)}
     sources = [f"{solution(top)}/syn/verilog"]
-    return _write(folder, hls_steps(top), {"top": top, "sources": sources, "clock_port": "ap_clk", **facts})
+    facts |= {"top": top, "sources": sources, "clock_port": "ap_clk", "activity": None}
+    return _write(folder, hls_steps(top), facts)
 
 
-def write_rtl(project: RtlProject, folder: Path, part: str, clock_ns: float) -> Job:
+def write_rtl(project: RtlProject, folder: Path, part: str, clock_ns: float, activity: Path | None = None) -> Job:
     """Write a folder, made anew, with the RTL and the scripts for its out-of-context synthesis and implementation.
 
     Parameters
@@ -55,6 +73,8 @@ def write_rtl(project: RtlProject, folder: Path, part: str, clock_ns: float) -> 
         FPGA part, such as ``xc7z020clg400-1``.
     clock_ns : float
         Target clock period in nanoseconds.
+    activity : Path, optional
+        What :func:`xnorflow.hls.vendor.saif.write` has made of a simulation of the RTL, for ``report_power``.
 
     Raises
     ------
@@ -70,8 +90,14 @@ def write_rtl(project: RtlProject, folder: Path, part: str, clock_ns: float) -> 
     shutil.copytree(project.folder, folder / "rtl")
     memories = sorted(path.name for path in project.folder.glob("*.mem"))
     sources = [f"rtl/{name}" for name in (*(path.name for path in project.sources), *memories)]
-    facts = {"part": part, "clock_ns": clock_ns, "hls_executables": ()}
-    return _write(folder, vivado_steps(), {"top": project.top, "sources": sources, "clock_port": "aclk", **facts})
+    told = None
+    if activity:
+        (folder / ACTIVITY).parent.mkdir()
+        shutil.copyfile(activity, folder / ACTIVITY)
+        told = {"file": ACTIVITY, "instance": saif.instance(project.top)}
+    facts: dict[str, Any] = {"part": part, "clock_ns": clock_ns, "hls_executables": (), "top": project.top}
+    facts |= {"sources": sources, "clock_port": CLOCK, "activity": told}
+    return _write(folder, vivado_steps(), facts)
 
 
 def _write(folder: Path, steps: tuple[Step, ...], facts: dict[str, Any]) -> Job:

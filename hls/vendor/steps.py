@@ -7,11 +7,18 @@ from typing import Literal
 #: Folder of the scripts, logs and Vivado's reports, inside that of a job.
 FOLDER = "vendor"
 
+#: How often each bit changes in our simulation of the RTL, for ``report_power``; only beside RTL that was simulated.
+ACTIVITY = f"{FOLDER}/activity.saif"
+
 #: File with the digest of what the scripts work on.
 STAMP = f"{FOLDER}/design.sha256"
 
 #: Its copy, left with the reports by whatever makes them.
 STAMPED = f"{FOLDER}/reports/design.sha256"
+
+
+#: What Vivado reports of a design, the last part of each file's name.
+VIVADO_REPORTS = ("utilization", "hierarchy", "timing", "paths", "power")
 
 
 @dataclass(frozen=True)
@@ -27,12 +34,15 @@ class Step:
         there afterwards is new.
     reports : tuple of str
         Files among them that must be there afterwards.
+    needs : tuple of str
+        Names of the steps of which it takes what they have made; it can run whatever became of the others.
     """
 
     name: str
     tool: Literal["hls", "vivado"]
     outputs: tuple[str, ...]
     reports: tuple[str, ...]
+    needs: tuple[str, ...] = ()
 
     @property
     def script(self) -> str:
@@ -74,7 +84,6 @@ class Job:
         Every step's working directory.
     design : Design
     steps : tuple of Step
-        A step needs the ones before it, but ``cosim`` and ``csim`` are needed by none.
     """
 
     folder: Path
@@ -93,17 +102,17 @@ def hls_steps(top: str) -> tuple[Step, ...]:
     return (
         Step("csim", "hls", (f"{made}/csim",), (f"{made}/csim/report/{top}_csim.log",)),
         Step("csynth", "hls", (f"{made}/syn",), (f"{made}/syn/report/csynth.xml",)),
-        Step("cosim", "hls", (f"{made}/sim",), (f"{made}/sim/report/{top}_cosim.rpt",)),
-        Step("export", "hls", (f"{made}/impl",), (f"{made}/impl/ip/component.xml",)),
-        *vivado_steps(),
+        Step("cosim", "hls", (f"{made}/sim",), (f"{made}/sim/report/{top}_cosim.rpt",), ("csynth",)),
+        Step("export", "hls", (f"{made}/impl",), (f"{made}/impl/ip/component.xml",), ("csynth",)),
+        *vivado_steps(("csynth",)),
     )
 
 
-def vivado_steps() -> tuple[Step, ...]:
-    """Return the steps for Verilog."""
+def vivado_steps(needs: tuple[str, ...] = ()) -> tuple[Step, ...]:
+    """Return the steps for Verilog, which the steps `needs` make."""
 
-    def step(name: str) -> Step:
-        reports = tuple(f"{FOLDER}/reports/{name}_{kind}.rpt" for kind in ("utilization", "timing", "power"))
-        return Step(name, "vivado", (f"{FOLDER}/{name}.dcp", *reports), reports)
+    def step(name: str, needs: tuple[str, ...]) -> Step:
+        reports = tuple(f"{FOLDER}/reports/{name}_{kind}.rpt" for kind in VIVADO_REPORTS)
+        return Step(name, "vivado", (f"{FOLDER}/{name}.dcp", *reports), reports, needs)
 
-    return step("synth"), step("impl")
+    return step("synth", needs), step("impl", ("synth",))

@@ -1,10 +1,11 @@
-"""Reports of Vivado: ``report_utilization``, ``report_timing_summary`` and ``report_power``, as text."""
+"""Reports of Vivado as text: of utilisation, of the whole timing and of single paths, of power."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from xnorflow.hls.vendor.hls_reports import megahertz
 from xnorflow.hls.vendor.text import Lines, Resources, header
 
 Stage = Literal["synthesised", "placed", "routed"]
@@ -22,7 +23,7 @@ class Design:
     version : str
         Of Vivado, such as ``2022.2``.
     stage : {"synthesised", "placed", "routed"} or None
-        How far the design was; None if the report does not say.
+        How far the design was; None if neither the state of the design nor the command that made the report says so.
     """
 
     name: str
@@ -40,6 +41,31 @@ class Utilisation:
 
 
 @dataclass(frozen=True)
+class Instance:
+    """One instance of a design's hierarchy, with all that is inside it.
+
+    Attributes
+    ----------
+    path : tuple of str
+        Names of the instances from below the top module down to this one; empty for the top module.
+    module : str
+    resources : Resources
+    """
+
+    path: tuple[str, ...]
+    module: str
+    resources: Resources
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    """Resources of every instance of a design, the top module first."""
+
+    design: Design
+    instances: tuple[Instance, ...]
+
+
+@dataclass(frozen=True)
 class Timing:
     """Slacks of a design.
 
@@ -50,6 +76,8 @@ class Timing:
         Worst slack of the setup times, negative if they are not met; None without constrained paths.
     whs_ns : float or None
         Worst slack of the hold times.
+    wpws_ns : float or None
+        Worst slack of the clock's pulse width.
     clock_ns : float or None
         Period of the clock; None with no clock or more than one.
     """
@@ -57,14 +85,54 @@ class Timing:
     design: Design
     wns_ns: float | None
     whs_ns: float | None
+    wpws_ns: float | None
     clock_ns: float | None
 
     @property
+    def met(self) -> bool | None:
+        """Whether every slack is 0 or more; None without any."""
+        slacks = [slack for slack in (self.wns_ns, self.whs_ns, self.wpws_ns) if slack is not None]
+        return all(slack >= 0 for slack in slacks) if slacks else None
+
+    @property
     def fmax_mhz(self) -> float | None:
-        """Highest clock frequency, 1 / (period - WNS): what this run has reached, not what a tighter clock would."""
-        if self.wns_ns is None or self.clock_ns is None or self.clock_ns <= self.wns_ns:
+        """Highest clock frequency, 1 / (period - WNS): what this run has reached, not what a tighter clock would.
+
+        None where a slack is negative: the design does not work at the clock that was asked for, and with a negative
+        slack of hold or pulse width it works at no other either.
+        """
+        if self.wns_ns is None or self.clock_ns is None or not self.met:
             return None
-        return 1000 / (self.clock_ns - self.wns_ns)
+        return megahertz(self.clock_ns - self.wns_ns)
+
+
+@dataclass(frozen=True)
+class TimingPath:
+    """A path between two registers or ports.
+
+    Attributes
+    ----------
+    slack_ns : float
+    start, end : str
+        Pins or ports, such as ``U_dense1/sum_reg[3]/C``.
+    levels : int
+        Cells on the way.
+    delay_ns : float
+    """
+
+    slack_ns: float
+    start: str
+    end: str
+    levels: int
+    delay_ns: float
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The constrained paths of a design with the least slack, in the report's order."""
+
+    design: Design
+    paths: tuple[TimingPath, ...]
 
 
 @dataclass(frozen=True)
@@ -79,6 +147,8 @@ class Power:
         Low, Medium or High.
     activity : str or None
         The simulation's activity file that it rests on; None if the switching is assumed.
+    matched_percent : float or None
+        Nets of the design that the activity file knows; None without one.
     """
 
     design: Design
@@ -87,10 +157,11 @@ class Power:
     static_w: float
     confidence: str
     activity: str | None
+    matched_percent: float | None
 
 
 def utilisation(text: str, name: str = "utilization.rpt") -> Utilisation:
-    """Read ``report_utilization``, of 7-series or UltraScale(+).
+    """Read ``report_utilization``, of 7-series, UltraScale(+) or Versal.
 
     Raises
     ------
@@ -124,13 +195,67 @@ def utilisation(text: str, name: str = "utilization.rpt") -> Utilisation:
         return found
 
     lut = lines.whole(*needed("Slice LUTs", "CLB LUTs"), "LUTs")
-    ff = lines.whole(*needed("Slice Registers", "CLB Registers"), "registers")
+    ff = lines.whole(*needed("Slice Registers", "CLB Registers", "Registers"), "registers")
     bram = lines.decimal(*needed("Block RAM Tile"), "block RAMs")
-    dsp = lines.whole(*needed("DSPs"), "DSPs")
+    dsp = lines.whole(*needed("DSPs", "DSP Slices"), "DSPs")
     # Carry blocks are among the primitives, and none in a report cut short would look like none at all.
     contents, _ = lines.find(r"^[0-9]+\. Instantiated Netlists", "the table of contents", start)
     lines.find(r"^[0-9]+\. Black Boxes", "'Black Boxes', the section behind the primitives", contents + 1)
-    return Utilisation(design, Resources(lut, ff, bram, count("URAM"), dsp, count("CARRY4", "CARRY8") or 0))
+    # Versal has no such blocks: its carries are of another kind, and not comparable.
+    carry = None if "1. Netlist Logic" in lines.lines else count("CARRY4", "CARRY8") or 0
+    return Utilisation(design, Resources(lut, ff, bram, count("URAM"), dsp, carry))
+
+
+def hierarchy(text: str, name: str = "hierarchy.rpt") -> Hierarchy:
+    """Read ``report_utilization -hierarchical``.
+
+    A row in brackets, which has what an instance holds beside its own instances, is left out.
+
+    Raises
+    ------
+    ReportError
+        If it is no such report, or incomplete.
+    """
+    lines = Lines(text, name)
+    design = _design(lines)
+    head, columns = next(
+        ((index, cells) for index, cells in lines.rows() if cells[:2] == ["Instance", "Module"]), (len(lines.lines), [])
+    )
+    if "Total LUTs" not in columns or "FFs" not in columns:
+        raise lines.error(head, "a table with Instance, Module, Total LUTs and FFs")
+    dsp = next((column for column in columns if column.startswith("DSP")), "")
+    instances: list[Instance] = []
+    path: list[tuple[int, str]] = []  # how far each is indented, and its name
+    for index in range(head + 2, len(lines.lines)):  # below the line of dashes
+        line = lines.lines[index].rstrip()
+        if line.lstrip().startswith("+-"):
+            break
+        cells = line.split("|")[1:-1]
+        if len(cells) != len(columns) or not line.endswith("|"):
+            raise lines.error(index, f"an instance, in {len(columns)} columns")
+
+        named = cells[0].strip()
+        indent = len(cells[0]) - len(cells[0].lstrip())
+        if named.startswith("(") and path and path[-1][1] == named[1:-1]:
+            continue
+        while path and path[-1][0] >= indent:
+            path.pop()
+        if not path and instances:
+            raise lines.error(index, "an instance inside the first one")
+        path.append((indent, named))
+        counts = {  # with -hierarchical_percentage, a share stands behind each
+            column: lines.whole(index, re.sub(r" *\([0-9.<]+%\)$", "", cell.strip()), column)
+            for column, cell in zip(columns, cells, strict=True)
+            if column in ("Total LUTs", "FFs", "RAMB36", "RAMB18", "URAM", dsp)
+        }
+        bram = counts["RAMB36"] + counts["RAMB18"] / 2 if "RAMB36" in counts and "RAMB18" in counts else None
+        size = Resources(counts["Total LUTs"], counts["FFs"], bram, counts.get("URAM"), counts.get(dsp))
+        instances.append(Instance(tuple(name for _, name in path[1:]), cells[1].strip(), size))
+    else:
+        raise lines.error(len(lines.lines), "the end of the table")
+    if not instances:
+        raise lines.error(head + 2, "an instance")
+    return Hierarchy(design, tuple(instances))
 
 
 def timing(text: str, name: str = "timing_summary.rpt") -> Timing:
@@ -171,7 +296,55 @@ def timing(text: str, name: str = "timing_summary.rpt") -> Timing:
             periods.append(lines.decimal(index, match[1], "the clock's period"))
     else:
         raise lines.error(len(lines.lines), "'| Intra Clock Table'")
-    return Timing(design, slack("WNS(ns)"), slack("WHS(ns)"), periods[0] if len(periods) == 1 else None)
+    pulse = slack("WPWS(ns)") if "WPWS(ns)" in columns else None
+    return Timing(design, slack("WNS(ns)"), slack("WHS(ns)"), pulse, periods[0] if len(periods) == 1 else None)
+
+
+def paths(text: str, name: str = "timing.rpt") -> Paths:
+    """Read ``report_timing``; paths without a constraint are left out.
+
+    Raises
+    ------
+    ReportError
+        If it is no such report, or a path in it is incomplete.
+    """
+    lines = Lines(text, name)
+    design = _design(lines)
+    start, _ = lines.find("^Timing Report", "'Timing Report'")
+    heads = [index for index in range(start, len(lines.lines)) if re.match(r"Slack\b.*:", lines.lines[index])]
+    if not heads and "No timing paths found" not in text:
+        raise lines.error(len(lines.lines), "a path, which begins with 'Slack'")
+    ends = [*heads[1:], len(lines.lines)]
+    found = (_path(lines, head, end) for head, end in zip(heads, ends, strict=True))
+    return Paths(design, tuple(path for path in found if path))
+
+
+def _path(lines: Lines, head: int, end: int) -> TimingPath | None:
+    """Read the path in the lines from `head` to `end`; None if it has no constraint."""
+    slack = re.match(r"Slack(?: \(\w+\))? *: +(\S+?)(?:ns)?(?: |$)", lines.lines[head])
+    if not slack:
+        raise lines.error(head, "'Slack' and its value")
+    if slack[1] == "inf":
+        return None
+
+    def fact(pattern: str, expected: str) -> tuple[int, str]:
+        index, match = lines.find(pattern, expected, head)
+        if index >= end:
+            raise lines.error(head, f"{expected} below it")
+        return index, match[1]
+
+    _, start = fact(r"^  Source: +(\S+)", "'Source:'")
+    _, destination = fact(r"^  Destination: +(\S+)", "'Destination:'")
+    at_delay, delay = fact(r"^  Data Path Delay: +([-0-9.]+)ns", "'Data Path Delay:'")
+    at_levels, levels = fact(r"^  Logic Levels: +([0-9]+)", "'Logic Levels:'")
+    fact(r"^ +slack +(\S+)", "the slack again, below the path")
+    return TimingPath(
+        lines.decimal(head, slack[1], "the slack (ns)"),
+        start,
+        destination,
+        lines.whole(at_levels, levels, "the levels of logic"),
+        lines.decimal(at_delay, delay, "the delay (ns)"),
+    )
 
 
 def power(text: str, name: str = "power.rpt") -> Power:
@@ -198,8 +371,13 @@ def power(text: str, name: str = "power.rpt") -> Power:
     if len(cells) < 2 or cells[1] not in ("Low", "Medium", "High"):
         raise lines.error(index, "a confidence level of Low, Medium or High")
     lines.find(r"^[0-9.]* *On-Chip Components", "'On-Chip Components'", index)
-    activity = next((row[-1] for _, row in lines.rows(start) if row[0] == "Simulation Activity File"), "---")
-    return Power(design, total, dynamic, static, cells[1], None if activity in ("---", "") else activity)
+    told = {row[0]: (index, row[-1]) for index, row in lines.rows(start) if len(row) > 1}
+    _, activity = told.get("Simulation Activity File", (0, "---"))
+    at, share = told.get("Design Nets Matched", (0, "NA"))
+    matched = (
+        None if share == "NA" else lines.decimal(at, share.partition("%")[0].strip("<"), "Design Nets Matched (%)")
+    )
+    return Power(design, total, dynamic, static, cells[1], None if activity in ("---", "") else activity, matched)
 
 
 def _design(lines: Lines) -> Design:
@@ -218,9 +396,25 @@ def _design(lines: Lines) -> Design:
 
 
 def _stage(facts: Mapping[str, str]) -> Stage | None:
-    state = facts.get("Design State", "").lower()
-    if "rout" in state:
-        return "routed"
-    if "plac" in state:
-        return "placed"
-    return "synthesised" if state.startswith(("synth", "optim")) else None
+    state = facts.get("Design State", "")
+    if state.lower().startswith(("synth", "optim")):
+        return "synthesised"
+    file = re.search(r"-file +\{?(\S+)", facts.get("Command", ""))
+    return stage_in(state) or (stage_in(re.split(r"[/\\]", file[1])[-1]) if file else None)
+
+
+#: Words for how far a design is, the last step first.
+_STAGES: tuple[tuple[str, Stage], ...] = (
+    ("routed?", "routed"),
+    ("placed?", "placed"),
+    ("synth|synthesis|synthesi[sz]ed|opt", "synthesised"),
+    ("impl", "routed"),
+)
+
+
+def stage_in(words: str) -> Stage | None:
+    """Return how far a design was, where a file's name or a state tells: ``top_timing_summary_routed.rpt``."""
+    for pattern, stage in _STAGES:
+        if re.search(rf"(?<![a-z])(post)?({pattern})(?![a-z])", words.lower()):
+            return stage
+    return None

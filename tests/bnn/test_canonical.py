@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests import oracle, strategies
 
 from xnorflow.bnn.canonical import canonicalise, canonicalise_with_signs
-from xnorflow.bnn.network import Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Operation, Threshold
+from xnorflow.bnn.network import Add, Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Operation, Threshold
 
 RNG = np.random.default_rng(1)
 
@@ -78,3 +78,22 @@ def test_turned_where_possible(turned: bool, operations: tuple[Operation, ...]) 
     assert np.array_equal(
         oracle.run(network, inputs)[network.output.name], oracle.run(canonical, inputs)[network.output.name]
     )
+
+
+@pytest.mark.parametrize("other", ["sum", "second threshold"])
+def test_sums_that_another_branch_reads_are_not_negated(other: str) -> None:
+    """The weights of a layer with two readers cannot take the sign of one of them."""
+    down = Threshold("t", ("d",), threshold=np.array([1, 0, -1]), direction=np.array([-1, 1, -1]))
+    first = (Input("x", (), shape=(5,)), Dense("d", ("x",), weight=RNG.choice([-1, 1], (3, 5))), down)
+    after = Dense("e", ("t",), weight=RNG.choice([-1, 1], (3, 3)))
+    rest: tuple[Operation, ...] = (after, Add("a", ("d", "e")))
+    if other == "second threshold":
+        up = Threshold("u", ("d",), threshold=np.array([2, 1, 0]), direction=np.ones(3))
+        rest = (after, up, Add("a", ("e", "u")))
+    network = Network("n", (*first, *rest))
+    canonical, signs = canonicalise_with_signs(network)
+    assert canonical["d"] == network["d"] and "d" not in signs
+    inputs = strategies.inputs_for(network, 32, 3)
+    before, after_all = oracle.run(network, inputs), oracle.run(canonical, inputs)
+    for name, values in before.items():
+        assert np.array_equal(values * signs.get(name, 1), after_all[name]), name

@@ -148,3 +148,43 @@ def test_affine_refuses_infinity() -> None:
     signal = Signal((1,), np.array([-2]), np.array([2]))
     with pytest.raises(NetworkError, match="finite"):
         fold_affine("a", ("x",), lambda acc: acc * np.inf, signal, np.array([np.inf]), np.array([0.0]))
+
+
+REAL = st.floats(-3, 3, width=32)
+
+
+@given(REAL, st.floats(-40, 40, width=32), st.integers(1, 300), st.sampled_from([1, 2]))
+def test_affine_of_one_score_keeps_its_sign_and_tells_accumulators_apart(
+    slope: float, intercept: float, n: int, step: int
+) -> None:
+    signal = Signal((1,), np.array([-n]), np.array([n]), step=step)
+    formula = lambda acc: acc.astype(np.float32) * np.float32(slope) + np.float32(intercept)  # noqa: E731
+    affine = fold_affine("a", ("x",), formula, signal, np.array([slope]), np.array([intercept]))
+    acc = reachable(signal, 0)
+    integers = affine.scale[0] * acc + affine.offset[0]
+    assert affine.ambiguous == ((integers >= 0) != (formula(acc) >= 0)).sum()
+    if abs(slope) > 1e-4:  # else 40 bits may be too few beside the offset
+        assert affine.ambiguous == 0 or abs(slope * acc + intercept).min() < 1e-4
+        real = (slope * acc + intercept) * 2.0**affine.fraction
+        nearest = np.abs(integers[:, None] - real[None, :]).argmin(axis=1)
+        assert np.array_equal(nearest, np.arange(len(acc)))
+
+
+def test_affine_of_one_score_counts_signs_that_the_framework_may_round_either_way() -> None:
+    signal = Signal((1,), np.array([-3]), np.array([3]))
+    half = np.array([0.5])
+    ends = (lambda acc: acc * 0.5 - 0.1, lambda acc: acc * 0.5 + 0.1)
+    affine = fold_affine("a", ("x",), lambda acc: acc * 0.5, signal, half, np.zeros(1), interval=ends)
+    assert affine.ambiguous == 1  # accumulator 0 alone lies between -0.1 and 0.1
+
+
+def test_affine_counts_what_the_interval_leaves_open_and_nothing_else() -> None:
+    """A tie that is exact goes to the lower class and is decided; only what lies strictly between the ends is not."""
+    signal = Signal((2,), np.array([0, 0]), np.array([2, 2]))
+    one, zero = np.ones(2), np.zeros(2)
+    exact = fold_affine("a", ("x",), lambda acc: acc * 1.0, signal, one, zero, (lambda acc: acc * 1.0,) * 2)
+    assert exact.ambiguous == 0
+    # Class 0 between acc and acc + 1, class 1 exact: acc0 >= acc1 surely, acc0 + 1 < acc1 surely not, else open.
+    upper = fold_affine("a", ("x",), lambda acc: acc * 1.0, signal, one, zero,
+                        (lambda acc: acc * 1.0, lambda acc: acc + np.array([1.0, 0.0])))  # fmt: skip
+    assert upper.ambiguous == 2  # (0, 1) and (1, 2): equal to the upper end, which wins

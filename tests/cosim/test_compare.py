@@ -68,3 +68,11 @@ def strategies_example() -> Network:
             Threshold("t", ("d",), threshold=np.array([0, 2]), direction=np.array([1, -1])),
         ),
     )
+
+
+def test_results_under_a_name_that_is_no_layer_are_errors() -> None:
+    """Beside sound ones, too: what an engine reports under a wrong name was compared with nothing."""
+    network = strategies_example()
+    expected = oracle.run(network, strategies.inputs_for(network, 6))
+    with pytest.raises(EngineError, match="expected results of layers of n, got x, d, t, odd"):
+        compare(network, expected, {**expected, "odd": expected["t"]})

@@ -26,6 +26,15 @@ def test_an_entry_is_found_as_it_was_made(tmp_path):
     assert (found.folder / "file").read_text() == "content"
 
 
+def edit(path, old, new):
+    """Change a file so that its size and times do not tell."""
+    state = path.stat()
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert path.stat().st_size == state.st_size
+
+
 def test_another_key_is_not_found_even_if_its_folder_has_the_same_name(tmp_path):
     store = Store(tmp_path)
     fill(store, "k" * 16 + "a" * 48)
@@ -40,6 +49,14 @@ def test_another_key_is_not_found_even_if_its_folder_has_the_same_name(tmp_path)
         lambda folder: (folder / "file").unlink(),
         lambda folder: (folder / "entry.json").unlink(),
         lambda folder: (folder / "entry.json").write_text("{"),
+        lambda folder: (folder / "entry.json").write_text("[]"),
+        lambda folder: edit(folder / "file", "content", "c0ntent"),
+        lambda folder: edit(folder / "entry.json", '"number": 1', '"number": 2'),
+        lambda folder: edit(folder / "entry.json", "a line", "a 1ine"),
+        lambda folder: (folder / "more").write_text("gained"),
+        lambda folder: (folder / "more").symlink_to("nowhere"),
+        lambda folder: (folder / "file").rename(folder / "other"),
+        lambda folder: (folder / "file").unlink() or (folder / "file").symlink_to(folder / "entry.json"),
     ],
 )
 def test_a_damaged_entry_is_not_taken(tmp_path, damage):
@@ -50,10 +67,31 @@ def test_a_damaged_entry_is_not_taken(tmp_path, damage):
     assert store.find("step", "k" * 64)
 
 
-def test_files_beside_those_of_the_entry_do_no_harm(tmp_path):
+def test_what_somebody_has_put_into_an_entry_is_never_lost(tmp_path):
     store = Store(tmp_path)
-    (fill(store).folder / "log").write_text("what a tool wrote when the user opened the project")
-    assert store.find("step", "k" * 64)
+    for number in (1, 2):
+        (fill(store).folder / "log").write_text(f"what a tool wrote when the user opened the project, {number}")
+    for number in range(10):
+        os.utime(fill(store, f"{number:064}"[::-1]).folder, (number, number))
+    logs = sorted(path.read_text()[-1] for path in tmp_path.rglob("log"))
+    assert logs == ["1", "2"]
+    assert fill(store).facts == store.find("step", "k" * 64).facts
+
+
+def test_facts_of_any_json_are_found_again(tmp_path):
+    store = Store(tmp_path)
+    with store.making("step", "k" * 64) as entry:
+        entry.facts = {"of": {10: 1.5, 9: None}, "list": ("ü", float("inf"))}
+    assert store.find("step", "k" * 64).facts == {"of": {"10": 1.5, "9": None}, "list": ["ü", float("inf")]}
+
+
+def test_the_entry_being_made_is_kept_whatever_the_clock_says(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    for number in range(10):
+        os.utime(fill(store, f"{number:064}"[::-1]).folder, (2**32 + number,) * 2)
+        assert store.find("step", f"{number:064}"[::-1])
+    assert fill(store) and store.find("step", "k" * 64)
+    assert len(list((tmp_path / "step").iterdir())) == 6
 
 
 def test_a_step_that_fails_leaves_its_files_but_no_entry(tmp_path):

@@ -11,7 +11,7 @@ import xnorflow.flows.stages
 from xnorflow.cosim.engine import EngineError
 
 VCD = """$timescale 1ns $end
-$scope module top $end
+$scope module small_ $end
 $var wire 1 c aclk $end
 $var wire 4 d data [3:0] $end
 $upscope $end

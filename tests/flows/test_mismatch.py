@@ -114,7 +114,7 @@ def test_the_report_has_the_baseline_beside_what_was_found(place, tmp_path, monk
     planted["outputs"] = "0" * 64
     planted["layers"]["dense9"] = planted["layers"].pop("dense1")
     (tmp_path / "digits_bnn.json").write_text(json.dumps(planted))
-    monkeypatch.setattr(xnorflow.reports.measures, "BASELINES", tmp_path)
+    monkeypatch.setattr(xnorflow.reports.measures, "OWN_BASELINES", tmp_path)
     rows = place.flow(model="digits_bnn", vectors=20, force=True)["baseline"]["rows"]
     changed = {row["what"]: (row["before"], row["now"]) for row in rows if row["before"] != row["now"]}
     assert set(changed) == {"rtl.latency", "outputs", "layers.dense1", "layers.dense9"}

@@ -12,6 +12,7 @@ from xnorflow.flows import cli, regress
 from xnorflow.flows.formats import Converted
 from xnorflow.hls.errors import Unsupported
 from xnorflow.hls.synthesis.tools import SynthesisError, ToolMissing
+from xnorflow.reports import measures
 
 RESOURCES = {"lut": 2000, "ff": 2100, "carry": 48, "lutram": 1, "bram": 7, "dsp": 0}
 
@@ -27,7 +28,8 @@ def place(tmp_path, monkeypatch):
     from xnorflow.models.zoo import ZOO
 
     monkeypatch.setattr("xnorflow.models.zoo.ZOO", {"digits_bnn": ZOO["digits_bnn"]})
-    monkeypatch.setattr(regress, "BASELINES", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(measures, "BASELINES", tmp_path / "none")
     monkeypatch.setattr(regress, "_synthesised", lambda *_: synthesis())
     monkeypatch.setenv("COLUMNS", "200")
 
@@ -37,7 +39,7 @@ def place(tmp_path, monkeypatch):
             raise done.exception
         return done.exit_code == 0, done.stdout
 
-    return tmp_path / "digits_bnn.json", run
+    return tmp_path / "reports" / "baselines" / "digits_bnn.json", run
 
 
 def changed(monkeypatch, **values):
@@ -228,7 +230,7 @@ def test_a_file_can_have_a_baseline_too(place, tmp_path):
     model = tmp_path / "own model.safetensors"
     save(fakes.network("other"), model)
     assert run("--update")[0] and run("--update", str(model))[0]
-    baseline = tmp_path / "own_model.json"
+    baseline = measures.OWN_BASELINES / "own_model.json"
     assert run()[0] and run(str(model))[0]
     changed = json.loads(baseline.read_text())
     changed["rtl"]["interval"] += 1
@@ -243,6 +245,7 @@ def test_a_file_can_have_a_baseline_too(place, tmp_path):
 
 def test_a_damaged_baseline_is_told(place):
     path, run = place
+    path.parent.mkdir(parents=True)
     path.write_text("{")
     with pytest.raises(UserError, match="not JSON"):
         run()

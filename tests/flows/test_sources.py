@@ -81,6 +81,7 @@ ENTRY = {
         "hls.vendor.run",
         "hls.vendor.scripts",
     ],
+    "activity": ["flows.vendor", "hls.rtl.project", "hls.vendor.saif", "hls.vendor.scripts"],
     "energy": ["hls.rtl.folding", "hls.rtl.project", "hls.energy"],
     "compare": [
         "cosim.compare",

@@ -124,7 +124,8 @@ def test_figures_of_the_tools_stand_beside_ours(place, monkeypatch):
         for told in ("5,432", "6,000", "Vivado 2022.2 for", "Vitis HLS 2022.2 for", "routed", "estimated"):
             assert told in page
     assert "vendor/reports/impl_utilization.rpt" in place.pages()[1]
-    assert [(row["measured"], row["by"]) for row in report["predicted"] if row["provenance"] == "vendor"] == [
+    whole = [row for row in report["predicted"] if row["provenance"] == "vendor" and row["what"] == "LUTs of all"]
+    assert [(row["measured"], row["by"]) for row in whole] == [
         (5432, "Vivado 2022.2, routed"),
         (6000, "Vivado 2022.2, synthesised"),
     ]
@@ -158,6 +159,77 @@ def test_a_tool_that_fails_fails_the_flow_and_gives_no_figures(place, monkeypatc
     before = len(place.fakes.calls)
     assert place.flow(force=True)[0]["verdict"] == "pass"
     assert len(place.fakes.calls) == before + 8
+
+
+def test_an_export_that_fails_stops_nothing_and_is_named(place, monkeypatch):
+    place.plan["export"] = {"status": 1, "summary": 'ERROR: "set_property core_revision 2201061327"'}
+    place.plan["csim"]["status"] = 1
+    place.tools(monkeypatch, vitis_hls="2020.1", vivado="2022.2")
+    report, jobs = place.flow()
+    assert report["verdict"] == "fail"
+    of = statuses(jobs["hls4ml_packed"])
+    assert of == {"csim": "fail", "csynth": "pass", "cosim": "pass", "export": "fail", "synth": "pass", "impl": "pass"}
+    assert [row["lut"] for row in jobs["hls4ml_packed"]["figures"]["resources"] if row["stage"] == "routed"] == [5432]
+    for page in place.pages():
+        assert "AMD answer record 76960 (y2k22_patch)" in html.unescape(page)
+
+
+def test_luts_by_layer_and_paths_stand_beside_our_own(place, monkeypatch):
+    place.tools(monkeypatch, vivado="")
+    report, _ = place.flow(vendor_run=())
+    units = {f"U_{unit['name']}": unit for unit in report["rtl"]["units"]}
+    hierarchy = {"part": PART, "design": "small_", "instances": {name: 100 + n for n, name in enumerate(units)}}
+    late = samples.paths("2022.2", ("-0.250",), PART, "small_").replace("U_fc1", next(iter(units)))
+    place.plan["impl"]["files"] |= {
+        "vendor/reports/impl_hierarchy.rpt": samples.hierarchy("2022.2", **hierarchy),
+        "vendor/reports/impl_timing.rpt": samples.timing("2022.2", "-0.250", part=PART, design="small_"),
+        "vendor/reports/impl_paths.rpt": late,
+        "vendor/reports/impl_power.rpt": samples.power("2022.2", part=PART, design="small_", activity="activity.saif"),
+    }
+    place.fakes.plan(place.plan)
+    report, jobs = place.flow(vendor_run=("rtl",))
+    assert report["verdict"] == "pass", "a clock that is too fast makes no integer wrong"
+    assert jobs["rtl"]["steps"][0]["tool"] == "vivado (version unknown)"
+    figures = jobs["rtl"]["figures"]
+    routed = [row for row in figures["hierarchy"] if row["stage"] == "routed"]
+    assert [(row["layer"], row["lut"], row["estimated_luts"]) for row in routed] == [
+        (unit["layer"], 100 + n, unit["luts"]) for n, unit in enumerate(units.values())
+    ]
+    layers = {unit["layer"] for unit in units.values()}
+    for layer in layers:
+        (row,) = (r for r in report["predicted"] if r["what"] == f"LUTs of {layer}" and "routed" in r["by"])
+        mine = [n for n, unit in enumerate(units.values()) if unit["layer"] == layer]
+        assert row["measured"] == sum(100 + n for n in mine) and row["provenance"] == "vendor"
+    assert figures["paths"][0]["start_layer"] == next(iter(units.values()))["layer"]
+    assert figures["power"][0]["matched_percent"] == 56
+    assert [row["fmax_mhz"] for row in figures["timing"] if row["met"] is False] == [None]
+    markdown, page = place.pages()
+    assert "timing not met at 5 ns: WNS -0.25 ns" in markdown
+    assert '<span class="status fail">timing not met</span> WNS -0.25 ns' in page
+    assert all(f"<code>{name}</code>" in page for name in units)
+
+
+@pytest.mark.parametrize(
+    ("log", "garbage", "status", "told"),
+    [
+        (samples.csim("2022.2"), True, 2, "bad_csynth.rpt:1: expected"),
+        (samples.csim("2022.2", wrong=3), True, 1, "a_csim.log: the simulation failed: 3 of 100 vectors wrong"),
+        (samples.csim("2022.2", wrong=3), False, 1, "a_csim.log: the simulation failed: 3 of 100 vectors wrong"),
+        (samples.csim("2022.2", ends="only set up"), False, 0, ""),
+    ],
+)
+def test_import_shows_what_can_be_read_and_then_what_cannot(tmp_path, log, garbage, status, told):
+    (tmp_path / "impl_timing.rpt").write_text(samples.timing("2022.2", "-0.250"))
+    (tmp_path / "a_csim.log").write_text(log)
+    if garbage:
+        (tmp_path / "bad_csynth.rpt").write_text("garbage")
+    for arguments in ([], ["--json"]):
+        done = CliRunner().invoke(cli.app, ["import-reports", *arguments, str(tmp_path)])
+        assert done.exit_code == status, done.output
+        assert told in done.stderr.replace("\n", "") and ("problem:" in done.stderr) == bool(told)
+        assert "-0.25" in done.stdout
+        assert ("timing not met" in " ".join(done.stdout.split())) == (not arguments)
+    assert [len(json.loads(done.stdout)["problems"]), len(json.loads(done.stdout)["timing"])] == [int(garbage), 1]
 
 
 def test_a_co_simulation_that_takes_too_long_stops_no_other_step(place, monkeypatch):
@@ -197,7 +269,11 @@ def test_reports_from_another_machine_are_taken_when_they_are_back(place):
         ("small_top_prj/solution1/sim/report/small_top_cosim.rpt", samples.cosim("2022.2", "Fail"), "the simulation"),
         ("small_top_prj/solution1/csim/report/small_top_csim.log", samples.csim("2022.2", 3), "the simulation"),
         ("vendor/reports/impl_utilization.rpt", samples.utilization("2021.2", part=PART, design="other"), "of other"),
-        ("vendor/reports/impl_power.rpt", samples.power("2021.2", design="small_top"), "for xc7z020clg400-1, but"),
+        (
+            "vendor/reports/impl_power.rpt",
+            samples.power("2021.2", part="xc7a35tcpg236-1", design="small_top"),
+            "for xc7a35t",
+        ),
         ("small_top_prj/solution1/syn/report/dense1_csynth.xml", "<profile>", r"dense1_csynth.xml:1: expected"),
         ("vendor/reports/design.sha256", "0" * 64, "made from other sources"),
     ],

@@ -1,6 +1,9 @@
 """No program outlives its work, nor does anything that it has started."""
 
+import os
+import signal
 import subprocess
+import sys
 import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
@@ -8,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from xnorflow.hls.processes import Processes
+from xnorflow.hls.processes import Processes, Stopped, stoppable
 
 # A program as g++ is one: it waits for another, whose process number it leaves in a file.
 PARENT = ["sh", "-c", "sleep 60 & echo $! > child; wait"]
@@ -78,3 +81,49 @@ def test_leaving_ends_a_program_that_is_just_being_started(tmp_path: Path, monke
 def test_what_cannot_be_started_is_told(tmp_path: Path) -> None:
     with Processes() as processes, pytest.raises(FileNotFoundError, match="no_such_program"):
         processes.ask(["no_such_program"], tmp_path)
+
+
+# A piece of work as a flow does it: one program here, one in a thread, and what it says when it is asked to end.
+WORK = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from xnorflow.hls.processes import Processes, Stopped, stoppable
+one, two = Path(sys.argv[1]) / "one", Path(sys.argv[1]) / "two"
+try:
+    with stoppable(), ThreadPoolExecutor() as pool, Processes() as processes:
+        pool.submit(processes.ask, sys.argv[2:], one)
+        processes.ask(sys.argv[2:], two)
+except Stopped as stopped:
+    print(stopped.number.name)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+def test_a_signal_ends_all_that_was_started(tmp_path: Path, number: signal.Signals) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    work = subprocess.Popen([sys.executable, "-c", WORK, tmp_path, *PARENT], stdout=subprocess.PIPE, text=True)
+    for name in ("one", "two"):
+        started(tmp_path / name)
+    time.sleep(0.2)  # a program may say that it is there before it is noted
+    os.kill(work.pid, number)
+    said, _ = work.communicate(timeout=20)
+    assert said.strip() == ("" if number == signal.SIGKILL else number.name)
+    assert gone(tmp_path / "one") and gone(tmp_path / "two")
+
+
+def test_a_signal_waits_while_a_program_is_being_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = subprocess.Popen
+
+    def interrupted(*arguments: Any, **settings: Any) -> "subprocess.Popen[bytes]":
+        process = start(*arguments, **settings)
+        if arguments[0] == PARENT:
+            started(tmp_path)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    with pytest.raises(Stopped), stoppable(), Processes() as processes:
+        processes.ask(PARENT, tmp_path)
+    assert gone(tmp_path)

@@ -62,7 +62,7 @@ def test_the_environment_variable_and_the_cache_stand_in_for_the_argument(tmp_pa
     write_mnist(data.cache_folder() / "MNIST" / "raw")
     assert len(data.load("mnist").test_labels) == 3
     monkeypatch.setenv(data.DATA_VARIABLE, str(tmp_path / "empty"))
-    with pytest.raises(UserError, match=r"no MNIST in .*empty"):
+    with pytest.raises(UserError, match=r"XNORFLOW_DATA: no folder .*empty"):
         data.load("mnist")
     write_mnist(tmp_path / "full")
     assert len(data.load("mnist", tmp_path / "full").test_labels) == 3

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
-from typer.testing import CliRunner
 
 from xnorflow.bnn.errors import UserError
+from xnorflow.flows import cli
 from xnorflow.models import checkpoint, zoo
 from xnorflow.models import train as training
 from xnorflow.models.data import digits
@@ -224,7 +224,8 @@ def test_the_command_trains_and_says_how_well(tmp_path):
     command = [
         sys.executable,
         "-m",
-        "xnorflow.models.train",
+        "xnorflow",
+        "train",
         "digits_bnn",
         "--epochs",
         "1",
@@ -242,13 +243,32 @@ def test_the_command_trains_and_says_how_well(tmp_path):
     ("arguments", "message"),
     [
         (["mnist_bn"], "choose one of: mnist_bnn"),
-        (["mnist_bnn", "--data", "nowhere"], "no MNIST in nowhere"),
+        (["mnist_bnn", "--data", "nowhere"], "no folder nowhere"),
         (["digits_bnn", "--epochs", "0"], "--epochs"),
     ],
 )
-def test_a_wrong_argument_ends_with_status_2(tmp_path, monkeypatch, arguments, message):
+def test_a_wrong_argument_ends_with_status_2(tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(training.app, arguments)
-    assert result.exit_code == 2
-    assert message in result.stderr
+    monkeypatch.setattr("sys.argv", ["xnorflow", "train", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_training_never_replaces_what_is_there_unless_asked_to(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    definition = zoo.get("digits_bnn")
+    own = checkpoint.path_of(definition)
+    assert training.destination(definition, 3).as_posix() == "runs/digits_bnn-seed3/digits_bnn.safetensors"
+    assert training.destination(definition, replace_checkpoint=True) == own
+    (tmp_path / "mine.safetensors").write_text("mine")
+    (tmp_path / "link").symlink_to("nowhere")
+    for out in (own, tmp_path, tmp_path / "mine.safetensors", tmp_path / "link", tmp_path / "no" / "such"):
+        with pytest.raises(UserError, match="choose another OUT"):
+            training.destination(definition, out=out)
+    with pytest.raises(UserError, match="exclude each other"):
+        training.destination(definition, out=tmp_path / "x", replace_checkpoint=True)
+    assert (tmp_path / "mine.safetensors").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "mine.safetensors"]

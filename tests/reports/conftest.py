@@ -33,7 +33,7 @@ def layer(name, kind, inputs, outputs, weight_bits=0, accumulator_bits=None, ope
 def passing():
     """What a test must not change."""
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "created": "2026-01-01T00:00:00+00:00",
         "model": "small",
         "description": "a <b>small</b> network & more",
@@ -48,7 +48,7 @@ def passing():
             "golden": 0.9583, "golden_count": 360, "golden_dataset": "digits", "confusion": [[170, 10], [5, 175]],
             "recorded": 0.9722, "recorded_count": 10000, "recorded_dataset": "mnist",
         },
-        "argmax": {"claim": "proved", "vectors": 0, "ambiguous": 0},
+        "argmax": {"of": "class", "claim": "proved", "vectors": 0, "ambiguous": 0},
         "conversion": {"notes": ["the softmax <x> is left out"], "ambiguous": {"threshold1": 7}},
         "engines": {
             "golden": engine(reason="the reference"),
@@ -103,7 +103,7 @@ def passing():
                  "usage": [{"name": "LUTs", "used": 1300, "available": 24288}], "fmax_mhz": 87.654,
                  "latency_ns": 140839.7, "images_per_second": 129283.2,
                  "critical_path": [{"layer": "dense1", "signal": "popcount", "logic_ns": 1.5, "routing_ns": 2.5}],
-                 "bitstream": "bitstream_ecp5.bit", "no_bitstream": None}},
+                 "bitstream": "bitstream_ecp5.bit", "pins": "pins.txt", "no_bitstream": None}},
             {"target": "ice40", "title": "Lattice iCE40", "lut_inputs": 4, "bram_unit": "EBR of 4 Kb",
              "status": "skipped", "reason": "no Yosys here", "provenance": "synthesised",
              "tool": None, "total": None, "layers": [], "placement": None},
@@ -125,10 +125,15 @@ def passing():
              ],
              "problems": ["vendor/reports/impl_power.rpt:1: expected <a header>"],
              "figures": {
-                 "simulation": [], "latency": [],
+                 "simulation": [], "latency": [], "paths": [],
+                 "hierarchy": [
+                     {**VENDOR, "source": "vendor/reports/synth_hierarchy.rpt", "instance": "U_dense1", "of": "dense1",
+                      "layer": "dense1", "estimated_luts": 432, "lut": 444, "ff": 100, "bram": 1.5, "uram": None,
+                      "dsp": 0}
+                 ],
                  "power": [
                      {**VENDOR, "source": "vendor/reports/synth_power.rpt", "total_w": 0.242, "dynamic_w": 0.137,
-                      "static_w": 0.105, "confidence": "Medium", "activity": None}
+                      "static_w": 0.105, "confidence": "Medium", "activity": None, "matched_percent": None}
                  ],
                  "resources": [
                      {**VENDOR, "source": "vendor/reports/synth_utilization.rpt", "lut": 6543, "ff": 210, "bram": 3.5,
@@ -136,7 +141,7 @@ def passing():
                  ],
                  "timing": [
                      {**VENDOR, "source": "vendor/reports/synth_timing.rpt", "clock_ns": 4.0, "fmax_mhz": 321.04,
-                      "wns_ns": 0.5, "whs_ns": None}
+                      "met": True, "wns_ns": 0.5, "whs_ns": None, "wpws_ns": None}
                  ],
              }}
         ],

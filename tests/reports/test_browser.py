@@ -5,6 +5,7 @@ What was seen is kept in ``build/screenshots``.
 
 import copy
 import io
+import json
 import shutil
 
 import pytest
@@ -65,6 +66,21 @@ EMPTY_CHARTS = """() => [...document.querySelectorAll("figure")].filter(figure =
 BEYOND_THE_EDGE = """paper => [...document.querySelectorAll("body *")].filter(e =>
   (paper || !e.closest(".scroll")) && e.getBoundingClientRect().right > document.documentElement.clientWidth + 1
 ).map(e => `${e.tagName}.${e.getAttribute("class")}`)"""
+
+
+# Cards whose content leaves them, and numbers of tiles that are broken inside a word.
+OUTSIDE_ITS_CARD = """() => [...document.querySelectorAll("section, section table, section .scroll")].flatMap(e => {
+  const card = e.closest("section").getBoundingClientRect(), own = e.getBoundingClientRect();
+  return own.right > card.right + 1 ? [`${e.closest("section").id} ${e.tagName}.${e.getAttribute("class")}`] : [];
+})"""
+BROKEN_WORDS = """() => [...document.querySelectorAll(".facts dd")].filter(e => {
+  const range = document.createRange(), node = e.firstChild, tops = [];
+  for (const word of node.data.matchAll(/\\S+/g)) {
+    range.setStart(node, word.index); range.setEnd(node, word.index + word[0].length);
+    if (range.getClientRects().length > 1) tops.push(word[0]);
+  }
+  return tops.length;
+}).map(e => e.innerText)"""
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +204,52 @@ def test_a_report_on_paper(show, page):
     assert shown.page.evaluate(POOR_CONTRAST) == []
     assert shown.page.evaluate(BEYOND_THE_EDGE, True) == []  # paper does not scroll
     assert shown.page.pdf(format="A4").startswith(b"%PDF")
+
+
+@pytest.fixture(scope="module")
+def full_page(passing, tmp_path_factory):
+    """The page of a flow with as many engines as there are, and a baseline in which nothing has changed."""
+    report = copy.deepcopy(passing)
+    one = report["engines"]["hls4ml_packed"]
+    names = ("qonnx", "hls4ml_stock", "rtl_icarus", "rtl_cxxrtl", "netlist", "rtl_vitis")
+    report["engines"] |= {name: copy.deepcopy(one) for name in names}
+    report["layers"][0]["name"] = "a_layer_of_a_long_name"
+    for engine in report["engines"].values():
+        engine["layers"] = {("a_layer_of_a_long_name" if k == "dense1" else k): v for k, v in engine["layers"].items()}
+    for layer in report["layers"]:
+        layer["operands"] = ["a_layer_of_a_long_name" if name == "dense1" else name for name in layer["operands"]]
+    report["baseline"]["rows"] = [{"what": "rtl.latency", "before": 5, "now": 5}]
+    folder = tmp_path_factory.mktemp("full")
+    render(report, folder)
+    return folder / "report.html"
+
+
+@pytest.mark.parametrize("medium", ["paper", "phone", "narrow phone"])
+def test_many_engines_stay_in_their_card_and_words_stay_whole(show, full_page, medium):
+    shown = show(full_page, "wide" if medium == "paper" else "phone")
+    if medium == "paper":
+        shown.page.emulate_media(media="print")
+        shown.page.set_viewport_size({"width": 720, "height": 1000})
+        assert shown.page.evaluate(OUTSIDE_ITS_CARD) == []
+    if medium == "narrow phone":
+        shown.page.set_viewport_size({"width": 360, "height": 740})
+    shown.keep(f"full-{medium}")
+    assert "unchanged" in shown.page.locator("#summary").inner_text()
+    assert shown.page.evaluate(BROKEN_WORDS) == []
+
+
+def test_the_index_of_all_targets_shows_every_column(show, passing, tmp_path):
+    report = copy.deepcopy(passing)
+    (row, *_) = report["synthesis"]
+    titles = ("AMD 7 series", "AMD UltraScale+", "Lattice ECP5", "Lattice iCE40 UltraPlus")
+    report["synthesis"] = [row | {"target": title.lower(), "title": title} for title in titles]
+    for name in ("mnist_resnet_bnn", "another_folder_of_it"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "report.json").write_text(json.dumps(report | {"model": "mnist_resnet_bnn"}))
+    shown = show(index(tmp_path)[0])
+    shown.page.set_viewport_size({"width": 1400, "height": 900})
+    shown.keep("index-all-targets")
+    assert shown.page.evaluate("(e => e.scrollWidth - e.clientWidth)(document.querySelector('.scroll'))") <= 0
 
 
 @pytest.mark.slow

@@ -1,10 +1,11 @@
 import json
+import re
 
 import pytest
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.reports.figures import front, pareto
-from xnorflow.reports.index import index
+from xnorflow.reports.index import index, row
 
 
 def test_without_reports_it_says_what_to_run(tmp_path):
@@ -22,7 +23,7 @@ def test_a_damaged_report_is_named(tmp_path):
 
 def test_the_front_has_only_what_nothing_beats():
     rows = [
-        {"model": name, "accuracy": accuracy, "luts": luts}
+        {"model": name, "accuracy": accuracy, "luts": luts, "images": ("360 images of digits", None)}
         for name, accuracy, luts in (
             ("large", 0.9, 30), ("small", 0.8, 10), ("beaten", 0.7, 20), ("equal", 0.9, 40), ("unknown", 0.99, None),
         )
@@ -50,3 +51,47 @@ def test_two_flows_of_one_model_can_be_told_apart(passing, tmp_path):
     table, _, charts = page.read_text().partition('<section id="pareto">')
     for part in (table, charts):
         assert f"{passing['model']} (other)" in part and f"{passing['model']} ({passing['model']})" not in part
+
+
+def lines(svg):
+    """The numbers of points of the lines with two or more, drawn without markers; grid lines left out."""
+    paths = re.findall(
+        r'<g id="[^"]*-line2d_\d+">\s*<path d="([^"]*)" clip-path[^>]*style="fill: none; stroke: ([^;]*)', svg
+    )
+    return [(len(re.findall("[ML]", path)), colour) for path, colour in paths if colour != "var(--line)"]
+
+
+def test_a_line_joins_models_on_the_same_images_only():
+    def of(model, accuracy, luts, images):
+        return {"model": model, "accuracy": accuracy, "luts": luts, "images": images}
+
+    mnist, digits, fewer = ("10,000 images of mnist", "a"), ("360 images of digits", "b"), ("500 images of mnist", "a")
+    other = ("360 images of digits", "c")
+    rows = [of("small", 0.8, 10, digits), of("large", 0.9, 30, digits), of("mid", 0.85, 20, mnist)]
+    rows += [of("few", 0.84, 15, fewer), of("big", 0.95, 50, mnist), of("else", 0.7, 5, other)]
+    drawn = pareto(rows, "luts", "LUTs")
+    joined = [(points, colour) for points, colour in lines(drawn) if points > 1]
+    assert [points for points, _ in joined] == [2, 2] and len({colour for _, colour in joined}) == 2
+    for name in (
+        "10,000 images of mnist",
+        "500 images of mnist",
+        "360 images of digits (b)",
+        "360 images of digits (c)",
+    ):
+        assert name in drawn
+    alone = pareto([row for row in rows if row["images"] == digits], "luts", "LUTs")
+    assert [points for points, _ in lines(alone)] == [2] and "360 images" not in alone  # nothing to tell apart
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda report: report["inputs"].update(dataset_digest="e" * 64),
+        lambda report: report["accuracy"].update(golden_count=100),
+        lambda report: report["accuracy"].update(golden_dataset="mnist"),
+    ],
+)
+def test_the_images_of_two_reports_differ_in_any_of_three_ways(report, passing, change):
+    assert row(report)["images"] == row(passing)["images"] is not None
+    change(report)
+    assert row(report)["images"] != row(passing)["images"]

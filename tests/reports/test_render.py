@@ -14,6 +14,8 @@ from matplotlib.image import imread
 from xnorflow.reports.arrays import pack
 from xnorflow.reports.figures import figures, picture, quantity
 from xnorflow.reports.hardware import made
+from xnorflow.reports.index import index
+from xnorflow.reports.index import row as row_of_index
 from xnorflow.reports.render import render, validate
 
 SECTIONS = (
@@ -85,8 +87,9 @@ def test_the_page_has_every_section_and_number(report, tmp_path):
 
 def test_the_page_needs_nothing_from_outside_and_escapes_what_it_shows(report, tmp_path):
     shown = page(report, tmp_path)
-    beside = "bitstream_ecp5.bit"  # a file of the flow
-    assert all(link.startswith(("#", "data:")) or link == beside for link in shown.links), shown.links
+    beside = ("bitstream_ecp5.bit", "pins.txt")  # files of the flow
+    assert all(link.startswith(("#", "data:")) or link in beside for link in shown.links), shown.links
+    assert "It is not for a board: the tool chose the pins at will" in shown.text
     html = (tmp_path / "report.html").read_text()
     assert "a &lt;b&gt;small&lt;/b&gt; network &amp; more" in html
     assert not re.search(r"@import|url\((?!#)", html)
@@ -103,10 +106,15 @@ def test_the_first_mismatch_is_shown(failed, tmp_path):
 
 
 def test_claims_are_told_apart(report, tmp_path):
-    report["argmax"] = {"claim": "measured", "vectors": 1000, "ambiguous": 3}
+    report["argmax"] = {"of": "class", "claim": "measured", "vectors": 1000, "ambiguous": 3}
     assert "measured on 1,000 vectors" in " ".join(page(report, tmp_path).text.split())
-    report["argmax"] = {"claim": "unknown", "vectors": 0, "ambiguous": 3}
-    assert "not shown" in page(report, tmp_path).text
+    report["argmax"] = {"of": "score", "claim": "unknown", "vectors": 0, "ambiguous": 3}
+    report["samples"] = [sample | {"class": None, "layers": [sample["layers"][0], {"name": "scores",
+                         "values": pack(np.array([2**33]))}]} for sample in report["samples"]]  # fmt: skip
+    text = " ".join(page(report, tmp_path).text.split())
+    assert "The sign of the integer score is the trained model's own: not shown: 3 accumulators" in text
+    assert "Vector 0: score 8,589,934,592, label 1" in text
+    assert "Sign of the score equal to the framework's: unknown." in (tmp_path / "report.md").read_text()
 
 
 def test_a_report_without_images_layers_with_weights_or_resources(report, tmp_path):
@@ -138,6 +146,21 @@ def test_resources_are_shown_with_their_provenance(report, tmp_path):
     assert "unfit does not fit: LUTs" in " ".join(page(report, tmp_path).text.split())
     told = (tmp_path / "report.md").read_text()
     assert "- **place and route for Lattice ECP5: unfit**: does not fit: LUTs" in told
+
+
+def test_every_place_gives_the_same_number_of_luts(report, tmp_path):
+    """In the tile, the table of resources, side by side with others, for pull requests and in the index."""
+    row = report["synthesis"][0]
+    for of in (row["total"], *row["layers"]):
+        of |= {"lut": 1676, "lutram": 8}
+    (tmp_path / "small").mkdir()
+    html = page(report, tmp_path / "small").text
+    assert re.search(r"LUTs\s*1,676\s*on Lattice ECP5", html)
+    assert next(of.lut for of in made(report)) == 1676 == row_of_index(report)["luts"]["Lattice ECP5"]
+    told = (tmp_path / "small" / "report.md").read_text()
+    assert "| LUTs, Lattice ECP5 | 1,676 |" in told and "yosys 0.23 for Lattice ECP5 | 1,676 |" in told
+    for text in (html, told, index(tmp_path)[0].read_text()):
+        assert "1,676" in text and "1,668" not in text and "1,684" not in text
 
 
 def test_figures_of_all_tools_stand_side_by_side(report, tmp_path):
@@ -177,7 +200,7 @@ def test_markdown_tables_are_whole(report, tmp_path):
     "breaking",
     [
         lambda report: report.pop("model"),
-        lambda report: report.update(schema_version=2),
+        lambda report: report.update(schema_version=1),
         lambda report: report.update(verdict="maybe"),
         lambda report: report.update(surprise=1),
         lambda report: report["inputs"].update(digest="short"),

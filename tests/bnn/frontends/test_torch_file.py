@@ -1,7 +1,9 @@
 """Modules made by factories, parameters read from files: what fits is taken whole, what does not ends in one line."""
 
+import argparse
 import io
 import pickle
+import re
 import sys
 import zipfile
 
@@ -35,6 +37,12 @@ def other():
 
 def needs(size):
     return nn.Linear(size, 2)
+
+def sized(width, *, kind="small", extra=None):
+    return nn.Linear(width, {"small": 2, "large": len(extra or ())}[kind])
+
+def parallel():
+    return nn.DataParallel(make())
 
 def lazy():
     return nn.LazyLinear(3)
@@ -72,20 +80,26 @@ def write(path, state):
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".pth"])
 def test_parameters_and_statistics_are_those_of_the_file(code, state, suffix):
     write(path := code / f"w{suffix}", state)
-    for name, tensor in load("users_nets.small:make", path).state_dict().items():
+    for name, tensor in load("users_nets.small:make", path)[0].state_dict().items():
         assert torch.equal(tensor, state[name])
     del state["1.num_batches_tracked"]  # which counts for nothing
     write(path, state)
-    assert torch.equal(load("users_nets.small:make", path)[1].running_mean, state["1.running_mean"])
+    assert torch.equal(load("users_nets.small:make", path)[0][1].running_mean, state["1.running_mean"])
 
 
 def test_the_old_kind_of_pytorch_file_is_read(code, state):
     torch.save(state, path := code / "old.pt", _use_new_zipfile_serialization=False)
-    assert torch.equal(load("users_nets.small:make", path)[0].weight, state["0.weight"])
+    assert torch.equal(load("users_nets.small:make", path)[0][0].weight, state["0.weight"])
+
+
+def test_a_factory_takes_literals(code):
+    made, _ = load("users_nets.small:sized(3, kind='large', extra=[(1, -2.5), {'a': None}, True])")
+    assert made.weight.shape == (3, 3)
+    assert load("users_nets.small:needs(5)")[0].in_features == 5
 
 
 def test_a_class_is_a_factory_and_the_file_may_be_left_out(code):
-    assert load("users_nets.small:Whole").in_features == 2
+    assert load("users_nets.small:Whole")[0].in_features == 2
 
 
 @pytest.mark.parametrize(
@@ -102,6 +116,13 @@ def test_a_class_is_a_factory_and_the_file_may_be_left_out(code):
         ("users_nets.small:leaves", "the factory raises SystemExit"),
         ("users_nets.small:other", "expected the factory to give an nn.Module, got dict"),
         ("users_nets.small:lazy", "got a lazy module"),
+        ("users_nets.small:sized(4, kind='large', extra=open('x'))", r"literals as arguments, got \"open\('x'\)\"$"),
+        ("users_nets.small:sized(4 + 3)", "literals as arguments, got '4 \\+ 3'$"),
+        ("users_nets.small:sized(**{'width': 4})", "literals as arguments, got '\\*\\*"),
+        ("users_nets.small:sized(*[4])", "literals as arguments, got '\\*\\[4"),
+        ("users_nets.small:sized(", "literals as arguments, got 'sized\\('"),
+        ("users_nets.small:sized(4).half()", "literals as arguments, got 'sized"),
+        ("users_nets.small:sized()", "the factory raises TypeError"),
         ("users_nets.small:needs", r"the factory raises TypeError: .*missing 1 required positional argument: 'size'$"),
     ],
 )
@@ -109,6 +130,34 @@ def test_what_is_wrong_with_a_factory_is_told_in_one_line(code, factory, words):
     with pytest.raises(UserError, match=words) as error:
         load(factory)
     assert str(error.value).startswith(f"{factory}: ") and "\n" not in str(error.value)
+
+
+WRAPPED = {
+    "state_dict": (lambda state: {"state_dict": state, "epoch": 3, "optimizer": {"param_groups": [{"lr": 0.1}]}},
+        r"is a checkpoint: 'state_dict' is taken, 'epoch', 'optimizer' left out"),
+    "model beside another": (lambda state: {"ema": state, "model": state}, "'model' is taken, 'ema' left out"),
+    "one of an own name": (lambda state: {"weights": state, "best": 1}, "'weights' is taken, 'best' left out"),
+    "DataParallel": (lambda state: prefixed("module.", state), "names start with 'module.', which is taken off"),
+    "both": (lambda state: {"net": prefixed("module.", state), "epoch": 1}, "'net' is taken.*start with 'module.'"),
+    "compiled": (lambda state: prefixed("module._orig_mod.", state), "start with 'module._orig_mod.'"),
+    "Lightning": (lambda state: {"pytorch-lightning_version": "2.5", "state_dict": prefixed("model.", state),
+        "hyper_parameters": {"lr": 0.1}}, "is a checkpoint of Lightning: 'state_dict' is taken.*start with 'model.'"),
+}  # fmt: skip
+
+
+def prefixed(start, state):
+    return {start + name: tensor for name, tensor in state.items()}
+
+
+@pytest.mark.parametrize("factory", ["make", "parallel"])
+@pytest.mark.parametrize("name", WRAPPED)
+def test_what_is_around_the_parameters_is_taken_off_and_said(code, state, name, factory):
+    wrap, words = WRAPPED[name]
+    torch.save(wrap(state), path := code / "w.pth.tar")
+    module, notes = load(f"users_nets.small:{factory}", path)
+    module = module.module if factory == "parallel" else module
+    assert all(torch.equal(tensor, state[name]) for name, tensor in module.state_dict().items())
+    assert re.search(words, " ".join(notes)) and all(str(path) in note for note in notes)
 
 
 class Bomb:
@@ -121,6 +170,14 @@ class Bomb:
 def saved(value):
     stream = io.BytesIO()
     torch.save(value, stream)
+    return stream.getvalue()
+
+
+def zipped(*members):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for member in members:
+            archive.writestr(f"model/{member}", "{}")
     return stream.getvalue()
 
 
@@ -138,15 +195,30 @@ BAD = {
     "text": ("neither a readable safetensors file", lambda state: b"import os"),
     "pickle": ("more than tensors, which would be code to run", lambda state: pickle.dumps(Bomb())),
     "pickle in a checkpoint": ("more than tensors", lambda state: saved({**state, "0.weight": Bomb()})),
-    "a whole module": ("more than tensors", lambda state: saved(nn.Linear(4, 3))),
+    "a whole module": (
+        r"a whole pickled module \('torch.nn.modules.linear.Linear'\).*weights_only=False\).state_dict",
+        lambda state: saved(nn.Linear(4, 3))),
+    "TorchScript": (r"a TorchScript archive.*torch.jit.load\('bad.*'\).state_dict\(\)",
+        lambda state: zipped("code/__torch__.py", "constants.pkl", "data.pkl")),
+    "export": ("an exported program of torch.export",
+        lambda state: zipped("models/model.json", "data/weights/model.pt")),
     "truncated": ("not a readable PyTorch checkpoint", lambda state: saved(state)[:-300]),
     "bomb": ("compressed members", packed),
     "other archive": ("not a readable PyTorch checkpoint", lambda state: b"PK\x03\x04" + bytes(60)),
     "list": ("expected a state_dict, tensors by name, got list", lambda state: saved([1, 2])),
-    "wrapped": ("got OrderedDict under 'state_dict'; write it with", lambda state: saved({"state_dict": state})),
-    "missing": (r"it lacks '1.running_mean', '1.running_var'$", lambda state: saved(
+    "no state": (r"got 'epoch', 'model' \(dict, int\); write it", lambda state: saved(
+        {"epoch": 3, "model": {**state, "lr": 0.1}})),
+    "several states": ("got several under 'student', 'teacher'; write", lambda state: saved(
+        {"student": state, "teacher": state})),
+    "two known states": ("got several under 'model', 'net'; write", lambda state: saved(
+        {"model": state, "net": state})),
+    "settings": (r"more than tensors \('argparse.Namespace'\).*where you trust it", lambda state: saved(
+        {"state_dict": state, "args": argparse.Namespace(lr=1)})),
+    "missing": (r"it lacks '1.running_mean', '1.running_var'; expected", lambda state: saved(
         {name: tensor for name, tensor in state.items() if "running" not in name})),
-    "more": ("the module has no '2.a', '2.b', '2.c', '2.d' and 1 more$", lambda state: saved(
+    "other": (r"it lacks '1.running_mean', and the module has no '1.mean'; expected", lambda state: saved(
+        {name.replace("running_mean", "mean"): tensor for name, tensor in state.items()})),
+    "more": ("the module has no '2.a', '2.b', '2.c', '2.d' and 1 more; expected", lambda state: saved(
         {**state, **{f"2.{name}": torch.ones(1) for name in "abcde"}})),
     "shape": (r"expected shape \(3, 4\) for '0.weight', got \(4, 3\)", lambda state: saved(
         {**state, "0.weight": torch.ones(4, 3)})),

@@ -256,27 +256,18 @@ def dynamic(m, x):
     return F.linear(x if x.sum() > 0 else -x, m.a.sign())
 
 
-def mutating(m, x):
-    y = F.linear(x, m.a.sign())
-    y.data = y.data.sign() * 7
-    return y
-
-
 def chance(m, x):
     return F.linear(F.dropout(x, 0.5, training=True), m.a.sign())
 
 
-def in_place(m, x):
-    y = F.linear(x, m.a.sign())
-    z = y * 2
-    y.add_(1)
-    return y + z
+def growing(m, x):
+    m.a.data += 1
+    return F.linear(x, m.a.sign())
 
 
-def indexed(m, x):
+def hidden(m, x):
     y = F.linear(x, m.a.sign())
-    y[y >= 0] = 1
-    return y
+    return y + float(y.detach().numpy().sum() > 1e9) if m.training else torch.from_numpy(y.numpy() * 2) - y
 
 
 @pytest.mark.parametrize("scale", [0.125, 3.0, 0.3])
@@ -296,10 +287,9 @@ def test_branches_of_different_scales(scale):
 
 REFUSED = {
     "dynamic": (dynamic, "its control flow depends on values"),
-    "mutating": (mutating, "computes something else than the module|cannot be traced"),
-    "chance": (chance, "change no tensor in place"),
-    "in place": (in_place, "change no tensor in place"),
-    "indexed": (indexed, "change no tensor in place"),
+    "chance": (chance, "another result when it is called again: does it depend on chance"),
+    "growing": (growing, "another result when it is called again.*or change its own parameters further"),
+    "hidden": (hidden, "its trace computes something else than the module"),
     "two results": (lambda m, x: (x, x), "one tensor"),
     "no result": (lambda m, x: m.a.sign(), "one tensor made from its input"),
     "raises": (lambda m, x: x.nonsense(), "cannot be traced: AttributeError"),

@@ -94,6 +94,7 @@ def test_a_small_design_is_placed_and_packed(tmp_path, name):
     assert period == pytest.approx(1e3 / done.fmax_mhz, rel=0.02), "the path is the whole period"
     assert any(step.layer in ("dense1", "dense2", "argmax") for step in done.critical_path)
     assert done.bitstream is not None and done.bitstream.stat().st_size > 10_000 and not done.no_bitstream
+    assert set(done.sites) == PINS | {"out_take"} and len(set(done.sites.values())) == 11
     again = place(made, synthesis, tmp_path / "cache")
     assert isinstance(again, Placement) and again.cached and again.fmax_mhz == done.fmax_mhz
 
@@ -130,6 +131,21 @@ def test_names_of_the_netlist_are_located(tmp_path, name, where):
 def test_unreadable_reports(text, told):
     with pytest.raises(SynthesisError, match=told):
         read_report(text)
+
+
+CELLS = {
+    "in_bit$tr_io": {"type": "TRELLIS_IO", "attributes": {"NEXTPNR_BEL": "X4/Y0/PIOA"}},
+    "lut": {"type": "TRELLIS_COMB", "attributes": {"NEXTPNR_BEL": "X4/Y4/SLICEA.LUT0"}},
+}
+PLACED = json.dumps({"modules": {"net_pins": {"cells": CELLS}}})
+PINS = {"aclk", "aresetn", "in_bit", "in_shift", "in_send", "in_busy", "out_bit", "out_last", "out_full", "out_shift"}
+
+
+def test_the_pins_that_were_chosen_are_read():
+    assert nextpnr.sites(PLACED) == {"in_bit": "X4/Y0/PIOA"}
+    for text in ("{", "{}", '{"modules": {}}', '{"modules": {"n": {"cells": {"a": {"type": "SB_IO"}}}}}'):
+        with pytest.raises(SynthesisError, match="nextpnr's netlist"):
+            nextpnr.sites(text)
 
 
 LOG = """Info: Device utilisation:
@@ -193,12 +209,15 @@ def test_a_slower_folding_fills_block_ram_better_but_cannot_shrink_the_weights(t
 def test_the_smallest_device_that_fits_is_taken(tmp_path, monkeypatch, joined):
     fits = (
         f"pathlib.Path('report.json').write_text({json.dumps(REPORT)!r}); pathlib.Path('design.config').write_text('x')"
+        f"; pathlib.Path('placed.json').write_text({PLACED!r})"
     )
     fake_nextpnr(tmp_path, monkeypatch, f"if '--85k' not in sys.argv: print({LOG!r}); sys.exit(255)\n{fits}")
     fake(tmp_path / "bin", "ecppack", "pathlib.Path(sys.argv[2]).write_text('bits')")
     done = place(project(tmp_path / "rtl"), pretended(), tmp_path / "cache")
     assert isinstance(done, Placement) and done.device == "ecp5-85k" and str(done.tool) == "nextpnr-ecp5 0.99"
-    assert done.bitstream is not None and done.bitstream.read_text() == "bits"
+    assert (
+        done.bitstream is not None and done.bitstream.read_text() == "bits" and done.sites == {"in_bit": "X4/Y0/PIOA"}
+    )
 
     def gone(program: str, native: bool = True) -> Tool:
         if program == "ecppack":
@@ -235,6 +254,7 @@ attempt = [sys.argv[sys.argv.index(option) + 1] for option in ('--placer', '--se
 if attempt == ['heap', '1']: {refuse}
 if attempt == ['sa', '1']: time.sleep(60)
 pathlib.Path('report.json').write_text({json.dumps(REPORT)!r}); pathlib.Path('design.config').write_text('x')
+pathlib.Path('placed.json').write_text({PLACED!r})
 """
     fake_nextpnr(tmp_path, monkeypatch, body)
     fake(tmp_path / "bin", "ecppack", "pathlib.Path(sys.argv[2]).write_text('bits')")

@@ -200,8 +200,11 @@ def test_statistics_of_both_formats(native_format):
 
 def test_cells_count_as_what_they_take():
     cells = {"LUT6": 3, "INV": 1, "FDRE": 7, "RAMB36E1": 2, "RAMB18E1": 1, "SRL16E": 2, "CARRY4": 4, "DSP48E1": 1}
-    assert TARGETS["xilinx7"].count(cells | {"MUXF7": 9}) == Resources(lut=4, ff=7, carry=4, lutram=2, bram=5, dsp=1)
+    assert TARGETS["xilinx7"].count(cells | {"MUXF7": 9}) == Resources(lut=6, ff=7, carry=4, lutram=2, bram=5, dsp=1)
     assert TARGETS["ecp5"].count({"LUT4": 5, "CCU2C": 2, "PFUMX": 1}) == Resources(lut=9, carry=2)
+    assert TARGETS["ecp5"].count({"LUT4": 1, "TRELLIS_DPR16X4": 2}) == Resources(lut=9, lutram=8)
+    for family in TARGETS.values():  # one meaning everywhere: what is used as a memory is among the LUTs
+        assert all(worth.lut >= worth.lutram for worth in family.cells.values())
     with pytest.raises(SynthesisError, match="ice40: 2 cells of the unknown type SB_NOVEL"):
         TARGETS["ice40"].count({"SB_LUT4": 1, "SB_NOVEL": 2})
 

@@ -159,17 +159,100 @@ def csynth_text(version: str, function: str = "tiny_top", latency: str = "7") ->
 """
 
 
-def csim(version: str, wrong: int = 0) -> str:
+def csim(version: str, wrong: int = 0, ends: str = "done") -> str:
+    """One that ends so: "done", "failed", "not compiled", "only set up" or "interrupted"."""
     code = "SIM" if version < "2022" else "SIM 211"
     dash = " " if version < "2022" else "-"
+    error = "ERR" if version < "2022" else "ERROR"
+    counted = f"{'FAIL' if wrong else 'PASS'}: 100 vectors, {wrong} wrong\n"
+    ended = {
+        "done": f"{counted}INFO: [{code}{dash}1] CSim done with {1 if wrong else 0} errors.\n",
+        "failed": f"{error}: [{code}{dash}100] CSim failed with errors.\n",
+        "not compiled": "tiny_top_test.cpp:3:1: error: expected a type\nmake: *** [obj/test.o] Error 1\n"
+        f"{error}: [{code}{dash}100] 'csim_design' failed: compilation error(s).\n",
+        "only set up": "",
+        "interrupted": "vector 17\n",
+    }[ends]
+    finish = "" if ends == "interrupted" else f"INFO: [{code}{dash}3] *************** CSIM finish ***************\n"
     return f"""INFO: [{code}{dash}2] *************** CSIM start ***************
 INFO: [{code}{dash}4] CSIM will launch GCC as the compiler.
    Compiling ../../../../tiny_top_test.cpp in debug mode
    Generating csim.exe
-{"FAIL" if wrong else "PASS"}: 100 vectors, {wrong} wrong
-INFO: [{code}{dash}1] CSim done with {1 if wrong else 0} errors.
-INFO: [{code}{dash}3] *************** CSIM finish ***************
-"""
+{ended}{finish}"""
+
+
+def export(version: str, met: bool = True, part: str = "xc7z020-clg400-1") -> str:
+    """``<top>_export.rpt``; versions before 2022 have fewer rows, and count no implementation here."""
+    stage = "Post-Synthesis" if version < "2022" else "Post-Implementation"
+    rows = {"SLICE": 0, "LUT": 5455, "FF": 9809, "DSP": 30, "BRAM": 5}
+    rows |= {"SRL": 476} if version < "2022" else {"URAM": 0, "LATCH": 0, "SRL": 476, "CLB": 1314}
+    periods = {"required": "5.000", "achieved post-synthesis": "4.755"}
+    if version >= "2022":
+        periods["achieved post-implementation"] = "4.420" if met else "5.020"
+    return "\n".join(
+        [
+            "",
+            "",
+            f"Implementation tool: Xilinx Vivado v.{version}",
+            "Project:             tiny_top_prj",
+            "Solution:            solution1",
+            f"Device target:       {part}",
+            "Report date:         Mon Nov 02 10:11:12 UTC 2020",
+            "",
+            f"#=== {stage} Resource usage ===",
+            *(f"{name + ':':<10} {count:>8}" for name, count in rows.items()),
+            "",
+            "#=== Final timing ===",
+            *(f"{'CP ' + name + ':':<32} {period}" for name, period in periods.items()),
+            "Timing met" if met else "Timing not met",
+            "",
+        ]
+    )
+
+
+def export_table(version: str, met: bool = True) -> str:
+    """``export_syn.rpt`` and ``export_impl.rpt``, which newer versions leave beside the other."""
+    routed = version >= "2025"
+    what, title = ("Place & Route", "Place & Route") if routed else ("RTL Synthesis", "RTL Synthesis")
+    rule = "=" * 64
+    rows = [("Target", "5.000"), *([("Post-Synthesis", "4.755")] if routed else []), ("Post-Route", "4.420")]
+    return "\n".join(
+        [
+            rule,
+            f"== Vivado {title} Results",
+            rule,
+            "+ General Information:",
+            f"    * Version:         {version} (Build 6135595 on May 19 2025)",
+            "    * Project:         tiny_top_prj",
+            "    * Target device:   xc7z020-clg400-1",
+            "",
+            rule,
+            f"== {what} Resource Summary",
+            rule,
+            "LUT:              5455",
+            "FF:               9809",
+            "DSP:              30",
+            "BRAM:             5",
+            "URAM:             0",
+            "SRL:              476",
+            "",
+            rule,
+            f"== {what} Timing Summary",
+            rule,
+            f"* Timing was {'' if met else 'not '}met",
+            "+----------------+-------------+",
+            "| Timing         | Period (ns) |",
+            "+----------------+-------------+",
+            *(f"| {name:<14} | {period:<11} |" for name, period in rows),
+            "+----------------+-------------+",
+            "",
+            "",
+            rule,
+            f"== {what} Fail Fast",
+            rule,
+            "",
+        ]
+    )
 
 
 def cosim(version: str, status: str = "Pass", measured: str = "7") -> str:
@@ -304,12 +387,160 @@ def utilization(
     )
 
 
+def versal(state: str = "Physopt postRoute", lut: int = 5432) -> str:
+    """``report_utilization`` for Versal, whose rows have other names."""
+    head = "|         Site Type         |  Used | Fixed | Prohibited | Available | Util% |"
+    rule = "+" + "-" * (len(head) - 2) + "+"
+
+    def table(title: str, **rows: object) -> list[str]:
+        cells = [
+            f"| {name.replace('_', ' '):<26} | {used:>5} |     0 |          0 |    899840 |  0.60 |"
+            for name, used in rows.items()
+        ]
+        return ["", title, "-" * len(title), "", rule, head, rule, *cells, rule]
+
+    return "\n".join(
+        [
+            _header(
+                "2025.1", "report_utilization -file u.rpt", {"Design State": state}, "xcvc1902-vsva2197-2MP-e-S", "tiny"
+            ),
+            "Utilization Design Information",
+            "",
+            "Table of Contents",
+            "-----------------",
+            "1. Netlist Logic",
+            "2. CLB Distribution",
+            "3. BLOCKRAM",
+            "4. ARITHMETIC",
+            "9. Primitives",
+            "10. Black Boxes",
+            "11. Instantiated Netlists",
+            *table("1. Netlist Logic", Registers=2345, Register_as_Flip_Flop=2345, CLB_LUTs=lut, LOOKAHEAD8=21),
+            *table("3. BLOCKRAM", Block_RAM_Tile=2.5, URAM=1),
+            *table("4. ARITHMETIC", DSP_Slices=6),
+            "",
+            "9. Primitives",
+            "",
+            "10. Black Boxes",
+            "",
+            "11. Instantiated Netlists",
+            "",
+        ]
+    )
+
+
+def hierarchy(
+    version: str,
+    state: str = "Routed",
+    part: str = "xc7z020clg400-1",
+    design: str = "tiny",
+    instances: dict[str, int] | None = None,
+) -> str:
+    """``report_utilization -hierarchical``: the top module, instances of so many LUTs, and one inside the first."""
+    instances = instances or {"U_fc1": 300, "U_fc2": 40}
+    uram = ["URAM"] if version >= "2025" else []
+    dsp = "DSP48 Blocks" if version < "2020" else "DSP Blocks"
+    columns = [
+        "Instance",
+        "Module",
+        "Total LUTs",
+        "Logic LUTs",
+        "LUTRAMs",
+        "SRLs",
+        "FFs",
+        "RAMB36",
+        "RAMB18",
+        *uram,
+        dsp,
+    ]
+
+    def row(indent: int, name: str, module: str, lut: int) -> str:
+        counts = [lut, lut, 0, 0, 2 * lut, 1, 1, *[0 for _ in uram], 0]
+        return "| " + " | ".join([f"{' ' * indent + name:<30}", f"{module:>20}", *(f"{n:>10}" for n in counts)]) + " |"
+
+    first = next(iter(instances))
+    rule = "+" + "+".join("-" * 22 for _ in columns) + "+"
+    return "\n".join(
+        [
+            _header(version, "report_utilization -hierarchical -file h.rpt", {"Design State": state}, part, design),
+            "Utilization Design Information",
+            "",
+            "Table of Contents",
+            "-----------------",
+            "1. Utilization by Hierarchy",
+            "",
+            "1. Utilization by Hierarchy",
+            "---------------------------",
+            "",
+            rule,
+            "| " + " | ".join(f"{column:^20}" for column in columns) + " |",
+            rule,
+            row(0, design, "(top)", sum(instances.values()) + 2),
+            row(2, f"({design})", "(top)", 2),
+            row(2, first, "folded", instances[first]),
+            row(4, f"({first})", "folded", 11),
+            row(4, "inner", "adder", instances[first] - 11),
+            *(row(2, name, "other", lut) for name, lut in list(instances.items())[1:]),
+            rule,
+            "",
+            "",
+        ]
+    )
+
+
+def paths(
+    version: str, slacks: tuple[str, ...] = ("0.213", "0.301"), part: str = "xc7z020-clg400", design: str = "tiny"
+) -> str:
+    """``report_timing``."""
+
+    def path(number: int, slack: str) -> list[str]:
+        verdict = "VIOLATED" if slack.startswith("-") else "MET"
+        met = f"Slack ({verdict}) :             {slack}ns  (required time - arrival time)"
+        met = "Slack:                    inf" if slack == "inf" else met
+        table = "  -------------------------------------------------------------------    -------------------"
+        return [
+            met,
+            f"  Source:                 U_fc1/sum_reg[{number}]/C",
+            "                            (rising edge-triggered cell FDRE clocked by clock)",
+            f"  Destination:            U_fc2/in_reg[{number}]/D",
+            "  Path Group:             clock",
+            "  Path Type:              Setup (Max at Slow Process Corner)",
+            "  Data Path Delay:        4.687ns  (logic 1.1ns (23%)  route 3.5ns (77%))",
+            "  Logic Levels:           5  (CARRY4=1 LUT3=1 LUT6=3)",
+            "",
+            "    Location             Delay type                Incr(ns)  Path(ns)    Netlist Resource(s)",
+            table,
+            "                         FDRE (Prop_fdre_C_Q)         0.456     0.456 r  U_fc1/sum_reg[0]/Q",
+            table,
+            *(
+                []
+                if slack == "inf"
+                else [f"                         slack                                  {slack}    "]
+            ),
+            "",
+        ]
+
+    more = {} if version < "2021" else {"Speed File": "-1  PRODUCTION 1.12 2019-11-22"}
+    return "\n".join(
+        [
+            _header(version, "report_timing -max_paths 10 -file p.rpt", more, part, design),
+            "Timing Report",
+            "",
+            *(line for number, slack in enumerate(slacks) for line in path(number, slack)),
+            "",
+        ]
+    )
+
+
 def timing(
     version: str,
     wns: str = "0.213",
     clocks: tuple[tuple[str, str], ...] = (("clock", "5.000"),),
     part: str | None = None,
     design: str = "tiny",
+    whs: str = "0.024",
+    wpws: str = "1.250",
+    command: str = "report_timing_summary -file t.rpt",
 ) -> str:
     line = "-" * 96
     head = (
@@ -317,14 +548,14 @@ def timing(
         "THS Failing Endpoints  THS Total Endpoints     WPWS(ns)     TPWS(ns)  TPWS Failing Endpoints  "
         "TPWS Total Endpoints  "
     )
-    whs = "0.024" if wns not in ("inf", "NA") else wns
+    whs, wpws = (whs, wpws) if wns not in ("inf", "NA") else (wns, "NA")
     more = {} if version < "2021" else {"Speed File": "-1  PRODUCTION 1.29 08-03-2020", "Temperature Grade": "E"}
     state = {} if version < "2025" else {"Design State": "Routed"}
     usual = "7z020-clg400" if version < "2021" else "xczu3eg-sbva484"
     rows = [f"{name}  {{0.000 2.500}}        {period}           200.000         " for name, period in clocks]
     return "\n".join(
         [
-            _header(version, "report_timing_summary -file t.rpt", {**more, **state}, part or usual, design),
+            _header(version, command, {**more, **state}, part or usual, design),
             "Timing Summary Report",
             "",
             line,
@@ -348,7 +579,7 @@ def timing(
             head,
             "    -------      -------  ---------------------",
             f"      {wns}       -0.500                      2                49004        {whs}        0.000"
-            "                      0                49004        3.750        0.000                       0"
+            f"                      0                49004        {wpws}        0.000                       0"
             "                 23567  ",
             "",
             "",
@@ -381,6 +612,7 @@ def power(
     confidence: str = "Medium",
     part: str = "xc7z020clg400-1",
     design: str = "tiny",
+    activity: str = "---",
 ) -> str:
     facts = {"Design State": state, "Grade": "commercial", "Process": "typical", "Characterization": "Production"}
     rows = {
@@ -393,8 +625,8 @@ def power(
         "Junction Temperature (C)": "27.8",
         "Confidence Level": confidence,
         "Setting File": "---",
-        "Simulation Activity File": "---",
-        "Design Nets Matched": "NA",
+        "Simulation Activity File": activity,
+        "Design Nets Matched": "NA" if activity == "---" else "56% (6906/12380)",
     }
     return "\n".join(
         [

@@ -1,5 +1,6 @@
 """Steps run with the right arguments in the right place, and nothing but whole, new, good reports is success."""
 
+import subprocess
 import time
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from tests.hls.vendor.conftest import hls_job
 from tests.hls.vendor.fakes import Fakes, good
 
 from xnorflow.hls.vendor import results, tools
+from xnorflow.hls.vendor.causes import CAUSES
 from xnorflow.hls.vendor.run import run
 from xnorflow.hls.vendor.tools import VendorError
 
@@ -36,7 +38,7 @@ def test_all_steps_of_an_hls4ml_project(tmp_path):
         assert call["environment"]["XILINX_VIVADO"] == str(fakes.folder)
         assert call["environment"]["PATH"].startswith(str(fakes.bin))
         assert (job.folder / step.log).read_text() == "INFO: it starts\nINFO: it ends\n"
-    assert len(results.import_reports(job.folder)) == 9
+    assert len(results.import_reports(job.folder)[0]) == 13
 
 
 def test_chosen_steps_run_in_order(job, tmp_path):
@@ -114,7 +116,7 @@ def test_functions_of_an_earlier_synthesis_are_forgotten(tmp_path):
     fakes = Fakes(tmp_path / "tools", vitis_hls="2022.2")
     fakes.plan(good(job))
     run(job, {"hls": tools.find_hls("vitis", fakes.environ)}, ["csynth"])
-    assert [report.module for report in results.import_reports(job.folder)] == ["tiny_top"]
+    assert [report.module for report in results.import_reports(job.folder)[0]] == ["tiny_top"]
 
 
 def test_a_step_that_takes_too_long_is_ended_with_its_children(job, tmp_path):
@@ -150,8 +152,62 @@ def test_a_co_simulation_that_fails_with_status_0_is_told(tmp_path):
     plan["cosim"]["files"] = dict.fromkeys(plan["cosim"]["files"], samples.cosim("2022.2", "Fail", "NA"))
     fakes.plan(plan)
     found = {"hls": tools.find_hls("vitis", fakes.environ)}
-    with pytest.raises(VendorError, match=r"cosim: vitis_hls 2022\.2 ended well but its simulation failed; log"):
+    with pytest.raises(VendorError, match=r"cosim: vitis_hls 2022\.2 ended well but the simulation failed; log"):
         run(job, found, ["cosim"])
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        # As public trackers have it, of Vivado HLS 2019.1 and of Vitis HLS 2021.1.
+        (
+            "bad lexical cast: source type value could not be interpreted as target\n    while executing\n"
+            '"rdi::set_property core_revision 2201061327 {component component_1}"',
+            "AMD answer record 76960 (y2k22_patch)",
+        ),
+        (
+            "ERROR: '2201251806' is an invalid argument. Please specify an integer value.\n    while executing\n"
+            '"rdi::set_property core_revision 2201251806 {component component_1}"',
+            "AMD answer record 76960 (y2k22_patch)",
+        ),
+        ("ERROR: [HLS 200-1023] Part 'xczu7ev-2ffvc1156' is not installed.", "not installed or not licensed"),
+        ("ERROR: [Coretcl 2-106] Specified part could not be found.", "not installed or not licensed"),
+        (
+            "ERROR: [Common 17-345] A valid license was not found for feature 'Synthesis' and/or device 'xcku060'.",
+            "not licensed here",
+        ),
+        ("terminate called after throwing an instance of 'std::bad_alloc'", "too little memory"),
+    ],
+)
+@pytest.mark.parametrize("where", ["printed", "beside"])
+def test_a_known_cause_is_told_with_its_remedy(tmp_path, said, cause, where):
+    job = hls_job(tmp_path / "project")
+    fakes = Fakes(tmp_path / "tools", vitis_hls="2019.2")
+    log = {"tiny_top_prj/solution1/impl/ip/vivado.log": said}
+    fakes.plan({"export": {"status": 1, **({"summary": said} if where == "printed" else {"files": log})}})
+    with pytest.raises(VendorError, match=r"export: vitis_hls 2019\.2 ended with exit status 1") as error:
+        run(job, {"hls": tools.find_hls("vitis", fakes.environ)}, ["export"])
+    assert cause in str(error.value)
+    told = subprocess.run(
+        ["sh", str(job.folder / "vendor" / "run.sh"), "export"],
+        env={"PATH": fakes.environ["PATH"]}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert told.returncode == 1 and cause in told.stdout
+
+
+def test_an_unknown_cause_is_not_guessed(job, tmp_path):
+    fakes, found = vivado(tmp_path / "tools")
+    fakes.plan({"synth": {"status": 1, "summary": "ERROR: [Synth 8-439] module 'tiny' not found"}})
+    with pytest.raises(VendorError) as error:
+        run(job, found)
+    assert not any(known.told in str(error.value) for known in CAUSES)
+
+
+def test_a_tool_that_is_killed(job, tmp_path):
+    fakes, found = vivado(tmp_path / "tools")
+    (fakes.bin / "vivado").write_text("#!/bin/sh\necho INFO: it starts\nkill -9 $$\n")
+    with pytest.raises(VendorError, match=r"synth: vivado 2021\.2 ended with exit status -9; .*\n.*INFO: it starts"):
+        run(job, found)
 
 
 def test_logs_need_not_be_text(job, tmp_path):

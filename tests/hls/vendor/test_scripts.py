@@ -4,12 +4,15 @@ import shutil
 import subprocess
 
 import pytest
-from tests.hls.vendor.conftest import hls_job, rtl_job
+from tests.hls.vendor.conftest import hls_job, network, rtl_job
 from tests.hls.vendor.fakes import Fakes, good
 
 from xnorflow.bnn.errors import UserError
-from xnorflow.hls.vendor import results
-from xnorflow.hls.vendor.steps import Job
+from xnorflow.hls.rtl import project as rtl_project
+from xnorflow.hls.rtl.config import RtlConfig
+from xnorflow.hls.vendor import results, scripts
+from xnorflow.hls.vendor.causes import CAUSES
+from xnorflow.hls.vendor.steps import ACTIVITY, Job
 
 
 def text(job: Job, name: str) -> str:
@@ -25,7 +28,7 @@ def test_rtl(tmp_path):
     assert [step.name for step in job.steps] == ["synth", "impl"]
     synth = text(job, "synth.tcl")
     assert "create_project -in_memory -part xc7a35ticsg324-1L\n" in synth
-    assert "synth_design -top tiny -part xc7a35ticsg324-1L -mode out_of_context\n" in synth
+    assert "synth_design -top tiny -part xc7a35ticsg324-1L -mode out_of_context -flatten_hierarchy rebuilt\n" in synth
     sources = {line.split()[1] for line in synth.splitlines() if line.startswith("add_files")}
     listed = (job.folder / "rtl" / "files.f").read_text().split()
     assert sources == {f"rtl/{p.name}" for p in (job.folder / "rtl").iterdir() if p.suffix in (".v", ".mem")}
@@ -50,7 +53,9 @@ def test_hls4ml(tmp_path, backend, tool):
     }.items():
         assert f"    {command}" in text(job, f"{name}.tcl")
     assert "add_files tiny_top_prj/solution1/syn/verilog\n" in text(job, "synth.tcl")
-    assert "synth_design -top tiny_top -part xc7z020clg400-1 -mode out_of_context\n" in text(job, "synth.tcl")
+    assert "synth_design -top tiny_top -part xc7z020clg400-1 -mode out_of_context -flatten_hierarchy rebuilt\n" in text(
+        job, "synth.tcl"
+    )
     assert text(job, "clock.xdc") == "create_clock -name clock -period 4.0 [get_ports ap_clk]\n"
     assert f"| csynth | {tool} |" in text(job, "README.md")
     assert "sh vendor/run.sh\n" in text(job, "README.md")
@@ -69,6 +74,8 @@ def test_bad_options(tmp_path, part, clock_ns):
 
 
 STUBS = """
+proc get_parts {args} { puts "CALLED get_parts $args"; return $::parts }
+set parts PARTS
 proc unknown {args} { puts "CALLED $args" }
 if {[info exists env(FAIL)]} { rename unknown {}; proc unknown {args} {
     puts "CALLED $args"
@@ -78,12 +85,12 @@ source SCRIPT
 """
 
 
-def tcl(job: Job, script: str, fail: str | None = None) -> subprocess.CompletedProcess[str]:
+def tcl(job: Job, script: str, fail: str | None = None, parts: str = "{a part}") -> subprocess.CompletedProcess[str]:
     """Run a script in a plain Tcl interpreter that only tells of the tool's commands."""
     interpreter = shutil.which("tclsh")
     if not interpreter:
         pytest.skip("no tclsh here to run the scripts with; apt-get install tcl")
-    program = STUBS.replace("SCRIPT", script)
+    program = STUBS.replace("SCRIPT", script).replace("PARTS", parts)
     environ = {"FAIL": fail} if fail else {}
     return subprocess.run(
         [interpreter], input=program, cwd=job.folder, env=environ, capture_output=True, text=True, check=False
@@ -109,7 +116,32 @@ def test_the_tcl_runs_its_command_last_and_fails_with_it(tmp_path, backend):
     for step in job.steps[4:]:
         done = tcl(job, step.script)
         assert done.returncode == 0, done.stderr
-        assert done.stdout.count("CALLED report_") == 3
+        assert done.stdout.count("CALLED report_") == 5
+
+
+def test_the_part_is_looked_for_first(job, tmp_path):
+    done = tcl(job, "vendor/synth.tcl", parts="{}")
+    assert done.returncode == 1 and "part xc7z020clg400-1 is not installed or not licensed here" in done.stdout
+    assert done.stdout.count("CALLED") == 1, "nothing is done before"
+    hls = hls_job(tmp_path / "project")
+    done = tcl(hls, "vendor/csynth.tcl", "set_part")
+    assert done.returncode == 1 and "part xc7z020clg400-1 is not installed or not licensed here: no luck" in done.stdout
+    assert "csynth_design" not in done.stdout
+
+
+def test_the_switching_of_our_simulation_goes_to_report_power(tmp_path):
+    made = rtl_project.write(network(), tmp_path / "generated", RtlConfig())
+    activity = tmp_path / "activity"
+    activity.write_text("(SAIFILE)")
+    job = scripts.write_rtl(made, tmp_path / "job", "xc7z020clg400-1", 4.0, activity)
+    assert (job.folder / ACTIVITY).read_text() == "(SAIFILE)"
+    for step in job.steps:
+        lines = text(job, f"{step.name}.tcl").splitlines()
+        assert lines.index(f"read_saif -strip_path bench/tiny {ACTIVITY}") < lines.index(
+            f"report_power -file vendor/reports/{step.name}_power.rpt"
+        )
+    without = rtl_job(tmp_path / "without")
+    assert "read_saif" not in text(without, "synth.tcl") and without.design.digest != job.design.digest
 
 
 def shell(job: Job, fakes: Fakes, *steps: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -140,7 +172,7 @@ def test_one_command_on_another_machine(tmp_path, backend, installed, first):
     assert [call["arguments"][-1] for call in fakes.calls] == [step.script for step in job.steps]
     assert fakes.calls[0]["arguments"] == first
     assert {call["cwd"] for call in fakes.calls} == {str(job.folder.resolve())}
-    assert len(results.import_reports(job.folder)) == 9
+    assert len(results.import_reports(job.folder)[0]) == 13
 
 
 def test_the_shell_script_takes_steps_and_installations(job, tmp_path):
@@ -154,22 +186,50 @@ def test_the_shell_script_takes_steps_and_installations(job, tmp_path):
     assert done.returncode == 2 and done.stdout == "no step place\n"
 
 
-def test_the_shell_script_stops_at_failures_and_leaves_no_old_reports(job, tmp_path):
+def test_a_step_that_fails_stops_those_that_need_it_and_leaves_no_old_reports(job, tmp_path):
     fakes = Fakes(tmp_path / "tools", vivado="2022.2")
     plan = good(job)
     fakes.plan(plan)
     assert shell(job, fakes).returncode == 0
     for failing in (
-        {**plan["synth"], "status": 7, "summary": "ERROR: licence"},
-        {"status": 7, "summary": "ERROR: licence"},
+        {**plan["synth"], "status": 7, "summary": "ERROR: no luck"},
+        {"status": 7, "summary": "ERROR: no luck"},
     ):
         before = len(fakes.calls)
         fakes.plan({**plan, "synth": failing})
         done = shell(job, fakes)
         assert done.returncode == 1
-        assert "synth failed with exit status 7; its log ends:" in done.stdout and "ERROR: licence" in done.stdout
+        assert "synth failed with exit status 7; its log ends:" in done.stdout and "ERROR: no luck" in done.stdout
+        assert "impl left out: needs synth" in done.stdout and "not done: synth impl" in done.stdout
+        assert "cause:" not in done.stdout
         assert len(fakes.calls) == before + 1
-    assert not list((job.folder / "vendor" / "reports").glob("synth_*"))
+    assert not list((job.folder / "vendor" / "reports").glob("*.rpt"))
     fakes.plan({})
     done = shell(job, fakes)
     assert done.returncode == 1 and "synth left no vendor/reports/synth_utilization.rpt" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("failing", "left_out"),
+    [
+        ("csim", []),
+        ("cosim", []),
+        ("export", []),
+        ("csynth", ["cosim", "export", "synth", "impl"]),
+        ("synth", ["impl"]),
+    ],
+)
+def test_what_a_failure_stops(tmp_path, failing, left_out):
+    job = hls_job(tmp_path / "project")
+    fakes = Fakes(tmp_path / "tools", vitis_hls="2020.1", vivado="2022.2")
+    fakes.plan({**good(job), failing: {"status": 1}})
+    done = shell(job, fakes)
+    ran = [call["arguments"][-1].removeprefix("vendor/").removesuffix(".tcl") for call in fakes.calls]
+    assert ran == [step.name for step in job.steps if step.name not in left_out]
+    assert done.returncode == 1 and f"not done: {' '.join([failing, *left_out])}\n" in done.stdout
+    assert all(f"{name} left out: needs " in done.stdout for name in left_out)
+
+
+def test_causes_can_stand_in_a_shell_script():
+    for known in CAUSES:
+        assert not set("'\"$`\\!") & set(known.told) and "'" not in known.pattern

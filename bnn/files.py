@@ -1,0 +1,24 @@
+"""Reading a whole file that a user named, up to a limit."""
+
+import os
+from pathlib import Path
+
+from xnorflow.bnn.errors import UserError
+
+
+def read_bytes(path: str | os.PathLike[str], largest: int) -> bytes:
+    """Return the content of a file of at most `largest` bytes; of an endless one no more is read.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, cannot be read, or is larger.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(largest + 1) if os.fstat(file.fileno()).st_size <= largest else None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    if content is None or len(content) > largest:
+        raise UserError(f"{path}: expected at most {largest:,} bytes, got more")
+    return content

@@ -1,0 +1,128 @@
+"""The tables of a configuration file as records: which settings there are, of what type, and within what limits.
+
+What else a setting has to fulfil (an ``io_type`` that exists, bits that go with the kind of input) is an invariant of
+what is made of it: :class:`xnorflow.hls.config.HlsConfig`, :class:`xnorflow.bnn.network.Input` and their like.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
+
+from xnorflow.bnn.errors import UserError
+
+# A description goes into the message "NAME must be ..., got ...".
+_Whole = Annotated[int, Field(description="a whole number")]
+_Size = Annotated[int, Field(ge=1, lt=2**31, description="a whole number of 1 or more, of at most 31 bits")]
+_Shape = Annotated[list[_Size], Field(min_length=1, description="a list of whole numbers above 0")]
+_Name = Annotated[str, Field(max_length=100, description="a name")]
+_Names = Annotated[list[_Name], Field(description="a list of names")]
+_Job = Literal["hls4ml_stock", "hls4ml_packed", "rtl"]
+_Jobs = Annotated[list[_Job], Field(description=f"a list of {', '.join(get_args(_Job))}")]
+_Period = Annotated[float, Field(gt=0, le=1e6, description="a period in nanoseconds above 0, at most 1,000,000")]
+_Seconds = Annotated[float, Field(gt=0, le=1e7, description="a number of seconds above 0, at most 10,000,000")]
+_Rate = Annotated[float, Field(gt=0, description="a number above 0")]
+_Luts = Annotated[int, Field(gt=0, description="a whole number above 0")]
+_Width = Annotated[int, Field(ge=8, le=2**16, multiple_of=8, description="a multiple of 8 bits, 8 to 65,536")]
+_Table = Annotated[dict[str, Any], Field(description="a table")]
+_Tables = Annotated[dict[str, _Table], Field(description="tables, one a layer")]
+
+_RECORD = with_config(ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
+
+
+@_RECORD
+class Input(TypedDict, total=False):
+    """Table ``input``."""
+
+    shape: _Shape
+    kind: _Name
+    bits: _Whole
+    fraction: _Whole
+
+
+@_RECORD
+class Hls(TypedDict, total=False):
+    """Table ``hls``."""
+
+    io_type: _Name
+    part: _Name
+    clock_ns: _Period
+    strategy: _Name
+    reuse_factor: _Size
+    layers: _Tables
+
+
+@_RECORD
+class Rtl(TypedDict, total=False):
+    """Table ``rtl``."""
+
+    layers: _Tables
+    default: _Table
+    clock_ns: _Period
+    in_width: _Width
+    out_width: _Width
+    target_fps: _Rate
+    max_luts: _Luts
+
+
+@_RECORD
+class Synthesis(TypedDict, total=False):
+    """Table ``synthesis``."""
+
+    targets: _Names
+    place_limit_s: _Seconds
+
+
+@_RECORD
+class Vendor(TypedDict, total=False):
+    """Table ``vendor``."""
+
+    run: _Jobs
+    limit_s: _Seconds
+
+
+@_RECORD
+class File(TypedDict, total=False):
+    """A configuration file."""
+
+    hls: Hls
+    rtl: Rtl
+    synthesis: Synthesis
+    vendor: Vendor
+    input: Input
+
+
+def parse(content: Mapping[str, Any]) -> File:
+    """Return the settings that a configuration file gives.
+
+    Raises
+    ------
+    UserError
+        If a table or setting is unknown, which lists what there is, or a value is of a wrong type or beyond its limits.
+    """
+    try:
+        return TypeAdapter(File).validate_python(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        raise UserError(_told(content, tuple(map(str, first["loc"])), first["type"])) from None
+
+
+def _told(content: Mapping[str, Any], place: tuple[str, ...], fault: str) -> str:
+    """Say what is wrong at a place in the file: a table, a setting in it, or something below that."""
+    tables = get_type_hints(File, include_extras=True)
+    table, setting, *_ = (*place, "")
+    if table not in tables:
+        *others, last = (f"[{name}]" for name in tables)
+        return f"unknown table or setting {_short(table)}; there are {', '.join(others)} and {last}"
+    if not setting:
+        return f"{table}: expected a table, got {_short(repr(content[table]))}"
+    settings = get_type_hints(tables[table], include_extras=True)
+    if fault == "extra_forbidden":
+        return f"{table}: unknown setting {_short(setting)}; there are {', '.join(settings)}"
+    expected = next(part.description for part in get_args(settings[setting]) if hasattr(part, "description"))
+    return f"{table}: {setting} must be {expected}, got {_short(repr(content[table][setting]))}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:200]}..."

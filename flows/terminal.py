@@ -1,0 +1,28 @@
+"""Text for a terminal of any encoding: what it cannot show is written another way, never an error."""
+
+import codecs
+import io
+import sys
+
+from rich.console import Console
+
+_PLAIN = {"✓": "+", "✗": "x", "–": "-", "—": "-", "×": "x", "…": "...", "µ": "u", "²": "2"}
+
+
+def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    shown = [_PLAIN.get(character) for character in error.object[error.start : error.end]]
+    if None in shown:
+        return codecs.backslashreplace_errors(error)
+    return "".join(filter(None, shown)), error.end
+
+
+codecs.register_error("xnorflow.plain", _plain)
+
+
+def console(*, stderr: bool = False, soft_wrap: bool = True) -> Console:
+    """Return a console that prints text as it is, ``:x:``, too; a message is one line, unless it is to be wrapped."""
+    stream = sys.stderr if stderr else sys.stdout
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="xnorflow.plain")
+    return Console(stderr=stderr, highlight=False, soft_wrap=soft_wrap, emoji=False)

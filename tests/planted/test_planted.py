@@ -1,0 +1,35 @@
+"""The table of planted edits is up to date, and its mechanism tells a fault from none; ``__main__`` runs all of it."""
+
+import shutil
+
+import pytest
+from tests.planted.__main__ import planted
+from tests.planted.edits import TABLES, VERILOG
+from tests.planted.networks import CASES
+
+from xnorflow.flows.cache import PROJECT
+
+EDITS = [edit for table in TABLES.values() for edit in table]
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: f"{edit.file}: {edit.old}")
+def test_the_text_of_an_edit_is_there_once(edit):
+    assert (PROJECT / edit.file).read_text().count(edit.old) == 1 and edit.old != edit.new
+    assert edit.network in CASES
+
+
+def test_every_template_of_verilog_has_edits():
+    templates = {path.name for path in (PROJECT / "hls/rtl/templates").glob("*.v.j2")} - {"ports.v.j2"}
+    assert {edit.file.rpartition("/")[2] for edit in VERILOG} >= templates and len(VERILOG) >= 45
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("iverilog"), reason="needs iverilog: apt-get install iverilog")
+def test_an_edit_is_caught_and_none_is_equal():
+    edit = next(edit for edit in VERILOG if "threshold" in edit.file)
+    assert planted(None, edit.network) == "equal"
+    assert planted(edit, edit.network).startswith("caught: vector")
+    assert planted(edit._replace(old="no such text"), edit.network) == "text not found once"
+    assert planted(edit._replace(new="nonsense {{ '>=' if unit.direction[channel] > 0"), edit.network).startswith(
+        "broken"
+    )
