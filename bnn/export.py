@@ -28,6 +28,7 @@ from xnorflow.bnn.network import (
     Argmax,
     Conv2d,
     Dense,
+    DepthToSpace,
     Flatten,
     Input,
     IntArray,
@@ -94,7 +95,7 @@ def _memories(network: Network) -> Iterator[_Memory]:
             case Affine():
                 yield _numbers(f"{operation.name}_scale", operation.scale)
                 yield _numbers(f"{operation.name}_offset", operation.offset)
-            case Input() | MaxPool2d() | SumPool2d() | Add() | Flatten() | Argmax():
+            case Input() | MaxPool2d() | SumPool2d() | Add() | Flatten() | DepthToSpace() | Argmax():
                 pass
             case _:
                 raise refusal(operation, "the export")

@@ -26,7 +26,7 @@ HEADER = "xnorflow_network"
 """The entry of the file's metadata."""
 SCHEMA = 1
 
-_ADDED = {"MaxPool2d": {"padding"}}  # fields that older files lack, where their defaults are meant
+_ADDED = {"MaxPool2d": {"padding": [0, 0, 0, 0]}}  # fields that older files lack, and what they mean by that
 
 
 def save(network: Network, path: str | os.PathLike[str]) -> None:
@@ -135,12 +135,13 @@ def _operation(entry: dict[str, Any], shapes: dict[str, tuple[int, ...]], tensor
     where = f"layer {_short(name)}"
     if kind not in OPERATIONS:
         raise UserError(f"{where}: unknown operation {_short(kind)}; there are {', '.join(OPERATIONS)}")
+    for what, default in _ADDED.get(kind, {}).items():
+        entry.setdefault(what, default)
     hints = get_type_hints(OPERATIONS[kind])
     arrays = {spec.name for spec in fields(OPERATIONS[kind]) if _is_array(hints[spec.name])}
     plain = {spec.name for spec in fields(OPERATIONS[kind])} - arrays
     written = {key.removeprefix(f"{name}.") for key in shapes if key.startswith(f"{name}.")}
     given = set(entry) - {"operation"}
-    plain -= _ADDED.get(kind, set()) - given
     if given != plain or written != arrays:
         expected, got = sorted(plain | arrays), sorted(given | written)
         raise UserError(f"{where}: expected the fields {expected}, got {_short(got)}")

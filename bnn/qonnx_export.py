@@ -108,8 +108,10 @@ def largest_sum(network: Network) -> int:
                 weight = np.abs(operation.weight.astype(np.int64)).reshape(-1, x.channels)
                 sums = (weight @ magnitude).reshape(len(operation.weight), -1).sum(axis=1)
                 largest = max(largest, int(sums.max()))
-            case Input() | MaxPool2d() | Threshold() | MultiThreshold() | Flatten() | Affine() | Argmax():
-                pass  # no sum, or one of integers of 64 bits
+            case Input() | MaxPool2d() | Threshold() | MultiThreshold() | Flatten() | DepthToSpace():
+                pass
+            case Affine() | Argmax():
+                pass  # of integers of 64 bits
             case _:
                 raise refusal(operation, "the QONNX export")
     return largest

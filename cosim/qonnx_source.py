@@ -82,8 +82,6 @@ class QonnxSource:
         names = [name for name in observed if every_layer or name == list(observed)[-1]]
         collected: dict[str, list[NDArray[Any]]] = {name: [] for name in names}
         classes: list[NDArray[np.int64]] = []
-        last = self._network.output
-        chosen = isinstance(last, Argmax)
         taken, batch = self._conversion.input, self._conversion.batch
         try:
             for start in range(0, len(inputs), batch):
@@ -97,7 +95,7 @@ class QonnxSource:
                     collected[name] += [_integers(name, of, place) for of in values[place.place][: len(vectors)]]
                 if self._original is not None:
                     values |= dict(zip(self._outputs, self._original.run(None, {self._feed: given}), strict=True))
-                if chosen:
+                if isinstance(self._network.output, Argmax):
                     classes.append(self._classes(values)[: len(vectors)])
         except EngineError:  # of fractions where integers were expected
             raise
@@ -107,7 +105,8 @@ class QonnxSource:
         for name in names:
             shape = self._network.signals[name].shape
             results[name] = np.array(collected[name]).reshape(-1, *shape) * self._signs.get(name, 1)
-        if chosen:
+        last = self._network.output
+        if isinstance(last, Argmax):
             shape = self._network.signals[last.name].shape
             results[last.name] = np.concatenate(classes).reshape(-1, *shape)
         return results

@@ -14,6 +14,7 @@ from xnorflow.bnn.network import (
     Argmax,
     Conv2d,
     Dense,
+    DepthToSpace,
     Flatten,
     MaxPool2d,
     MultiThreshold,
@@ -121,10 +122,14 @@ def window(
             source, _ = _suspect([(name, index) for name in operation.inputs], expected, got)
         operand = expected[source]
         if isinstance(operation, Argmax):
-            index = (int(expected[layer][0]),)
-            then.append(f"{layer}: class {index[0]} has the largest score, {operand[index]:,}")
+            index = (*index[:-1], int(expected[layer][index]))
+            then.append(f"{layer}: class {index[-1]} has the largest score, {operand[index]:,}")
         elif isinstance(operation, Flatten):
             index = tuple(int(i) for i in np.unravel_index(index[0], operand.shape))
+        elif isinstance(operation, DepthToSpace):
+            (row, column, channel), (height, width) = index, operation.block
+            inner = (channel * height + row % height) * width + column % width
+            index = (row // height, column // width, inner)
         elif isinstance(operation, MaxPool2d):
             index = _largest(operation, operand, index)
             then.append(f"{layer}: the largest is {operand[index]:,}, at {index[:-1]}")
@@ -142,7 +147,7 @@ def window(
             holds = "holds" if result > 0 else "does not hold"
             then.append(f"{layer}: {value:,} {relation} {limit:,} {holds}, which makes {result:+d}")
         elif isinstance(operation, Affine):
-            scale, offset = operation.scale[index], operation.offset[index]
+            scale, offset = operation.scale[index[-1]], operation.offset[index[-1]]
             then.append(f"{layer}: {scale:,} x {operand[index]:,} + {offset:,} = {expected[layer][index]:,}")
         elif isinstance(operation, MultiThreshold):
             then.append(f"{layer}: {operand[index]:,} becomes {expected[layer][index]:,}")
@@ -178,8 +183,10 @@ def _places(pool: SumPool2d, index: tuple[int, ...]) -> list[tuple[int, ...]]:
 
 def _largest(pool: MaxPool2d, operand: NDArray, index: tuple[int, ...]) -> tuple[int, ...]:
     """Return where in its window a max-pool finds its result."""
-    y, x = index[0] * pool.stride[0], index[1] * pool.stride[1]
-    values = operand[y : y + pool.size[0], x : x + pool.size[1], index[2]]
+    top, _, left, _ = pool.padding
+    y, x = index[0] * pool.stride[0] - top, index[1] * pool.stride[1] - left
+    end_y, end_x, y, x = y + pool.size[0], x + pool.size[1], max(y, 0), max(x, 0)
+    values = operand[y:end_y, x:end_x, index[2]]
     dy, dx = np.unravel_index(int(values.argmax()), values.shape)
     return y + int(dy), x + int(dx), index[2]
 

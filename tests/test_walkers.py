@@ -100,6 +100,7 @@ GENERIC = {
     "flows/document.py": "shows results that golden has computed",
     "flows/regress.py": "names layers",
     "flows/stages.py": "asks whether there is a layer with weights",
+    "hls/errors.py": "refuses what no generator has of operations that they know",
     "hls/config.py": "names layers with weights",
     "hls/folding.py": "folds layers with weights",
     "hls/project.py": "leaves the operations to the styles",

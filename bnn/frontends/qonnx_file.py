@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.files import read_bytes
-from xnorflow.bnn.network import MAX_VALUES as _MOST_INPUTS
+from xnorflow.bnn.network import MAX_VALUES
 from xnorflow.bnn.qonnx_lowering import DOMAINS, QUANTISERS, named
 
 VIEWS = (
@@ -52,8 +52,8 @@ TAILS = ("TopK", "ArgMax")
 SUPPORTED = (*LINEAR, *ELEMENTWISE, *MAXIMA, *AVERAGES, "Pad", "Concat", *VIEWS, *NO_EFFECT, *SOFTMAX, *TAILS)
 _SHAPES = ("Shape", "ConstantOfShape", "Range")  # of which exporters make shapes
 
-MAX_VALUES = 1 << 27
-"""Of one tensor."""
+MAX_TENSOR = 1 << 27
+"""Values of one tensor."""
 
 _MAX_BYTES = 1 << 28
 _MAX_NODES = 5_000
@@ -143,8 +143,8 @@ def _check_form(model: onnx.ModelProto) -> None:
             raise UserError(f"initialiser {tensor.name!r}: expected values, got shape {tuple(tensor.dims)}")
     for value in model.graph.input:
         shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim][1:]
-        if math.prod(max(size, 1) for size in shape) > _MOST_INPUTS:
-            raise UserError(f"input {value.name!r}: expected at most {_MOST_INPUTS:,} values, got shape {tuple(shape)}")
+        if math.prod(max(size, 1) for size in shape) > MAX_VALUES:
+            raise UserError(f"input {value.name!r}: expected at most {MAX_VALUES:,} values, got shape {tuple(shape)}")
     used = {source for node in model.graph.node for source in node.input}
     idle = {tensor.name for tensor in model.graph.initializer} - used
     for field in (model.graph.initializer, model.graph.input):  # else qonnx would take them for inputs of the model
@@ -169,7 +169,7 @@ def _sort(graph: onnx.GraphProto) -> None:
 
 
 def _check_node(node: onnx.NodeProto) -> None:
-    where = f"node {node.name or node.output[0]!r} ({node.op_type})"
+    where = named(node)
     for attribute in node.attribute:
         if not all(map(math.isfinite, (attribute.f, *attribute.floats))):
             raise UserError(f"{where}: expected finite numbers, got NaN or infinity as {attribute.name}")

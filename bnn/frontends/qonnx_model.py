@@ -129,8 +129,8 @@ def _folded(
         inferred = onnx.shape_inference.infer_shapes(single, data_prop=True)
         for value in (*inferred.graph.output, *inferred.graph.value_info):
             size = np.prod([float(dim.dim_value or 1) for dim in value.type.tensor_type.shape.dim])
-            if size > qonnx_file.MAX_VALUES:
-                raise UserError(f"{named(node)}: expected at most {qonnx_file.MAX_VALUES:,} values, got {size:,.0f}")
+            if size > qonnx_file.MAX_TENSOR:
+                raise UserError(f"{named(node)}: expected at most {qonnx_file.MAX_TENSOR:,} values, got {size:,.0f}")
         names = [name for name in node.output if name]
         try:
             constants.update(zip(names, session(single, names).run(None, {}), strict=True))
@@ -161,9 +161,9 @@ def _executed(
         known = onnx.shape_inference.infer_shapes(lower(part))
         for value in (*known.graph.value_info, *known.graph.output):
             shape = [dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim]
-            if np.prod([float(n) for n in shape]) > qonnx_file.MAX_VALUES:
+            if np.prod([float(n) for n in shape]) > qonnx_file.MAX_TENSOR:
                 raise _TooLarge(
-                    f"tensor {value.name!r}: expected at most {qonnx_file.MAX_VALUES:,} values, got shape {shape}"
+                    f"tensor {value.name!r}: expected at most {qonnx_file.MAX_TENSOR:,} values, got shape {shape}"
                 )
         zeros = np.zeros([dim.dim_value for dim in taken.type.tensor_type.shape.dim], np.float32)
         return dict(zip(names, session(part, names).run(None, {taken.name: zeros}), strict=True))

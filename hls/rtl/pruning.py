@@ -21,6 +21,7 @@ from xnorflow.bnn.network import (
     Affine,
     Conv2d,
     Dense,
+    DepthToSpace,
     Flatten,
     IntArray,
     MaxPool2d,
@@ -70,11 +71,17 @@ class Pruned:
 
 
 def prune(network: Network) -> Pruned:
-    """Return `network` without constant neurons and values that nobody reads; exact. Branched ones stay as they are."""
+    """Return `network` without constant neurons and values that nobody reads; exact.
+
+    One with branches, or that makes pixels of channels, stays as it is.
+    """
     for operation in network.operations:
         if type(operation) not in OPERATIONS.values():
             raise refusal(operation, "pruning")
-    if any(len(operation.inputs) > 1 or len(network.consumers(operation.name)) > 1 for operation in network.operations):
+    if any(
+        len(operation.inputs) > 1 or len(network.consumers(operation.name)) > 1 or isinstance(operation, DepthToSpace)
+        for operation in network.operations
+    ):
         weighted = (operation.name for operation in network.operations if isinstance(operation, Dense | Conv2d))
         return Pruned(network, {}, dict.fromkeys(weighted, (0, 0)))
     sections = _sections(network)

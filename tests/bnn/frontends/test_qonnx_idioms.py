@@ -26,6 +26,7 @@ class Graph:
     def __init__(self, shape, seed=0, opset=13):
         self.random, self.shape, self.opset = np.random.default_rng(seed), shape, opset
         self.nodes, self.constants, self.last, self.annotated = [], [], "x", None
+        self.result = TensorProto.FLOAT
 
     def constant(self, value, dtype=np.float32):
         name = f"c{len(self.constants)}"
@@ -80,7 +81,7 @@ class Graph:
             self.nodes,
             "idiom",
             [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, *self.shape])],
-            [onnx.ValueInfoProto(name=self.last)],
+            [helper.make_tensor_value_info(self.last, self.result, None)],
             self.constants,
         )
         if self.annotated:
@@ -356,6 +357,7 @@ def test_a_network_ends_with_an_image(scaled, chosen, tmp_path):
         graph.node("Add", np.array([0.5, 0.0, 1.0]).reshape(3, 1, 1))
     if chosen:
         graph.node("ArgMax", axis=1)
+        graph.result = TensorProto.INT64
     last = check(graph, tmp_path).network.output
     assert isinstance(last, Argmax if chosen else Affine if scaled else Conv2d)
 
