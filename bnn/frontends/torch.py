@@ -127,7 +127,7 @@ class _Reader:
 
     def __init__(self, module: nn.Module, name: str, input: Input, survey: Survey | None = None) -> None:
         self.name, self.input, self.survey = name, input, survey
-        self.core = Assembler(f"model {name!r}")
+        self.core = Assembler(f"model {name!r}", tell_zeros=True)
         example = module_input(np.zeros((1, *input.shape), np.int64), input)
         signal, rng = input.infer(), np.random.default_rng(0)
         steps = (int(signal.high.max()) - int(signal.low.min())) // signal.step

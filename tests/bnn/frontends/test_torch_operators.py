@@ -149,7 +149,7 @@ def _cases():
             yield pytest.param(name, 2, PIXELS, marks=pytest.mark.slow, id=f"{name}, pixels")
 
 
-@pytest.mark.parametrize(("name", "seed", "input"), _cases())
+@pytest.mark.parametrize(("name", "seed", "input"), [*_cases()])
 def test_is_taken_as_the_module_computes_it(name, seed, input) -> None:
     agree(hostile(Written(OPERATORS[name], seed=seed, **SHAPES), seed), input, seed, 24)
 
