@@ -25,10 +25,12 @@ evaluating the framework's own formula over the accumulator's range, so that it 
 accumulator can take. A direction of +1 means ``acc >= threshold``, -1 means ``acc <= threshold``. Thresholds are
 clamped to the range: "always" and "never" are thresholds at its ends.
 
-**Pooling** before and after the sign differ where the direction is -1; the model's own order is kept.
+**Pooling** before and after the sign differ where the direction is -1; the model's own order is kept. Padded positions
+never are a maximum.
 
 **Integer inputs.** A first layer may take integers (8-bit pixels, signed fixed point); its sums are exact.
 
 **Outputs.** The last layer gives integer accumulators. A trailing affine (batch norm, bias, scale) is fixed point:
-``(acc * scale + offset) / 2**fraction``, and argmax breaks ties to the lowest index.
+``(acc * scale + offset) / 2**fraction``, and argmax breaks ties to the lowest index. An image
+of scores has a class for every pixel.
 """

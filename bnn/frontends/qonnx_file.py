@@ -82,6 +82,7 @@ def load(path: Path) -> onnx.ModelProto:
     try:
         _check_names(model)
         _check(model)
+        _judge(model)
         _check_form(model)
         model = model if opset(model) >= _OPSET else _modern(model, _OPSET)
         return _real_weights(model)
@@ -89,10 +90,16 @@ def load(path: Path) -> onnx.ModelProto:
         raise UserError(f"{path}: {error}") from None
 
 
-def judge(node: onnx.NodeProto) -> None:
-    """Refuse a node that depends on the input and is not supported."""
-    if node.op_type not in (*SUPPORTED, *_SHAPES):
-        raise UserError(f"{named(node)}: not supported; supported are {', '.join(SUPPORTED)}")
+def _judge(model: onnx.ModelProto) -> None:
+    """Refuse nodes that depend on the input and are not supported; what constants alone make may be anything."""
+    known = {tensor.name for tensor in model.graph.initializer}
+    reached, waiting = {value.name for value in model.graph.input} - known, list(model.graph.node)
+    while found := [node for node in waiting if reached.intersection(node.input)]:
+        for node in found:
+            if node.op_type not in (*SUPPORTED, *_SHAPES):
+                raise UserError(f"{named(node)}: not supported; supported are {', '.join(SUPPORTED)}")
+        reached.update(name for node in found for name in node.output)
+        waiting = [node for node in waiting if not reached.intersection(node.output)]
 
 
 _INT, _FLOAT, _STRING = onnx.AttributeProto.INT, onnx.AttributeProto.FLOAT, onnx.AttributeProto.STRING

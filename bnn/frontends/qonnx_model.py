@@ -41,12 +41,12 @@ class _TooLarge(UserError):
 
 
 def prepare(model: onnx.ModelProto) -> Prepared:
-    """Fold constants, judge what is left, and find all shapes.
+    """Fold constants, and find all shapes.
 
     Raises
     ------
     UserError
-        If a node is not supported, its operands are missing, or shapes do not fit each other.
+        If a node's operands are missing, or shapes do not fit each other.
     """
     whole = onnx.ModelProto()
     whole.CopyFrom(model)
@@ -58,8 +58,6 @@ def prepare(model: onnx.ModelProto) -> Prepared:
         dims[0].dim_value = 1
     ordered = _in_order(whole, {taken.name, *constants})
     left = _folded(whole, ordered, constants)
-    for node in left:
-        qonnx_file.judge(node)
     results = _executed(whole, left, constants, taken)
     shaped: set[str] = set()  # what depends on the input's shape alone
     nodes = []
