@@ -34,6 +34,7 @@ SUPPORTED = (
     "additions and concatenations, padding, views, softmax or argmax at the end, dropout"
 )
 
+_FLOAT32_EXACT = 2**24  # every integer up to here is a float32
 _SCORES = ("sigmoid", "tanh", "exp", "softplus", "log_sigmoid_forward")  # of which none changes an order
 _SAME = ("clone", "detach", "alias", "lift_fresh", "lift_fresh_copy")
 
@@ -174,7 +175,17 @@ class _Reader:
         else:
             if self.survey is not None and kind_of(node) != "getitem":
                 self.survey.take(self.core.where)
-            self.values[node] = self._convert(node)
+            self.values[node] = made = self._convert(node)
+            if isinstance(made, Value):
+                self._check_float32(made)
+
+    def _check_float32(self, value: Value) -> None:
+        """Refuse sums that PyTorch itself would round: it has them as float32."""
+        for name in value.sources:
+            signal = self.core.signals[name]
+            largest = max(-int(signal.low.min()), int(signal.high.max()))
+            if largest >= _FLOAT32_EXACT:
+                raise self.core.fail(f"sums below {_FLOAT32_EXACT}, which float32 holds exactly", f"up to {largest}")
 
     def _given(self, of: Any) -> Any:
         return fx.map_arg(of, self.constants.__getitem__)

@@ -322,9 +322,11 @@ class Layers(Settling):
         rows, columns = (np.arange(length) + start for length, start in zip(tall.shape[1:], (top, left), strict=True))
         if not np.array_equal((rows[:, None] * width + columns) * channels + plane[:, None, None], tall):
             return None
+        kernel = (height - tall.shape[1] + 1, width - tall.shape[2] + 1)
+        if top >= kernel[0] or left >= kernel[1]:  # no rectangle of the image, though its elements are in a row
+            return None
         value = self.pooled(value)
         signal = self.signals[value.sources[0]]
-        kernel = (height - tall.shape[1] + 1, width - tall.shape[2] + 1)
         weight = np.zeros((len(plane), *kernel, channels), np.int8)
         weight[:, top, left] = plane[:, None] == np.arange(channels)
         self.append(Conv2d(self.new_name("crop"), value.sources, weight=weight))
