@@ -23,7 +23,7 @@ from xnorflow.hls.errors import Unsupported
 from xnorflow.hls.processes import Processes
 
 _COMPILER = "g++"
-_FLAGS = ("-std=c++11", "-O3", "-w", "-pthread")
+_FLAGS = ("-std=c++11", "-w", "-pthread")
 _VECTORS_ON_DISK = 100
 _LAYERS = "layers.json"  # beside the program: the name and shape of each layer that it can show
 
@@ -50,6 +50,8 @@ class CSim:
         ``hls4ml_packed`` or ``hls4ml_stock``.
     compile_seconds, seconds : float
         Time that the last compilation and the last run took; 0.0 before.
+    about : str or None
+        Of a packed project just prepared: its foldings, and its estimated cycles and LUTs.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class CSim:
         self.name = f"hls4ml_{style}"
         self.compile_seconds = 0.0
         self.seconds = 0.0
+        self.about: str | None = None
         self._jobs = jobs or os.cpu_count() or 1
 
     def tools(self) -> Mapping[str, str]:
@@ -100,6 +103,7 @@ class CSim:
         except Unsupported as error:
             raise EngineUnavailable(str(error)) from None
         self._network, self._folder = network, folder
+        self.about = made.schedule.about if made.schedule else None
         self.compile()
         layers = [(port.name, list(port.storage.shape)) for port in made.layers]
         (self._program.parent / _LAYERS).write_text(json.dumps(layers))
@@ -141,7 +145,11 @@ class CSim:
         os.close(descriptor)
         fresh = Path(name)
         fresh.unlink()
-        command = [_compiler(), *_FLAGS, "-Ifirmware/ap_types", '-DWEIGHTS_DIR="firmware/weights"']
+        # In the packed style every variable holds many vectors: other types for the same sources.
+        types = ["-Ilanes"] if self.config.style == "packed" else []
+        # Thousands of statements in a row, as hard-wired neurons are, take compilers minutes at -O3.
+        optimise = "-O1" if any(folder.glob("firmware/circuit*.h")) else "-O3"
+        command = [_compiler(), *_FLAGS, optimise, *types, "-Ifirmware/ap_types", '-DWEIGHTS_DIR="firmware/weights"']
         command += [f"firmware/{top}.cpp", f"{top}_csim.cpp", "-o", str(fresh)]
         start = time.perf_counter()
         try:

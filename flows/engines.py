@@ -129,9 +129,15 @@ def _hls4ml(style: Literal["stock", "packed"]) -> Callable[["Flow"], Engine]:
     def make(flow: "Flow") -> Engine:
         from xnorflow.cosim.csim import CSim
 
-        return CSim(style, flow.options.backend, **flow.options.hls)
+        return CSim(style, flow.options.backend, **_hls_settings(flow.options))
 
     return make
+
+
+def _hls_settings(options: Options) -> dict[str, Any]:
+    """Return the settings of the hls4ml projects, whose layers are folded by the RTL's goal where one was given."""
+    goal = {"target_fps": options.target_fps, "max_luts": options.max_luts} if options.goal_given else {}
+    return {**goal, **options.hls}
 
 
 def _qonnx(flow: "Flow") -> Engine:
@@ -215,7 +221,7 @@ _HLS4ML: dict[str, Any] = {
     "sources": ("bnn", "hls", "cosim/engine.py", "cosim/csim.py"),
     "packages": ("numpy", "hls4ml"),
     "commands": ("g++",),
-    "settings": lambda options: {"backend": options.backend, **options.hls},
+    "settings": lambda options: {"backend": options.backend, **_hls_settings(options)},
     "takes_vectors": True,
 }
 

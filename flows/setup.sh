@@ -96,6 +96,7 @@ fi
 
 missing=()
 command -v g++ > /dev/null || missing+=(g++)
+command -v clang++ > /dev/null || missing+=(clang)
 command -v iverilog > /dev/null || missing+=(iverilog)
 command -v yosys > /dev/null || missing+=(yosys)
 [[ ,$extras, != *,test,* ]] || command -v chromium > /dev/null || missing+=(chromium) # tests look at reports in it

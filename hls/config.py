@@ -6,13 +6,17 @@ from typing import Any
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import Conv2d, Dense, Network
+from xnorflow.hls.storage import packed
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "style": ("packed", "stock"),
     "backend": ("vitis", "vivado"),
     "io_type": ("auto", "io_parallel", "io_stream"),
-    "strategy": ("latency", "resource"),
+    "strategy": ("auto", "latency", "resource"),
 }
+PARTITIONED = 1024
+"""Most elements of an array that is partitioned completely, into registers."""
+
 _PER_LAYER = ("reuse_factor", "strategy")
 
 
@@ -33,11 +37,16 @@ class HlsConfig:
         and in the free edition of the tools.
     clock_ns : float
         Target clock period in nanoseconds.
-    strategy : {"latency", "resource"}
-        "latency" unrolls a layer and lets the tool share operators over `reuse_factor` cycles; "resource" keeps the
-        weights in memory and computes 1/`reuse_factor` of the neurons per cycle.
-    reuse_factor : int
-        How often each operator is used per input, 1 or more.
+    strategy : {"auto", "latency", "resource"}
+        "latency" unrolls a layer; "resource" keeps the weights in memory and computes 1/`reuse_factor` of the layer per
+        cycle, or a little more. "auto" chooses by the goal: see :mod:`xnorflow.hls.folding` for the packed style and
+        :func:`xnorflow.hls.stock.shared` for the stock one.
+    reuse_factor : int or None
+        How often each operator is used per input vector, 1 or more; None leaves it to the goal.
+    target_fps : float or None
+        Vectors per second to reach at the clock, at the least area.
+    max_luts : int or None
+        Estimated LUTs to stay within, at the highest rate; the rate gives way.
     layers : mapping of layer name to mapping
         ``reuse_factor`` and ``strategy`` of single :class:`~xnorflow.bnn.network.Dense` and
         :class:`~xnorflow.bnn.network.Conv2d` layers.
@@ -53,14 +62,20 @@ class HlsConfig:
     io_type: str = "auto"
     part: str = "xc7z020clg400-1"
     clock_ns: float = 5.0
-    strategy: str = "latency"
-    reuse_factor: int = 1
+    strategy: str = "auto"
+    reuse_factor: int | None = None
+    target_fps: float | None = 50_000.0
+    max_luts: int | None = 20_000
     layers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in _CHOICES:
             _check(name, getattr(self, name), "hls")
         _check("reuse_factor", self.reuse_factor, "hls")
+        for name in ("target_fps", "max_luts"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
+                raise UserError(f"hls: {name} must be a number above 0, got {value!r}")
         if not isinstance(self.clock_ns, int | float) or isinstance(self.clock_ns, bool) or not self.clock_ns > 0:
             raise UserError(f"hls: clock_ns must be a period in nanoseconds above 0, got {self.clock_ns!r}")
         if not self.part or not self.part.replace("-", "").replace("_", "").isalnum():
@@ -71,7 +86,7 @@ class HlsConfig:
                     raise UserError(f"hls, layer {layer}: unknown setting {name!r}; there are {', '.join(_PER_LAYER)}")
                 _check(name, value, f"hls, layer {layer}")
 
-    def of(self, layer: str) -> tuple[int, str]:
+    def of(self, layer: str) -> tuple[int | None, str]:
         """Return the reuse factor and the strategy of a layer."""
         settings = self.layers.get(layer, {})
         return settings.get("reuse_factor", self.reuse_factor), settings.get("strategy", self.strategy)
@@ -90,13 +105,14 @@ class HlsConfig:
                 raise UserError(f"hls: no layer {layer!r} with weights in {network.name}; there are {', '.join(names)}")
         if self.io_type != "auto":
             return self
-        images = any(len(signal.shape) == 3 for signal in network.signals.values())
-        return replace(self, io_type="io_stream" if images else "io_parallel")
+        signals = network.signals.values()
+        large = any(len(signal.shape) == 3 or packed(signal).elements > PARTITIONED for signal in signals)
+        return replace(self, io_type="io_stream" if large else "io_parallel")
 
 
 def _check(name: str, value: Any, where: str) -> None:
     if name == "reuse_factor":
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
             raise UserError(f"{where}: reuse_factor must be a whole number of 1 or more, got {value!r}")
     elif value not in _CHOICES[name]:
         raise UserError(f"{where}: {name} must be one of {', '.join(_CHOICES[name])}; got {value!r}")

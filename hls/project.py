@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,15 @@ from xnorflow.hls.config import HlsConfig
 from xnorflow.hls.errors import Unsupported
 from xnorflow.hls.storage import Storage
 
+if TYPE_CHECKING:
+    from xnorflow.hls.schedule import Schedule
+
 _INPUT = "inputs"
+_FOREIGN = """\
+#ifndef __SYNTHESIS__
+#pragma GCC system_header // comes with hls4ml as it is: what compilers warn of in it is no fault of this project
+#endif
+"""
 _TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -78,6 +86,8 @@ class Project:
     input : Port
     layers : tuple of Port
         Observable layers in the order of the trace; the last is the output.
+    schedule : Schedule or None
+        Of the packed style: foldings, and estimated cycles and LUTs.
     """
 
     folder: Path
@@ -85,6 +95,7 @@ class Project:
     config: HlsConfig
     input: Port
     layers: tuple[Port, ...]
+    schedule: "Schedule | None" = None
 
     @property
     def output(self) -> Port:
@@ -150,9 +161,9 @@ def write(
     top = top_name(core)
     names = _layer_names(core)
     with tempfile.TemporaryDirectory(prefix="xnorflow-") as scratch:
-        graph, stored = _graph(core, config, names, top, scratch)
+        graph, stored, schedule = _graph(core, config, names, top, scratch)
         ports = {name: _port(graph, name, names[name], storage) for name, storage in stored.items()}
-        project = Project(Path(folder), top, config, ports.pop(core.input.name), tuple(ports.values()))
+        project = Project(Path(folder), top, config, ports.pop(core.input.name), tuple(ports.values()), schedule)
         _trace(graph, project, names)
         _write_files(graph, project, Path(scratch), inputs, expected)
         _replace(Path(scratch), Path(folder))
@@ -162,7 +173,7 @@ def write(
 def model_graph(network: Network, folder: Path, config: HlsConfig) -> Any:
     """Return hls4ml's ``ModelGraph`` of what :func:`write` writes; `folder` is its output. Raises what that raises."""
     core, config = _expressed(network, config)
-    graph, _ = _graph(core, config, _layer_names(core), top_name(core), str(folder))
+    graph, _, _ = _graph(core, config, _layer_names(core), top_name(core), str(folder))
     return graph
 
 
@@ -189,7 +200,7 @@ def _layer_names(network: Network) -> dict[str, str]:
 
 def _graph(
     network: Network, config: HlsConfig, names: Mapping[str, str], top: str, folder: str
-) -> tuple[Any, dict[str, Storage]]:
+) -> tuple[Any, dict[str, Storage], "Schedule | None"]:
     """Build hls4ml's graph and take it through its passes up to the generated code."""
     from hls4ml.backends import get_backend
     from hls4ml.model.graph import ModelGraph
@@ -197,10 +208,11 @@ def _graph(
     from xnorflow.hls import packed, stock
 
     backend = get_backend(config.backend)
+    schedule = None
     if config.style == "packed":
         packed.register(config.backend)
-        layers, stored = packed.layers(network, config, names)
-        hls_config = packed.hls_config(network, config)
+        layers, stored, schedule = packed.layers(network, config, names)
+        hls_config = packed.hls_config(network, config, schedule)
     else:
         layers, stored = stock.layers(network, config, names)
         hls_config = stock.hls_config(stored[network.input.name], config, names)
@@ -224,7 +236,9 @@ def _graph(
         graph.apply_flow(backend.get_default_flow())
     if config.style == "stock":
         stock.check(graph, network, config, names, stored)
-    return graph, stored
+    elif schedule is not None:
+        packed.finish(graph, schedule, config)
+    return graph, stored, schedule
 
 
 def _port(graph: Any, operation: str, node: str, storage: Storage) -> Port:
@@ -241,7 +255,7 @@ def _trace(graph: Any, project: Project, names: Mapping[str, str]) -> None:
             [
                 node.get_attr("function_cpp"),
                 "#ifndef __SYNTHESIS__",
-                f"plain::trace<{port.codec}>({port.variable}, {port.pixels});",
+                f"plain::trace<{port.codec} >({port.variable}, {port.pixels});",
                 "#endif",
             ],
         )
@@ -271,11 +285,16 @@ def _write_files(
         writer.write_build_prj_override(graph)
         writer.write_build_opts(graph)
     (folder / "build_lib.sh").unlink()  # builds hls4ml's floating-point bridge
+    for header in (folder / "firmware").glob("*/**/*.h"):
+        if header.parts[-2] != "weights":
+            header.write_text(_FOREIGN + header.read_text())
+    parameters = folder / "firmware" / "parameters.h"  # hls4ml compares an unsigned number with -1 there
+    parameters.write_text(parameters.read_text().replace("(n_filt == -1)", "(n_filt == unsigned(-1))"))
     # Not through the back end's register_source, which would add the headers to every later project of the process.
-    headers = ["plain_integers.h", *(packed.HEADERS if project.config.style == "packed" else ())]
-    for header in headers:
-        source = Path(__file__).with_name("nnet_utils") / header
-        shutil.copyfile(source, folder / "firmware" / "nnet_utils" / header)
+    ours = Path(__file__).with_name("nnet_utils")
+    shutil.copyfile(ours / "plain_integers.h", folder / "firmware" / "nnet_utils" / "plain_integers.h")
+    if project.config.style == "packed":
+        packed.write_headers(graph, ours, folder, project.config.backend)
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES), undefined=jinja2.StrictUndefined, keep_trailing_newline=True
@@ -300,7 +319,12 @@ def _replace(fresh: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {path.relative_to(fresh) for path in fresh.rglob("*") if path.is_file()}
     owned = [*folder.glob("*.tcl"), *folder.glob("*.cpp"), *folder.glob("*.h")]
-    owned += [path for part in ("firmware", "tb_data") for path in (folder / part).rglob("*") if path.suffix != ".log"]
+    owned += [
+        path
+        for part in ("firmware", "lanes", "tb_data")
+        for path in (folder / part).rglob("*")
+        if path.suffix != ".log"
+    ]
     for path in owned:
         if path.is_file() and path.relative_to(folder) not in wanted:
             path.unlink()

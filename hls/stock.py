@@ -42,6 +42,7 @@ from xnorflow.bnn.network import (
 )
 from xnorflow.hls.config import HlsConfig
 from xnorflow.hls.errors import Unsupported
+from xnorflow.hls.folding import UNROLLED, neurons
 from xnorflow.hls.storage import Storage, bits, integer
 
 
@@ -69,7 +70,33 @@ def expressible(network: Network, config: HlsConfig) -> tuple[Network, HlsConfig
             operations.append(replace(operation, inputs=(left, rest[-1])))
         else:
             operations.append(operation)
-    return Network(network.name, tuple(operations)), replace(config, layers={**config.layers, **unrolled})
+    made = Network(network.name, tuple(operations))
+    return made, shared(made, replace(config, layers={**config.layers, **unrolled}))
+
+
+def shared(network: Network, config: HlsConfig) -> HlsConfig:
+    """Return a configuration in which every layer has a reuse factor and a strategy that is not "auto".
+
+    Up to :data:`xnorflow.hls.folding.UNROLLED` weights stay unrolled. A larger layer gets the largest reuse factor that
+    hls4ml takes and that keeps up with the target rate; it never unrolls more than that many multiplications.
+    """
+    backend = get_backend(config.backend)
+    wanted = 1e9 / (config.clock_ns * config.target_fps) if config.target_fps is not None else 1
+    layers: dict[str, dict[str, Any]] = {}
+    for layer in neurons(network):
+        reuse_factor, strategy = config.of(layer.name)
+        if strategy == "auto" and layer.weights <= UNROLLED:
+            strategy = "latency"
+        elif strategy == "auto":
+            strategy = "resource"
+            if reuse_factor is None:
+                valid = backend.get_valid_reuse_factors(layer.weights // layer.neurons, layer.neurons)
+                few = [factor for factor in valid if layer.weights / factor <= UNROLLED]
+                in_time = [factor for factor in few if factor * layer.vectors <= wanted]
+                reuse_factor = max(in_time) if in_time else min(few)
+        layers[layer.name] = {"reuse_factor": reuse_factor or 1, "strategy": strategy}
+    strategy = "latency" if config.strategy == "auto" else config.strategy
+    return replace(config, strategy=strategy, reuse_factor=config.reuse_factor or 1, layers=layers)
 
 
 def layers(
@@ -129,7 +156,7 @@ def layers(
 def hls_config(source: Storage, config: HlsConfig, names: Mapping[str, str]) -> dict[str, Any]:
     """Return hls4ml's model configuration: reuse factors and strategies; types are set layer by layer."""
 
-    def sharing(reuse_factor: int, strategy: str) -> dict[str, Any]:
+    def sharing(reuse_factor: int | None, strategy: str) -> dict[str, Any]:
         return {"ReuseFactor": reuse_factor, "Strategy": strategy}
 
     precision = f"ap_{'' if source.signed else 'u'}int<{source.bits}>"

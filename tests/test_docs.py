@@ -1,5 +1,6 @@
 """The manual and the README: what they name is there, and what they tell to type works."""
 
+import json
 import re
 from typing import Any
 
@@ -83,14 +84,39 @@ def test_the_readme_is_short():
     assert len(PAGES[0].read_text().splitlines()) <= 150
 
 
-@pytest.mark.slow
-def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", PAGES[0].read_text(), re.DOTALL)
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Give a function that runs code as a reader would, in a folder of its own, and returns the names that it has set.
+
+    Engines and synthesis are stand-ins, which take seconds: the real ones have tests of their own.
+    """
     monkeypatch.chdir(tmp_path)
     fakes.install(monkeypatch.setattr, log=tmp_path / "log")
-    names: dict[str, Any] = {}
-    exec(compile(code, "README.md", "exec"), names)
+
+    def execute(*blocks):
+        names: dict[str, Any] = {}
+        for block in blocks:
+            exec(compile(block, "manual", "exec"), names)
+        return names
+
+    return execute
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_runs(run, capsys):
+    names = run(*re.findall(r"```python\n(.*?)```", PAGES[0].read_text(), re.DOTALL))
     said = capsys.readouterr().out
     assert "weight bits" in said and "Cycles are exact" in said and "pass" in said
     assert names["report"].verdict == "pass"
     assert names["infer"]([[1] * 64]).shape == (1,)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", sorted((PROJECT / "docs" / "notebooks").glob("*.ipynb")), ids=lambda path: path.name)
+def test_a_notebook_runs(run, path):
+    cells = json.loads(path.read_text())["cells"]
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert all(not cell["outputs"] for cell in code), "outputs would grow old"
+    names = run(*("".join(cell["source"]) for cell in code))
+    assert names["report"].verdict == "pass"
+    assert names["report"].accuracy > 0.7

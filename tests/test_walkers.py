@@ -101,6 +101,7 @@ GENERIC = {
     "flows/regress.py": "names layers",
     "flows/stages.py": "asks whether there is a layer with weights",
     "hls/config.py": "names layers with weights",
+    "hls/folding.py": "folds layers with weights",
     "hls/project.py": "leaves the operations to the styles",
     "hls/rtl/config.py": "names layers with weights",
 }

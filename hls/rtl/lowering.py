@@ -131,7 +131,7 @@ def class_bits(stream: Stream) -> int:
     return 8 * ceil(stream.extra / 8)
 
 
-def _threshold_behind(network: Network, operation: Operation) -> tuple[list[MaxPool2d], Threshold | None]:
+def threshold_behind(network: Network, operation: Operation) -> tuple[list[MaxPool2d], Threshold | None]:
     """Return the max-pools that come next and the threshold behind them; nothing if there is none.
 
     What stands in front of the threshold must have no other reader.
@@ -172,7 +172,7 @@ class _Lowering:
             self._last = self.arriving[operation.inputs[0], operation.name]
             match operation:
                 case Dense() | Conv2d():
-                    pools, threshold = _threshold_behind(self.network, operation)
+                    pools, threshold = threshold_behind(self.network, operation)
                     done |= {pool.name for pool in pools}
                     if threshold is not None:
                         done.add((end := threshold).name)

@@ -1,5 +1,6 @@
 """What lies on disk: a whole project, deterministic, with a test bench that can fail."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,8 +68,12 @@ def test_a_project_is_whole_and_the_same_each_time(tmp_path, style, backend, io_
     assert ("build_opt.tcl" in files) == (backend == "vitis")
     top = files["firmware/tiny_top.cpp"].decode()
     assert "#pragma HLS INTERFACE " + ("ap_vld" if io_type == "io_parallel" else "axis") in top
-    assert ("#pragma HLS PIPELINE" if io_type == "io_parallel" else "#pragma HLS DATAFLOW") in top
-    assert [port.name for port in made.layers] == ["fc1", "sign1", "fc2"]
+    pipelined = io_type == "io_parallel" and style == "stock"  # packed layers are folded by default
+    assert ("#pragma HLS PIPELINE" if pipelined else "#pragma HLS DATAFLOW") in top
+    storage = {"vitis": "BIND_STORAGE variable=weight type=rom_1p", "vivado": "RESOURCE variable=weight core=ROM_1P"}
+    if style == "packed":
+        assert storage[backend] in files["firmware/nnet_utils/nnet_packed.h"].decode()
+    assert [port.name for port in made.layers] == (["fc1"] if style == "stock" else []) + ["sign1", "fc2"]
     assert files["tb_data/tb_input_features.dat"].count(b"\n") == VECTORS
     written(tmp_path / "b", **settings)
     assert contents(tmp_path / "b") == files
@@ -90,28 +95,60 @@ def test_only_what_changed_is_written(tmp_path):
     assert (tmp_path / "tiny_top_prj" / "report").exists()
 
 
-def test_packed_weights_lie_in_words(tmp_path):
-    written(tmp_path)
+def test_packed_weights_lie_in_memories_as_the_folding_reads_them(tmp_path):
+    made = written(tmp_path, layers={"fc1": {"strategy": "resource", "reuse_factor": 4}})  # 8 neurons of two words
+    folding = made.schedule.plan.layers["fc1"]
+    assert (folding.pe, folding.group, folding.part_bits, folding.cycles) == (4, 2, 64, 2) or folding.cycles == 4
     header = (tmp_path / "firmware" / "weights" / "weight2.h").read_text()
-    assert "static const nnet::word_t weight2[8][2]" in header
-    words = pack(network()["fc1"].weight).ravel()
-    assert ", ".join(f"0x{word:x}ull" for word in words.tolist()) in header
+    rows = [row.split(", ") for row in re.findall(r"\{([0-9a-fxul, ]+)\}", header)]
+    words = pack(network()["fc1"].weight)
+    assert len(rows) == folding.cycles
+    for address, row in enumerate(rows):
+        neurons, inputs = divmod(address, folding.input_folds)
+        some = words[neurons * folding.pe :][: folding.pe, inputs * folding.group :][:, : folding.group]
+        assert row == [f"0x{word:x}ull" for word in some.ravel().tolist()]
 
 
 def test_the_configuration_reaches_the_layers(tmp_path):
-    written(tmp_path / "packed", layers={"fc1": {"strategy": "resource", "reuse_factor": 4}})
-    parameters = (tmp_path / "packed" / "firmware" / "parameters.h").read_text()
-    first, second = parameters.split("struct config2 ")[1].split("struct config4 ")
-    assert "reuse_factor = 4;" in first and "strategy = nnet::resource;" in first
-    assert "reuse_factor = 1;" in second and "strategy = nnet::latency;" in second
-    assert "#pragma HLS DATAFLOW" in (tmp_path / "packed" / "firmware" / "tiny_top.cpp").read_text()
-    written(tmp_path / "interval", reuse_factor=3)
-    assert "#pragma HLS PIPELINE II=3" in (tmp_path / "interval" / "firmware" / "tiny_top.cpp").read_text()
+    layers = {"fc1": {"strategy": "latency"}, "fc2": {"strategy": "resource", "reuse_factor": 3}}
+    made = written(tmp_path / "packed", layers=layers)
+    top = (tmp_path / "packed" / "firmware" / "tiny_top.cpp").read_text()
+    assert "packed_unrolled" in top.split("// fc2")[0] and "packed_folded" in top.split("// fc2")[1]
+    assert "#pragma HLS DATAFLOW" in top
+    assert made.schedule.plan.layers["fc2"].cycles <= 3
+    written(tmp_path / "unrolled", strategy="latency")
+    assert "#pragma HLS PIPELINE II=1" in (tmp_path / "unrolled" / "firmware" / "tiny_top.cpp").read_text()
     written(tmp_path / "stock", style="stock", layers={"fc1": {"strategy": "resource", "reuse_factor": 35}})
     parameters = (tmp_path / "stock" / "firmware" / "parameters.h").read_text()
     first, second = parameters.split("struct config2 ")[1].split("struct config4 ")
     assert "reuse_factor = 35;" in first and "DenseResource" in first
     assert "reuse_factor = 1;" in second and "DenseLatency" in second
+
+
+def test_foldings_follow_the_goal_and_say_what_cannot_be_had(tmp_path):
+    net = network(inputs=700)
+    slow, fast = (written(tmp_path / str(fps), net, target_fps=fps, max_luts=None).schedule for fps in (50_000, 1e6))
+    assert slow.plan.interval <= 4000 and fast.plan.interval <= 200
+    assert fast.luts > slow.luts
+    assert slow.plan.notes == fast.plan.notes == ()
+    small = written(tmp_path / "small", net, target_fps=1e6, max_luts=slow.plan.luts).schedule
+    assert small.plan.interval > 200 and small.plan.luts <= slow.plan.luts
+    assert any("not the 1,000,000 asked for" in note for note in small.plan.notes)
+    least = written(tmp_path / "least", net, max_luts=10).schedule
+    assert any("more than the 10 asked for" in note for note in least.plan.notes)
+    large = written(tmp_path / "large", net, layers={"fc1": {"strategy": "latency"}}).schedule
+    assert any("5,600 weights unrolled as asked for" in note for note in large.plan.notes)
+    assert "estimated" in large.about
+
+
+def test_what_is_too_large_for_a_tool_is_refused(tmp_path):
+    with pytest.raises(UserError, match="layer fc1: 80,000 weights are too many to unroll"):
+        written(tmp_path / "a", network(inputs=10_000), strategy="latency")
+    image = Network("image", (Input("x", (), (40, 40, 1)), Threshold("s", ("x",), np.array([1]), np.array([1]))))
+    none = np.zeros((0, 1), np.int8)
+    with pytest.raises(UserError, match=r"io_parallel makes 1,600 registers .* HLS tools take 1,024; use io_stream"):
+        project.write(image, tmp_path / "b", HlsConfig(io_type="io_parallel"), none, none)
+    assert not (tmp_path / "a").exists() and not (tmp_path / "b").exists()
 
 
 @pytest.mark.parametrize(
@@ -120,16 +157,16 @@ def test_the_configuration_reaches_the_layers(tmp_path):
         ({"style": "fast"}, "style must be one of packed, stock; got 'fast'"),
         ({"backend": "quartus"}, "backend must be one of vitis, vivado"),
         ({"io_type": "io_serial"}, "io_type must be one of auto, io_parallel, io_stream"),
-        ({"strategy": "Latency"}, "strategy must be one of latency, resource"),
+        ({"strategy": "Latency"}, "strategy must be one of auto, latency, resource"),
+        ({"target_fps": 0}, "target_fps must be a number above 0"),
         ({"reuse_factor": 0}, "reuse_factor must be a whole number of 1 or more, got 0"),
         ({"reuse_factor": True}, "reuse_factor must be a whole number"),
         ({"clock_ns": 0}, "clock_ns must be a period in nanoseconds above 0"),
         ({"clock_ns": float("nan")}, "clock_ns must be a period"),
         ({"part": 'x" ; exec'}, "part must name an FPGA part"),
         ({"layers": {"fc1": {"reuse": 2}}}, "layer fc1: unknown setting 'reuse'; there are reuse_factor, strategy"),
-        ({"layers": {"fc1": {"strategy": "fast"}}}, "layer fc1: strategy must be one of latency, resource"),
+        ({"layers": {"fc1": {"strategy": "fast"}}}, "layer fc1: strategy must be one of auto, latency, resource"),
         ({"layers": {"fc9": {}}}, "no layer 'fc9' with weights in tiny; there are fc1, fc2"),
-        ({"reuse_factor": 4}, "layer fc2: .* at most their number, 3; got 4"),
         (
             {"style": "stock", "strategy": "resource", "layers": {"fc1": {"reuse_factor": 3}}},
             "layer fc1: .* takes 1, 2, 5",

@@ -1,0 +1,206 @@
+"""When everything happens in a packed hls4ml project, and how deep its FIFOs must be: an estimate.
+
+Each layer is a loop with an initiation interval of 1 whose iterations are known, and reads and writes streams. That is
+what the RTL's cycle model (:mod:`xnorflow.hls.rtl.cycles`) computes with, so here it computes with these loops. What it
+cannot know is what the HLS tool adds: the depth of each loop's pipeline, taken as :data:`PIPELINE_DEPTH`, and the
+cycles between two calls of a process, taken as none.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from xnorflow.bnn.network import Network
+from xnorflow.hls.folding import Plan
+from xnorflow.hls.rtl.cycles import CycleModel, cycles, fit_queues
+from xnorflow.hls.rtl.lowering import Fork, Pipeline
+from xnorflow.hls.rtl.pruning import Pruned
+from xnorflow.hls.rtl.units import Fifo, Step, Stream, Sum, Unit
+
+PIPELINE_DEPTH = 6
+"""Cycles from the iteration that completes a result to its write; assumed."""
+
+LEAST_DEPTH = 2
+"""Of a FIFO, as HLS tools make them by default."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """The loop of a layer.
+
+    Attributes
+    ----------
+    scan : tuple of Step
+        What each packet that it reads from its first source does, in iterations; the others come along.
+    results : int
+        Packets that it writes per frame.
+    luts : int
+        Estimated 6-input LUTs.
+    layer : str
+        Its layer in hls4ml's graph.
+    sources : tuple of str
+        Layers whose results it reads.
+    """
+
+    scan: tuple[Step, ...]
+    results: int
+    luts: int
+    layer: str = ""
+    sources: tuple[str, ...] = ()
+
+    @property
+    def steps_per_frame(self) -> int:
+        """Iterations per frame."""
+        return sum(step.busy for step in self.scan)
+
+
+def window_process(numbers: Mapping[str, int], cycles: int, luts: int) -> Process:
+    """Return the loop over a padded image, in which a window that is due takes `cycles` iterations.
+
+    Parameters
+    ----------
+    numbers : mapping
+        Of the kernel's configuration.
+    cycles, luts : int
+    """
+    top, left = numbers["pad_top"], numbers["pad_left"]
+    height, width = numbers["in_height"], numbers["in_width"]
+    steps: list[Step] = []
+    lead = results = 0
+    for y in range(top + height + numbers["pad_bottom"]):
+        for x in range(left + width + numbers["pad_right"]):
+            if top <= y < top + height and left <= x < left + width:
+                steps.append(Step(0, ()))
+            row, column = y - numbers["kernel_height"] + 1, x - numbers["kernel_width"] + 1
+            due = row >= 0 and column >= 0 and not (row % numbers["stride_height"] or column % numbers["stride_width"])
+            taken = cycles if due else 1
+            results += due
+            if not steps:
+                lead += taken
+                continue
+            last = steps[-1]
+            emits = (*last.emits, last.busy + taken - 1 + PIPELINE_DEPTH) if due else last.emits
+            steps[-1] = Step(last.busy + taken, emits)
+    steps[-1] = Step(steps[-1].busy + lead, steps[-1].emits)
+    return Process(tuple(steps), results, luts)
+
+
+def pixel_process(pixels: int, packets: int, folds: int, luts: int) -> Process:
+    """Return the loop over `pixels`, each in `packets`, the last of which takes `folds` iterations."""
+    of_pixel = (*[Step(1, ())] * (packets - 1), Step(folds, (folds - 1 + PIPELINE_DEPTH,)))
+    return Process(of_pixel * pixels, pixels, luts)
+
+
+@dataclass(frozen=True, eq=False)
+class _Loop(Unit):
+    scan: tuple[Step, ...]
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return self.scan
+
+
+@dataclass(frozen=True, eq=False)
+class _Join(Sum):
+    scan: tuple[Step, ...]
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        return self.scan
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The processes of a project.
+
+    Attributes
+    ----------
+    processes : tuple of Process
+        In topological order.
+    plan : Plan
+    network : Network
+    """
+
+    processes: tuple[Process, ...]
+    plan: Plan
+    network: Network
+
+    @property
+    def interval(self) -> int:
+        """Iterations per frame of the slowest process."""
+        return max(process.steps_per_frame for process in self.processes)
+
+    @property
+    def luts(self) -> int:
+        """Estimated 6-input LUTs."""
+        return sum(process.luts for process in self.processes)
+
+    @property
+    def about(self) -> str:
+        """The foldings and the estimates, in words."""
+        layers = ", ".join(f"{name} {layer}" for name, layer in self.plan.layers.items())
+        text = f"{layers}; estimated {self.luts:,} LUTs and {self.interval:,} cycles per vector"
+        return "; ".join([text, *self.plan.notes])
+
+    @cached_property
+    def _fitted(self) -> Pipeline:
+        return fit_queues(_pipeline(self.processes, self.network))
+
+    @cached_property
+    def timing(self) -> CycleModel:
+        """Estimated latency and interval, the stalls between the processes included."""
+        return cycles(self._fitted)
+
+    @cached_property
+    def depths(self) -> Mapping[tuple[str, str], int]:
+        """Depths of the FIFOs, by who writes and who reads, with which they do not add to the interval."""
+        found = {}
+        for unit in self._fitted.units:
+            if isinstance(unit, Fifo) and "\n" in unit.layer:
+                writer, reader = unit.layer.split("\n")
+                found[writer, reader] = max(LEAST_DEPTH, unit.depth)
+        return found
+
+
+def _pipeline(processes: Sequence[Process], network: Network) -> Pipeline:
+    """Return the loops as units of the cycle model, with a queue in front of each of their inputs."""
+    written = {process.layer: process.results for process in processes}
+    source = next(name for process in processes for name in process.sources if name not in written)
+    written[source] = len(next(process for process in processes if source in process.sources).scan)
+    readers: dict[str, list[str]] = {}
+    for process in processes:
+        for name in process.sources:
+            readers.setdefault(name, []).append(process.layer)
+
+    def stream(name: str, vectors: int) -> Stream:
+        return Stream(name, 1, 1, False, False, vectors)
+
+    units: list[Unit] = []
+    for process in processes:
+        queued = []
+        for port, name in enumerate(process.sources):
+            given = name if len(readers[name]) == 1 else f"{name} to {process.layer} {port}"
+            queue = stream(f"{given} queue", written[name])
+            units.append(Fifo(f"{name}\n{process.layer}", stream(given, written[name]), queue, LEAST_DEPTH))
+            packets = written[name] // process.results
+            if len(process.sources) > 1 and packets > 1:  # the operands of a sum meet as whole pixels
+                pixel = stream(f"{queue.name} pixels", process.results)
+                scan = (*[Step(emits=())] * (packets - 1), Step()) * process.results
+                units.append(_Loop(process.layer, queue, pixel, scan))
+                queue = stream(f"{pixel.name} queue", process.results)
+                units.append(Fifo(process.layer, pixel, queue, LEAST_DEPTH))
+            queued.append(queue)
+        result = stream(process.layer, process.results)
+        if len(queued) == 1:
+            units.append(_Loop(process.layer, queued[0], result, process.scan))
+        else:
+            both = stream(f"{process.layer} operands", process.results)
+            scan = (Step(1, (PIPELINE_DEPTH,)),) * process.results
+            units.append(_Join(process.layer, both, result, tuple(queued), scan))
+    ports: dict[str, list[Stream]] = {name: [] for name, of in readers.items() if len(of) > 1}
+    for unit in units:
+        if isinstance(unit, Fifo) and "\n" in unit.layer and (name := unit.layer.split("\n")[0]) in ports:
+            ports[name].append(unit.source)
+    forks = tuple(Fork(stream(name, written[name]), tuple(branches)) for name, branches in ports.items())
+    whole = Pruned(network, {}, {})
+    return Pipeline(tuple(units), stream(source, written[source]), units[-1].result, None, {}, whole, forks)
