@@ -437,21 +437,23 @@ template <class T, typename CONFIG_T> struct neuron<T, CONFIG_T, false> { // par
     }
 };
 
-// What an accumulator ends with: whether it is not negative, where it started from minus the threshold; or itself.
-template <class T> void conclude(const T &sum, ap_uint<1> &result) {
-    #pragma HLS INLINE
-    result = sum >= T(0);
-}
+// What an accumulator ends with: whether it is not negative, where it started from minus the threshold; or itself. The
+// types do not tell which: a sum of 0 or 1 is one bit, too.
+template <bool thresholds> struct conclude;
 
-template <class T, int W> void conclude(const T &sum, ap_int<W> &result) {
-    #pragma HLS INLINE
-    result = sum;
-}
+template <> struct conclude<true> {
+    template <class T> static ap_uint<1> of(const T &sum) {
+        #pragma HLS INLINE
+        return sum >= T(0);
+    }
+};
 
-template <class T, int W> void conclude(const T &sum, ap_uint<W> &result) {
-    #pragma HLS INLINE
-    result = sum;
-}
+template <> struct conclude<false> {
+    template <class T> static T of(const T &sum) {
+        #pragma HLS INLINE
+        return sum;
+    }
+};
 
 // One cycle: the parts of input fold `fold`, for `pe` neurons.
 template <class T, typename CONFIG_T, class WEIGHT, class COUNT, class START>
@@ -488,7 +490,7 @@ void fold_step(const scan<T, CONFIG_T> &image, int fold, const WEIGHT weight[], 
         }
         sum = sum + kind::step(x, counts, weight + n * kind::n_words, mask + n * kind::n_words);
         acc[n] = sum - typename CONFIG_T::accum_t(absent);
-        conclude(acc[n], result[n]);
+        result[n] = conclude<CONFIG_T::thresholds>::of(acc[n]);
     }
 }
 

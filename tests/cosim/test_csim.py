@@ -252,6 +252,15 @@ def test_resource_strategy_per_layer_is_exact(tmp_path, style):
 
 
 @slow
+@pytest.mark.parametrize("strategy", ["auto", "resource"])
+def test_sums_of_one_bit_are_no_signs(tmp_path, strategy):
+    weight = np.zeros((2, 9), np.int8)
+    weight[0, 3] = 1  # the sums are 0 or 1, and always 0
+    network = Network("bits", (Input("in", (), (9,), "unsigned", 1), Dense("sums", ("in",), weight)))
+    assert compared(CSim("packed", strategy=strategy), network, tmp_path).first is None
+
+
+@slow
 @pytest.mark.parametrize("style", ["packed", "stock"])
 def test_random_networks_are_exact(tmp_path, style):
     ran = []

@@ -169,8 +169,8 @@ def test_every_engine_takes_the_module_or_says_why_not(flow, model):
             assert (name, engine["status"], engine["mismatches"]) == (name, "pass", 0)
 
 
-def test_the_example_of_the_readme_is_a_model(flow, place):
-    text = (PROJECT / "README.md").read_text()
+def test_the_example_of_the_guide_is_a_model(flow, place):
+    text = (PROJECT / "docs" / "guide" / "pytorch.md").read_text()
     (code,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "class Net" in block)
     (settings,) = (block for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL) if "shape" in block)
     (place / "digit_nets.py").write_text(code)

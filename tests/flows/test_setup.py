@@ -141,6 +141,7 @@ def test_missing_programs_are_installed_and_the_lists_fetched_if_need_be(machine
     machine.add("python3.11", PYTHON)
     machine.add("iverilog")
     machine.add("yosys")
+    machine.add("clang++")
     machine.add("chromium")
     machine.add("apt-get", APT)
     done = machine.setup()

@@ -20,3 +20,26 @@ def test_the_report_is_kept_of_a_flow_that_fails_too():
     (flow,) = (step["run"] for step in STEPS if step.get("run", "").startswith("make flow"))
     assert kept["if"] == "always()"
     assert f"OUT={kept['with']['path']}" in flow
+
+
+def test_the_projects_own_workflow_checks_all_that_a_change_must_hold():
+    workflow = yaml.safe_load((PROJECT / ".github" / "workflows" / "ci.yml").read_text())
+    commands = [step["run"] for step in workflow["jobs"]["tests"]["steps"] if "run" in step]
+    assert commands == ["bash .ci/run", "make docs"]
+    checks = (PROJECT / ".ci" / "run").read_text().splitlines()
+    assert {"make lint", "make test"} <= set(checks)
+
+
+def test_the_hooks_before_a_commit_are_the_tools_of_the_environment():
+    (repository,) = yaml.safe_load((PROJECT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert repository["repo"] == "local"
+    assert [hook["entry"].split()[0] for hook in repository["hooks"]] == [".venv/bin/ruff"] * 2 + [".venv/bin/mypy"]
+
+
+def test_every_form_for_an_issue_asks_for_what_is_needed():
+    forms = sorted((PROJECT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+    assert forms
+    for path in forms:
+        form = yaml.safe_load(path.read_text())
+        assert form["name"] and form["description"]
+        assert any(field.get("validations", {}).get("required") for field in form["body"]), path

@@ -55,7 +55,7 @@ def refuses(path, message):
 def test_the_loaded_module_gives_the_same_bits(name, path):
     definition = zoo.get(name)
     module = trained(name)
-    metadata = {"seed": 3, "test": {"accuracy": 0.1}}
+    metadata = {"seed": 3, "test": {"accuracy": 0.1, "count": 10}}
     checkpoint.save(path, name, module, metadata)
     loaded = checkpoint.load(path)
 

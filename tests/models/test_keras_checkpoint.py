@@ -35,9 +35,9 @@ def saved(tmp_path):
 def test_what_is_read_back_predicts_the_same_bits(name, tmp_path, images):
     model, taken = hostile(zoo.get(name).build(), 1), training.train_keras.taken(images, zoo.get(name))
     expected = model.predict(taken, verbose=0)
-    checkpoint.save(path := tmp_path / "model.h5", name, model, {"seed": 3, "test": {"accuracy": 0.5}})
+    checkpoint.save(path := tmp_path / "model.h5", name, model, {"seed": 3, "test": {"accuracy": 0.5, "count": 10}})
     loaded = checkpoint.load(path)
-    assert (loaded.name, loaded.metadata) == (name, {"seed": 3, "test": {"accuracy": 0.5}})
+    assert (loaded.name, loaded.metadata) == (name, {"seed": 3, "test": {"accuracy": 0.5, "count": 10}})
     assert checkpoint.read_facts(path) == (loaded.name, loaded.metadata)
     np.testing.assert_array_equal(loaded.module.predict(taken, verbose=0), expected)
     np.testing.assert_array_equal(keras_file.load(path).predict(taken, verbose=0), expected)  # as any file of Keras
