@@ -201,6 +201,8 @@ def _check(model: onnx.ModelProto) -> None:
         raise UserError("expected a plain graph, got functions of its own, training steps or sparse tensors")
     if (version := opset(model)) < _OLDEST_OPSET:
         raise UserError(f"expected opset {_OLDEST_OPSET} or newer, got {version}")
+    if version > (newest := onnx.defs.onnx_opset_version()):
+        raise UserError(f"expected opset {newest} or older, got {version}; export it with an older opset_version")
     tensors = list(model.graph.initializer)
     for node in model.graph.node:
         where = named(node)

@@ -155,8 +155,9 @@ def _executed(
     part.graph.input.append(taken)
     names = list(dict.fromkeys(name for node in nodes for name in node.output if name))
     part.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    lowered = lower(part)
     try:
-        known = onnx.shape_inference.infer_shapes(lower(part))
+        known = onnx.shape_inference.infer_shapes(lowered)
         for value in (*known.graph.value_info, *known.graph.output):
             shape = [dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim]
             if np.prod([float(n) for n in shape]) > qonnx_file.MAX_TENSOR:

@@ -359,8 +359,8 @@ ONNX = {
     "onnx a node without inputs": (node("MatMul", lambda n: n.ClearField("input")), "not a valid ONNX model"),
     "onnx a node of one operand": (node("MatMul", lambda n: n.input.pop() and None), "not a valid ONNX model"),
     "onnx Mul of one operand": (built(make("Mul", ["x"], ["y"])), "not a valid ONNX model"),
-    "onnx Add of three operands": (built(make("Add", ["x", "x", "x"], ["y"])), "expected different operands"),
-    "onnx Add of itself": (built(make("Add", ["x", "x"], ["y"])), "expected different operands"),
+    "onnx Add of three operands": (built(make("Add", ["x", "x", "x"], ["y"])), "input size 3"),
+    "onnx Add of itself": (built(make("Add", ["x", "x"], ["y"])), "does not say which integers"),
     "onnx BipolarQuant without scale": (built(make("BipolarQuant", ["x"], ["y"])), "expected 2 operands, got 1"),
     "onnx Quant of 1 operand": (built(make("Quant", ["x"], ["y"])), "expected 4 operands, got 1"),
     "onnx Quant of '' operands": (built(make("Quant", ["x", "", "", ""], ["y"])), "expected 4 operands, got 1"),
@@ -384,13 +384,13 @@ ONNX = {
               initialisers=[ONE, ("w", np.ones((4, 2)))]), "got zero point 1"),
     "onnx Quant of 10**9 bits": (
         built(make("Quant", ["x", "one", "zero", "bits"], ["y"]),
-              initialisers=[ONE, ("zero", 0.0), ("bits", 1e9)]), "1 to 16 bits"),
+              initialisers=[ONE, ("zero", 0.0), ("bits", 1e9)]), "1 to 64 bits"),
     "onnx Quant of half a bit": (
         built(make("Quant", ["x", "one", "zero", "bits"], ["y"]),
-              initialisers=[ONE, ("zero", 0.0), ("bits", 0.5)]), "1 to 16 bits"),
+              initialisers=[ONE, ("zero", 0.0), ("bits", 0.5)]), "bit width, a whole number"),
     "onnx Quant of scale 0": (
         built(make("Quant", ["x", "zero", "zero", "one"], ["y"]), initialisers=[ONE, ("zero", 0.0)]), "scale above 0"),
-    "onnx Quant of no constant scale": (built(make("BipolarQuant", ["x", "x"], ["y"])), "no node computes its operand"),
+    "onnx Quant of no constant scale": (built(make("BipolarQuant", ["x", "x"], ["y"])), "one constant scale"),
     "onnx thresholds of one axis": (
         built(make("MultiThreshold", ["x", "t"], ["y"]), initialisers=[("t", np.zeros(4))]), "of shape (chan"),
     "onnx out_scale infinite": (
@@ -398,7 +398,7 @@ ONNX = {
               initialisers=[("t", np.zeros((4, 1)))]), "NaN or infinity as out_scale"),
     "onnx weights of no column": (weight(lambda w: w[:, :0]), "expected values, got shape"),
     "onnx weights of no row": (weight(lambda w: w[:0]), "expected values, got shape"),
-    "onnx weights of three axes": (weight(lambda w: w[None]), "expected a vector and a matrix"),
+    "onnx weights of three axes": (weight(lambda w: w[None]), "expected a matrix of weights"),
     "onnx weights in double": (weight(lambda w: w.astype(float)), "expected float32, got float64"),
     "onnx weights in half": (weight(lambda w: w.astype(np.float16)), "expected float32, got float16"),
     "onnx weights as text": (weight(lambda w: w.astype(str).astype(object)), "model.onnx"),
@@ -417,14 +417,14 @@ ONNX = {
     "onnx input of 0": (built(make("Sign", ["x"], ["y"]), shape=(1, 0)), "expected a fixed shape"),
     "onnx input of a name": (built(make("Sign", ["x"], ["y"]), shape=("n", "m")), "expected a fixed shape"),
     "onnx input of no axis": (built(make("Sign", ["x"], ["y"]), shape=()), "expected a fixed shape"),
-    "onnx input of batch 64": (built(make("Sign", ["x"], ["y"]), shape=(64, 4)), "expected a batch of 1"),
+    "onnx input of batch 64": (built(make("Sign", ["x"], ["y"]), shape=(64, 4)), "does not say which integers"),
     "onnx input of integers": (
         qonnx(lambda m: m.graph.input[0].type.tensor_type.__setattr__("elem_type", 7)), "expected float32, got INT64"),
     "onnx input no tensor": (qonnx(lambda m: m.graph.input[0].type.ClearField("tensor_type")), "input"),
     "onnx a subgraph": (qonnx(subgraph), "expected no graph inside a node"),
     "onnx a function": (qonnx(lambda m: m.functions.append(onnx.FunctionProto(name="f"))), "expected a plain graph"),
     "onnx an old opset": (built(make("Sign", ["x"], ["y"]), opset=5), "expected opset 9 or newer"),
-    "onnx opset 10**6": (built(make("Sign", ["x"], ["y"]), opset=10**6), "model.onnx"),
+    "onnx opset 10**6": (built(make("Sign", ["x"], ["y"]), opset=10**6), "or older, got 1000000"),
     "onnx opset none": (qonnx(lambda m: m.ClearField("opset_import")), "expected opset 9 or newer, got 0"),
     "onnx ir version 0": (qonnx(lambda m: m.ClearField("ir_version")), "not a valid ONNX model"),
     "onnx an operator of Python": (node("MatMul", lambda n: n.__setattr__("domain", "os")), "got one of domain 'os'"),
