@@ -1,6 +1,6 @@
 # Thin wrappers over the Python commands; `make help` lists them. Any of them works as the first command in a fresh clone.
 .DEFAULT_GOAL := help
-.PHONY: help flow report test lint docs train regress bench setup all-extras clean
+.PHONY: help flow report test lint mutants planted docs train regress bench setup all-extras clean
 
 # What the user gives is text, never make's or the shell's language: the variables of the command line lose their meaning
 # to make here, and reach the program through the environment.
@@ -13,13 +13,13 @@ override READY := .venv/.ready
 override EVERYTHING := keras qonnx train docs test
 override RUN := $(PYTHON) -m xnorflow.flows.make
 
-override STRANGE := $(filter-out help flow report test lint docs train regress bench setup clean $(READY),$(MAKECMDGOALS))
+override STRANGE := $(filter-out help flow report test lint mutants planted docs train regress bench setup clean $(READY),$(MAKECMDGOALS))
 ifneq ($(STRANGE),)
 $(error no target $(firstword $(STRANGE)): the model is a variable, as in: make flow MODEL=$(firstword $(STRANGE)); `make help` lists the targets)
 endif
 ifneq ($(XNORFLOW_GIVEN),)
-ifneq ($(filter help test lint docs bench setup,$(MAKECMDGOALS))$(if $(MAKECMDGOALS),,help),)
-$(error $(filter help test lint docs bench setup,$(MAKECMDGOALS)) takes no variables, got $(XNORFLOW_GIVEN); `make help` lists who takes which)
+ifneq ($(filter help test lint planted docs bench setup,$(MAKECMDGOALS))$(if $(MAKECMDGOALS),,help),)
+$(error $(filter help test lint planted docs bench setup,$(MAKECMDGOALS)) takes no variables, got $(XNORFLOW_GIVEN); `make help` lists who takes which)
 endif
 endif
 
@@ -44,6 +44,13 @@ lint: $(READY) all-extras  ## check style and types
 	@$(PYTHON) -m ruff check
 	@$(PYTHON) -m ruff format --check
 	@$(PYTHON) -m mypy
+
+mutants: $(READY) all-extras  ## change the code in small ways, and count what the tests notice (hours): [FILES=bnn/folding.py,...] [SHARE=n of each file, 0 for all]
+	@bash flows/setup.sh mutants
+	@$(PYTHON) tests/mutants.py
+
+planted: $(READY) all-extras  ## plant faults in the Verilog templates: each must be caught in simulation (twenty minutes)
+	@$(PYTHON) -m tests.planted
 
 docs: $(READY)  ## build the manual, strictly, in site/
 	@bash flows/setup.sh docs

@@ -3,15 +3,15 @@
 ``make mutants`` mutates the code that results and verdicts rest on, package by package, and runs for each mutant those
 fast tests that reach the changed function. A mutant that no test notices survives. A package has thousands of mutants,
 each of which costs seconds: of each file a share is drawn, at random but always the same, and the score is told with
-its confidence interval. FILES=bnn/folding.py,... takes files of your choice; ALL=1 takes all of their mutants.
+its confidence interval. FILES=bnn/folding.py,... takes files of your choice, SHARE=0 all of their mutants.
 
 mutmut names a mutant by its file's path and looks for it by its module's name, and does not follow links. So it works
 in a copy of the sources, ``build/mutants/``, in which the packages lie where their modules' names say.
 """
 
-import argparse
 import json
 import math
+import os
 import random
 import shutil
 import subprocess
@@ -39,6 +39,11 @@ class Part:
     files: tuple[str, ...]
     tests: tuple[str, ...]
 
+    def sources(self) -> set[Path]:
+        """Return the files."""
+        found = {path for pattern in self.files for path in PROJECT.glob(pattern)}
+        return {path for path in found if path.name not in LEFT_OUT}
+
 
 PARTS = {
     "bnn": Part(("bnn/*.py",), ("tests/bnn", "tests/cosim/test_golden.py")),
@@ -50,37 +55,34 @@ PARTS = {
     "hls/synthesis": Part(("hls/synthesis/*.py",), ("tests/hls/synthesis",)),
     "flows": Part(
         ("flows/cache.py", "flows/regress.py", "flows/document.py", "flows/mismatch.py"),
-        ("tests/flows/test_cache.py", "tests/flows/test_regress.py", "tests/flows/test_flow.py")
-        + ("tests/flows/test_mismatch.py",),
+        tuple(f"tests/flows/test_{name}.py" for name in ("cache", "regress", "flow", "mismatch")),
     ),
 }
 LEFT_OUT = ("bench.py", "__init__.py")  # measure, or have no code
 SHARE = 40  # mutants drawn of each file
 SEED = 0
+LEAST = 0.95  # of the mutants must be noticed
 
 _NOTICED = ("killed", "timeout", "segfault", "suspicious")  # mutmut's words; a mutant that crashes is noticed, too
 
 
 def main() -> None:
     """Mutate the parts that were asked for, print their scores and survivors, and exit with 1 where one is too low."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", default="", help="comma-separated files, such as bnn/folding.py; default: all parts")
-    parser.add_argument("--parts", default="", help=f"comma-separated parts of {', '.join(PARTS)}; default: all")
-    parser.add_argument("--share", type=int, default=SHARE, help="mutants drawn of each file; 0 for all")
-    parser.add_argument("--least", type=float, default=0.95, help="share of the mutants that must be noticed")
-    options = parser.parse_args()
-    asked = [name for name in options.parts.split(",") if name]
-    if unknown := set(asked) - set(PARTS):
-        parser.error(f"unknown part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
-    files = {name for name in options.files.split(",") if name}
+    if unknown := set(os.environ.get("XNORFLOW_GIVEN", "").split()) - {"FILES", "SHARE"}:
+        sys.exit(f"error: make mutants takes no variable {min(unknown)}; it takes FILES and SHARE")
+    share = os.environ.get("SHARE", str(SHARE))
+    if not share.isdecimal():
+        sys.exit(f"error: SHARE must be a number of mutants, or 0 for all, got {share!r}")
+    files = {name for name in os.environ.get("FILES", "").split(",") if name}
+    known = {str(path.relative_to(PROJECT)) for part in PARTS.values() for path in part.sources()}
+    if unknown := files - known:
+        sys.exit(f"error: {min(unknown)} is none of the files that are mutated: {', '.join(sorted(known))}")
     low = False
     for name, part in PARTS.items():
-        if asked and name not in asked:
-            continue
-        found = {str(path.relative_to(PROJECT)) for pattern in part.files for path in PROJECT.glob(pattern)}
-        chosen = sorted(file for file in found if Path(file).name not in LEFT_OUT and (not files or file in files))
+        chosen = sorted(str(path.relative_to(PROJECT)) for path in part.sources())
+        chosen = [file for file in chosen if not files or file in files]
         if chosen:
-            low |= _mutate(name, part, chosen, options.share) < options.least
+            low |= _mutate(name, part, chosen, int(share)) < LEAST
     sys.exit(low)
 
 
