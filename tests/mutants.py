@@ -61,6 +61,7 @@ PARTS = {
 LEFT_OUT = ("bench.py", "__init__.py")  # measure, or have no code
 SHARE = 40  # mutants drawn of each file
 SEED = 0
+VARIABLES = ("FILES", "SHARE")
 LEAST = 0.95  # of the mutants must be noticed
 
 _NOTICED = ("killed", "timeout", "segfault", "suspicious")  # mutmut's words; a mutant that crashes is noticed, too
@@ -68,8 +69,8 @@ _NOTICED = ("killed", "timeout", "segfault", "suspicious")  # mutmut's words; a 
 
 def main() -> None:
     """Mutate the parts that were asked for, print their scores and survivors, and exit with 1 where one is too low."""
-    if unknown := set(os.environ.get("XNORFLOW_GIVEN", "").split()) - {"FILES", "SHARE"}:
-        sys.exit(f"error: make mutants takes no variable {min(unknown)}; it takes FILES and SHARE")
+    if unknown := set(os.environ.get("XNORFLOW_GIVEN", "").split()) - set(VARIABLES):
+        sys.exit(f"error: make mutants takes no variable {min(unknown)}; it takes {' and '.join(VARIABLES)}")
     share = os.environ.get("SHARE", str(SHARE))
     if not share.isdecimal():
         sys.exit(f"error: SHARE must be a number of mutants, or 0 for all, got {share!r}")

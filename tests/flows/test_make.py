@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from tests import mutants
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.flows import make
@@ -117,9 +118,10 @@ def test_the_options_are_those_of_the_command():
 
 
 def test_the_help_names_every_variable():
+    taken = {target: variables for target, (_, variables) in make.TARGETS.items()} | {"mutants": mutants.VARIABLES}
     for target, text in re.findall(r"^([a-z]+):[^#]*## (.*)", (PROJECT / "Makefile").read_text(), re.M):
         named = set(re.findall(r"\b([A-Z_]+)=", text))
-        assert named == set(make.TARGETS.get(target, ("", ()))[1]), target
+        assert named == set(taken.get(target, ())), target
 
 
 def test_a_switch_is_on_or_off():
