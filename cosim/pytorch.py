@@ -74,7 +74,8 @@ class PyTorch:
                 collected[name].append(_integers(name, result, observed[name], self._network.signals[name].shape))
             if chosen:
                 scores = values[self._conversion.scores][: len(part)]
-                classes.append(scores.argmax(dim=1, keepdim=True).reshape(len(part), -1)[:, :1].numpy())
+                shape = self._network.signals[self._network.output.name].shape  # one class, or one per pixel
+                classes.append(scores.argmax(dim=1).reshape(len(part), *shape).numpy())
         results = {name: np.concatenate(parts) * self._signs.get(name, 1) for name, parts in collected.items()}
         if chosen:
             results[self._network.output.name] = np.concatenate(classes)

@@ -15,8 +15,7 @@ class Finding:
         The engine, the target or the step.
     status : {"fail", "unfit", "unrouted", "unmet"}
         "fail" fails the flow. The others are findings about the hardware, which is as exact as before: it needs more
-        than the device has, its wires found no way within the limit, or it
-        does not meet the timing asked for.
+        than the device has, its wires found no way within the limit, or it does not meet the timing asked for.
     reason : str
     """
 
@@ -27,10 +26,10 @@ class Finding:
 
 def findings(report: dict[str, Any]) -> list[Finding]:
     """Return the findings that a report tells of, engines first."""
-    return [Finding(what, of["status"], of["reason"]) for what, of in _parts(report) if _findingd(of)]
+    return [Finding(what, of["status"], of["reason"]) for what, of in _parts(report) if _is_finding(of)]
 
 
-def _findingd(of: dict[str, Any]) -> bool:
+def _is_finding(of: dict[str, Any]) -> bool:
     return of["status"] not in ("pass", "skipped")
 
 

@@ -1,6 +1,7 @@
 """The PyTorch front end: exact on hostile modules, and plain refusals of everything else."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.frontends.torch import convert, module_input, trace
 from xnorflow.bnn.network import Affine, Argmax, Conv2d, Input, MaxPool2d, Threshold
 from xnorflow.cosim.compare import compare
+from xnorflow.cosim.golden import Golden
 from xnorflow.cosim.pytorch import PyTorch
 from xnorflow.models.layers import BNN, BinaryConv2d, BinaryLinear, Sign
 
@@ -201,3 +203,21 @@ def test_classes_and_signs_at_the_end() -> None:
     signs = convert(nn.Sequential(BinaryLinear(20, 3), Sign()), "n", VECTOR)
     assert isinstance(signs.output, Threshold)
     assert isinstance(convert(nn.Sequential(nn.MaxPool2d((2, 3))), "n", IMAGE).output, MaxPool2d)
+
+
+def test_an_argmax_per_pixel_is_compared_at_every_pixel(tmp_path: Path) -> None:
+    class Segmenter(nn.Sequential):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x).argmax(1)
+
+    torch.manual_seed(0)
+    layers = (BinaryConv2d(3, 4, 3), nn.BatchNorm2d(4), Sign(), BinaryConv2d(4, 3, 1))
+    conversion = trace(Segmenter(*layers).eval(), "n", PIXELS)
+    network = canonicalise(conversion.network)
+    inputs = strategies.inputs_for(network, 20)
+    engine, golden = PyTorch(conversion), Golden()
+    for of in (engine, golden):
+        of.prepare(network, tmp_path)
+    results = engine.run(inputs)
+    assert results["argmax"].shape == (20, *network.signals["argmax"].shape) and results["argmax"].size > 20
+    assert compare(network, golden.run(inputs), results).first is None
