@@ -164,7 +164,7 @@ def run_command(
     """Run the flow: fold, golden model, hls4ml projects and RTL, their simulations, exact comparison, report.
 
     The exit status is 0 when every engine gave the golden model's integers, 1 when one did not, 2 when something that
-    you gave cannot be used, 130 or 143 when a signal ended it, 70 after an error that nobody has foreseen. What is
+    you gave cannot be used, 130 or 143 when a signal ended it, 141 when nobody reads on, 70 after an error that nobody has foreseen. What is
     already there is reused; a second run takes a second or two.
     """
     from xnorflow.flows import options, subject
@@ -394,7 +394,20 @@ _OF_THE_MACHINE = {
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line; whatever goes wrong is told in a few lines, under an exit status that says what kind."""
+    """Run the command line; whatever goes wrong is told in a few lines, under an exit status that says what kind.
+
+    Where nobody reads on, as behind ``| head``, it ends without a word, as programs do that SIGPIPE ends.
+    """
+    try:
+        _run(arguments)
+    except SystemExit as ended:
+        if not isinstance(ended.__context__, BrokenPipeError):  # which Rich and Click turn into status 1
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what Python still holds and writes when it ends
+        sys.exit(128 + signal.SIGPIPE)
+
+
+def _run(arguments: Sequence[str] | None) -> NoReturn:
     from xnorflow.cosim.engine import EngineError, EngineUnavailable
     from xnorflow.hls.processes import Stopped, stoppable
 
