@@ -218,12 +218,13 @@ class Processes:
 
 
 def _disk_full(output: IO[Any], start: int) -> bool:
-    """Whether what was written to a file from byte `start` on tells of a full disk; so does a log that ends too soon."""
-    with open(f"/dev/fd/{output.fileno()}", "rb") as written:  # perhaps `output` is only for writing
+    """Whether what was written from byte `start` on tells of a full disk, or the disk is full: it cuts a log short."""
+    with Path(f"/dev/fd/{output.fileno()}").open("rb") as written:  # perhaps `output` is only for writing
         written.seek(start)
         if os.strerror(errno.ENOSPC).encode() in written.read():
             return True
-    return os.fstatvfs(output.fileno()).f_bfree == 0
+    disk = os.fstatvfs(output.fileno())
+    return disk.f_blocks > 0 and disk.f_bfree == 0  # some file systems do not count blocks at all
 
 
 def _signal(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:

@@ -98,7 +98,7 @@ def padded_network(pad_value: int) -> Network:
     b = Builder("padded", Input("image", (), (5, 6, 3)), 3)
     b.add(Conv2d, "conv1", weight=b.weights(5, 3, 2, 3), stride=(1, 2), padding=(2, 1, 1, 0), pad_value=pad_value)
     b.threshold("sign1", down=0.0)
-    b.add(Conv2d, "conv2", weight=b.weights(4, 1, 2, 5, zeros=0.3), padding=(0, 0, 1, 1), pad_value=pad_value)
+    b.add(Conv2d, "conv2", weight=b.weights(9, 1, 2, 5, zeros=0.3), padding=(0, 0, 1, 1), pad_value=pad_value)
     b.threshold("sign2", down=0.0)
     b.add(Flatten, "flatten")
     return b.add(Dense, "fc", weight=b.weights(3, b.signal.size)).network()
@@ -182,10 +182,12 @@ def small_network() -> Network:
     """Unrolled in seconds: signed integers, zero padding and ternary weights of bits, two words, scores alone."""
     b = Builder("small", Input("image", (), (3, 4, 2), "signed", 3), 6)
     b.add(Conv2d, "conv1", weight=b.weights(6, 2, 2, 2, zeros=0.2), padding=(1, 0, 0, 1)).threshold("sign1")
-    b.add(Conv2d, "conv2", weight=b.weights(5, 3, 3, 6, zeros=0.2), padding=(1, 1, 1, 1)).threshold("sign2")
+    b.add(Conv2d, "conv2", weight=b.weights(8, 3, 3, 6, zeros=0.2), padding=(1, 1, 1, 1)).threshold("sign2")
     b.add(Flatten, "flatten")
-    b.add(Dense, "fc1", weight=b.weights(66, b.signal.size, zeros=0.9)).threshold("sign3")
-    return b.add(Dense, "fc2", weight=b.weights(3, 66, zeros=0.5)).network()
+    b.add(Dense, "fc1", weight=b.weights(66, b.signal.size, zeros=0.85)).threshold("sign3")
+    last = b.weights(3, 66, zeros=0.5)
+    last[0, :60], last[0, 60:] = 0, 1  # a sum of fewer bits than the accumulator has
+    return b.add(Dense, "fc2", weight=last).network()
 
 
 def wide_network() -> Network:
