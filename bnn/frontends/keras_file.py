@@ -24,6 +24,7 @@ import numpy as np
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.files import read_bytes
+from xnorflow.bnn.frontends import keras_saving
 
 #: Layers that :mod:`xnorflow.bnn.frontends.keras` converts.
 LINEAR = (
@@ -96,6 +97,7 @@ _PARTS = (
 )
 _ALLOWED = frozenset((*LAYERS, *_CONTAINERS, *LARQ_QUANTIZERS, *_QKERAS_QUANTIZERS, *_PARTS))
 _MODULES = re.compile(r"(keras|tf_keras|qkeras|larq)(\.[A-Za-z0-9_]+)*\Z")
+_OWN = re.compile(r"[A-Za-z_]\w*(Dense|Linear|Conv)\w*\Z", re.ASCII)  # a class of weights
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -157,16 +159,27 @@ def load(path: str | Path) -> Any:
     path = Path(path)
     content = read_bytes(path, _LARGEST_WEIGHTS)
     if content.startswith(_HDF5_MAGIC):
-        configuration = _check_hdf5(path, content, "HDF5 file")
+        configuration, version = _check_hdf5(path, content, "HDF5 file")
         if configuration is None:
             raise UserError(
                 f"{path}: expected a whole model, got HDF5 without 'model_config' (weights alone?); "
                 "save it with model.save, not save_weights"
             )
     elif content.startswith(b"PK\x03\x04"):
-        configuration = _check_archive(path, content)
+        configuration, version = _check_archive(path, content)
     else:
         raise UserError(f"{path}: expected a Keras model (HDF5 or a .keras archive), got {_kind(content)}")
+    own, archive = _own_layers(configuration), not content.startswith(_HDF5_MAGIC)
+    if keras_saving.is_keras_3(version):
+        raise UserError(
+            f"{path}: written by Keras 3 ({version[:20]!r}); read are files of Keras 2 (tf_keras), which QKeras and "
+            f"Larq are written for; {keras_saving.again(path, archive, version, own)}"
+        )
+    if own:
+        raise UserError(
+            f"{path}, layer {own[0]['config']['name']!r} ({own[0]['class_name']}): a class of your own, whose code no "
+            f"model file holds; {keras_saving.again(path, archive, version, own)}"
+        )
     _check_configuration(path, configuration)
 
     keras = import_keras()
@@ -257,8 +270,11 @@ def _kind(content: bytes) -> str:
     return f"a file that starts with {content[:8]!r}"
 
 
-def _check_hdf5(path: Path, content: bytes, what: str) -> Any:
-    """Check that the HDF5 can be read whole and is no bomb; return its model configuration, None if it has none."""
+def _check_hdf5(path: Path, content: bytes, what: str) -> tuple[Any, str]:
+    """Check that the HDF5 can be read whole and is no bomb.
+
+    Return its model configuration, None if it has none, and the version of the Keras that wrote it, "" if not told.
+    """
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
             total = 0
@@ -274,12 +290,13 @@ def _check_hdf5(path: Path, content: bytes, what: str) -> Any:
                     f"{path}: expected weights of at most {_LARGEST_WEIGHTS} bytes that are not compressed more than "
                     f"{_LARGEST_RATIO} times, got {total} bytes from a file of {len(content)}"
                 )
-            text = file.attrs.get("model_config")
+            text, version = file.attrs.get("model_config"), file.attrs.get("keras_version", "")
     except UserError:
         raise
     except Exception as error:  # h5py raises many kinds for a damaged file
         raise UserError(f"{path}: damaged or truncated {what}: {_first_line(error)}") from None
-    return None if text is None else _parse(path, text)
+    version = version.decode(errors="replace") if isinstance(version, bytes) else str(version)
+    return None if text is None else _parse(path, text), version
 
 
 def _items(group: Any, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Any]]:
@@ -302,8 +319,8 @@ def _items(group: Any, prefix: str = "", seen: set[int] | None = None) -> Iterat
             yield from _items(item, f"{prefix}{key}/", seen)
 
 
-def _check_archive(path: Path, content: bytes) -> Any:
-    """Check the archive's members; return its model configuration."""
+def _check_archive(path: Path, content: bytes) -> tuple[Any, str]:
+    """Check the archive's members; return what :func:`_check_hdf5` does."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = {info.filename: info for info in archive.infolist()}
@@ -323,6 +340,7 @@ def _check_archive(path: Path, content: bytes) -> Any:
                     f"file of {len(content)}: a zip bomb?"
                 )
             text, weights = archive.read("config.json"), archive.read("model.weights.h5")
+            facts = archive.read("metadata.json") if "metadata.json" in members else b"{}"
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
         if isinstance(error, UserError):
             raise
@@ -333,7 +351,8 @@ def _check_archive(path: Path, content: bytes) -> Any:
     configuration = _parse(path, text)
     if isinstance(configuration, dict):  # Keras leaves optimiser, loss and metrics of an archive unread, see load
         configuration.pop("compile_config", None)
-    return configuration
+    metadata = _parse(path, facts)
+    return configuration, str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else ""
 
 
 def _parse(path: Path, text: str | bytes) -> Any:
@@ -343,6 +362,28 @@ def _parse(path: Path, text: str | bytes) -> Any:
         return configuration
     except (ValueError, RecursionError, TypeError) as error:
         raise UserError(f"{path}: expected JSON as the model's configuration: {_first_line(error)}") from None
+
+
+def _own_layers(configuration: Any) -> list[dict[str, Any]]:
+    """Return what a configuration says of layers of weights, by their names, that no framework brings."""
+    inner = configuration.get("config") if isinstance(configuration, dict) else None
+    specs = inner.get("layers") if isinstance(inner, dict) else None
+    own = []
+    for spec in specs if isinstance(specs, list) else []:
+        kind, config = (spec.get("class_name"), spec.get("config")) if isinstance(spec, dict) else (None, None)
+        named = isinstance(config, dict) and isinstance(config.get("name"), str)
+        if named and isinstance(kind, str) and kind not in _ALLOWED and _OWN.match(kind) and not _is_brought(kind):
+            own.append(spec)
+    return own
+
+
+def _is_brought(kind: str) -> bool:
+    """Whether Keras, QKeras or Larq have a layer of that name."""
+    keras = import_keras()
+    import larq
+    import qkeras
+
+    return any(hasattr(of, kind) for of in (keras.layers, qkeras, larq.layers))
 
 
 def _check_configuration(path: Path, configuration: Any) -> None:
