@@ -161,6 +161,15 @@ def _brevitas(subject: "Subject", settings: Mapping[str, Any] | None) -> Convert
     return Converted(conversion.network, notes, conversion.ambiguous, (model, conversion), digest)
 
 
+def _check_brevitas(subject: "Subject", settings: Mapping[str, Any] | None) -> "Survey":
+    from xnorflow.bnn.frontends import brevitas, qonnx, torch_file
+
+    assert subject.factory
+    taken = described_input(subject.origin, None, settings)
+    module, _ = torch_file.load(subject.factory, subject.weights)
+    return qonnx.check(brevitas.export(module, taken, subject.origin), subject.name, lambda shape: taken)
+
+
 def _onnx(subject: "Subject", settings: Mapping[str, Any] | None) -> Converted:
     from xnorflow.bnn.frontends import qonnx, qonnx_file
 
@@ -178,6 +187,15 @@ def _onnx(subject: "Subject", settings: Mapping[str, Any] | None) -> Converted:
     return Converted(conversion.network, conversion.notes, conversion.ambiguous, (model, conversion))
 
 
+def _check_onnx(subject: "Subject", settings: Mapping[str, Any] | None) -> "Survey":
+    from xnorflow.bnn.frontends import qonnx, qonnx_file
+
+    if foreign := qonnx_file.foreign(subject.path):
+        return foreign
+    model = qonnx_file.load(subject.path, any_operator=True)
+    return qonnx.check(model, subject.name, lambda shape: described_input(subject.origin, shape, settings))
+
+
 FORMATS = {
     "keras": Format(
         "a Keras model (QKeras and Larq, too)",
@@ -192,6 +210,7 @@ FORMATS = {
         magic=None,
         read=_onnx,
         packages=("qonnx", "onnx", "onnxruntime"),
+        check=_check_onnx,
     ),
     "module": Format(
         "a PyTorch module", suffixes=(), magic=None, read=_module, packages=("torch",), check=_check_module
@@ -202,5 +221,6 @@ FORMATS = {
         magic=None,
         read=_brevitas,
         packages=("torch", "brevitas", "qonnx", "onnx", "onnxruntime"),
+        check=_check_brevitas,
     ),
 }

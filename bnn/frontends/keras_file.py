@@ -31,6 +31,8 @@ LINEAR = (
     *("Dense", "Conv1D", "Conv2D", "DepthwiseConv2D", "SeparableConv2D"),
     *("QDense", "QConv1D", "QConv2D", "QDepthwiseConv2D", "QSeparableConv2D"),
     *("QuantDense", "QuantConv1D", "QuantConv2D", "QuantDepthwiseConv2D", "QuantSeparableConv2D"),
+    *("Conv1DTranspose", "Conv2DTranspose", "QConv2DTranspose", "QuantConv2DTranspose"),
+    *("QConv2DBatchnorm", "QDepthwiseConv2DBatchnorm"),
 )
 NORMALISATION = ("BatchNormalization", "QBatchNormalization")
 PADDING = ("ZeroPadding1D", "ZeroPadding2D")
@@ -43,26 +45,29 @@ NO_EFFECT = (
     *("InputLayer", "Dropout", "SpatialDropout1D", "SpatialDropout2D"),
     *("GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization"),
 )
+BRANCHES = ("Add", "Concatenate")
+VIEWS = ("Flatten", "Reshape", "Permute", "UpSampling1D", "UpSampling2D", "Cropping1D", "Cropping2D")
+ACTIVATIONS = ("ReLU", "LeakyReLU", "ELU", "ThresholdedReLU")
 LARQ_QUANTIZERS = (
     *("SteSign", "ApproxSign", "SwishSign", "SteTern", "SteHeaviside", "MagnitudeAwareSign"),
     *("NoOp", "NoOpQuantizer", "DoReFa", "DoReFaQuantizer"),
 )
 LAYERS = (
     *(*LINEAR, *NORMALISATION, *PADDING, *MAXIMA, *AVERAGES),
-    *("QActivation", "Activation", "Softmax", "Flatten", "Add"),
-    *(*NO_EFFECT, *LARQ_QUANTIZERS),
+    *("QActivation", "Activation", "Softmax", *ACTIVATIONS),
+    *(*BRANCHES, *VIEWS, *NO_EFFECT, *LARQ_QUANTIZERS),
 )
 
 SUPPORTED = (
-    "Dense, Conv1D, Conv2D, DepthwiseConv2D and SeparableConv2D of Keras, QKeras and Larq with binary or ternary "
-    "weights or those of up to 8 bits, QActivation, Activation and Larq's quantizers where they give 2 to 16 values, "
-    "BatchNormalization, QBatchNormalization, maximum and average pooling, global pooling, Add, Flatten, ZeroPadding, "
-    "Dropout, and Softmax at the end"
+    "Dense, Conv1D, Conv2D, DepthwiseConv2D, SeparableConv2D and transposed ones of Keras, QKeras and Larq with "
+    "binary or ternary weights or those of up to 8 bits, QActivation, Activation, ReLU and its like and Larq's "
+    "quantizers before or as what gives up to 256 values, BatchNormalization, QBatchNormalization, "
+    "QConv2DBatchnorm, maximum and average pooling, global pooling, Add, Concatenate, Flatten, Reshape, Permute, "
+    "UpSampling, Cropping, ZeroPadding, Dropout, and Softmax at the end"
 )
 
 _SMALL_INPUT = "feed integers, or fixed-point values as the Input's fraction says"
-_NO_BRANCH = "its operands keep no place of their own in a binary network; use Add"
-_FUSED = "train with the same layer followed by BatchNormalization, which is folded exactly"
+_NO_BRANCH = "its operands keep no place of their own in a binary network; use Add or Concatenate"
 
 #: What is refused, and the way round it.
 INSTEAD = {
@@ -71,13 +76,10 @@ INSTEAD = {
     "SlicingOpLambda": "it holds an operation outside a layer; write it with the layers above",
     "Sequential": "put the layers of the inner model into the outer one",
     "Functional": "put the layers of the inner model into the outer one",
-    **dict.fromkeys(("Concatenate", "Multiply", "Subtract", "Average", "Maximum"), _NO_BRANCH),
-    "Reshape": "give the Input the shape that the next layer takes",
+    **dict.fromkeys(("Multiply", "Subtract", "Average", "Maximum"), _NO_BRANCH),
     **dict.fromkeys(("Rescaling", "Normalization"), _SMALL_INPUT),
-    **dict.fromkeys(("QConv2DBatchnorm", "QDepthwiseConv2DBatchnorm"), _FUSED),
     **dict.fromkeys(("QSeparableConv1D", "QuantSeparableConv1D", "SeparableConv1D"),
                     "use the layer of two dimensions with a kernel of (1, k) on an input of (1, length, channels)"),
-    **dict.fromkeys(("ReLU", "LeakyReLU"), "use a quantized activation: QActivation('quantized_relu(2)')"),
     "QAdaptiveActivation": "use QActivation with quantized_relu or quantized_bits, whose range is fixed",
 }  # fmt: skip
 

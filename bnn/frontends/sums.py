@@ -1,7 +1,6 @@
 """What a framework's float32 sums are, where ours are integers: scale, shift, and how far rounding may take them."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,8 +46,8 @@ class Encoding:
     def tile(self, copies: int) -> "Encoding":
         return Encoding(*(np.tile(a, copies) for a in (self.scale, self.shift, self.fixed, self.relative)))
 
-    def values(self, integers: IntArray, end: Literal[-1, 0, 1]) -> NDArray[np.float32]:
-        """Give the framework's values: the lowest (-1) or highest (+1) possible, or without any error (0)."""
+    def values(self, integers: IntArray, end: float) -> NDArray[np.float32]:
+        """Give the framework's values: the lowest (-1) or highest (+1) possible, between them, or without error (0)."""
         center = self.scale * integers + self.shift
         if end == 0 or self.exact:
             return center.astype(np.float32)

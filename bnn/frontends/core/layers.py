@@ -44,9 +44,10 @@ class Layers(Settling):
             raise self.fail("padding that adds rows and columns", sides)
         if any(value.padding):
             raise self.fail("one padding before a convolution", "two")
-        value = self.pooled(value) if value.step is None else self.need(value)
+        value = self.settle(value, rounded=False) or value
         self.planes(value)
-        return replace(value, padding=sides, pad_real=np.full(len(value.encoding.scale), float(real)))
+        held = np.full(len(value.encoding.scale), float(real))
+        return replace(value, padding=sides, pad_real=held, pad_step=value.step, place=self.place)
 
     # Products
 
@@ -144,6 +145,9 @@ class Layers(Settling):
 
     def _factor(self, kernel: NDArray[np.float32]) -> tuple[NDArray[np.int8], FloatArray, FloatArray]:
         weight, alpha, deviation = factor(np.ascontiguousarray(kernel), self.where, LARGEST)
+        # A compiler may compute x + (q - x) as (x - x) + q, and then other weights of the channel are off.
+        off = 2 * np.abs(deviation).max(axis=tuple(range(1, deviation.ndim)), keepdims=True)
+        deviation = np.broadcast_to(off, deviation.shape)
         zeros = int((weight == 0).sum())
         if self.tell_zeros and zeros and not (np.abs(weight) > 1).any():
             self.notes.append(f"{self.where}: {zeros:,} of {weight.size:,} weights are 0 and add nothing")
@@ -462,6 +466,10 @@ class Layers(Settling):
         (left, of_left), (right, of_right) = self._rising(first, second), self._rising(second, first)
         encoding = self.add((left, right), (of_left, of_right))
         return self.observe(Value((self.last.name,), first.positions, encoding, self.place))
+
+    def blurred(self, value: Value, error: FloatArray) -> Value:
+        """Let what the framework has be off by some more than its operators tell, of shape (channels,)."""
+        return replace(value, encoding=replace(value.encoding, fixed=value.encoding.fixed + error))
 
     def _rising(self, value: Value, other: Value) -> tuple[str, Encoding]:
         """Negate channels whose integers stand for falling values, and take out those that stand for one value."""
