@@ -130,6 +130,7 @@ class _Reader:
         self.keras = keras_file.import_keras()
         self.model, self.name, self.input, self.survey = model, name, input, survey
         self.core = Assembler(f"model {name!r}", survey=survey)
+        self.core.channels_last = True
         self.known: dict[Any, _Known] = {}
 
     def walk(self) -> Value:

@@ -1,6 +1,7 @@
 """Products, sums and averages: what needs integers, and what it makes of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import gcd, lcm
@@ -9,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends.builder import ScalesError
 from xnorflow.bnn.frontends.core.layout import canonical, concatenated, selected
 from xnorflow.bnn.frontends.core.settling import Settling
-from xnorflow.bnn.frontends.core.value import Array, Step, Value, run
+from xnorflow.bnn.frontends.core.value import Array, Step, Value, run, steps_of
 from xnorflow.bnn.frontends.core.weights import LARGEST, factor
 from xnorflow.bnn.frontends.sums import UNIT, Encoding, FloatArray, add_bias, averaged, sum_error
 from xnorflow.bnn.kernels import dilated, grouped
@@ -62,7 +64,21 @@ class Layers(Settling):
         bias : float64 array, broadcast to (outputs,)
             What the framework adds as one more term of the sum.
         """
-        value = self.need(value)
+        with self._scaled_by(value):
+            return self._dense(self.need(value), kernel, bias)
+
+    @contextmanager
+    def _scaled_by(self, *values: Value) -> Iterator[None]:
+        """Name the step that has made scales that fit nothing, if one has."""
+        try:
+            yield
+        except ScalesError:
+            made = [step for value in values for step in steps_of(value.step)]
+            if not made:
+                raise
+            raise self.not_here(made[-1].where) from None
+
+    def _dense(self, value: Value, kernel: NDArray[np.float32], bias: FloatArray | None) -> Value:
         self.refuse_padding(value, "a dense layer")
         if value.positions.ndim > 1:
             moved, observed = replace(value, positions=np.moveaxis(value.positions, -1, 0)), dict(self.observed)
@@ -105,12 +121,13 @@ class Layers(Settling):
         geometry : Geometry
         bias : float64 array, broadcast to (outputs,)
         """
-        value = self.image(self.need(value))
-        weight, alpha, deviation = self._factor(kernel)
-        weight, deviation = (
-            dilated(grouped(array, geometry.groups), geometry.dilation) for array in (weight, deviation)
-        )  # fmt: skip
-        return self._convolved(value, weight, alpha, deviation, geometry, bias)
+        with self._scaled_by(value):
+            value = self.image(self.need(value))
+            weight, alpha, deviation = self._factor(kernel)
+            weight, deviation = (
+                dilated(grouped(array, geometry.groups), geometry.dilation) for array in (weight, deviation)
+            )  # fmt: skip
+            return self._convolved(value, weight, alpha, deviation, geometry, bias)
 
     def _convolved(
         self,
@@ -195,10 +212,10 @@ class Layers(Settling):
         whole = lcm(*(scale.denominator for scale in scales))
         unit = Fraction(gcd(*(int(scale * whole) for scale in scales)), whole) if scales else Fraction(1)
         if scales and max(scales) / unit * int(np.abs(weight).max(initial=1)) > LARGEST:
-            raise self.fail(
-                "a sign or quantiser between two layers of weights, or scales of its operand in a ratio of small "
-                "integers",
-                f"scales such as {', '.join(f'{float(scale):g}' for scale in scales[:3])}",
+            shown = ", ".join(f"{float(scale):g}" for scale in scales[:3])
+            raise ScalesError(
+                f"{self.where}: expected a sign or quantiser between two layers of weights, or scales of its operand "
+                f"in a ratio of small integers, got scales such as {shown}"
             )
         times = np.rint(encoding.scale / float(unit)).astype(np.int64)
         return replace(encoding, scale=np.full(len(terms), float(unit))), times
@@ -461,10 +478,11 @@ class Layers(Settling):
         first, second = ready
         if not np.array_equal(first.positions, second.positions):
             raise self.fail(
-                "two results of one shape and order of axes", f"{self.describe(first)} and {self.describe(second)}"
+                "results of one shape and order of axes to add", f"{self.describe(first)} and {self.describe(second)}"
             )
         (left, of_left), (right, of_right) = self._rising(first, second), self._rising(second, first)
-        encoding = self.add((left, right), (of_left, of_right))
+        with self._scaled_by(*values):
+            encoding = self.add((left, right), (of_left, of_right))
         return self.observe(Value((self.last.name,), first.positions, encoding, self.place))
 
     def blurred(self, value: Value, error: FloatArray) -> Value:

@@ -98,7 +98,8 @@ class Settling(Layout):
 
     def observe(self, value: Value) -> Value:
         """Note that a value's tensor, if it has one, holds its integers, if rounding leaves them to be told."""
-        if len(value.sources) == 1 and value.step is None and value.place is not None:
+        whole = value.step is None and not any(value.padding)
+        if len(value.sources) == 1 and whole and value.place is not None:
             encoding, signal = value.encoding.settled(self.joined(value)), self.joined(value)
             whole = value.positions.size == signal.size and np.unique(value.positions).size == signal.size
             if whole and (np.abs(encoding.scale) * _SURE > encoding.fixed).all():

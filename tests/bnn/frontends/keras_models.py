@@ -82,7 +82,7 @@ def agree(model, input, seed, count=40, ambiguous=False) -> Conversion:
     floats = floats.reshape(count, *model.inputs[0].shape[1:])
     places = [*(observed.place for observed in conversion.observed.values()), conversion.scores]
     *results, scores = run(model, places, floats)
-    own = np.moveaxis(model.predict(floats, verbose=0), -1, 1)  # rearranged by TensorFlow, which what is observed hinders
+    own = np.moveaxis(model.predict(floats, verbose=0), -1, 1)  # as TensorFlow rearranges what nobody observes
     for (name, observed), result in zip(conversion.observed.items(), results, strict=True):
         assert np.array_equal(got[name], integers(name, result, observed, network.signals[name].shape, "Keras")), name
     before_softmax = conversion.scores.tensor is not model.outputs[0] or conversion.scores.then is not None
