@@ -24,7 +24,7 @@ def check_command(
     Behind one that is refused it goes on as if that gave integers of 8 bits. The exit status is 0 when all are taken.
     """
     from xnorflow.flows import options, subject
-    from xnorflow.flows.formats import FORMATS
+    from xnorflow.flows.formats import FORMATS, input_settings
 
     found = subject.find(model, checkpoint)
     kind = FORMATS.get(found.kind)
@@ -32,7 +32,7 @@ def check_command(
         able = ", ".join(of.title for of in FORMATS.values() if of.check)
         raise UserError(f"{model}: check reads {able}; for others, a flow names the first operator that is refused")
     with needing(found.origin, UserError):
-        survey = kind.check(found, options.read(config).input)
+        survey = kind.check(found, input_settings(found, options.read(config).input))
     judged = survey.judged
     shown = console()
     for of in judged:

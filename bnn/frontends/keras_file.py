@@ -25,13 +25,14 @@ import numpy as np
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.files import read_bytes
 from xnorflow.bnn.frontends import keras_saving
+from xnorflow.bnn.frontends.core.check import Survey
 
 #: Layers that :mod:`xnorflow.bnn.frontends.keras` converts.
 LINEAR = (
     *("Dense", "Conv1D", "Conv2D", "DepthwiseConv2D", "SeparableConv2D"),
     *("QDense", "QConv1D", "QConv2D", "QDepthwiseConv2D", "QSeparableConv2D"),
     *("QuantDense", "QuantConv1D", "QuantConv2D", "QuantDepthwiseConv2D", "QuantSeparableConv2D"),
-    *("Conv1DTranspose", "Conv2DTranspose", "QConv2DTranspose", "QuantConv2DTranspose"),
+    *("Conv1DTranspose", "Conv2DTranspose", "QuantConv2DTranspose"),
     *("QConv2DBatchnorm", "QDepthwiseConv2DBatchnorm"),
 )
 NORMALISATION = ("BatchNormalization", "QBatchNormalization")
@@ -159,6 +160,64 @@ def load(path: str | Path) -> Any:
         supported, or weights that are not finite. Nothing of the file is executed.
     """
     path = Path(path)
+    configuration, version, archive = _read(path)
+    if own := _own_layers(configuration):
+        raise UserError(
+            f"{path}, layer {own[0]['config']['name']!r} ({own[0]['class_name']}): a class of your own, whose code no "
+            f"model file holds; {keras_saving.again(path, archive, version, own)}"
+        )
+    _check_configuration(path, configuration)
+
+    keras = import_keras()
+    import larq  # type: ignore[import-untyped]  # noqa: F401 (registers its layers and quantizers)
+    from qkeras.utils import load_qmodel  # type: ignore[import-untyped]
+
+    try:
+        scope = keras.utils.custom_object_scope({"QActivation": _activation_class()})
+        with warnings.catch_warnings(), scope, _as_file(path, ".keras" if archive else ".h5") as source:
+            warnings.simplefilter("ignore")
+            model = load_qmodel(str(source), compile=False)
+    except Exception as error:  # whatever Keras raises on what it cannot make sense of
+        raise UserError(f"{path}: Keras cannot load it: {_first_line(error)}") from None
+    if not isinstance(model, keras.Model):
+        raise UserError(f"{path}: expected a model, got {type(model).__name__}")
+    for layer in model.layers:
+        check_finite(f"{path}, layer {layer.name!r} ({type(layer).__name__})", layer)
+    return model
+
+
+def foreign(path: str | Path) -> Survey | None:
+    """Judge the layers of a file by their classes alone, if some of these are none that could be loaded; else None.
+
+    Raises
+    ------
+    UserError
+        If the file holds no model of Keras 2, or holds anything else that is not supported.
+    """
+    path = Path(path)
+    configuration, _, _ = _read(path)
+    own = _own_layers(configuration)
+    survey = Survey(by_kind=True)
+    for spec in _layers(configuration):
+        survey.take(_where(spec))
+        if spec in own:
+            survey.refuse(
+                f"{_where(spec)}: a class of your own, whose code no model file holds; a flow tells the lines that "
+                "save the model anew"
+            )
+        else:
+            try:
+                _check_classes(path, spec, "the model")
+            except UserError as error:
+                survey.refuse(str(error).removeprefix(f"{path}, "))
+    if any(not of.taken for of in survey.judged):
+        return survey
+    _check_configuration(path, configuration)
+    return None
+
+
+def _read(path: Path) -> tuple[Any, str, bool]:
+    """Return a file's configuration, the version of Keras that wrote it, and whether it is an archive."""
     content = read_bytes(path, _LARGEST_WEIGHTS)
     if content.startswith(_HDF5_MAGIC):
         configuration, version = _check_hdf5(path, content, "HDF5 file")
@@ -171,36 +230,30 @@ def load(path: str | Path) -> Any:
         configuration, version = _check_archive(path, content)
     else:
         raise UserError(f"{path}: expected a Keras model (HDF5 or a .keras archive), got {_kind(content)}")
-    own, archive = _own_layers(configuration), not content.startswith(_HDF5_MAGIC)
+    archive = not content.startswith(_HDF5_MAGIC)
     if keras_saving.is_keras_3(version):
+        again = keras_saving.again(path, archive, version, _own_layers(configuration))
         raise UserError(
             f"{path}: written by Keras 3 ({version[:20]!r}); read are files of Keras 2 (tf_keras), which QKeras and "
-            f"Larq are written for; {keras_saving.again(path, archive, version, own)}"
+            f"Larq are written for; {again}"
         )
-    if own:
-        raise UserError(
-            f"{path}, layer {own[0]['config']['name']!r} ({own[0]['class_name']}): a class of your own, whose code no "
-            f"model file holds; {keras_saving.again(path, archive, version, own)}"
-        )
-    _check_configuration(path, configuration)
+    return configuration, version, archive
 
-    keras = import_keras()
-    import larq  # type: ignore[import-untyped]  # noqa: F401 (registers its layers and quantizers)
-    from qkeras.utils import load_qmodel  # type: ignore[import-untyped]
 
-    suffix = ".h5" if content.startswith(_HDF5_MAGIC) else ".keras"
-    try:
-        scope = keras.utils.custom_object_scope({"QActivation": _activation_class()})
-        with warnings.catch_warnings(), scope, _as_file(path, suffix) as source:
-            warnings.simplefilter("ignore")
-            model = load_qmodel(str(source), compile=False)
-    except Exception as error:  # whatever Keras raises on what it cannot make sense of
-        raise UserError(f"{path}: Keras cannot load it: {_first_line(error)}") from None
-    if not isinstance(model, keras.Model):
-        raise UserError(f"{path}: expected a model, got {type(model).__name__}")
-    for layer in model.layers:
-        check_finite(f"{path}, layer {layer.name!r} ({type(layer).__name__})", layer)
-    return model
+def _layers(configuration: Any) -> list[dict[str, Any]]:
+    """Return what a configuration says of its layers that have a class and a name."""
+    inner = configuration.get("config") if isinstance(configuration, dict) else None
+    specs = inner.get("layers") if isinstance(inner, dict) else None
+    return [
+        spec
+        for spec in (specs if isinstance(specs, list) else [])
+        if isinstance(spec, dict) and isinstance(spec.get("class_name"), str) and isinstance(spec.get("config"), dict)
+        if isinstance(spec["config"].get("name"), str)
+    ]
+
+
+def _where(spec: dict[str, Any]) -> str:
+    return f"layer {spec['config']['name']!r} ({spec['class_name']})"
 
 
 def _activation_class() -> type:
@@ -368,15 +421,8 @@ def _parse(path: Path, text: str | bytes) -> Any:
 
 def _own_layers(configuration: Any) -> list[dict[str, Any]]:
     """Return what a configuration says of layers of weights, by their names, that no framework brings."""
-    inner = configuration.get("config") if isinstance(configuration, dict) else None
-    specs = inner.get("layers") if isinstance(inner, dict) else None
-    own = []
-    for spec in specs if isinstance(specs, list) else []:
-        kind, config = (spec.get("class_name"), spec.get("config")) if isinstance(spec, dict) else (None, None)
-        named = isinstance(config, dict) and isinstance(config.get("name"), str)
-        if named and isinstance(kind, str) and kind not in _ALLOWED and _OWN.match(kind) and not _is_brought(kind):
-            own.append(spec)
-    return own
+    kinds = ((str(spec["class_name"]), spec) for spec in _layers(configuration))
+    return [spec for kind, spec in kinds if kind not in _ALLOWED and _OWN.match(kind) and not _is_brought(kind)]
 
 
 def _is_brought(kind: str) -> bool:
@@ -395,8 +441,12 @@ def _check_configuration(path: Path, configuration: Any) -> None:
         raise UserError(
             f"{path}: expected a Sequential or functional model, got {name!r}; a subclassed Model holds code"
         )
+    _check_classes(path, configuration, "the model")
+
+
+def _check_classes(path: Path, configuration: Any, where: str) -> None:
     sys_limit = sys.getrecursionlimit() // 4
-    todo: list[tuple[Any, str, int]] = [(configuration, "the model", 0)]
+    todo: list[tuple[Any, str, int]] = [(configuration, where, 0)]
     while todo:
         node, where, depth = todo.pop()
         if depth > sys_limit:

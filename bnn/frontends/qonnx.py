@@ -315,6 +315,8 @@ class _Reader:
         elif kind in file.SOFTMAX:
             self._check_axis(node, value, _attributes(node).get("axis", -1))
             result = core.end(value, "the softmax is left out; it does not change the order of the scores")
+        elif reason := file.unsupported(node):
+            raise UserError(f"{core.where}: {reason}")
         else:
             result = self._tail(node, value)
         self.values |= dict.fromkeys((name for name in node.output if name), result)

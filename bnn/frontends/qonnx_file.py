@@ -84,7 +84,7 @@ def load(path: Path, any_operator: bool = False) -> onnx.ModelProto:
         _check_names(model)
         _check(model)
         for node in [] if any_operator else _reached(model):
-            if reason := _unsupported(node):
+            if reason := unsupported(node):
                 raise UserError(f"{named(node)}: {reason}")
         _check_form(model)
         model = model if opset(model) >= _OPSET else _modern(model, _OPSET)
@@ -111,7 +111,7 @@ def foreign(path: Path) -> Survey | None:
     survey = Survey(by_kind=True)
     for node in _reached(model):
         survey.take(named(node))
-        if reason := _is_foreign(node) or _unsupported(node):
+        if reason := _is_foreign(node) or unsupported(node):
             survey.refuse(f"{named(node)}: {reason}")
     return survey
 
@@ -139,7 +139,7 @@ def _reached(model: onnx.ModelProto) -> list[onnx.NodeProto]:
     return nodes
 
 
-def _unsupported(node: onnx.NodeProto) -> str:
+def unsupported(node: onnx.NodeProto) -> str:
     """Say that a node's operator is not supported; "" if it is."""
     if node.op_type in (*SUPPORTED, *_SHAPES):
         return ""

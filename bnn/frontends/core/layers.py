@@ -73,10 +73,11 @@ class Layers(Settling):
         try:
             yield
         except ScalesError:
-            made = [step for value in values for step in steps_of(value.step)]
-            if not made:
-                raise
-            raise self.not_here(made[-1].where) from None
+            for value in values:
+                scale = self.need(value).encoding.scale
+                if value.step is not None and not np.array_equal(scale, value.encoding.scale):
+                    raise self.not_here(steps_of(value.step)[-1].where) from None
+            raise
 
     def _dense(self, value: Value, kernel: NDArray[np.float32], bias: FloatArray | None) -> Value:
         self.refuse_padding(value, "a dense layer")

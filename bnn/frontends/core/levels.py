@@ -46,14 +46,13 @@ class Levels:
         """Return ``low + k`` for each result; NaN for values that were not met."""
         away = self.away(results)
         met = away <= _NOISE * self.scale if self.rounded else away == 0
-        return np.where(met, (self.low + self.index[self.nearest(results)]).astype(np.float64), np.nan)
+        return np.where(met, (self.low + self.index[self._nearest(results)]).astype(np.float64), np.nan)
 
     def away(self, results: Array) -> FloatArray:
         """Return how far each result is from the nearest value."""
-        return np.abs(self.reals[self.nearest(results)] - results.astype(np.float64))
+        return np.abs(self.reals[self._nearest(results)] - results.astype(np.float64))
 
-    def nearest(self, results: Array) -> IntArray:
-        """Return the number, in `reals`, of the value that each result is next to."""
+    def _nearest(self, results: Array) -> IntArray:
         return np.searchsorted((self.reals[1:] + self.reals[:-1]) / 2, results.astype(np.float64))
 
 
