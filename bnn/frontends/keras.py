@@ -11,8 +11,8 @@ Our accumulators are integers; the framework's are float32 sums of ``kernel * va
 one power of two and the sum of their magnitudes stays below 2**24 of it, every partial sum is exact, in any order:
 then the float is ``alpha`` times the integer, and folding is exact. Otherwise (alpha that is not a power of two, such
 as XNOR-Net's mean of magnitudes; QKeras' ``x + (q - x)``, which in float32 is not quite q) the float lies within a
-bound of it that holds for any order of summation, see :mod:`xnorflow.bnn.frontends.sums`. Results that the bound leaves
-open are counted in :attr:`Conversion.ambiguous`, and there the fold says what the exact sum would give.
+bound of it that holds for any order of summation, see :mod:`xnorflow.bnn.frontends.core.sums`. Results that the bound
+leaves open are counted in :attr:`Conversion.ambiguous`, and there the fold says what the exact sum would give.
 
 A bias is added to the finished sum, as TensorFlow's kernels for the CPU do (measured, not promised by TensorFlow).
 
@@ -33,11 +33,11 @@ from xnorflow.bnn.frontends.core.assembler import Assembler, Conversion, Geometr
 from xnorflow.bnn.frontends.core.check import Survey
 from xnorflow.bnn.frontends.core.layout import canonical
 from xnorflow.bnn.frontends.core.levels import reachable
+from xnorflow.bnn.frontends.core.sums import rearranged
 from xnorflow.bnn.frontends.core.value import spread
 from xnorflow.bnn.frontends.keras_file import check_finite, unsupported
 from xnorflow.bnn.frontends.keras_linear import Linear, read
 from xnorflow.bnn.frontends.keras_step import Activation, Function, batch_norm
-from xnorflow.bnn.frontends.sums import rearranged
 from xnorflow.bnn.network import Input, MultiThreshold, Network, Threshold
 
 
@@ -378,8 +378,7 @@ class _Reader:
             core.place = place if number == len(rest) else None
             total = core.sum_of([total, value])
         if largest := sum(of.hidden for of in hidden):
-            error = rearranged(total.encoding, core.joined(total), largest, len(values)).fixed
-            total = core.blurred(total, error - total.encoding.fixed)
+            total = core.blurred(total, rearranged(total.encoding, core.joined(total), largest, len(values)))
         return total
 
     def _concatenate(self, layer: Any, values: list[Value]) -> Value:

@@ -5,7 +5,7 @@ core what each node does. Element-wise nodes, quantisers among them, are execute
 float32, on every value that the integers before them can take. ``BipolarQuant`` and a signed ``Quant`` of one bit give
 +1 at 0, as qonnx has them; ``Sign`` gives 0 there, which makes three values where 0 is reached.
 
-Sums that float32 may round are bounded for any order of summation (:mod:`xnorflow.bnn.frontends.sums`).
+Sums that float32 may round are bounded for any order of summation (:mod:`xnorflow.bnn.frontends.core.sums`).
 """
 
 from collections.abc import Callable

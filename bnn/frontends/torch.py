@@ -7,7 +7,7 @@ operator does. Element-wise ones are computed by PyTorch itself, in its own prec
 before them can take. ``torch.sign`` gives 0 at 0, which makes three values where 0 is reached.
 
 Sums that float32 may round, as scales and biases make them, are bounded for any order of summation
-(:mod:`xnorflow.bnn.frontends.sums`).
+(:mod:`xnorflow.bnn.frontends.core.sums`).
 """
 
 import hashlib

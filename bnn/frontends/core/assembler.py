@@ -12,8 +12,8 @@ from xnorflow.bnn.folding import fold_affine
 from xnorflow.bnn.frontends.core.check import Survey
 from xnorflow.bnn.frontends.core.layers import Geometry, Layers
 from xnorflow.bnn.frontends.core.levels import reachable
+from xnorflow.bnn.frontends.core.sums import Encoding, FloatArray
 from xnorflow.bnn.frontends.core.value import Conversion, Observed, Step, Value, Window, run
-from xnorflow.bnn.frontends.sums import Encoding, FloatArray
 from xnorflow.bnn.network import Affine, Argmax, Input, IntArray, MultiThreshold, Network, Threshold
 
 Made = TypeVar("Made")

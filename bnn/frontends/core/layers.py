@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.bnn.errors import UserError
-from xnorflow.bnn.frontends.builder import ScalesError
+from xnorflow.bnn.frontends.core.building import ScalesError
 from xnorflow.bnn.frontends.core.layout import canonical, concatenated, selected
 from xnorflow.bnn.frontends.core.settling import Settling
+from xnorflow.bnn.frontends.core.sums import UNIT, Encoding, FloatArray, add_bias, averaged, sum_error
 from xnorflow.bnn.frontends.core.value import Array, Step, Value, run, steps_of
 from xnorflow.bnn.frontends.core.weights import LARGEST, factor
-from xnorflow.bnn.frontends.sums import UNIT, Encoding, FloatArray, add_bias, averaged, sum_error
 from xnorflow.bnn.kernels import dilated, grouped
 from xnorflow.bnn.network import Conv2d, Dense, DepthToSpace, IntArray, Operation, SumPool2d, Threshold
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from xnorflow.bnn.errors import UserError
-from xnorflow.bnn.frontends.builder import Builder
+from xnorflow.bnn.frontends.core.building import Builder
+from xnorflow.bnn.frontends.core.sums import Encoding
 from xnorflow.bnn.frontends.core.value import Array, Value, reindexed
-from xnorflow.bnn.frontends.sums import Encoding
 from xnorflow.bnn.network import Flatten, IntArray, Signal
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xnorflow.bnn.frontends.core.sums import UNIT, FloatArray
 from xnorflow.bnn.frontends.core.value import Array
-from xnorflow.bnn.frontends.sums import UNIT, FloatArray
 from xnorflow.bnn.network import IntArray, Signal
 
 MOST = 256

@@ -11,8 +11,8 @@ from xnorflow.bnn.folding import fold_multi_threshold, fold_threshold
 from xnorflow.bnn.frontends.core import levels as found
 from xnorflow.bnn.frontends.core.layout import Layout
 from xnorflow.bnn.frontends.core.levels import Levels
+from xnorflow.bnn.frontends.core.sums import UNIT, Encoding
 from xnorflow.bnn.frontends.core.value import Array, Observed, Step, Value, Window, run, steps_of
-from xnorflow.bnn.frontends.sums import UNIT, Encoding
 from xnorflow.bnn.network import IntArray, MultiThreshold, Operation, Signal, Threshold
 
 _SAME = 2.0**-36  # part by which scales may differ that are one in real numbers

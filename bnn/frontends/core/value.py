@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from xnorflow.bnn.frontends.sums import Encoding, FloatArray
+from xnorflow.bnn.frontends.core.sums import Encoding, FloatArray
 from xnorflow.bnn.network import IntArray, MaxPool2d, Network
 
 Array = NDArray[Any]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.bnn.errors import UserError
-from xnorflow.bnn.frontends.sums import Encoding, added
+from xnorflow.bnn.frontends.core.sums import Encoding, added
 from xnorflow.bnn.network import Add, Conv2d, Dense, Input, IntArray, Network, Operation, Signal
 
 _LARGEST_RATIO = 256  # of the scales of two results to be added
