@@ -9,15 +9,12 @@ from numpy.typing import NDArray
 from xnorflow.bnn.canonical import canonicalise_with_signs
 from xnorflow.bnn.network import Argmax, Network
 from xnorflow.cosim.engine import EngineError, Results
+from xnorflow.cosim.observed import integers
 
 if TYPE_CHECKING:
     import torch
 
-    from xnorflow.bnn.frontends.core.value import Observed
     from xnorflow.bnn.frontends.torch import TorchConversion
-
-_OFF = 0.1
-"""How far from an integer a float32 sum may lie, in steps of one: sums with scales that are no power of two round."""
 
 
 class PyTorch:
@@ -71,7 +68,8 @@ class PyTorch:
             values = self._batch(whole, {self._conversion.scores, *(observed[name].place for name in names)})
             for name in names:
                 result = values[observed[name].place].numpy()[: len(part)]
-                collected[name].append(_integers(name, result, observed[name], self._network.signals[name].shape))
+                shape = self._network.signals[name].shape
+                collected[name].append(integers(name, result, observed[name], shape, "PyTorch"))
             if chosen:
                 scores = values[self._conversion.scores][: len(part)]
                 shape = self._network.signals[self._network.output.name].shape  # one class, or one per pixel
@@ -104,14 +102,3 @@ class PyTorch:
         if not torch.equal(traced, own):
             raise EngineError(f"network {self._network.name}: the module's trace does not compute what the module does")
         return values
-
-
-def _integers(name: str, values: NDArray[np.floating], place: "Observed", shape: tuple[int, ...]) -> NDArray[np.int64]:
-    """Return an operation's integers, channels last, from the tensors that hold them."""
-    flat = np.empty((len(values), place.positions.size))
-    flat[:, place.positions.ravel()] = values.reshape(len(values), -1)
-    real = (flat.reshape(len(values), *shape) - place.shift) / place.scale
-    integers = np.rint(real)
-    if not np.isfinite(real).all() or (real.size and np.abs(real - integers).max() > _OFF):
-        raise EngineError(f"layer {name}: expected integers from PyTorch, got fractions")
-    return integers.astype(np.int64)

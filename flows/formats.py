@@ -147,7 +147,24 @@ def described_input(model: str, shape: tuple[int, ...] | None, settings: Mapping
 
 
 def _keras(subject: Subject, settings: Mapping[str, Any] | None) -> Converted:
+    from xnorflow.bnn.frontends import keras
+
+    model, taken = _keras_model(subject, settings)
+    conversion = keras.trace(model, subject.name, taken)
+    return Converted(conversion.network, conversion.notes, conversion.ambiguous, (model, conversion))
+
+
+def _check_keras(subject: Subject, settings: Mapping[str, Any] | None) -> "Survey":
     from xnorflow.bnn.frontends import keras, keras_file
+
+    if foreign := keras_file.foreign(subject.path):
+        return foreign
+    model, taken = _keras_model(subject, settings)
+    return keras.check(model, subject.name, taken)
+
+
+def _keras_model(subject: Subject, settings: Mapping[str, Any] | None) -> tuple[Any, "Input"]:
+    from xnorflow.bnn.frontends import keras_file
 
     path = subject.path
     model = keras_file.load(path)
@@ -158,8 +175,7 @@ def _keras(subject: Subject, settings: Mapping[str, Any] | None) -> Converted:
         raise UserError(f"{path}: expected an input of fixed shape, got {shape}")
     if len(shape) == 2:
         shape = (1, *shape)  # a sequence is an image of height 1
-    conversion = keras.trace(model, subject.name, described_input(subject.origin, shape, settings))
-    return Converted(conversion.network, conversion.notes, conversion.ambiguous, (model, conversion))
+    return model, described_input(subject.origin, shape, settings)
 
 
 def _module(subject: Subject, settings: Mapping[str, Any] | None) -> Converted:
@@ -195,6 +211,15 @@ def _brevitas(subject: Subject, settings: Mapping[str, Any] | None) -> Converted
     return Converted(conversion.network, notes, conversion.ambiguous, (model, conversion), digest)
 
 
+def _check_brevitas(subject: Subject, settings: Mapping[str, Any] | None) -> "Survey":
+    from xnorflow.bnn.frontends import brevitas, qonnx, torch_file
+
+    assert subject.factory
+    taken = described_input(subject.origin, None, settings)
+    module, _ = torch_file.load(subject.factory, subject.weights)
+    return qonnx.check(brevitas.export(module, taken, subject.origin), subject.name, lambda shape: taken)
+
+
 def _onnx(subject: Subject, settings: Mapping[str, Any] | None) -> Converted:
     from xnorflow.bnn.frontends import qonnx, qonnx_file
 
@@ -212,6 +237,15 @@ def _onnx(subject: Subject, settings: Mapping[str, Any] | None) -> Converted:
     return Converted(conversion.network, conversion.notes, conversion.ambiguous, (model, conversion))
 
 
+def _check_onnx(subject: Subject, settings: Mapping[str, Any] | None) -> "Survey":
+    from xnorflow.bnn.frontends import qonnx, qonnx_file
+
+    if foreign := qonnx_file.foreign(subject.path):
+        return foreign
+    model = qonnx_file.load(subject.path, any_operator=True)
+    return qonnx.check(model, subject.name, lambda shape: described_input(subject.origin, shape, settings))
+
+
 FORMATS = {
     "keras": Format(
         "a Keras model (QKeras and Larq, too)",
@@ -219,6 +253,7 @@ FORMATS = {
         magic=b"\x89HDF\r\n\x1a\n",
         read=_keras,
         packages=("tensorflow", "tf_keras", "QKeras", "larq", "h5py"),
+        check=_check_keras,
     ),
     "onnx": Format(
         "a QONNX model (Brevitas exports them)",
@@ -226,6 +261,7 @@ FORMATS = {
         magic=None,
         read=_onnx,
         packages=("qonnx", "onnx", "onnxruntime"),
+        check=_check_onnx,
     ),
     "module": Format(
         "a PyTorch module", suffixes=(), magic=None, read=_module, packages=("torch",), check=_check_module
@@ -236,8 +272,19 @@ FORMATS = {
         magic=None,
         read=_brevitas,
         packages=("torch", "brevitas", "qonnx", "onnx", "onnxruntime"),
+        check=_check_brevitas,
     ),
 }
+
+
+def input_settings(subject: Subject, settings: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return the settings of table ``input`` for a file: those of the zoo, if it is a model of the zoo."""
+    if subject.zoo is None:
+        return settings
+    from xnorflow.models import zoo
+
+    taken = zoo.get(subject.zoo).input
+    return {"kind": taken.kind, "bits": taken.bits, "fraction": taken.fraction}
 
 
 def read_subject(subject: Subject, settings: Mapping[str, Any] | None = None) -> Converted:
@@ -254,8 +301,7 @@ def read_subject(subject: Subject, settings: Mapping[str, Any] | None = None) ->
 
     taken = zoo.get(subject.zoo).input
     if subject.kind in FORMATS:
-        settings = {"kind": taken.kind, "bits": taken.bits, "fraction": taken.fraction}
-        converted = FORMATS[subject.kind].read(subject, settings)
+        converted = FORMATS[subject.kind].read(subject, input_settings(subject, settings))
         if (got := converted.network.input.shape) != taken.shape:
             raise UserError(f"{subject.path}: expected an input of {subject.zoo}'s shape {taken.shape}, got {got}")
         return converted

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends import keras_saving
 from xnorflow.bnn.network import name_fault
 from xnorflow.flows.formats import FORMATS, Subject, recognise
 
@@ -44,6 +45,8 @@ def find(model: str, weights: Path | None = None) -> Subject:
             )
         return _identify(model, path)
     if not _is_file(path):
+        if saved := keras_saving.from_folder(path):
+            raise UserError(saved)
         what = "a folder, " if path.is_dir() else ""
         raise UserError(
             f"unknown model {model!r}: {what}neither a model of the zoo nor a file\n"

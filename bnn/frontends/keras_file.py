@@ -24,12 +24,16 @@ import numpy as np
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.files import read_bytes
+from xnorflow.bnn.frontends import keras_saving
+from xnorflow.bnn.frontends.core.check import Survey
 
 #: Layers that :mod:`xnorflow.bnn.frontends.keras` converts.
 LINEAR = (
     *("Dense", "Conv1D", "Conv2D", "DepthwiseConv2D", "SeparableConv2D"),
     *("QDense", "QConv1D", "QConv2D", "QDepthwiseConv2D", "QSeparableConv2D"),
     *("QuantDense", "QuantConv1D", "QuantConv2D", "QuantDepthwiseConv2D", "QuantSeparableConv2D"),
+    *("Conv1DTranspose", "Conv2DTranspose", "QuantConv2DTranspose"),
+    *("QConv2DBatchnorm", "QDepthwiseConv2DBatchnorm"),
 )
 NORMALISATION = ("BatchNormalization", "QBatchNormalization")
 PADDING = ("ZeroPadding1D", "ZeroPadding2D")
@@ -42,26 +46,29 @@ NO_EFFECT = (
     *("InputLayer", "Dropout", "SpatialDropout1D", "SpatialDropout2D"),
     *("GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization"),
 )
+BRANCHES = ("Add", "Concatenate")
+VIEWS = ("Flatten", "Reshape", "Permute", "UpSampling1D", "UpSampling2D", "Cropping1D", "Cropping2D")
+ACTIVATIONS = ("ReLU", "LeakyReLU", "ELU", "ThresholdedReLU")
 LARQ_QUANTIZERS = (
     *("SteSign", "ApproxSign", "SwishSign", "SteTern", "SteHeaviside", "MagnitudeAwareSign"),
     *("NoOp", "NoOpQuantizer", "DoReFa", "DoReFaQuantizer"),
 )
 LAYERS = (
     *(*LINEAR, *NORMALISATION, *PADDING, *MAXIMA, *AVERAGES),
-    *("QActivation", "Activation", "Softmax", "Flatten", "Add"),
-    *(*NO_EFFECT, *LARQ_QUANTIZERS),
+    *("QActivation", "Activation", "Softmax", *ACTIVATIONS),
+    *(*BRANCHES, *VIEWS, *NO_EFFECT, *LARQ_QUANTIZERS),
 )
 
 SUPPORTED = (
-    "Dense, Conv1D, Conv2D, DepthwiseConv2D and SeparableConv2D of Keras, QKeras and Larq with binary or ternary "
-    "weights or those of up to 8 bits, QActivation, Activation and Larq's quantizers where they give 2 to 16 values, "
-    "BatchNormalization, QBatchNormalization, maximum and average pooling, global pooling, Add, Flatten, ZeroPadding, "
-    "Dropout, and Softmax at the end"
+    "Dense, Conv1D, Conv2D, DepthwiseConv2D, SeparableConv2D and transposed ones of Keras, QKeras and Larq with "
+    "binary or ternary weights or those of up to 8 bits, QActivation, Activation, ReLU and its like and Larq's "
+    "quantizers before or as what gives up to 256 values, BatchNormalization, QBatchNormalization, "
+    "QConv2DBatchnorm, maximum and average pooling, global pooling, Add, Concatenate, Flatten, Reshape, Permute, "
+    "UpSampling, Cropping, ZeroPadding, Dropout, and Softmax at the end"
 )
 
 _SMALL_INPUT = "feed integers, or fixed-point values as the Input's fraction says"
-_NO_BRANCH = "its operands keep no place of their own in a binary network; use Add"
-_FUSED = "train with the same layer followed by BatchNormalization, which is folded exactly"
+_NO_BRANCH = "its operands keep no place of their own in a binary network; use Add or Concatenate"
 
 #: What is refused, and the way round it.
 INSTEAD = {
@@ -70,13 +77,10 @@ INSTEAD = {
     "SlicingOpLambda": "it holds an operation outside a layer; write it with the layers above",
     "Sequential": "put the layers of the inner model into the outer one",
     "Functional": "put the layers of the inner model into the outer one",
-    **dict.fromkeys(("Concatenate", "Multiply", "Subtract", "Average", "Maximum"), _NO_BRANCH),
-    "Reshape": "give the Input the shape that the next layer takes",
+    **dict.fromkeys(("Multiply", "Subtract", "Average", "Maximum"), _NO_BRANCH),
     **dict.fromkeys(("Rescaling", "Normalization"), _SMALL_INPUT),
-    **dict.fromkeys(("QConv2DBatchnorm", "QDepthwiseConv2DBatchnorm"), _FUSED),
     **dict.fromkeys(("QSeparableConv1D", "QuantSeparableConv1D", "SeparableConv1D"),
                     "use the layer of two dimensions with a kernel of (1, k) on an input of (1, length, channels)"),
-    **dict.fromkeys(("ReLU", "LeakyReLU"), "use a quantized activation: QActivation('quantized_relu(2)')"),
     "QAdaptiveActivation": "use QActivation with quantized_relu or quantized_bits, whose range is fixed",
 }  # fmt: skip
 
@@ -96,6 +100,7 @@ _PARTS = (
 )
 _ALLOWED = frozenset((*LAYERS, *_CONTAINERS, *LARQ_QUANTIZERS, *_QKERAS_QUANTIZERS, *_PARTS))
 _MODULES = re.compile(r"(keras|tf_keras|qkeras|larq)(\.[A-Za-z0-9_]+)*\Z")
+_OWN = re.compile(r"[A-Za-z_]\w*(Dense|Linear|Conv)\w*\Z", re.ASCII)  # a class of weights
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -155,28 +160,21 @@ def load(path: str | Path) -> Any:
         supported, or weights that are not finite. Nothing of the file is executed.
     """
     path = Path(path)
-    content = read_bytes(path, _LARGEST_WEIGHTS)
-    if content.startswith(_HDF5_MAGIC):
-        configuration = _check_hdf5(path, content, "HDF5 file")
-        if configuration is None:
-            raise UserError(
-                f"{path}: expected a whole model, got HDF5 without 'model_config' (weights alone?); "
-                "save it with model.save, not save_weights"
-            )
-    elif content.startswith(b"PK\x03\x04"):
-        configuration = _check_archive(path, content)
-    else:
-        raise UserError(f"{path}: expected a Keras model (HDF5 or a .keras archive), got {_kind(content)}")
+    configuration, version, archive = _read(path)
+    if own := _own_layers(configuration):
+        raise UserError(
+            f"{path}, layer {own[0]['config']['name']!r} ({own[0]['class_name']}): a class of your own, whose code no "
+            f"model file holds; {keras_saving.again(path, archive, version, own)}"
+        )
     _check_configuration(path, configuration)
 
     keras = import_keras()
     import larq  # type: ignore[import-untyped]  # noqa: F401 (registers its layers and quantizers)
     from qkeras.utils import load_qmodel  # type: ignore[import-untyped]
 
-    suffix = ".h5" if content.startswith(_HDF5_MAGIC) else ".keras"
     try:
         scope = keras.utils.custom_object_scope({"QActivation": _activation_class()})
-        with warnings.catch_warnings(), scope, _as_file(path, suffix) as source:
+        with warnings.catch_warnings(), scope, _as_file(path, ".keras" if archive else ".h5") as source:
             warnings.simplefilter("ignore")
             model = load_qmodel(str(source), compile=False)
     except Exception as error:  # whatever Keras raises on what it cannot make sense of
@@ -186,6 +184,76 @@ def load(path: str | Path) -> Any:
     for layer in model.layers:
         check_finite(f"{path}, layer {layer.name!r} ({type(layer).__name__})", layer)
     return model
+
+
+def foreign(path: str | Path) -> Survey | None:
+    """Judge the layers of a file by their classes alone, if some of these are none that could be loaded; else None.
+
+    Raises
+    ------
+    UserError
+        If the file holds no model of Keras 2, or holds anything else that is not supported.
+    """
+    path = Path(path)
+    configuration, _, _ = _read(path)
+    own = _own_layers(configuration)
+    survey = Survey(by_kind=True)
+    for spec in _layers(configuration):
+        survey.take(_where(spec))
+        if spec in own:
+            survey.refuse(
+                f"{_where(spec)}: a class of your own, whose code no model file holds; a flow tells the lines that "
+                "save the model anew"
+            )
+        else:
+            try:
+                _check_classes(path, spec, "the model")
+            except UserError as error:
+                survey.refuse(str(error).removeprefix(f"{path}, "))
+    if any(not of.taken for of in survey.judged):
+        return survey
+    _check_configuration(path, configuration)
+    return None
+
+
+def _read(path: Path) -> tuple[Any, str, bool]:
+    """Return a file's configuration, the version of Keras that wrote it, and whether it is an archive."""
+    content = read_bytes(path, _LARGEST_WEIGHTS)
+    if content.startswith(_HDF5_MAGIC):
+        configuration, version = _check_hdf5(path, content, "HDF5 file")
+        if configuration is None:
+            raise UserError(
+                f"{path}: expected a whole model, got HDF5 without 'model_config' (weights alone?); "
+                "save it with model.save, not save_weights"
+            )
+    elif content.startswith(b"PK\x03\x04"):
+        configuration, version = _check_archive(path, content)
+    else:
+        raise UserError(f"{path}: expected a Keras model (HDF5 or a .keras archive), got {_kind(content)}")
+    archive = not content.startswith(_HDF5_MAGIC)
+    if keras_saving.is_keras_3(version):
+        again = keras_saving.again(path, archive, version, _own_layers(configuration))
+        raise UserError(
+            f"{path}: written by Keras 3 ({version[:20]!r}); read are files of Keras 2 (tf_keras), which QKeras and "
+            f"Larq are written for; {again}"
+        )
+    return configuration, version, archive
+
+
+def _layers(configuration: Any) -> list[dict[str, Any]]:
+    """Return what a configuration says of its layers that have a class and a name."""
+    inner = configuration.get("config") if isinstance(configuration, dict) else None
+    specs = inner.get("layers") if isinstance(inner, dict) else None
+    return [
+        spec
+        for spec in (specs if isinstance(specs, list) else [])
+        if isinstance(spec, dict) and isinstance(spec.get("class_name"), str) and isinstance(spec.get("config"), dict)
+        if isinstance(spec["config"].get("name"), str)
+    ]
+
+
+def _where(spec: dict[str, Any]) -> str:
+    return f"layer {spec['config']['name']!r} ({spec['class_name']})"
 
 
 def _activation_class() -> type:
@@ -257,8 +325,11 @@ def _kind(content: bytes) -> str:
     return f"a file that starts with {content[:8]!r}"
 
 
-def _check_hdf5(path: Path, content: bytes, what: str) -> Any:
-    """Check that the HDF5 can be read whole and is no bomb; return its model configuration, None if it has none."""
+def _check_hdf5(path: Path, content: bytes, what: str) -> tuple[Any, str]:
+    """Check that the HDF5 can be read whole and is no bomb.
+
+    Return its model configuration, None if it has none, and the version of the Keras that wrote it, "" if not told.
+    """
     try:
         with h5py.File(io.BytesIO(content), "r") as file:
             total = 0
@@ -274,12 +345,13 @@ def _check_hdf5(path: Path, content: bytes, what: str) -> Any:
                     f"{path}: expected weights of at most {_LARGEST_WEIGHTS} bytes that are not compressed more than "
                     f"{_LARGEST_RATIO} times, got {total} bytes from a file of {len(content)}"
                 )
-            text = file.attrs.get("model_config")
+            text, version = file.attrs.get("model_config"), file.attrs.get("keras_version", "")
     except UserError:
         raise
     except Exception as error:  # h5py raises many kinds for a damaged file
         raise UserError(f"{path}: damaged or truncated {what}: {_first_line(error)}") from None
-    return None if text is None else _parse(path, text)
+    version = version.decode(errors="replace") if isinstance(version, bytes) else str(version)
+    return None if text is None else _parse(path, text), version
 
 
 def _items(group: Any, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Any]]:
@@ -302,8 +374,8 @@ def _items(group: Any, prefix: str = "", seen: set[int] | None = None) -> Iterat
             yield from _items(item, f"{prefix}{key}/", seen)
 
 
-def _check_archive(path: Path, content: bytes) -> Any:
-    """Check the archive's members; return its model configuration."""
+def _check_archive(path: Path, content: bytes) -> tuple[Any, str]:
+    """Check the archive's members; return what :func:`_check_hdf5` does."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = {info.filename: info for info in archive.infolist()}
@@ -323,6 +395,7 @@ def _check_archive(path: Path, content: bytes) -> Any:
                     f"file of {len(content)}: a zip bomb?"
                 )
             text, weights = archive.read("config.json"), archive.read("model.weights.h5")
+            facts = archive.read("metadata.json") if "metadata.json" in members else b"{}"
     except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
         if isinstance(error, UserError):
             raise
@@ -333,7 +406,8 @@ def _check_archive(path: Path, content: bytes) -> Any:
     configuration = _parse(path, text)
     if isinstance(configuration, dict):  # Keras leaves optimiser, loss and metrics of an archive unread, see load
         configuration.pop("compile_config", None)
-    return configuration
+    metadata = _parse(path, facts)
+    return configuration, str(metadata.get("keras_version", "")) if isinstance(metadata, dict) else ""
 
 
 def _parse(path: Path, text: str | bytes) -> Any:
@@ -345,6 +419,21 @@ def _parse(path: Path, text: str | bytes) -> Any:
         raise UserError(f"{path}: expected JSON as the model's configuration: {_first_line(error)}") from None
 
 
+def _own_layers(configuration: Any) -> list[dict[str, Any]]:
+    """Return what a configuration says of layers of weights, by their names, that no framework brings."""
+    kinds = ((str(spec["class_name"]), spec) for spec in _layers(configuration))
+    return [spec for kind, spec in kinds if kind not in _ALLOWED and _OWN.match(kind) and not _is_brought(kind)]
+
+
+def _is_brought(kind: str) -> bool:
+    """Whether Keras, QKeras or Larq have a layer of that name."""
+    keras = import_keras()
+    import larq
+    import qkeras
+
+    return any(hasattr(of, kind) for of in (keras.layers, qkeras, larq.layers))
+
+
 def _check_configuration(path: Path, configuration: Any) -> None:
     """Hold every class and every quantizer that the configuration names against what is known."""
     if not isinstance(configuration, dict) or configuration.get("class_name") not in _CONTAINERS:
@@ -352,8 +441,12 @@ def _check_configuration(path: Path, configuration: Any) -> None:
         raise UserError(
             f"{path}: expected a Sequential or functional model, got {name!r}; a subclassed Model holds code"
         )
+    _check_classes(path, configuration, "the model")
+
+
+def _check_classes(path: Path, configuration: Any, where: str) -> None:
     sys_limit = sys.getrecursionlimit() // 4
-    todo: list[tuple[Any, str, int]] = [(configuration, "the model", 0)]
+    todo: list[tuple[Any, str, int]] = [(configuration, where, 0)]
     while todo:
         node, where, depth = todo.pop()
         if depth > sys_limit:

@@ -5,7 +5,7 @@ core what each node does. Element-wise nodes, quantisers among them, are execute
 float32, on every value that the integers before them can take. ``BipolarQuant`` and a signed ``Quant`` of one bit give
 +1 at 0, as qonnx has them; ``Sign`` gives 0 there, which makes three values where 0 is reached.
 
-Sums that float32 may round are bounded for any order of summation (:mod:`xnorflow.bnn.frontends.sums`).
+Sums that float32 may round are bounded for any order of summation (:mod:`xnorflow.bnn.frontends.core.sums`).
 """
 
 from collections.abc import Callable
@@ -20,6 +20,7 @@ from onnx import helper, numpy_helper
 from xnorflow.bnn.errors import NetworkError, UserError
 from xnorflow.bnn.frontends import qonnx_file as file
 from xnorflow.bnn.frontends.core.assembler import Assembler, Conversion, Geometry, Observed, Value, Window
+from xnorflow.bnn.frontends.core.check import Survey
 from xnorflow.bnn.frontends.qonnx_model import Prepared, prepare
 from xnorflow.bnn.frontends.qonnx_step import computing
 from xnorflow.bnn.network import Input, IntArray
@@ -68,49 +69,87 @@ def trace(model: onnx.ModelProto, name: str, describe: Callable[[tuple[int, ...]
     UserError
         For anything that cannot be converted; the message names the node, what it is and what is supported.
     """
+    reader = _Reader(_prepared(model, name), name, describe)
+    return reader.conversion(reader.walk())
+
+
+def check(model: onnx.ModelProto, name: str, describe: Callable[[tuple[int, ...]], Input]) -> Survey:
+    """Say of every node of a model whether :func:`trace` takes it, and if not, why.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        That :func:`xnorflow.bnn.frontends.qonnx_file.load` has read, of whatever operators.
+    name, describe
+        As :func:`trace` takes them.
+
+    Raises
+    ------
+    UserError
+        If its constants cannot be computed, or it has no input that can be described.
+    """
+    survey = Survey()
+    reader = _Reader(_prepared(model, name), name, describe, survey)
+    value = reader.walk()
+    if value is not None:
+        reader.core.check_end(value, name, reader.chosen)
+    return survey
+
+
+def _prepared(model: onnx.ModelProto, name: str) -> Prepared:
     try:
-        prepared = prepare(model)
+        return prepare(model)
     except UserError as error:
         raise UserError(f"model {name!r}, {error}") from None
-    return _Reader(prepared, name, describe).conversion
 
 
 class _Reader:
     """Walks the nodes in order, with the value of each tensor."""
 
-    def __init__(self, prepared: Prepared, name: str, describe: Callable[[tuple[int, ...]], Input]) -> None:
-        self.name, self.prepared = name, prepared
+    def __init__(
+        self,
+        prepared: Prepared,
+        name: str,
+        describe: Callable[[tuple[int, ...]], Input],
+        survey: Survey | None = None,
+    ) -> None:
+        self.name, self.prepared, self.describe, self.survey = name, prepared, describe, survey
         self.model, self.constants, self.shapes = prepared.model, prepared.constants, prepared.shapes
-        self.core = Assembler(f"model {name!r}")
+        self.core = Assembler(f"model {name!r}", survey=survey)
         self.chosen = False
+
+    def walk(self) -> Value:
+        """Take all nodes; return the result that the network is to give."""
         nodes = list(self.model.graph.node)
-        nodes = self._begin(nodes, describe)
-        for node in nodes:
-            self.core.at(f"model {name!r}, {named(node)}", node.output[0])
-            try:
-                self._convert(node)
-            except NetworkError as error:
-                raise UserError(f"{self.core.where}: {error}") from None
-        value = self._end()
+        following = self._begin(nodes)
+        for node in nodes[: len(nodes) - len(following)] if self.survey else []:
+            self.survey.take(self._named(node))
+        for node in following:
+            self.core.at(self._named(node), node.output[0])
+            if self.survey:
+                self.survey.take(self.core.where)
+            self.core.taking(lambda: self._convert(node), lambda: self._stand_in(node))  # noqa: B023 (called at once)
+        return self._end()
+
+    def _named(self, node: onnx.NodeProto) -> str:
+        return f"model {self.name!r}, {named(node)}"
+
+    def _stand_in(self, node: onnx.NodeProto) -> None:
+        self.values |= {name: self.core.stand_in(self._shape(name) or (1,)) for name in node.output if name}
+
+    def conversion(self, value: Value) -> QonnxConversion:
+        """End with a result."""
+        core, prepared = self.core, self.prepared
         try:
-            network, scores = self.core.finish(value, name, self.chosen)
+            network, scores = core.finish(value, self.name, self.chosen)
         except NetworkError as error:
-            raise UserError(f"model {name!r}: {error}") from None
+            raise UserError(f"model {self.name!r}: {error}") from None
         if prepared.batch > 1:
-            self.core.notes.append(
-                f"model {name!r}: exported for {prepared.batch} vectors at a time; the network takes one"
+            core.notes.append(
+                f"model {self.name!r}: exported for {prepared.batch} vectors at a time; the network takes one"
             )
-        self.conversion = QonnxConversion(
-            network,
-            tuple(self.core.notes),
-            self.core.ambiguous,
-            self.core.observed,
-            scores,
-            self.model,
-            prepared.batch,
-            self.taken,
-            self.whole,
-        )
+        notes, known = tuple(core.notes), (core.ambiguous, core.observed)
+        return QonnxConversion(network, notes, *known, scores, self.model, prepared.batch, self.taken, self.whole)
 
     # The ends
 
@@ -126,9 +165,7 @@ class _Reader:
             raise UserError(f"model {self.name!r}: expected one output, got {', '.join(ends)}")
         return value
 
-    def _begin(
-        self, nodes: list[onnx.NodeProto], describe: Callable[[tuple[int, ...]], Input]
-    ) -> list[onnx.NodeProto]:  # fmt: skip
+    def _begin(self, nodes: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
         """Make the Input; returns the nodes that follow it."""
         whole = self.model.graph.input[0].name
         shape = self._shape(whole)
@@ -142,7 +179,7 @@ class _Reader:
         host, made, scale, after = False, None, 1.0, 0
         for number, node in enumerate(nodes, 1):
             after = number
-            self.core.at(f"model {self.name!r}, {named(node)}", node.output[0])
+            self.core.at(self._named(node), node.output[0])
             alone = [other for other in nodes if tensor in other.input] == [node]
             if alone and node.op_type in file.QUANTISERS and (found := self._quantised(node, last)):
                 made, scale = found
@@ -156,7 +193,7 @@ class _Reader:
             else:
                 break
         if made is None:
-            made = self._annotated(whole, last) or describe(last)
+            made = self._annotated(whole, last) or self.describe(last)
             tensor, positions, host, after, scale = whole, self.whole_positions, False, 0, 2.0**-made.fraction
         if not nodes:
             raise UserError(f"model {self.name!r}: expected layers of weights, got none")
@@ -278,6 +315,8 @@ class _Reader:
         elif kind in file.SOFTMAX:
             self._check_axis(node, value, _attributes(node).get("axis", -1))
             result = core.end(value, "the softmax is left out; it does not change the order of the scores")
+        elif reason := file.unsupported(node):
+            raise UserError(f"{core.where}: {reason}")
         else:
             result = self._tail(node, value)
         self.values |= dict.fromkeys((name for name in node.output if name), result)

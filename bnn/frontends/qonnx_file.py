@@ -14,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.files import read_bytes
+from xnorflow.bnn.frontends.core.check import Survey
 from xnorflow.bnn.network import MAX_VALUES
 from xnorflow.bnn.qonnx_lowering import DOMAINS, QUANTISERS, named
 
@@ -63,8 +64,14 @@ _OPSET = 13  # what older files are converted to
 _FINN = ("finn.custom_op.fpgadataflow", "finn.custom_op.hls", "finn.custom_op.rtl")
 
 
-def load(path: Path) -> onnx.ModelProto:
+def load(path: Path, any_operator: bool = False) -> onnx.ModelProto:
     """Read a model as it is in the file.
+
+    Parameters
+    ----------
+    path : Path
+    any_operator : bool
+        Whether nodes may be of operators of ONNX that are not supported.
 
     Raises
     ------
@@ -72,17 +79,13 @@ def load(path: Path) -> onnx.ModelProto:
         If the file is no ONNX model, or holds anything that is not supported: another operator or domain, functions,
         data in other files, numbers that are not finite, an input whose shape is not fixed.
     """
-    content = read_bytes(path, _MAX_BYTES)
-    try:
-        model = onnx.load_model_from_string(content)
-    except Exception:  # whatever protobuf raises
-        raise UserError(f"{path}: not an ONNX model (truncated or corrupt?)") from None
-    if not model.graph.node or not model.graph.output:
-        raise UserError(f"{path}: not an ONNX model: it has no graph")
+    model = _read(path)
     try:
         _check_names(model)
         _check(model)
-        _judge(model)
+        for node in [] if any_operator else _reached(model):
+            if reason := unsupported(node):
+                raise UserError(f"{named(node)}: {reason}")
         _check_form(model)
         model = model if opset(model) >= _OPSET else _modern(model, _OPSET)
         return _real_weights(model)
@@ -90,16 +93,71 @@ def load(path: Path) -> onnx.ModelProto:
         raise UserError(f"{path}: {error}") from None
 
 
-def _judge(model: onnx.ModelProto) -> None:
-    """Refuse nodes that depend on the input and are not supported; what constants alone make may be anything."""
+def foreign(path: Path) -> Survey | None:
+    """Judge the nodes of a model by their operators alone, if some of them are none of ONNX or QONNX; else None.
+
+    Raises
+    ------
+    UserError
+        If the file is no ONNX model.
+    """
+    model = _read(path)
+    try:
+        _check_names(model)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    if not any(_is_foreign(node) for node in model.graph.node):
+        return None
+    survey = Survey(by_kind=True)
+    for node in _reached(model):
+        survey.take(named(node))
+        if reason := _is_foreign(node) or unsupported(node):
+            survey.refuse(f"{named(node)}: {reason}")
+    return survey
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    content = read_bytes(path, _MAX_BYTES)
+    try:
+        model = onnx.load_model_from_string(content)
+    except Exception:  # whatever protobuf raises
+        raise UserError(f"{path}: not an ONNX model (truncated or corrupt?)") from None
+    if not model.graph.node or not model.graph.output:
+        raise UserError(f"{path}: not an ONNX model: it has no graph")
+    return model
+
+
+def _reached(model: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """List the nodes that depend on the input: what constants alone make may be anything."""
     known = {tensor.name for tensor in model.graph.initializer}
     reached, waiting = {value.name for value in model.graph.input} - known, list(model.graph.node)
+    nodes = []
     while found := [node for node in waiting if reached.intersection(node.input)]:
-        for node in found:
-            if node.op_type not in (*SUPPORTED, *_SHAPES):
-                raise UserError(f"{named(node)}: not supported; supported are {', '.join(SUPPORTED)}")
+        nodes += found
         reached.update(name for node in found for name in node.output)
         waiting = [node for node in waiting if not reached.intersection(node.output)]
+    return nodes
+
+
+def unsupported(node: onnx.NodeProto) -> str:
+    """Say that a node's operator is not supported; "" if it is."""
+    if node.op_type in (*SUPPORTED, *_SHAPES):
+        return ""
+    return f"not supported; supported are {', '.join(SUPPORTED)}"
+
+
+def _is_foreign(node: onnx.NodeProto) -> str:
+    """Say that a node is none of an operator of ONNX or QONNX; "" if it is one."""
+    if node.op_type in QUANTISERS:
+        return "" if node.domain in DOMAINS else f"expected domain {' or '.join(DOMAINS)}, got {node.domain!r}"
+    if node.op_type == "StreamingDataflowPartition" or node.domain.startswith(_FINN):
+        return (
+            "a node of FINN's hardware; give the file of an earlier step of FINN's flow, before its layers are "
+            "converted to hardware (step_streamline, or the file that Brevitas exported)"
+        )
+    if node.domain not in ("", "ai.onnx"):
+        return f"expected an operator of ONNX or QONNX, got one of domain {node.domain!r}"
+    return ""
 
 
 _INT, _FLOAT, _STRING = onnx.AttributeProto.INT, onnx.AttributeProto.FLOAT, onnx.AttributeProto.STRING
@@ -206,16 +264,8 @@ def _check(model: onnx.ModelProto) -> None:
     tensors = list(model.graph.initializer)
     for node in model.graph.node:
         where = named(node)
-        if node.op_type in QUANTISERS:
-            if node.domain not in DOMAINS:
-                raise UserError(f"{where}: expected domain {' or '.join(DOMAINS)}, got {node.domain!r}")
-        elif node.op_type == "StreamingDataflowPartition" or node.domain.startswith(_FINN):
-            raise UserError(
-                f"{where}: a node of FINN's hardware; give the file of an earlier step of FINN's flow, before its "
-                "layers are converted to hardware (step_streamline, or the file that Brevitas exported)"
-            )
-        elif node.domain not in ("", "ai.onnx"):
-            raise UserError(f"{where}: expected an operator of ONNX or QONNX, got one of domain {node.domain!r}")
+        if reason := _is_foreign(node):
+            raise UserError(f"{where}: {reason}")
         for attribute in node.attribute:
             if attribute.HasField("g") or attribute.graphs:
                 raise UserError(f"{where}: expected no graph inside a node")

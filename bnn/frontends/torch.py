@@ -7,7 +7,7 @@ operator does. Element-wise ones are computed by PyTorch itself, in its own prec
 before them can take. ``torch.sign`` gives 0 at 0, which makes three values where 0 is reached.
 
 Sums that float32 may round, as scales and biases make them, are bounded for any order of summation
-(:mod:`xnorflow.bnn.frontends.sums`).
+(:mod:`xnorflow.bnn.frontends.core.sums`).
 """
 
 import hashlib
@@ -128,7 +128,7 @@ class _Reader:
 
     def __init__(self, module: nn.Module, name: str, input: Input, survey: Survey | None = None) -> None:
         self.name, self.input, self.survey = name, input, survey
-        self.core = Assembler(f"model {name!r}", tell_zeros=True)
+        self.core = Assembler(f"model {name!r}", tell_zeros=True, survey=survey)
         example = module_input(np.zeros((1, *input.shape), np.int64), input)
         signal, rng = input.infer(), np.random.default_rng(0)
         steps = (int(signal.high.max()) - int(signal.low.min())) // signal.step
@@ -143,22 +143,14 @@ class _Reader:
     def walk(self) -> None:
         for node in self.graph.graph.nodes:
             self.core.at(f"model {self.name!r}, {place_of(node)}", node.name)
-            try:
-                self._take(node)
-            except (NetworkError, UserError) as error:
-                message = f"{self.core.where}: {error}" if isinstance(error, NetworkError) else str(error)
-                if self.survey is None:
-                    raise UserError(message) from None
-                self.survey.refuse(message)
-                self.values[node] = self._stand_in(node)
+            self.core.taking(lambda: self._take(node), lambda: self._stand_in(node))  # noqa: B023 (called at once)
 
-    def _stand_in(self, node: fx.Node) -> Made:
-        shown = node.meta.get("val")
+    def _stand_in(self, node: fx.Node) -> None:
+        shown, made = node.meta.get("val"), self.core.stand_in
         if isinstance(shown, torch.Tensor):
-            return self.core.stand_in(tuple(shown.shape[1:]) or (1,))
-        if isinstance(shown, tuple | list):
-            return tuple(self.core.stand_in(tuple(of.shape[1:]) or (1,)) for of in shown)
-        return None
+            self.values[node] = made(tuple(shown.shape[1:]) or (1,))
+        elif isinstance(shown, tuple | list):
+            self.values[node] = tuple(made(tuple(of.shape[1:]) or (1,)) for of in shown)
 
     def _take(self, node: fx.Node) -> None:
         if node.op == "placeholder":
@@ -475,11 +467,7 @@ class _Reader:
             raise UserError(f"model {self.name!r}: expected a module that gives one tensor made from its input")
         self.core.at(f"model {self.name!r}, {place_of(result)}", result.name)
         if self.survey is not None:
-            try:
-                self.core.finish(value, self.name, self.chosen)
-            except NetworkError:
-                if all(of.taken for of in self.survey.judged):  # else there are stand-ins, of which nothing can be made
-                    raise
+            self.core.check_end(value, self.name, self.chosen)
         return value
 
     def conversion(self) -> TorchConversion:

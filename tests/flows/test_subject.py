@@ -44,6 +44,13 @@ def test_an_unknown_model_lists_what_there_is():
         assert name in str(error.value)
 
 
+def test_a_saved_model_folder_is_told(tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes(b"")
+    (tmp_path / "keras_metadata.pb").write_bytes(b"")
+    with pytest.raises(UserError, match=r"(?s)a SavedModel folder of TensorFlow.*\nmodel = tensorflow\.keras"):
+        subject.find(str(tmp_path))
+
+
 def test_a_model_that_was_never_trained_says_how_to_train_it(tmp_path, monkeypatch):
     monkeypatch.setattr("xnorflow.models.checkpoint.FOLDER", tmp_path)
     with pytest.raises(UserError, match="make train MODEL=mnist_bnn"):

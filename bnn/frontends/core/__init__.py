@@ -32,5 +32,6 @@ thresholds, encodings, pools that wait, or the order of channels.
 Modules: :mod:`~xnorflow.bnn.frontends.core.value` (the immutable values), ``layout`` (positions: which tensor element
 is which integer), ``levels`` (recognising activations and affines in numbers), ``settling`` (folding steps and the
 pools among them), ``layers`` (products, sums, averages), ``assembler`` (all of it, and the end of a model),
-``weights`` (kernels as integers times a scale). Rounding errors are in :mod:`xnorflow.bnn.frontends.sums`.
+``weights`` (kernels as integers times a scale), ``sums`` (what a framework's float32 sums are, and how far rounding may
+take them), ``building`` (operations in order), ``check`` (what of a model is taken and what is refused).
 """

@@ -2,18 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.errors import NetworkError, UserError
 from xnorflow.bnn.folding import fold_affine
+from xnorflow.bnn.frontends.core.check import Survey
 from xnorflow.bnn.frontends.core.layers import Geometry, Layers
 from xnorflow.bnn.frontends.core.levels import reachable
+from xnorflow.bnn.frontends.core.sums import Encoding, FloatArray
 from xnorflow.bnn.frontends.core.value import Conversion, Observed, Step, Value, Window, run
-from xnorflow.bnn.frontends.sums import Encoding, FloatArray
 from xnorflow.bnn.network import Affine, Argmax, Input, IntArray, MultiThreshold, Network, Threshold
+
+Made = TypeVar("Made")
 
 __all__ = ["Assembler", "Conversion", "Geometry", "Observed", "Step", "Value", "Window"]
 
@@ -30,7 +33,24 @@ class Assembler(Layers):
         Names the model in messages.
     tell_zeros : bool
         Whether notes say where weights are 0: for a framework whose binary weights may be.
+    survey : Survey, optional
+        Where to note what is refused, if the model is only checked.
     """
+
+    def __init__(self, where: str, tell_zeros: bool = False, survey: Survey | None = None) -> None:
+        super().__init__(where, tell_zeros)
+        self.survey = survey
+
+    def taking(self, take: Callable[[], Made], instead: Callable[[], Made]) -> Made:
+        """Take an operator; where the model is only checked, note a refusal and go on with `instead`."""
+        try:
+            return take()
+        except (NetworkError, UserError) as error:
+            message = f"{self.where}: {error}" if isinstance(error, NetworkError) else str(error)
+            if self.survey is None:
+                raise UserError(message) from None
+            self.survey.refuse(message)
+            return instead()
 
     def start(
         self, taken: Input, positions: IntArray, scale: float | FloatArray, shift: FloatArray | float = 0.0
@@ -97,6 +117,8 @@ class Assembler(Layers):
         if settled is not None and self._are_scores(settled) and not self._integral(value):
             last = self.observe(self.single(self.pooled(settled)))
         else:
+            if settled is not None and self.rounded.intersection(settled.sources):
+                value = settled
             last = self._scores(self._aligned(value))
         if len(self.operations) == 1:
             raise UserError(f"{self.where.partition(',')[0]}: expected at least one layer, got none")
@@ -105,6 +127,17 @@ class Assembler(Layers):
         if chosen or (not signal.bipolar and len(signal.shape) == 1 and signal.channels > 1):
             self.append(Argmax("argmax", last.sources))
         return self.network(name), scores
+
+    def check_end(self, value: Value, name: str, chosen: bool) -> None:
+        """Note whether a model that is only checked can end with a tensor."""
+        assert self.survey is not None
+        try:
+            self.finish(value, name, chosen)
+        except (NetworkError, UserError) as error:
+            if not isinstance(error, NetworkError):
+                self.survey.refuse(str(error))
+            elif all(of.taken for of in self.survey.judged):  # else of a stand-in, of which nothing can be made
+                self.survey.refuse(f"{self.where}: {error}")
 
     def _integral(self, value: Value) -> bool:
         """Whether the framework itself computes in integers, as this project's own files have it."""
@@ -117,6 +150,8 @@ class Assembler(Layers):
         if not encoding.is_common or not encoding.scale[0] > 0:
             return False
         made = [operation for operation in self.operations if operation.name in value.sources]
+        if self.rounded.intersection(value.sources):
+            return False
         return encoding.exact or all(isinstance(operation, Threshold | MultiThreshold) for operation in made)
 
     def _aligned(self, value: Value) -> Value:

@@ -29,8 +29,15 @@ class Survey:
 
     A reader that is given one notes here what it meets. What it refuses it replaces by integers
     (:meth:`xnorflow.bnn.frontends.core.assembler.Assembler.stand_in`) and goes on.
+
+    Attributes
+    ----------
+    judged : list of Judged
+    by_kind : bool
+        Whether only the kinds of operators were looked at, since some are none that could be read.
     """
 
+    by_kind: bool = False
     judged: list[Judged] = field(default_factory=list)
 
     def take(self, where: str) -> None:

@@ -1,6 +1,7 @@
 """Products, sums and averages: what needs integers, and what it makes of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import gcd, lcm
@@ -9,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends.core.building import ScalesError
 from xnorflow.bnn.frontends.core.layout import canonical, concatenated, selected
 from xnorflow.bnn.frontends.core.settling import Settling
-from xnorflow.bnn.frontends.core.value import Array, Step, Value, run
+from xnorflow.bnn.frontends.core.sums import UNIT, Encoding, FloatArray, add_bias, averaged, sum_error
+from xnorflow.bnn.frontends.core.value import Array, Step, Value, run, steps_of
 from xnorflow.bnn.frontends.core.weights import LARGEST, factor
-from xnorflow.bnn.frontends.sums import UNIT, Encoding, FloatArray, add_bias, averaged, sum_error
 from xnorflow.bnn.kernels import dilated, grouped
 from xnorflow.bnn.network import Conv2d, Dense, DepthToSpace, IntArray, Operation, SumPool2d, Threshold
 
@@ -44,9 +46,10 @@ class Layers(Settling):
             raise self.fail("padding that adds rows and columns", sides)
         if any(value.padding):
             raise self.fail("one padding before a convolution", "two")
-        value = self.pooled(value) if value.step is None else self.need(value)
+        value = self.settle(value, rounded=False) or value
         self.planes(value)
-        return replace(value, padding=sides, pad_real=np.full(len(value.encoding.scale), float(real)))
+        held = np.full(len(value.encoding.scale), float(real))
+        return replace(value, padding=sides, pad_real=held, pad_step=value.step, place=self.place)
 
     # Products
 
@@ -61,7 +64,22 @@ class Layers(Settling):
         bias : float64 array, broadcast to (outputs,)
             What the framework adds as one more term of the sum.
         """
-        value = self.need(value)
+        with self._scaled_by(value):
+            return self._dense(self.need(value), kernel, bias)
+
+    @contextmanager
+    def _scaled_by(self, *values: Value) -> Iterator[None]:
+        """Name the step that has made scales that fit nothing, if one has."""
+        try:
+            yield
+        except ScalesError:
+            for value in values:
+                scale = self.need(value).encoding.scale
+                if value.step is not None and not np.array_equal(scale, value.encoding.scale):
+                    raise self.not_here(steps_of(value.step)[-1].where) from None
+            raise
+
+    def _dense(self, value: Value, kernel: NDArray[np.float32], bias: FloatArray | None) -> Value:
         self.refuse_padding(value, "a dense layer")
         if value.positions.ndim > 1:
             moved, observed = replace(value, positions=np.moveaxis(value.positions, -1, 0)), dict(self.observed)
@@ -104,12 +122,13 @@ class Layers(Settling):
         geometry : Geometry
         bias : float64 array, broadcast to (outputs,)
         """
-        value = self.image(self.need(value))
-        weight, alpha, deviation = self._factor(kernel)
-        weight, deviation = (
-            dilated(grouped(array, geometry.groups), geometry.dilation) for array in (weight, deviation)
-        )  # fmt: skip
-        return self._convolved(value, weight, alpha, deviation, geometry, bias)
+        with self._scaled_by(value):
+            value = self.image(self.need(value))
+            weight, alpha, deviation = self._factor(kernel)
+            weight, deviation = (
+                dilated(grouped(array, geometry.groups), geometry.dilation) for array in (weight, deviation)
+            )  # fmt: skip
+            return self._convolved(value, weight, alpha, deviation, geometry, bias)
 
     def _convolved(
         self,
@@ -144,6 +163,9 @@ class Layers(Settling):
 
     def _factor(self, kernel: NDArray[np.float32]) -> tuple[NDArray[np.int8], FloatArray, FloatArray]:
         weight, alpha, deviation = factor(np.ascontiguousarray(kernel), self.where, LARGEST)
+        # A compiler may compute x + (q - x) as (x - x) + q, and then other weights of the channel are off.
+        off = 2 * np.abs(deviation).max(axis=tuple(range(1, deviation.ndim)), keepdims=True)
+        deviation = np.broadcast_to(off, deviation.shape)
         zeros = int((weight == 0).sum())
         if self.tell_zeros and zeros and not (np.abs(weight) > 1).any():
             self.notes.append(f"{self.where}: {zeros:,} of {weight.size:,} weights are 0 and add nothing")
@@ -191,10 +213,10 @@ class Layers(Settling):
         whole = lcm(*(scale.denominator for scale in scales))
         unit = Fraction(gcd(*(int(scale * whole) for scale in scales)), whole) if scales else Fraction(1)
         if scales and max(scales) / unit * int(np.abs(weight).max(initial=1)) > LARGEST:
-            raise self.fail(
-                "a sign or quantiser between two layers of weights, or scales of its operand in a ratio of small "
-                "integers",
-                f"scales such as {', '.join(f'{float(scale):g}' for scale in scales[:3])}",
+            shown = ", ".join(f"{float(scale):g}" for scale in scales[:3])
+            raise ScalesError(
+                f"{self.where}: expected a sign or quantiser between two layers of weights, or scales of its operand "
+                f"in a ratio of small integers, got scales such as {shown}"
             )
         times = np.rint(encoding.scale / float(unit)).astype(np.int64)
         return replace(encoding, scale=np.full(len(terms), float(unit))), times
@@ -457,11 +479,16 @@ class Layers(Settling):
         first, second = ready
         if not np.array_equal(first.positions, second.positions):
             raise self.fail(
-                "two results of one shape and order of axes", f"{self.describe(first)} and {self.describe(second)}"
+                "results of one shape and order of axes to add", f"{self.describe(first)} and {self.describe(second)}"
             )
         (left, of_left), (right, of_right) = self._rising(first, second), self._rising(second, first)
-        encoding = self.add((left, right), (of_left, of_right))
+        with self._scaled_by(*values):
+            encoding = self.add((left, right), (of_left, of_right))
         return self.observe(Value((self.last.name,), first.positions, encoding, self.place))
+
+    def blurred(self, value: Value, error: FloatArray) -> Value:
+        """Let what the framework has be off by some more than its operators tell, of shape (channels,)."""
+        return replace(value, encoding=replace(value.encoding, fixed=value.encoding.fixed + error))
 
     def _rising(self, value: Value, other: Value) -> tuple[str, Encoding]:
         """Negate channels whose integers stand for falling values, and take out those that stand for one value."""

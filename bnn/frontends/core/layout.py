@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from xnorflow.bnn.errors import UserError
-from xnorflow.bnn.frontends.builder import Builder
+from xnorflow.bnn.frontends.core.building import Builder
+from xnorflow.bnn.frontends.core.sums import Encoding
 from xnorflow.bnn.frontends.core.value import Array, Value, reindexed
-from xnorflow.bnn.frontends.sums import Encoding
 from xnorflow.bnn.network import Flatten, IntArray, Signal
 
 
@@ -69,6 +69,7 @@ class Layout(Builder):
     def __init__(self, where: str) -> None:
         super().__init__(where)
         self.place: object = None
+        self.channels_last = False  # whether the framework has them there, for messages
         self._flat: dict[str, str] = {}
 
     def at(self, where: str, place: object) -> None:
@@ -193,12 +194,14 @@ class Layout(Builder):
                 tall = value.positions.ndim == 2 and parts[0].shape[0] != 1
                 if not tall and np.array_equal(rows, expected):
                     return plane
-        raise self.fail("an image with its channels first, (N, C, H, W)", self.describe(value))
+        layout = "last, (N, H, W, C)" if self.channels_last else "first, (N, C, H, W)"
+        raise self.fail(f"an image with its channels {layout}", self.describe(value))
 
     def describe(self, value: Value) -> str:
         """Say what a tensor is, for messages."""
-        shapes = " and ".join(str(part.shape) for part in self.parts(value))
-        return f"shape (N, {', '.join(map(str, value.positions.shape))}), made from {shapes} (channels last)"
+        shapes, shape = " and ".join(str(part.shape) for part in self.parts(value)), value.positions.shape
+        shape = (*shape[1:], *shape[:1]) if self.channels_last else shape
+        return f"shape (N, {', '.join(map(str, shape))}), made from {shapes} (channels last)"
 
     def refuse_padding(self, value: Value, what: str) -> None:
         if any(value.padding):
@@ -206,7 +209,9 @@ class Layout(Builder):
 
     def not_here(self, step_where: str) -> UserError:
         """Return the error for real numbers where integers are needed."""
+        here = self.where.partition(", ")[2]
+        before = f" (before {here})" if here and not step_where.endswith(here) else ""
         return UserError(
-            f"{step_where}: expected a sign or quantiser after it (before {self.where.partition(', ')[2] or 'the end'})"
-            ", or the end of the model; values that are neither bipolar nor integer have no place in a binary network"
+            f"{step_where}: expected a sign or quantiser after it{before}, or the end of the model; values that are "
+            "neither bipolar nor integer have no place in a binary network"
         )

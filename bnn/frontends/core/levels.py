@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xnorflow.bnn.frontends.core.sums import UNIT, FloatArray
 from xnorflow.bnn.frontends.core.value import Array
-from xnorflow.bnn.frontends.sums import UNIT, FloatArray
 from xnorflow.bnn.network import IntArray, Signal
 
 MOST = 256
@@ -14,6 +14,7 @@ MOST = 256
 
 _CHUNK = 1 << 22  # values evaluated at a time, to bound memory
 _SAMPLE = 1 << 16
+_NOISE = 2.0**-10  # how far from its values an activation's results may lie, in steps of theirs
 _ROUNDINGS = 8  # of the largest value, that an affine in float32 may be off
 _CLEAR = 0.25  # how far it may be off, in steps of one integer
 
@@ -28,6 +29,8 @@ class Levels:
         Those that were met, ascending.
     index : int64 array
         The k of each.
+    rounded : bool
+        Whether results are not quite these: a float32 ``x + (q - x)`` is not quite q.
     """
 
     low: int
@@ -37,12 +40,20 @@ class Levels:
     error: float
     reals: FloatArray
     index: IntArray
+    rounded: bool = False
 
     def number(self, results: Array) -> FloatArray:
         """Return ``low + k`` for each result; NaN for values that were not met."""
-        results = results.astype(np.float64)
-        at = np.searchsorted(self.reals, results).clip(0, len(self.reals) - 1)
-        return np.where(self.reals[at] == results, (self.low + self.index[at]).astype(np.float64), np.nan)
+        away = self.away(results)
+        met = away <= _NOISE * self.scale if self.rounded else away == 0
+        return np.where(met, (self.low + self.index[self._nearest(results)]).astype(np.float64), np.nan)
+
+    def away(self, results: Array) -> FloatArray:
+        """Return how far each result is from the nearest value."""
+        return np.abs(self.reals[self._nearest(results)] - results.astype(np.float64))
+
+    def _nearest(self, results: Array) -> IntArray:
+        return np.searchsorted((self.reals[1:] + self.reals[:-1]) / 2, results.astype(np.float64))
 
 
 def find_levels(reals: FloatArray) -> Levels | None:
@@ -62,6 +73,21 @@ def find_levels(reals: FloatArray) -> Levels | None:
         if np.abs(reals[0] + index * unit - reals).max() <= allowed:
             return _snapped(reals, index.astype(np.int64), count, unit, allowed)
     return None
+
+
+def grouped(reals: FloatArray) -> IntArray | None:
+    """Return the number of the group that each of ascending values belongs to; None if they make no groups.
+
+    A group is a value that rounding has spread.
+    """
+    span = float(reals[-1] - reals[0])
+    apart = np.diff(reals) > _NOISE * span
+    group = np.cumsum(np.append(0, apart))
+    starts = np.append(0, np.flatnonzero(apart) + 1)
+    widths = np.maximum.reduceat(reals, starts) - reals[starts]
+    if not 2 <= len(starts) <= MOST or widths.max() > 2 * _NOISE * np.diff(reals)[apart].min():
+        return None
+    return group
 
 
 def _snapped(reals: FloatArray, index: IntArray, count: int, unit: float, allowed: float) -> Levels:

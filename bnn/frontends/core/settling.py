@@ -11,12 +11,12 @@ from xnorflow.bnn.folding import fold_multi_threshold, fold_threshold
 from xnorflow.bnn.frontends.core import levels as found
 from xnorflow.bnn.frontends.core.layout import Layout
 from xnorflow.bnn.frontends.core.levels import Levels
-from xnorflow.bnn.frontends.core.value import Array, Observed, Step, Value, Window, run
-from xnorflow.bnn.frontends.sums import Encoding
+from xnorflow.bnn.frontends.core.sums import UNIT, Encoding
+from xnorflow.bnn.frontends.core.value import Array, Observed, Step, Value, Window, run, steps_of
 from xnorflow.bnn.network import IntArray, MultiThreshold, Operation, Signal, Threshold
 
-End = Literal[-1, 0, 1]
 _SAME = 2.0**-36  # part by which scales may differ that are one in real numbers
+_INSIDE = (0, -1, -0.7, -0.3, 0.2, 0.6, 1)  # where between its ends a rounded sum is looked at
 _SURE = 0.25  # how far from an integer the framework's value may lie for it to be observed, in steps of one
 
 
@@ -37,6 +37,7 @@ class Settling(Layout):
         self.notes: list[str] = []
         self.ambiguous: dict[str, int] = {}
         self.observed: dict[str, Observed] = {}
+        self.rounded: set[str] = set()  # activations whose values in the framework are not quite the same every time
         self._done: dict[Any, Value | None] = {}  # what has been settled, for the next that asks
 
     def step(
@@ -96,8 +97,9 @@ class Settling(Layout):
         return settled
 
     def observe(self, value: Value) -> Value:
-        """Note that the tensor at hand holds a value's integers, if they can be told in spite of its rounding."""
-        if len(value.sources) == 1 and value.step is None:
+        """Note that a value's tensor, if it has one, holds its integers, if rounding leaves them to be told."""
+        whole = value.step is None and not any(value.padding)
+        if len(value.sources) == 1 and whole and value.place is not None:
             encoding, signal = value.encoding.settled(self.joined(value)), self.joined(value)
             whole = value.positions.size == signal.size and np.unique(value.positions).size == signal.size
             if whole and (np.abs(encoding.scale) * _SURE > encoding.fixed).all():
@@ -117,7 +119,8 @@ class Settling(Layout):
         """
         if value.step is None:
             return self.pooled(value)
-        key = (value.sources, value.step, value.pools, value.padding, rounded)
+        held = None if value.pad_real is None else value.pad_real.tobytes()
+        key = (value.sources, value.step, value.pools, value.padding, held, value.pad_step, rounded)
         if key not in self._done:
             self._done[key] = self._settled(value, rounded)
         done = self._done[key]
@@ -130,7 +133,7 @@ class Settling(Layout):
             return None
         affine = self._affine(value, integers, shown.astype(np.float64), whole)
         if affine is None or self._wants_sign(value, shown):
-            return self._activation(value, shown)
+            return self._activation(value, integers, shown)
         if not (rounded or affine.encoding.exact):
             return None
         return self.settle(self.pooled(value), rounded) if value.pools else affine
@@ -154,7 +157,7 @@ class Settling(Layout):
         """Whether two values are not yet one bit."""
         return not self.joined(value).bipolar and len(np.unique(shown)) == 2
 
-    def _evaluate(self, value: Value, integers: IntArray, end: End = 0) -> Array:
+    def _evaluate(self, value: Value, integers: IntArray, end: float = 0) -> Array:
         return run(value.encoding.values(integers, end), value.step)[0]
 
     # Affine steps
@@ -168,14 +171,14 @@ class Settling(Layout):
         else:
             return None
         fixed = np.zeros(len(scale))
-        ends: tuple[End, ...] = (0,) if encoding.exact else (-1, 0, 1)
+        ends = (0,) if encoding.exact else (-1, 0, 1)
         for end in ends:
             for some in [integers] if whole else found.reachable(signal):
                 away = np.abs(self._evaluate(value, some, end).astype(np.float64) - (scale * some + shift))
                 fixed = np.maximum(fixed, away.max(axis=0))
         new = Encoding(scale, shift, fixed, np.zeros_like(fixed))
         pad = None if value.pad_real is None else self._padded(value)
-        return replace(value, encoding=new, step=None, pad_real=pad)
+        return replace(value, encoding=new, step=None, pad_real=pad, pad_step=None)
 
     def _fits(self, value: Value, integers: IntArray, shown: Array) -> list[tuple[Array, Array]]:
         """Return what affines the steps may be: by real numbers, and by the ends that were met."""
@@ -196,19 +199,18 @@ class Settling(Layout):
     def _padded(self, value: Value) -> Array:
         """Say what padding becomes of by the steps behind it."""
         assert value.pad_real is not None
-        (result,) = run(value.pad_real[None].astype(np.float32), value.step)
+        (result,) = run(value.pad_real[None].astype(np.float32), value.step, behind=value.pad_step)
         return np.asarray(result[0].astype(np.float64))
 
     # Activations
 
-    def _activation(self, value: Value, shown: Array) -> Value | None:
+    def _activation(self, value: Value, integers: IntArray, shown: Array) -> Value | None:
         """Fold the steps into thresholds, where they give few values, evenly spaced."""
         assert value.step is not None
-        reals = np.unique(shown).astype(np.float64)
-        levels = found.find_levels(reals) if len(reals) <= found.MOST else None
+        levels = self._levels(value, integers, shown)
         if levels is None:
             return None
-        signal = self.joined(value)
+        signal, reals = self.joined(value), levels.reals
 
         def evaluate(integers: IntArray) -> Array:
             return self._evaluate(value, integers)
@@ -220,7 +222,8 @@ class Settling(Layout):
                     break
                 except NetworkError:  # perhaps of a value that the sample had not
                     more = found.values_of(evaluate, signal)
-                    if attempt or more is None or len(more) == len(reals) or not (again := found.find_levels(more)):
+                    again = None if more is None or len(more) == len(reals) else found.find_levels(more)
+                    if attempt or levels.rounded or again is None:
                         raise
                     levels = again
             self._check_zero(value)
@@ -229,7 +232,40 @@ class Settling(Layout):
             raise UserError(f"{value.step.where}: {str(error).partition(': ')[2]}") from None
         ambiguous = self._count_ambiguous(value, signal, levels)
         self._tell_zeros(value, signal, levels)
+        if levels.rounded:
+            levels = replace(levels, error=max(levels.error, self._noise(value, signal, levels)))
         return self._placed(value, folded, mirrored, levels, ambiguous)
+
+    def _levels(self, value: Value, integers: IntArray, shown: Array) -> Levels | None:
+        """Find the values that steps give; those that float32 spreads are one, which float64 tells."""
+        ends = (0,) if value.encoding.exact else _INSIDE
+        values = np.concatenate([value.encoding.values(integers, end) for end in ends])
+        results = shown if value.encoding.exact else run(values, value.step)[0]
+        reals, first = np.unique(results, return_index=True)
+        reals = reals.astype(np.float64)
+        levels = found.find_levels(reals) if len(reals) <= found.MOST else None
+        if levels is not None or len(reals) == 1 or not np.isfinite(reals).all():
+            return levels
+        group = found.grouped(reals)
+        if group is None:
+            return None
+        row, channel = np.unravel_index(first[np.unique(group, return_index=True)[1]], results.shape)
+        wide = run(values[row].astype(np.float64), value.step)[0]
+        clear = wide[np.arange(len(row)), channel].astype(np.float32).astype(np.float64)
+        if not np.isfinite(clear).all() or (np.diff(clear) <= 0).any():
+            return None
+        levels = found.find_levels(clear)
+        return None if levels is None else replace(levels, rounded=True)
+
+    def _noise(self, value: Value, signal: Signal, levels: Levels) -> float:
+        """Say how far results may be from the values that they stand for."""
+        noise, largest = 0.0, float(np.abs(levels.reals).max())
+        for integers in found.reachable(signal):
+            for end in (0,) if value.encoding.exact else (-1, 0, 1):
+                *inner, result = run(value.encoding.values(integers, end), None, *reversed(steps_of(value.step)))
+                noise = max(noise, float(levels.away(result).max()))
+                largest = max(largest, *(float(np.abs(of).max()) for of in inner))
+        return noise if value.encoding.exact else max(noise, 8 * UNIT * largest)  # between the ends it may round worse
 
     def _fold(self, value: Value, signal: Signal, levels: Levels) -> Threshold | MultiThreshold:
         """Return one operation for the channels of all sources."""
@@ -356,6 +392,8 @@ class Settling(Layout):
                 direction=np.where(flip, -turn, turn).astype(np.int8),
             )
             self.append(operation)
+            if levels.rounded:
+                self.rounded.add(operation.name)
             if ambiguous:  # told once, at the first of several
                 self.ambiguous[operation.name], ambiguous = ambiguous, 0
             for window, _ in value.pools:
@@ -364,7 +402,9 @@ class Settling(Layout):
                 self.append(self._mirror(self.last.name, flip, folded))
             names.append(self.last.name)
         encoding = Encoding.common(len(mirrored), *common)
-        return replace(value, sources=tuple(names), encoding=encoding, step=None, pools=(), pad_real=pad)
+        return replace(
+            value, sources=tuple(names), encoding=encoding, step=None, pools=(), pad_real=pad, pad_step=None
+        )  # fmt: skip
 
     def _mirror(self, source: str, flip: Array, folded: Threshold | MultiThreshold) -> Operation:
         """Return the operation that turns the values of an activation round, lowest for highest, in some channels."""

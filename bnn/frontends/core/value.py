@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from xnorflow.bnn.frontends.sums import Encoding, FloatArray
+from xnorflow.bnn.frontends.core.sums import Encoding, FloatArray
 from xnorflow.bnn.network import IntArray, MaxPool2d, Network
 
 Array = NDArray[Any]
@@ -41,9 +41,9 @@ class Step:
     kind: Literal["", "sign", "scores"] = ""
 
 
-def run(values: Array, *steps: Step | None) -> tuple[Array, ...]:
-    """Compute steps, and what they need, on values (n, channels); each is computed once."""
-    known: dict[Step | None, Array] = {None: values}
+def run(values: Array, *steps: Step | None, behind: Step | None = None) -> tuple[Array, ...]:
+    """Compute steps, and what they need, on values (n, channels), which `behind` gave; each is computed once."""
+    known: dict[Step | None, Array] = {behind: values}
 
     def of(step: Step | None) -> Array:
         if step not in known:
@@ -54,22 +54,39 @@ def run(values: Array, *steps: Step | None) -> tuple[Array, ...]:
     return tuple(of(step) for step in steps)
 
 
+def steps_of(step: Step | None) -> list[Step]:
+    """List a step and all that it needs, each once."""
+    found: dict[Step, None] = {}
+    waiting = [step]
+    while waiting:
+        of = waiting.pop()
+        if of is not None and of not in found:
+            found[of] = None
+            waiting += of.operands
+    return list(found)
+
+
 def reindexed(step: Step | None, index: IntArray, channels: int) -> Step | None:
     """Return a step for other channels: the one numbered i is treated as channel ``index[i]`` of `channels` was."""
     if step is None:
         return None
+    return Step(step.where, spread(lambda values: run(values, step)[0], index, channels), (None,), step.before)
+
+
+def spread(compute: Callable[[Array], Array], index: IntArray, channels: int) -> Callable[[Array], Array]:
+    """Return what computes on other channels: on the one numbered i as `compute` does on ``index[i]`` of `channels`."""
     copies = np.zeros(len(index), np.int64)
     for channel in range(channels):
         (members,) = np.nonzero(index == channel)
         copies[members] = np.arange(len(members))
 
-    def compute(values: Array) -> Array:
+    def on_all(values: Array) -> Array:
         wide = np.zeros((int(copies.max(initial=0)) + 1, len(values), channels), values.dtype)
         wide[copies, :, index] = values.T
-        (result,) = run(wide.reshape(-1, channels), step)
+        result = compute(wide.reshape(-1, channels))
         return np.ascontiguousarray(result.reshape(wide.shape)[copies, :, index].T)
 
-    return Step(step.where, compute, (None,), step.before)
+    return on_all
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +122,7 @@ class Value:
     encoding : Encoding
         Of the channels of all operations.
     place : object
-        The reader's key of the tensor.
+        The reader's key of the tensor; None where it has none.
     step : Step or None
         What has been done with these values since, element by element.
     pools : tuple of (Window, Step or None)
@@ -113,7 +130,9 @@ class Value:
     padding : (top, bottom, left, right)
         That was put around the image, and waits for its convolution.
     pad_real : float64 array, shape (channels,)
-        What the padding holds, before `step`.
+        What the padding holds, where it was put.
+    pad_step : Step or None
+        What came before it.
     ended : str
         Where a softmax or an argmax came, behind which nothing may follow.
     """
@@ -126,6 +145,7 @@ class Value:
     pools: tuple[tuple[Window, Step | None], ...] = ()
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     pad_real: FloatArray | None = None
+    pad_step: Step | None = None
     ended: str = ""
 
     def same_integers(self, other: "Value") -> bool:
@@ -134,6 +154,8 @@ class Value:
             self.sources == other.sources
             and self.pools == other.pools
             and self.padding == other.padding
+            and self.pad_step is other.pad_step
+            and np.array_equal(self.pad_real, other.pad_real)  # type: ignore[arg-type]
             and np.array_equal(self.positions, other.positions)
             and all(
                 np.array_equal(getattr(self.encoding, part), getattr(other.encoding, part))

@@ -9,10 +9,12 @@ import numpy as np
 from tests import strategies
 
 from xnorflow.bnn.canonical import canonicalise
-from xnorflow.bnn.frontends.keras import Conversion, trace
+from xnorflow.bnn.frontends.core.value import Conversion
+from xnorflow.bnn.frontends.keras import run, trace
 from xnorflow.bnn.frontends.keras_file import import_keras
 from xnorflow.bnn.network import Affine, Argmax, Input
 from xnorflow.cosim.golden import Golden
+from xnorflow.cosim.observed import integers
 
 keras = import_keras()
 
@@ -77,19 +79,13 @@ def agree(model, input, seed, count=40, ambiguous=False) -> Conversion:
     engine.prepare(network)
     got = engine.run(inputs, every_layer=True)
     assert conversion.observed
-    tensors = [observed.tensor for observed in conversion.observed.values()]
     floats = floats.reshape(count, *model.inputs[0].shape[1:])
-    *results, scores = (
-        np.asarray(result) for result in keras.Model(model.inputs, [*tensors, conversion.scores])(floats)
-    )
-    own = model.predict(floats, verbose=0)  # compiled and rearranged by TensorFlow, which what is observed hinders
+    places = [*(observed.place for observed in conversion.observed.values()), conversion.scores]
+    *results, scores = run(model, places, floats)
+    own = np.moveaxis(model.predict(floats, verbose=0), -1, 1)  # as TensorFlow rearranges what nobody observes
     for (name, observed), result in zip(conversion.observed.items(), results, strict=True):
-        if observed.quantizer is not None:
-            result = np.asarray(observed.quantizer(result))
-        integers = ((result - observed.shift) / observed.scale).reshape(count, *network.signals[name].shape)
-        expected = np.rint(integers)
-        assert np.abs(integers - expected).max() < 0.1, name
-        assert np.array_equal(got[name], expected), name
+        assert np.array_equal(got[name], integers(name, result, observed, network.signals[name].shape, "Keras")), name
+    before_softmax = conversion.scores.tensor is not model.outputs[0] or conversion.scores.then is not None
     turned = canonicalise(network)
     engine.prepare(turned)
     assert np.array_equal(engine.run(inputs)[turned.output.name], got[network.output.name]) or not isinstance(
@@ -106,7 +102,7 @@ def agree(model, input, seed, count=40, ambiguous=False) -> Conversion:
             assert np.array_equal(classes[:, 0], scores.argmax(axis=1))
             # Different scores may be equal behind a softmax.
             assert np.array_equal(np.take_along_axis(own, classes, 1)[:, 0], own.max(axis=1))
-            assert conversion.scores is not model.outputs[0] or np.array_equal(classes[:, 0], own.argmax(axis=1))
-    elif conversion.scores is model.outputs[0]:
+            assert before_softmax or np.array_equal(classes[:, 0], own.argmax(axis=1))
+    elif not before_softmax:
         assert np.array_equal(own, scores)
     return conversion

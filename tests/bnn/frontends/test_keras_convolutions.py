@@ -140,7 +140,7 @@ def test_one_dimension_to_scores(pool):
 @pytest.mark.parametrize(
     ("words", "layers"),
     [
-        (r"\(QSeparableConv2D\): expected a sign between two layers of weights, got the scaled sums",
+        (r"\(QSeparableConv2D\): expected a sign or quantiser between two layers of weights, or scales",
          (qkeras.QSeparableConv2D(4, 3, depthwise_quantizer="binary(alpha='auto')", pointwise_quantizer="binary",
                                   depth_multiplier=2),)),
         (r"\(QuantDepthwiseConv2D\): expected weights -a, 0 and", (lq.layers.QuantDepthwiseConv2D(3),)),

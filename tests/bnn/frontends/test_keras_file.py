@@ -12,8 +12,10 @@ import pytest
 from tests.bnn.frontends.keras_models import VECTOR, hostile, keras, lq, qkeras, tame
 
 from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends import keras_saving
 from xnorflow.bnn.frontends.keras import convert
 from xnorflow.bnn.frontends.keras_file import load
+from xnorflow.cosim.golden import Golden
 
 L = keras.layers
 
@@ -214,8 +216,8 @@ BAD = {
                   lambda f: configured(f["qkeras", ".h5"], replaced("Softmax", class_name="Lambda"))),
     "lambda keras": (r"layer '\w+' \(Lambda\): not supported.*holds code",
                      lambda f: configured(f["larq", ".keras"], replaced("BatchNormalization", class_name="Lambda"))),
-    "unsupported": (r"\(ReLU\): not supported; .*; use a quantized activation",
-                    lambda f: configured(f["qkeras", ".h5"], replaced("Softmax", class_name="ReLU"))),
+    "unsupported": (r"\(Multiply\): not supported; .*; use Add or Concatenate",
+                    lambda f: configured(f["qkeras", ".h5"], replaced("Softmax", class_name="Multiply"))),
     "os.system": ("'system' is not a class that Keras, QKeras or Larq bring",
                   lambda f: configured(f["qkeras", ".keras"], replaced("QDense", config_kernel_initializer=OS))),
     "popen": ("'Popen' is not a class",
@@ -268,6 +270,92 @@ def test_weights_that_are_not_finite(files, tmp_path):
     (path := tmp_path / "nan.h5").write_bytes(hdf5(files["larq", ".h5"], spoil))
     with pytest.raises(UserError, match=r"layer 'batch_norm\w+' \(BatchNormalization\): expected finite.*in 'beta'"):
         load(path)
+
+
+def lines_of(message):
+    """The lines of Python of a message, and the layers that its comments make."""
+    _, _, code = str(message).partition("\n")
+    scope = {"larq": lq, "made": []}
+    for line in code.splitlines():
+        if line.startswith("#   "):
+            exec(f"made.append({line[1:].strip()})", scope)
+    return code, scope["made"]
+
+
+def own_class(layers, ops):
+    class BinaryDense(layers.Dense):
+        def call(self, x):
+            return ops.matmul(ops.where(x >= 0, 1.0, -1.0), ops.where(self.kernel >= 0, 1.0, -1.0))
+
+    return BinaryDense
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+@pytest.mark.parametrize("version", [2, 3])
+def test_own_classes_and_files_of_keras_3_come_in_by_the_lines_of_the_message(version, suffix, tmp_path):
+    """Done as the message says, the Network gives the classes that the user's own model gives."""
+    import keras as keras3
+    import tensorflow
+
+    k, ops = (keras3, keras3.ops) if version == 3 else (keras, tensorflow)
+    own = own_class(k.layers, ops)
+    norms = [k.layers.BatchNormalization(name=name) for name in ("norm", "end")]
+    dense = [own(n, use_bias=False, name=f"own{n}") for n in (9, 4)]
+    taken = k.layers.InputLayer(shape=(20,)) if version == 3 else L.InputLayer((20,))
+    model = k.Sequential([taken, dense[0], norms[0], dense[1], norms[1]])
+    rng = np.random.default_rng(version)
+    model.set_weights([rng.uniform(-1, 1, of.shape) for of in model.get_weights()])
+    for norm in norms:
+        gamma, beta, mean, variance = norm.get_weights()
+        norm.set_weights([gamma, beta, 5 * mean + 0.3, np.abs(variance) + 0.1])
+    model.save(path := tmp_path / f"mine{suffix}")
+    said = "written by Keras 3" if version == 3 else r"layer 'own9' \(BinaryDense\): a class of your own"
+    with pytest.raises(UserError, match=said) as error:
+        load(path)
+    code, rebuilt = lines_of(error.value)
+
+    def build():
+        first, second = rebuilt
+        middle = [L.BatchNormalization(name="norm"), lq.quantizers.SteSign()]
+        return keras.Sequential([L.InputLayer((20,)), first, *middle, second, L.BatchNormalization(name="end")])
+
+    exec(code, {"build": build, "BinaryDense": own})
+    inputs = rng.choice([-1, 1], (50, 20))
+    network = convert(load(tmp_path / "mine_keras2.h5"), "n", VECTOR)
+    golden = Golden(threads=1)
+    golden.prepare(network)
+    expected = model.predict(inputs.astype(np.float32), verbose=0).argmax(axis=1)
+    assert len(set(expected)) > 1 and np.array_equal(golden.run(inputs)["argmax"][:, 0], expected)
+
+
+def test_own_convolutions_are_rebuilt_with_their_own_arguments(tmp_path):
+    class MyBinaryConv2D(L.Conv2D):
+        pass
+
+    class MyBinaryDepthwiseConv2D(L.DepthwiseConv2D):
+        pass
+
+    layers = [MyBinaryConv2D(4, 3, 2, "same", name="c"), MyBinaryDepthwiseConv2D((3, 2), use_bias=False, name="d")]
+    keras.Sequential([L.InputLayer((8, 9, 3)), *layers]).save(path := tmp_path / "mine.h5")
+    with pytest.raises(UserError, match=r"layer 'c' \(MyBinaryConv2D\): a class of your own") as error:
+        load(path)
+    for new, old in zip(lines_of(error.value)[1], layers, strict=True):
+        new.build(old.input_shape)
+        facts = ("name", "strides", "padding", "kernel_size", "use_bias")
+        assert [getattr(new, of) for of in facts] == [getattr(old, of) for of in facts]
+        assert [of.shape for of in new.get_weights()] == [of.shape for of in old.get_weights()]
+
+
+@pytest.mark.parametrize("name", ["qkeras", "larq"])
+def test_a_saved_model_folder_is_saved_as_one_file_by_the_lines_of_the_message(models, name, tmp_path):
+    model = models[name]
+    model.save(folder := tmp_path / "saved", save_format="tf")
+    exec(keras_saving.from_folder(folder).partition("\n")[2], {})
+    assert convert(load(tmp_path / "saved.h5"), "n", VECTOR) == convert(model, "n", VECTOR)
+    (folder / "keras_metadata.pb").unlink()
+    assert "not kept in it: save the model where it is made" in keras_saving.from_folder(folder)
+    (folder / "saved_model.pb").unlink()
+    assert not keras_saving.from_folder(folder)
 
 
 def test_missing_files(tmp_path):

@@ -22,7 +22,7 @@ from tests.bnn.frontends.keras_models import (
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.frontends.keras import convert, trace
-from xnorflow.bnn.network import Add, Affine, Conv2d, Dense, Input, MultiThreshold, SumPool2d
+from xnorflow.bnn.network import Add, Affine, Conv2d, Dense, Input, MultiThreshold, SumPool2d, Threshold
 
 L = keras.layers
 QActivation, QConv2D, QDense = qkeras.QActivation, qkeras.QConv2D, qkeras.QDense
@@ -82,7 +82,8 @@ def test_ties(quantizer, alpha):
     input = Input("x", (), shape=(9,), kind="signed", bits=4)
     exact = "DoReFa" not in quantizer  # sums of thirds, sevenths and fifteenths are rounded
     network = agree(hostile(model, 1), input, 1, count=200, ambiguous=not exact).network
-    assert levels(network) == (LEVELS | LARQ_LEVELS)[quantizer]
+    cut = alpha == 1 and (quantizer == "quantized_relu(2)" or not exact)  # of integers, 0 and 1 are all that it gives
+    assert isinstance(network["threshold1"], Threshold) if cut else levels(network) == (LEVELS | LARQ_LEVELS)[quantizer]
 
 
 @pytest.mark.parametrize("quantizer", LEVELS)
@@ -215,12 +216,11 @@ def test_dorefa_weights():
 @pytest.mark.parametrize(
     ("words", "layers"),
     [
-        ("2 to 16 values.*got quantized_bits\\(5,2", (QDense(3, **ONE), QActivation("quantized_bits(5,2,1,alpha=1)"))),
         ("one value at a time, got ternary", (QDense(3, **ONE), QActivation("ternary(alpha='auto')"))),
         ("one value at a time, got ste_tern", (QDense(3, **ONE), lq.quantizers.SteTern(ternary_weight_networks=True))),
         ("'dense.*or integers up to 128 times that.*of at most 8 bits",
          (QDense(3, kernel_quantizer="quantized_bits(12,0,1,alpha=1)", name="dense12"),)),
-        ("got quantized_po2", (QDense(3, **ONE), QActivation("quantized_po2(6)"))),
+        ("expected a sign or quantiser after it, or the end", (QDense(3, **ONE), QActivation("quantized_po2(6)"))),
     ],
 )  # fmt: skip
 def test_refused(words, layers):

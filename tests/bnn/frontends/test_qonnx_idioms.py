@@ -504,3 +504,57 @@ def test_a_wrong_file_is_seen(tmp_path):
     engine = QonnxSource(model, conversion)
     engine.prepare(network, tmp_path)
     assert compare(other, oracle.run(other, inputs), engine.run(inputs, every_layer=True)).first is not None
+
+
+def surveyed(graph, folder):
+    path = folder / "idiom.onnx"
+    path.write_bytes(graph.model().SerializeToString())
+    if foreign := qonnx_file.foreign(path):
+        return foreign
+    model = qonnx_file.load(path, any_operator=True)
+    return qonnx.check(model, "idiom", lambda shape: Input("input", (), shape))
+
+
+def test_a_check_tells_every_node_that_stands_in_the_way(tmp_path):
+    """An operator that is not supported, an argument that is not, real numbers between weights, by the file's names."""
+    graph = Graph((3, 8, 8))
+    graph.bipolar()
+    graph.conv(4, 3, 3, 3)
+    graph.node("LRN", name="norm", size=3)
+    graph.bipolar()
+    graph.node("AveragePool", name="mean", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
+    graph.norm(4)
+    behind = graph.last
+    graph.conv(4, 4, 1, 1)
+    graph.node("Flatten")
+    survey = surveyed(graph, tmp_path)
+    wrong = {of.where: of.reason for of in survey.judged if not of.taken}
+    assert len(survey.judged) == len(graph.nodes) and not survey.by_kind
+    assert wrong.keys() == {
+        "model 'idiom', node 'norm' (LRN)",
+        "model 'idiom', node 'mean' (AveragePool)",
+        f"model 'idiom', node {behind!r} (BatchNormalization)",
+    }
+    assert "not supported" in wrong["model 'idiom', node 'norm' (LRN)"]
+    assert "ceil_mode 0" in wrong["model 'idiom', node 'mean' (AveragePool)"]
+
+
+def test_a_check_of_nodes_that_are_none_of_onnx_goes_by_their_kinds(tmp_path):
+    graph = Graph((20,))
+    graph.bipolar()
+    graph.node("Thresholding", name="hls", domain="finn.custom_op.fpgadataflow.hls")
+    graph.node("Det", name="other")
+    survey = surveyed(graph, tmp_path)
+    assert survey.by_kind and [of.taken for of in survey.judged] == [True, False, False]
+    assert "an earlier step of FINN's flow" in survey.judged[1].reason and "supported are" in survey.judged[2].reason
+
+
+def test_a_check_of_a_model_that_is_taken_refuses_nothing(tmp_path):
+    graph = Graph((20,))
+    graph.bipolar()
+    graph.dense(20, 6)
+    graph.norm(6)
+    graph.bipolar()
+    graph.dense(6)
+    survey = surveyed(graph, tmp_path)
+    assert len(survey.judged) == 5 and all(of.taken for of in survey.judged)

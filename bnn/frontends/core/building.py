@@ -3,16 +3,19 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from math import gcd, lcm
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.bnn.errors import UserError
-from xnorflow.bnn.frontends.sums import Encoding, added
+from xnorflow.bnn.frontends.core.sums import Encoding, added
 from xnorflow.bnn.network import Add, Conv2d, Dense, Input, IntArray, Network, Operation, Signal
 
 _LARGEST_RATIO = 256  # of the scales of two results to be added
+
+
+class ScalesError(UserError):
+    """Results stand for multiples of numbers that have no small common measure."""
 
 
 class Builder:
@@ -100,10 +103,10 @@ class Builder:
             raise self.fail("results of one shape to add", " and ".join(str(signal.shape) for signal in signals))
         ratios = [Fraction(x) / Fraction(y) for x, y in zip(first.scale.tolist(), second.scale.tolist(), strict=True)]
         if max(max(ratio.numerator, ratio.denominator) for ratio in ratios) > _LARGEST_RATIO:
-            raise self.fail(
-                f"the sum of results whose scales are in a ratio of integers up to {_LARGEST_RATIO} (give the "
-                "quantizers of both branches, and of the weights before them, scales of powers of two, or none)",
-                f"scales of {left!r} and {right!r} such as {first.scale[0]:g} and {second.scale[0]:g}",
+            raise ScalesError(
+                f"{self.where}: expected the sum of results whose scales are in a ratio of integers up to "
+                f"{_LARGEST_RATIO} (give the quantizers of both branches, and of the weights before them, scales of "
+                f"powers of two, or none), got scales such as {first.scale[0]:g} and {second.scale[0]:g}"
             )
         factors = [np.array([getattr(ratio, part) for ratio in ratios]) for part in ("numerator", "denominator")]
         if left == right:
@@ -111,19 +114,6 @@ class Builder:
         self._sum((self._times(left, factors[0]), self._times(right, factors[1])))
         first, second = (replace(of, scale=of.scale / by) for of, by in zip((first, second), factors, strict=True))
         return added(first, second, *(_times(signal, by) for signal, by in zip(signals, factors, strict=True)))
-
-    def even(self, name: str, encoding: Encoding) -> tuple[str, Encoding]:
-        """Return a result, and its encoding, whose scales are equal in all channels, multiplied where they are not.
-
-        Where they are no small multiples of one, both are returned as they are.
-        """
-        scales = [Fraction(scale) for scale in encoding.scale.tolist()]
-        whole = lcm(*(scale.denominator for scale in scales))
-        unit = Fraction(gcd(*(int(scale * whole) for scale in scales)), whole)
-        factors = [int(scale / unit) for scale in scales]
-        if max(factors) > _LARGEST_RATIO:
-            return name, encoding
-        return self._times(name, np.array(factors)), replace(encoding, scale=np.full(len(scales), float(unit)))
 
     def _sum(self, names: tuple[str, ...]) -> None:
         self.append(Add(self.new_name("add"), names))

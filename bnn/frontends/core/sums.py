@@ -1,12 +1,11 @@
 """What a framework's float32 sums are, where ours are integers: scale, shift, and how far rounding may take them."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from xnorflow.bnn.network import IntArray, MultiThreshold, Signal, Threshold
+from xnorflow.bnn.network import IntArray, Signal
 
 FloatArray = NDArray[np.float64]
 
@@ -44,27 +43,14 @@ class Encoding:
         fixed = self.fixed + self.relative * _magnitude(self, signal)
         return replace(self, fixed=fixed, relative=np.zeros_like(fixed))
 
-    def tile(self, copies: int) -> "Encoding":
-        return Encoding(*(np.tile(a, copies) for a in (self.scale, self.shift, self.fixed, self.relative)))
-
-    def values(self, integers: IntArray, end: Literal[-1, 0, 1]) -> NDArray[np.float32]:
-        """Give the framework's values: the lowest (-1) or highest (+1) possible, or without any error (0)."""
+    def values(self, integers: IntArray, end: float) -> NDArray[np.float32]:
+        """Give the framework's values: the lowest (-1) or highest (+1) possible, between them, or without error (0)."""
         center = self.scale * integers + self.shift
         if end == 0 or self.exact:
             return center.astype(np.float32)
         error = self.fixed + self.relative * np.abs(center)
         outer = (center + end * error).astype(np.float32)
         return np.where(error > 0, np.nextafter(outer, np.float32(end * np.inf)), outer)
-
-
-def count(threshold: Threshold | MultiThreshold, signal: Signal) -> IntArray:
-    """Count, channel by channel, how many reachable accumulators pass each threshold, all levels together."""
-    levels = threshold.threshold.reshape(signal.channels, -1)
-    low, high = signal.low[:, None], signal.high[:, None]
-    up = -((levels - high - signal.step) // signal.step)
-    down = (levels - low + signal.step) // signal.step
-    passing = np.where(threshold.direction[:, None] > 0, up, down)
-    return np.clip(passing, 0, (high - low) // signal.step + 1).sum(axis=1)
 
 
 def _lowest_bit(values: FloatArray) -> FloatArray:
@@ -101,29 +87,12 @@ def added(first: Encoding, second: Encoding, x: Signal, y: Signal) -> Encoding:
     return Encoding(first.scale, first.shift + second.shift, fixed, np.zeros_like(fixed))
 
 
-def biased(operand: Encoding, signal: Signal, bias: FloatArray) -> Encoding:
-    """Say what results are to which the framework adds a bias when they are there."""
-    none = np.zeros_like(bias)
-    nothing = replace(signal, low=none.astype(np.int64), high=none.astype(np.int64))
-    return added(operand, Encoding(operand.scale, bias, none, none), signal, nothing)
-
-
-def rearranged(total: Encoding, signal: Signal, hidden: float, operands: int) -> Encoding:
-    """Say what a sum is if some of its operands are ``x + (q - x)``, with x of up to `hidden` in all.
+def rearranged(total: Encoding, signal: Signal, hidden: float, operands: int) -> FloatArray:
+    """Say how far a sum may be off if some of its operands are ``x + (q - x)``, with x of up to `hidden` in all.
 
     TensorFlow may add all of these terms in any order, which leaves less of q than was there before.
     """
-    additions = 6 * operands
-    error = additions * UNIT * (_magnitude(total, signal) + 2 * hidden)
-    return replace(total, fixed=total.fixed + (error if hidden else 0.0))
-
-
-def multiplied(operand: Encoding, signal: Signal, factor: float) -> Encoding:
-    """Say what results are that the framework multiplies by a positive float32."""
-    exact = _magnitude(operand, signal) <= _unit(operand) * _lowest_bit(np.array([factor])) * 2**24
-    exact &= (operand.fixed == 0) & (operand.relative == 0)
-    relative = np.where(exact, 0, (operand.relative + UNIT) * (1 + 4 * UNIT))
-    return Encoding(operand.scale * factor, operand.shift * factor, operand.fixed * factor * (1 + 4 * UNIT), relative)
+    return 6 * operands * UNIT * (_magnitude(total, signal) + 2 * hidden)
 
 
 def averaged(operand: Encoding, signal: Signal, terms: int) -> Encoding:
