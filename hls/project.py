@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import Argmax, Flatten, Input, Network
 from xnorflow.hls.config import HlsConfig
-from xnorflow.hls.errors import Unsupported, check_images
+from xnorflow.hls.errors import Unsupported, check_images, check_weights
 from xnorflow.hls.storage import Storage
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ def hardware(network: Network) -> Network:
         If nothing is left, or an argmax stands before the end.
     """
     check_images(network, padded_bits=False)
+    check_weights(network)
     operations = network.operations
     while isinstance(operations[-1], Argmax | Flatten):
         operations = operations[:-1]

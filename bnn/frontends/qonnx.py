@@ -20,6 +20,7 @@ from onnx import helper, numpy_helper
 from xnorflow.bnn.errors import NetworkError, UserError
 from xnorflow.bnn.frontends import qonnx_file as file
 from xnorflow.bnn.frontends.core.assembler import Assembler, Conversion, Geometry, Observed, Value, Window
+from xnorflow.bnn.frontends.core.fixed import Fixed
 from xnorflow.bnn.frontends.qonnx_model import Prepared, prepare
 from xnorflow.bnn.frontends.qonnx_step import computing
 from xnorflow.bnn.network import Input, IntArray
@@ -51,7 +52,9 @@ class QonnxConversion(Conversion):
     whole: bool
 
 
-def trace(model: onnx.ModelProto, name: str, describe: Callable[[tuple[int, ...]], Input]) -> QonnxConversion:
+def trace(
+    model: onnx.ModelProto, name: str, describe: Callable[[tuple[int, ...]], Input], fixed: Fixed | None = None
+) -> QonnxConversion:
     """Convert a model that :func:`xnorflow.bnn.frontends.qonnx_file.load` has read.
 
     Parameters
@@ -62,6 +65,8 @@ def trace(model: onnx.ModelProto, name: str, describe: Callable[[tuple[int, ...]
     describe : callable
         From the input's shape, channels last, to the Input of a model that does not tell which integers it takes: one
         that neither quantises its input nor annotates it with a QONNX data type.
+    fixed : Fixed, optional
+        To how many bits real weights are rounded, which are refused without it.
 
     Raises
     ------
@@ -72,16 +77,18 @@ def trace(model: onnx.ModelProto, name: str, describe: Callable[[tuple[int, ...]
         prepared = prepare(model)
     except UserError as error:
         raise UserError(f"model {name!r}, {error}") from None
-    return _Reader(prepared, name, describe).conversion
+    return _Reader(prepared, name, describe, fixed).conversion
 
 
 class _Reader:
     """Walks the nodes in order, with the value of each tensor."""
 
-    def __init__(self, prepared: Prepared, name: str, describe: Callable[[tuple[int, ...]], Input]) -> None:
+    def __init__(
+        self, prepared: Prepared, name: str, describe: Callable[[tuple[int, ...]], Input], fixed: Fixed | None
+    ) -> None:
         self.name, self.prepared = name, prepared
         self.model, self.constants, self.shapes = prepared.model, prepared.constants, prepared.shapes
-        self.core = Assembler(f"model {name!r}")
+        self.core = Assembler(f"model {name!r}", fixed=fixed)
         self.chosen = False
         nodes = list(self.model.graph.node)
         nodes = self._begin(nodes, describe)
@@ -106,6 +113,7 @@ class _Reader:
             self.core.ambiguous,
             self.core.observed,
             scores,
+            self.core.rounded,
             self.model,
             prepared.batch,
             self.taken,

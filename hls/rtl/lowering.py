@@ -33,7 +33,7 @@ from xnorflow.bnn.network import (
     SumPool2d,
     Threshold,
 )
-from xnorflow.hls.errors import Unsupported, check_images
+from xnorflow.hls.errors import Unsupported, check_images, check_weights
 from xnorflow.hls.rtl import popcount
 from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
 from xnorflow.hls.rtl.pruning import Pruned, prune
@@ -119,6 +119,7 @@ def lower(network: Network, config: RtlConfig) -> Pipeline:
         if type(operation) not in _KNOWN:
             raise Unsupported(f"layer {operation.name}: there is no RTL for {type(operation).__name__}")
     check_images(network, padded_bits=True)
+    check_weights(network)
     return _Lowering(prune(network), config).pipeline()
 
 

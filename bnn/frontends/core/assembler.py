@@ -30,6 +30,8 @@ class Assembler(Layers):
         Names the model in messages.
     tell_zeros : bool
         Whether notes say where weights are 0: for a framework whose binary weights may be.
+    fixed : Fixed, optional
+        To how many bits weights are rounded that are no few integers; without it they are refused.
     """
 
     def start(
@@ -104,6 +106,11 @@ class Assembler(Layers):
         signal = self.signals[last.sources[0]]
         if chosen or (not signal.bipolar and len(signal.shape) == 1 and signal.channels > 1):
             self.append(Argmax("argmax", last.sources))
+        if self.fixed is not None and (strange := sorted(set(self.fixed.layers) - set(self.rounded))):
+            raise UserError(
+                f"fixed: layers: no layer {strange[0]!r} whose weights are rounded; there are "
+                f"{', '.join(self.rounded) or 'none'}"
+            )
         return self.network(name), scores
 
     def _integral(self, value: Value) -> bool:
@@ -132,6 +139,8 @@ class Assembler(Layers):
 
     def _scores(self, value: Value) -> Value:
         """Turn scales, biases and batch norm after the last layer into an Affine."""
+        if self.is_rounded(value):
+            return self._rounded_scores(value)
         signal, encoding, step = self.joined(value), value.encoding, value.step
         points = np.concatenate([np.full((1, signal.channels), n) for n in (0, 1)])
         middle = (signal.low + signal.high) // 2
@@ -162,6 +171,31 @@ class Assembler(Layers):
         )  # fmt: skip
         return replace(value, sources=("affine",), step=None)
 
+    def _rounded_scores(self, value: Value) -> Value:
+        """Turn what follows a rounded last layer into an Affine that adds an eighth of an integer's step at most."""
+        affine = self.affine(value)
+        if affine is None:
+            raise self.not_here(value.step.where if value.step else self.where)
+        signal, encoding = self.joined(value), affine.encoding
+        reach = np.maximum(np.abs(signal.low), np.abs(signal.high)).astype(np.float64)
+        steps = np.abs(encoding.scale[encoding.scale != 0])
+        if not steps.size:
+            raise self.fail("scores that depend on the input", "constants")
+        fraction = int(np.ceil(-np.log2(steps.min())))
+        while True:
+            scale, offset = (np.rint(np.ldexp(of, fraction)) for of in (encoding.scale, encoding.shift))
+            off = np.abs(np.ldexp(encoding.scale, fraction) - scale) * reach + 0.5
+            if np.ldexp(off.max(), -fraction) <= steps.min() / 8:
+                break
+            fraction += 1
+        counts = [int(n) for n in (signal.high - signal.low) // signal.step + 1]
+        pairs = (sum(counts) ** 2 - sum(n * n for n in counts)) // 2 if len(counts) > 1 else counts[0]
+        self.append(
+            Affine("affine", value.sources, scale=scale.astype(np.int64), offset=offset.astype(np.int64),
+                   fraction=fraction, ambiguous=pairs)
+        )  # fmt: skip
+        return replace(value, sources=("affine",), step=None)
+
     def _prune(self, last: str) -> None:
         """Take out what the result does not depend on."""
         needed, by_name = {last, self.input.name}, {operation.name: operation for operation in self.operations}
@@ -170,6 +204,6 @@ class Assembler(Layers):
                 needed.update(operation.inputs)
         kept = [operation for operation in self.operations if operation.name in needed and operation.name != last]
         self.operations = [*kept, by_name[last]]
-        for record in (self.ambiguous, self.observed):
+        for record in (self.ambiguous, self.observed, self.rounded):
             for gone in set(record) - needed:
                 del record[gone]

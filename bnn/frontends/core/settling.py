@@ -1,6 +1,6 @@
 """Steps between integers: folded into thresholds, or taken into what the integers stand for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -9,14 +9,16 @@ import numpy as np
 from xnorflow.bnn.errors import NetworkError, UserError
 from xnorflow.bnn.folding import fold_multi_threshold, fold_threshold
 from xnorflow.bnn.frontends.core import levels as found
+from xnorflow.bnn.frontends.core.fixed import Fixed, Rounded
 from xnorflow.bnn.frontends.core.layout import Layout
 from xnorflow.bnn.frontends.core.levels import Levels
 from xnorflow.bnn.frontends.core.value import Array, Observed, Step, Value, Window, run
-from xnorflow.bnn.frontends.sums import Encoding
+from xnorflow.bnn.frontends.sums import Encoding, count
 from xnorflow.bnn.network import IntArray, MultiThreshold, Operation, Signal, Threshold
 
 End = Literal[-1, 0, 1]
 _SAME = 2.0**-36  # part by which scales may differ that are one in real numbers
+_EVALUATED = 1 << 22  # of rounded sums, pairs of channel and integer on which steps are judged
 _SURE = 0.25  # how far from an integer the framework's value may lie for it to be observed, in steps of one
 
 
@@ -27,13 +29,18 @@ class Settling(Layout):
     ----------
     notes, ambiguous, observed
         As :class:`xnorflow.bnn.frontends.core.value.Conversion` has them.
+    rounded : dict of str to Rounded
+        What the rounding of weights has done, by layer of the Network.
     tell_zeros : bool
         Whether notes say where weights are 0.
+    fixed : Fixed or None
+        To how many bits weights are rounded; None where nothing is.
     """
 
-    def __init__(self, where: str, tell_zeros: bool = False) -> None:
+    def __init__(self, where: str, tell_zeros: bool = False, fixed: Fixed | None = None) -> None:
         super().__init__(where)
-        self.tell_zeros = tell_zeros
+        self.tell_zeros, self.fixed = tell_zeros, fixed
+        self.rounded: dict[str, Rounded] = {}
         self.notes: list[str] = []
         self.ambiguous: dict[str, int] = {}
         self.observed: dict[str, Observed] = {}
@@ -135,6 +142,31 @@ class Settling(Layout):
             return None
         return self.settle(self.pooled(value), rounded) if value.pools else affine
 
+    def is_rounded(self, value: Value) -> bool:
+        """Whether rounded weights have a share in a value's integers, with no threshold behind them."""
+        waiting = [*value.sources]
+        by_name = {operation.name: operation for operation in self.operations}
+        while waiting:
+            if (name := waiting.pop()) in self.rounded:
+                return True
+            if not isinstance(by_name[name], Threshold | MultiThreshold):
+                waiting += by_name[name].inputs
+        return False
+
+    def _grid(self, value: Value) -> Iterable[IntArray]:
+        """Give the integers on which steps are judged: all that are reachable.
+
+        Of rounded sums, which equal no sum of the framework's, a sample where there are very many.
+        """
+        signal = self.joined(value)
+        if self._many(value):
+            return [found.sample(signal)[0]]
+        return found.reachable(signal)
+
+    def _many(self, value: Value) -> bool:
+        signal = self.joined(value)
+        return found.steps_of(signal) * signal.channels > _EVALUATED and self.is_rounded(value)
+
     def affine(self, value: Value) -> Value | None:
         """Return a value as integers if its steps only scale and shift; None if they do more."""
         if value.step is None:
@@ -161,18 +193,20 @@ class Settling(Layout):
 
     def _affine(self, value: Value, integers: IntArray, shown: Array, whole: bool) -> Value | None:
         """Take steps that only scale and shift into the encoding."""
-        encoding, signal = value.encoding, self.joined(value)
+        encoding = value.encoding
         for scale, shift in self._fits(value, integers, shown):
             if found.is_affine(shown, integers, scale, shift):
                 break
         else:
             return None
-        fixed = np.zeros(len(scale))
+        fixed = found.roundings(shown, scale, integers) if self._many(value) else np.zeros(len(scale))
+        furthest = np.zeros(len(scale))
         ends: tuple[End, ...] = (0,) if encoding.exact else (-1, 0, 1)
         for end in ends:
-            for some in [integers] if whole else found.reachable(signal):
+            for some in [integers] if whole else self._grid(value):
                 away = np.abs(self._evaluate(value, some, end).astype(np.float64) - (scale * some + shift))
-                fixed = np.maximum(fixed, away.max(axis=0))
+                furthest = np.maximum(furthest, away.max(axis=0))
+        fixed = fixed + furthest
         new = Encoding(scale, shift, fixed, np.zeros_like(fixed))
         pad = None if value.pad_real is None else self._padded(value)
         return replace(value, encoding=new, step=None, pad_real=pad)
@@ -231,11 +265,11 @@ class Settling(Layout):
         self._tell_zeros(value, signal, levels)
         return self._placed(value, folded, mirrored, levels, ambiguous)
 
-    def _fold(self, value: Value, signal: Signal, levels: Levels) -> Threshold | MultiThreshold:
+    def _fold(self, value: Value, signal: Signal, levels: Levels, end: End = 0) -> Threshold | MultiThreshold:
         """Return one operation for the channels of all sources."""
 
         def formula(integers: IntArray) -> Array:
-            results = self._evaluate(value, integers)
+            results = self._evaluate(value, integers, end)
             numbers = levels.number(results)
             if not np.isfinite(numbers).all():
                 row, channel = (int(i) for i in np.argwhere(~np.isfinite(numbers))[0])
@@ -245,12 +279,7 @@ class Settling(Layout):
                 )
             return 2 * (numbers - levels.low) - 1 if levels.count == 1 else numbers
 
-        name = "threshold"
-        if levels.count == 1:
-            return fold_threshold(name, value.sources[:1], formula, signal)
-        return fold_multi_threshold(
-            name, value.sources[:1], formula, signal, low=levels.low, step=1, levels=levels.count
-        )  # fmt: skip
+        return _folded(formula, value, signal, levels, found.sample(signal)[0] if self._many(value) else None)
 
     def _check_zero(self, value: Value) -> None:
         """A sum of zero may be -0.0, where all its terms are: an activation must not tell it from 0.0."""
@@ -275,12 +304,10 @@ class Settling(Layout):
         return mirrored
 
     def _directions(self, value: Value, step: Step | None) -> IntArray:
-        signal = self.joined(value)
-
         def evaluate(integers: IntArray) -> Array:
             return run(value.encoding.values(integers, 0), step)[0]
 
-        result = found.directions(evaluate, signal)
+        result = found.directions(evaluate, self._grid(value))
         if result is None:
             raise NetworkError("layer: expected steps before a max pool that only rise or only fall, got others")
         return result
@@ -300,8 +327,14 @@ class Settling(Layout):
         """Count the accumulators whose activation depends on how the framework rounds its sums."""
         if value.encoding.exact:
             return 0
-        total, steps = 0, (signal.high - signal.low) // signal.step
-        row = 0
+        steps = (signal.high - signal.low) // signal.step
+        if self._many(value):
+            ends = [
+                count(self._fold(value, signal, levels, end), signal)  # counts of the lowest and the highest results
+                for end in (-1, 1)
+            ]
+            return int(np.minimum(np.abs(ends[1] - ends[0]), steps + 1).sum())
+        total = row = 0
         for integers in found.reachable(signal):
             low, high = (levels.number(self._evaluate(value, integers, end)) for end in (-1, 1))
             real = row + np.arange(len(integers))[:, None] <= steps
@@ -322,7 +355,7 @@ class Settling(Layout):
             return
         steps = (signal.high - signal.low) // signal.step
         zeros, row = 0, 0
-        for integers in found.reachable(signal):
+        for integers in self._grid(value):
             real = row + np.arange(len(integers))[:, None] <= steps
             zeros += int(((self._evaluate(value, integers) == 0) & real).sum())
             row += len(integers)
@@ -413,3 +446,14 @@ class Settling(Layout):
             names.append(name)
         scale = np.where(falls, -value.encoding.scale, value.encoding.scale)
         return replace(value, sources=tuple(names), encoding=replace(value.encoding, scale=scale), pools=())
+
+
+def _folded(
+    formula: Callable[[IntArray], Array], value: Value, signal: Signal, levels: Levels, rows: IntArray | None
+) -> Threshold | MultiThreshold:
+    name, sources = "threshold", value.sources[:1]
+    if levels.count == 1:
+        return fold_threshold(name, sources, formula, signal, rows)
+    return fold_multi_threshold(
+        name, sources, formula, signal, low=levels.low, step=1, levels=levels.count, rows=rows
+    )  # fmt: skip
