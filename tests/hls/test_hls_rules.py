@@ -20,7 +20,7 @@ NOTHING = np.zeros((0, 1), np.int8)
 
 
 def network(name: str) -> Network:
-    from xnorflow.flows.stages import read_subject
+    from xnorflow.flows.formats import read_subject
     from xnorflow.flows.subject import find
 
     return read_subject(find(name), None).network
