@@ -204,17 +204,19 @@ def _conv2d(operation: Conv2d, x: Signal) -> Step:
 
 
 def _integer_conv2d(operation: Conv2d, x: Signal, signal: Signal) -> Step:
-    top, bottom, left, right = operation.padding
-    around = ((0, 0), (top, bottom), (left, right), (0, 0))
-    kernel, (stride_h, stride_w) = operation.weight.shape[1:3], operation.stride
     product = _product(operation.weight.reshape(len(operation.weight), -1), _padded(operation, x), signal)
 
-    def step(value: Value) -> Array:
-        whole = np.pad(integers(value, x), around, constant_values=operation.pad_value)
-        windows = np.lib.stride_tricks.sliding_window_view(whole, kernel, axis=(1, 2))[:, ::stride_h, ::stride_w]
-        return product(windows.transpose(0, 1, 2, 4, 5, 3).reshape(*windows.shape[:3], -1))
+    return lambda value: product(windows(operation, integers(value, x)))
 
-    return step
+
+def windows(operation: Conv2d, values: Array) -> Array:
+    """Return what a convolution multiplies: (vectors, height, width, terms), as the weights of an output lie."""
+    top, bottom, left, right = operation.padding
+    around = ((0, 0), (top, bottom), (left, right), (0, 0))
+    whole = np.pad(values, around, constant_values=operation.pad_value)
+    views = np.lib.stride_tricks.sliding_window_view(whole, operation.weight.shape[1:3], axis=(1, 2))
+    strided = views[:, :: operation.stride[0], :: operation.stride[1]]
+    return strided.transpose(0, 1, 2, 4, 5, 3).reshape(*strided.shape[:3], -1)
 
 
 def _padded(operation: Conv2d, x: Signal) -> Signal:

@@ -17,6 +17,9 @@ def check_command(
         Path | None,
         typer.Option(help="TOML file, whose table input says which integers the model takes.", show_default=False),
     ] = None,
+    fixed: Annotated[
+        int | None, typer.Option(help="Bits to which real weights are rounded.", show_default=False)
+    ] = None,
 ) -> None:
     """Show every operator of a model, taken or refused, and why.
 
@@ -30,7 +33,8 @@ def check_command(
     if kind is None or kind.check is None:
         able = ", ".join(of.title for of in FORMATS.values() if of.check)
         raise UserError(f"{model}: check reads {able}; for others, a flow names the first operator that is refused")
-    judged = kind.check(found, options.read(config).input).judged
+    given = options.read(config, fixed=fixed)
+    judged = kind.check(found, given.input, given.fixed).judged
     shown = console()
     for of in judged:
         where = escape(of.where.partition(", ")[2] or of.where)
