@@ -5,8 +5,8 @@ fields of every operation that are not arrays, and the shape of every array). Te
 or int8 array as it is; a ``weight`` is ``<layer>.weight.positive`` and, where it has zeros, ``<layer>.weight.mask``:
 uint64 words, packed along the last axis as :mod:`bnn` says.
 
-Schema 2 has weights above 1 besides, as the int8 or int16 array ``<layer>.weight``; a network without them is written
-as schema 1.
+Schema 2 has weights above 1 besides, as the int8 or int16 array ``<layer>.weight``, and shifts of operands of a sum; a
+network without them is written as schema 1.
 """
 
 import json
@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from xnorflow.bnn.errors import UserError
-from xnorflow.bnn.network import MAX_WEIGHTS, OPERATIONS, Network, Operation, refusal, weight_bits
+from xnorflow.bnn.network import MAX_WEIGHTS, OPERATIONS, Add, Network, Operation, refusal, weight_bits
 from xnorflow.bnn.packing import pack_bits, unpack_bits
 
 HEADER = "xnorflow_network"
@@ -30,7 +30,10 @@ HEADER = "xnorflow_network"
 SCHEMA = 2
 """The newest that is read, and written where a network needs it."""
 
-_ADDED = {"MaxPool2d": {"padding": [0, 0, 0, 0]}}  # fields that older files lack, and what they mean by that
+_ADDED = {
+    "MaxPool2d": {"padding": [0, 0, 0, 0]},
+    "Add": {"shift": []},
+}  # fields that older files lack, and what they mean by that
 
 
 def save(network: Network, path: str | os.PathLike[str]) -> None:
@@ -62,7 +65,8 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
                 tensors[key] = value
     described = network.describe() | {"shapes": shapes}
     # One entry: safetensors writes several in random order, and equal networks are to be equal files.
-    schema = SCHEMA if any(key.endswith(".weight") for key in tensors) else 1
+    shifted = any(isinstance(operation, Add) and operation.shift for operation in network.operations)
+    schema = SCHEMA if shifted or any(key.endswith(".weight") for key in tensors) else 1
     header = json.dumps({"schema": schema, "network": described}, sort_keys=True)
     path = Path(path)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:

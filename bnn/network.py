@@ -39,6 +39,9 @@ MAX_WEIGHT = (1 << 15) - 1
 MAX_MAGNITUDE = 1 << 53
 """Every value stays below: there float64 holds integers exactly, and int64 has room for sums of them."""
 
+MAX_SHIFT = 30
+"""Binary places by which an operand of a sum is shifted."""
+
 MAX_FRACTION = 64
 """Binary places of an input; the values of more would leave the range that float32 represents well."""
 
@@ -422,18 +425,40 @@ class SumPool2d(_Pool2d):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Add(Operation):
-    """Sum of two or more results of equal shape, as at the end of a residual branch; bipolar values are -1 and +1."""
+    """Sum of two or more results of equal shape, as at the end of a residual branch; bipolar values are -1 and +1.
+
+    Attributes
+    ----------
+    shift : tuple of int
+        Each operand counts ``2**shift`` times, 0 to :data:`MAX_SHIFT`; empty where all count once.
+    """
+
+    shift: tuple[int, ...] = ()
 
     def _check(self) -> None:
         if len(self.inputs) < 2 or len(set(self.inputs)) < len(self.inputs):
             raise self._fail("two or more different operands", self.inputs)
+        shift = tuple(int(n) for n in self.shift)
+        if shift and (len(shift) != len(self.inputs) or not 0 <= min(shift) <= max(shift) <= MAX_SHIFT):
+            raise self._fail(f"a shift of 0 to {MAX_SHIFT} for each of {len(self.inputs)} operands", shift)
+        object.__setattr__(self, "shift", shift if any(shift) else ())
+
+    @property
+    def shifts(self) -> tuple[int, ...]:
+        """The shift of each operand."""
+        return self.shift or (0,) * len(self.inputs)
 
     def infer(self, *operands: Signal) -> Signal:
         first = operands[0]
         if any(x.shape != first.shape for x in operands):
             raise self._fail("operands of equal shape", ", ".join(str(x.shape) for x in operands))
-        low, high = (np.sum([getattr(x, end) for x in operands], axis=0) for end in ("low", "high"))
-        return Signal(first.shape, low, high, step=gcd(*(x.step for x in operands)))
+        scales = [float(1 << shift) for shift in self.shifts]
+        low, high = (
+            _integers(np.sum([scale * getattr(x, end) for scale, x in zip(scales, operands, strict=True)], axis=0))
+            for end in ("low", "high")
+        )
+        steps = [x.step << shift for shift, x in zip(self.shifts, operands, strict=True)]
+        return Signal(first.shape, low, high, step=gcd(*steps))
 
 
 def _check_threshold(operation: "Threshold | MultiThreshold", x: Signal) -> None:

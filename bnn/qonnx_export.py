@@ -103,7 +103,8 @@ def largest_sum(network: Network) -> int:
         magnitudes = [np.maximum(np.abs(x.low), np.abs(x.high)) for x in operands]
         match operation:
             case Add():
-                largest = max(largest, int(np.sum(magnitudes, axis=0).max()))
+                shifted = [of << shift for of, shift in zip(magnitudes, operation.shifts, strict=True)]
+                largest = max(largest, int(np.sum(shifted, axis=0).max()))
             case SumPool2d():
                 largest = max(largest, operation.size[0] * operation.size[1] * int(magnitudes[0].max()))
             case Dense() | Conv2d():
@@ -215,7 +216,13 @@ def _sum_pool2d(builder: _Builder, operation: SumPool2d) -> None:
 
 
 def _add(builder: _Builder, operation: Add) -> None:
-    total, *rest = operation.inputs
+    terms = []
+    for source, shift in zip(operation.inputs, operation.shifts, strict=True):
+        terms.append(f"{operation.name}.{source}" if shift else source)
+        if shift:
+            factor = builder.constant(f"{operation.name}.factor_of_{source}", 1 << shift)
+            builder.node("Mul", [source, factor], terms[-1])
+    total, *rest = terms
     for count, source in enumerate(rest, 2):
         output = operation.name if count == len(operation.inputs) else f"{operation.name}.of_{count}"
         builder.node("Add", [total, source], output)

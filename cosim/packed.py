@@ -267,7 +267,8 @@ def _add(operation: Add, *operands: Signal) -> Step:
     kind = dtype(operation.infer(*operands))
 
     def step(*values: Value) -> Array:
-        return _sum([integers(value, x) for value, x in zip(values, operands, strict=True)], kind)
+        terms = [integers(value, x).astype(kind) for value, x in zip(values, operands, strict=True)]
+        return _sum([term << shift for term, shift in zip(terms, operation.shifts, strict=True)], kind)
 
     return step
 

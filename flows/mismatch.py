@@ -138,7 +138,10 @@ def window(
             _, index = _suspect([(source, place) for place in _places(operation, index)], expected, got)
             then.append(f"{layer}: {total:,} in all, {operand[index]:,} of it from {index[:-1]}")
         elif isinstance(operation, Add):
-            terms = " + ".join(f"{expected[name][index]:,}" for name in operation.inputs)
+            terms = " + ".join(
+                f"{expected[name][index]:,}" + (f" x {1 << shift:,}" if shift else "")
+                for name, shift in zip(operation.inputs, operation.shifts, strict=True)
+            )
             then.append(f"{layer}: {terms} = {expected[layer][index]:,}")
         elif isinstance(operation, Threshold):
             value, limit = operand[index], operation.threshold[index[-1]]

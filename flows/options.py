@@ -145,7 +145,7 @@ class Options:
         from xnorflow.hls.config import HlsConfig
 
         HlsConfig(**self.hls).resolve(network)
-        self.rtl.check(network)
+        self.rtl.spread(network)
 
 
 def read(

@@ -1,6 +1,6 @@
 """What a hardware generator says when a network is beyond it."""
 
-from xnorflow.bnn.network import Affine, Argmax, Conv2d, Dense, MaxPool2d, Network, weight_bits
+from xnorflow.bnn.network import Affine, Argmax, MaxPool2d, Network
 
 
 class Unsupported(Exception):
@@ -32,10 +32,3 @@ def check_images(network: Network, padded_bits: bool) -> None:
                 f"layer {operation.name}: a padded max pool {'of integers ' if padded_bits else ''}has no hardware; "
                 "pool without padding" + (", or behind the sign" if padded_bits else "")
             )
-
-
-def check_weights(network: Network) -> None:
-    """Refuse integer weights, which no generator has; raise Unsupported."""
-    for operation in network.operations:
-        if isinstance(operation, Dense | Conv2d) and (bits := weight_bits(operation.weight)) > 2:
-            raise Unsupported(f"layer {operation.name}: weights of {bits} bits have no hardware yet")
