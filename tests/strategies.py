@@ -112,7 +112,8 @@ def networks(
     ternary : bool
         Whether weights may be 0.
     weight_bits : int
-        Largest width of weights; with more than 1, some layers have integer ones, their extremes among them.
+        Largest width of weights; with more than 1, some layers have integer ones, their extremes among them, and some
+        sums shift their operands.
     pad_values : sequence of {0, -1, +1}
         What convolutions may pad with; the empty sequence means no padding.
     directions : sequence of {-1, +1}
@@ -186,7 +187,9 @@ def networks(
             others = [drawn[-1].name]
         else:
             others = draw(st.lists(st.sampled_from(fitting), min_size=1, max_size=2, unique=True))
-        append(Add(*name(Add, *draw(st.permutations([last, *others])))))
+        operands = draw(st.permutations([last, *others]))
+        shift = [draw(st.integers(0, 5)) for _ in operands] if weight_bits > 1 and draw(st.booleans()) else ()
+        append(Add(*name(Add, *operands), shift=tuple(shift)))
 
     def quantise() -> None:
         direction = rng.choice(np.array(directions, np.int8), signal.channels)
