@@ -71,12 +71,11 @@ class Residual(Net):
 
 
 class Real(Net):
-    """Real weights at both ends, and a normalisation in front of the first."""
-
+    # Real weights at both ends, and a normalisation in front of the first.
     def forward(self, x):
         x = F.conv2d((x / 15 - 0.45) / 0.3, self.first, padding=1)
         x = F.conv2d(Sign.apply(self.norm(F.max_pool2d(x, 2))), self.scaled(self.second), padding=1)
-        return F.linear(Sign.apply(x).flatten(1), self.dense)
+        return F.linear(Sign.apply(x + 0.01).flatten(1), self.dense)
 """
 
 
