@@ -14,6 +14,11 @@ With ternary weights a mask bit ``m`` is 1 where the weight is not zero::
 
 Zero padding is a masked position, not a -1.
 
+**Integer weights.** A dense layer or convolution may have integer weights of up to 16 bits (magnitudes up to 32,767):
+the first and last layers of networks that are binary in between. Its sums are exact, and their terms' magnitudes add up
+to less than 2**53, so that no order of summation overflows or rounds in float64. Such a layer is a sum of ternary ones,
+``sum 2**k * sign(w) * bit k of abs(w)`` (:mod:`xnorflow.bnn.planes`), which is how engines of binary layers compute it.
+
 **Packing.** Bits are packed little-endian into uint64 words along the last (channel, or reduction) axis: element ``i``
 is bit ``i % 64`` of word ``i // 64``. The unused bits of the last word are 0.
 

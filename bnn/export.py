@@ -1,7 +1,8 @@
 """Weights and thresholds for hardware tools: ``.bin``, ``.mem``, ``.coe`` and one C header.
 
 For every dense or convolution layer ``<name>_weight`` (and ``<name>_mask`` where weights are ternary): one row of bits
-per output, the reduction axis flattened row-major (kernel_h, kernel_w, inputs), element i of a row at bit i. For every
+per output, the reduction axis flattened row-major (kernel_h, kernel_w, inputs), element i of a row at bit i. Integer
+weights are numbers as thresholds are, one a row, those of an output following each other. For every
 threshold ``<name>_threshold`` in two's complement of the least width that holds them all (of several per channel, those
 of a channel follow each other), and ``<name>_direction`` (1 for ``acc >= threshold``); for an affine ``<name>_scale``
 and ``<name>_offset``.
@@ -31,13 +32,14 @@ from xnorflow.bnn.network import (
     DepthToSpace,
     Flatten,
     Input,
-    IntArray,
     MaxPool2d,
     MultiThreshold,
     Network,
     SumPool2d,
     Threshold,
+    Weights,
     refusal,
+    weight_bits,
 )
 from xnorflow.bnn.packing import pack_bits
 
@@ -49,7 +51,7 @@ class _Memory:
     name: str
     width: int
     rows: list[int]
-    numbers: IntArray | None  # None for rows of bits
+    numbers: Weights | None  # None for rows of bits
 
 
 def export(network: Network, folder: Path) -> list[Path]:
@@ -86,6 +88,9 @@ def _memories(network: Network) -> Iterator[_Memory]:
         match operation:
             case Dense() | Conv2d():
                 rows = operation.weight.reshape(operation.weight.shape[0], -1)
+                if weight_bits(rows) > 2:
+                    yield _numbers(f"{operation.name}_weight", rows.ravel())
+                    continue
                 yield _bits(f"{operation.name}_weight", rows > 0)
                 if not rows.all():
                     yield _bits(f"{operation.name}_mask", rows != 0)
@@ -106,7 +111,7 @@ def _bits(name: str, bits: np.ndarray) -> _Memory:
     return _Memory(name, bits.shape[1], rows, None)
 
 
-def _numbers(name: str, values: IntArray) -> _Memory:
+def _numbers(name: str, values: Weights) -> _Memory:
     width = 1 + max(int(value if value >= 0 else ~value).bit_length() for value in values)
     return _Memory(name, width, [int(value) % (1 << width) for value in values], values)
 

@@ -26,7 +26,9 @@ def _reachable(signal: Signal) -> tuple[IntArray, NDArray[np.bool_]]:
     return signal.low + np.minimum(k, steps) * signal.step, k <= steps
 
 
-def fold_threshold(name: str, inputs: tuple[str, ...], formula: Formula, signal: Signal) -> Threshold:
+def fold_threshold(
+    name: str, inputs: tuple[str, ...], formula: Formula, signal: Signal, rows: IntArray | None = None
+) -> Threshold:
     """Fold batch norm and sign (or anything monotonic that ends in a sign) into a threshold per channel.
 
     Parameters
@@ -37,6 +39,9 @@ def fold_threshold(name: str, inputs: tuple[str, ...], formula: Formula, signal:
         The framework's own computation, ending in its sign: int64 (values, channels) to -1 and +1.
     signal : Signal
         The accumulators' range.
+    rows : int64 array, shape (values, channels), optional
+        Ascending accumulators, where there are too many to evaluate them all. That the formula is monotonic between
+        them is then taken for granted, and the thresholds are found by bisection.
 
     Returns
     -------
@@ -50,14 +55,14 @@ def fold_threshold(name: str, inputs: tuple[str, ...], formula: Formula, signal:
         If the formula gives anything but -1 and +1 somewhere (``torch.sign`` gives 0 at 0; NaN), or is not
         monotonic; the message names the channel and the accumulator.
     """
-    real, positive = _levels(name, formula, signal, -1, 2, 1)
-    threshold, direction = _thresholds(name, real, positive, signal, 1)
+    threshold, direction = _found(name, formula, signal, (-1, 2, 1), rows)
     return Threshold(name, inputs, threshold=threshold[:, 0], direction=direction)
 
 
 def fold_multi_threshold(
-    name: str, inputs: tuple[str, ...], formula: Formula, signal: Signal, *, low: int, step: int, levels: int
-) -> MultiThreshold:
+    name: str, inputs: tuple[str, ...], formula: Formula, signal: Signal, *, low: int, step: int, levels: int,
+    rows: IntArray | None = None,
+) -> MultiThreshold:  # fmt: skip
     """Fold batch norm and an activation of several levels into a :class:`~xnorflow.bnn.network.MultiThreshold`.
 
     As :func:`fold_threshold`, for a formula whose results are ``low + step * k`` with k from 0 to `levels`: a quantiser
@@ -68,17 +73,26 @@ def fold_multi_threshold(
     NetworkError
         If the formula gives any other value somewhere, or is not monotonic.
     """
-    real, reached = _levels(name, formula, signal, low, step, levels)
-    threshold, direction = _thresholds(name, real, reached, signal, levels)
+    threshold, direction = _found(name, formula, signal, (low, step, levels), rows)
     return MultiThreshold(name, inputs, threshold=threshold, direction=direction, low=low, step=step)
 
 
-def _levels(
-    name: str, formula: Formula, signal: Signal, low: int, step: int, levels: int
-) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
-    """Evaluate a formula on all reachable values: which rows are real, and the number of the level that each gives."""
-    rows = max(1, _CHUNK // signal.channels)
+def _found(
+    name: str, formula: Formula, signal: Signal, scheme: tuple[int, int, int], rows: IntArray | None
+) -> tuple[IntArray, NDArray[np.int8]]:
+    """Return the thresholds, ascending, shape (channels, levels), and directions; `scheme` is low, step, levels."""
+    if rows is not None:
+        return _searched(name, formula, signal, rows, scheme)
     grid, real = _reachable(signal)
+    reached = _evaluated(name, formula, grid, *scheme)
+    falls = _falls(name, reached)
+    counts = np.stack([((reached >= level) & real).sum(axis=0) for level in range(1, scheme[2] + 1)])
+    return _from_counts(counts, falls, signal)
+
+
+def _evaluated(name: str, formula: Formula, grid: IntArray, low: int, step: int, levels: int) -> NDArray[np.uint8]:
+    """Return the number of the level that a formula gives for each accumulator of `grid`, (values, channels)."""
+    rows = max(1, _CHUNK // grid.shape[1])
     reached = np.empty(grid.shape, np.uint8)
     for start in range(0, len(grid), rows):
         values = formula(grid[start : start + rows])
@@ -94,13 +108,11 @@ def _levels(
                 f"{grid[start + row, channel]} of channel {channel}; use {advice}"
             )
         reached[start : start + rows] = level
-    return real, reached
+    return reached
 
 
-def _thresholds(
-    name: str, real: NDArray[np.bool_], reached: NDArray[np.uint8], signal: Signal, levels: int
-) -> tuple[IntArray, NDArray[np.int8]]:
-    """Return the thresholds, ascending, shape (channels, levels), and directions by which all levels are reached."""
+def _falls(name: str, reached: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Return in which channels the levels fall over ascending accumulators."""
     rises, falls = (reached[1:] > reached[:-1]).any(axis=0), (reached[1:] < reached[:-1]).any(axis=0)
     if (rises & falls).any():
         channel = int(np.argmax(rises & falls))
@@ -109,10 +121,36 @@ def _thresholds(
             f"layer {name!r}: expected results that only rise or only fall over the accumulators of channel {channel}, "
             f"got {changes} changes in both directions: not a threshold"
         )
-    counts = np.stack([((reached >= level) & real).sum(axis=0) for level in range(1, levels + 1)])
+    return falls
+
+
+def _from_counts(
+    counts: IntArray, falls: NDArray[np.bool_], signal: Signal
+) -> tuple[IntArray, NDArray[np.int8]]:  # fmt: skip
+    """Return thresholds and directions that `counts`, shape (levels, channels), reachable values pass."""
     up = np.where(counts, signal.high + (1 - counts) * signal.step, signal.high + 1)
     down = np.where(counts, signal.low + (counts - 1) * signal.step, signal.low - 1)[::-1]
     return np.where(falls, down, up).T, np.where(falls, -1, 1)
+
+
+def _searched(
+    name: str, formula: Formula, signal: Signal, rows: IntArray, scheme: tuple[int, int, int]
+) -> tuple[IntArray, NDArray[np.int8]]:
+    reached = _evaluated(name, formula, rows, *scheme)
+    falls = _falls(name, reached)
+    steps = (signal.high - signal.low) // signal.step
+    counts = []
+    for level in range(1, scheme[2] + 1):
+        first, beyond = np.zeros_like(steps), steps + 1  # the first that reaches the level lies between the two
+        while (first < beyond).any():
+            middle = (first + beyond) // 2
+            index = np.clip(np.where(falls, steps - middle, middle), 0, steps)
+            there = _evaluated(name, formula, (signal.low + index * signal.step)[None], *scheme)[0] >= level
+            open_ = first < beyond
+            beyond = np.where(there & open_, middle, beyond)
+            first = np.where(there | ~open_, first, middle + 1)
+        counts.append(steps + 1 - first)
+    return _from_counts(np.stack(counts), falls, signal)
 
 
 def fold_affine(

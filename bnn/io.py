@@ -4,6 +4,9 @@ Layout, schema 1: the header's metadata has one entry ``xnorflow_network``, JSON
 fields of every operation that are not arrays, and the shape of every array). Tensor ``<layer>.<field>`` holds an int64
 or int8 array as it is; a ``weight`` is ``<layer>.weight.positive`` and, where it has zeros, ``<layer>.weight.mask``:
 uint64 words, packed along the last axis as :mod:`bnn` says.
+
+Schema 2 has weights above 1 besides, as the int8 or int16 array ``<layer>.weight``, and shifts of operands of a sum; a
+network without them is written as schema 1.
 """
 
 import json
@@ -19,14 +22,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from xnorflow.bnn.errors import UserError
-from xnorflow.bnn.network import MAX_WEIGHTS, OPERATIONS, Network, Operation, refusal
+from xnorflow.bnn.network import MAX_WEIGHTS, OPERATIONS, Add, Network, Operation, refusal, weight_bits
 from xnorflow.bnn.packing import pack_bits, unpack_bits
 
 HEADER = "xnorflow_network"
 """The entry of the file's metadata."""
-SCHEMA = 1
+SCHEMA = 2
+"""The newest that is read, and written where a network needs it."""
 
-_ADDED = {"MaxPool2d": {"padding": [0, 0, 0, 0]}}  # fields that older files lack, and what they mean by that
+_ADDED = {
+    "MaxPool2d": {"padding": [0, 0, 0, 0]},
+    "Add": {"shift": []},
+}  # fields that older files lack, and what they mean by that
 
 
 def save(network: Network, path: str | os.PathLike[str]) -> None:
@@ -50,7 +57,7 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
                 continue
             key = f"{operation.name}.{spec.name}"
             shapes[key] = list(value.shape)
-            if spec.name == "weight":
+            if spec.name == "weight" and weight_bits(value) <= 2:
                 tensors[f"{key}.positive"] = pack_bits(value > 0)
                 if not value.all():
                     tensors[f"{key}.mask"] = pack_bits(value != 0)
@@ -58,7 +65,9 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
                 tensors[key] = value
     described = network.describe() | {"shapes": shapes}
     # One entry: safetensors writes several in random order, and equal networks are to be equal files.
-    header = json.dumps({"schema": SCHEMA, "network": described}, sort_keys=True)
+    shifted = any(isinstance(operation, Add) and operation.shift for operation in network.operations)
+    schema = SCHEMA if shifted or any(key.endswith(".weight") for key in tensors) else 1
+    header = json.dumps({"schema": schema, "network": described}, sort_keys=True)
     path = Path(path)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         unfinished = Path(folder) / path.name
@@ -102,9 +111,10 @@ def _header(path: str | os.PathLike[str], metadata: dict[str, str]) -> dict[str,
         schema = header["schema"]
     except (KeyError, TypeError, ValueError, RecursionError):
         raise UserError(f"{path}: not a Network: its metadata entry {HEADER!r} is missing or damaged") from None
-    if schema != SCHEMA:
+    if type(schema) is not int or not 1 <= schema <= SCHEMA:
         raise UserError(
-            f"{path}: expected schema {SCHEMA}, got {_short(schema)}; a file of a newer schema needs a newer xnorflow"
+            f"{path}: expected schema 1 to {SCHEMA}, got {_short(schema)}; a file of a newer schema needs a newer "
+            "xnorflow"
         )
     return dict(header)
 
@@ -167,6 +177,11 @@ def _array(key: str, shape: tuple[int, ...], tensors: dict[str, np.ndarray]) -> 
 
 
 def _weight(key: str, shape: tuple[int, ...], tensors: dict[str, np.ndarray]) -> np.ndarray:
+    if key in tensors:
+        whole = _array(key, shape, tensors)
+        if whole.dtype not in (np.int8, np.int16) or not whole.size or weight_bits(whole) <= 2:
+            raise ValueError(f"expected {key} of int8 or int16 with magnitudes above 1, got {whole.dtype}")
+        return whole
     positive = _unpack(_tensor(f"{key}.positive", tensors), shape)
     mask = _unpack(tensors.pop(f"{key}.mask"), shape) if f"{key}.mask" in tensors else np.ones(shape, bool)
     if (positive & ~mask).any():

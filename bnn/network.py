@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from xnorflow.bnn.errors import NetworkError
 
 IntArray = NDArray[np.int64]
+Weights = NDArray[np.signedinteger[Any]]
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 
@@ -32,8 +33,14 @@ MAX_VALUES = 1 << 24
 MAX_WEIGHTS = 1 << 28
 """Weights of one layer."""
 
+MAX_WEIGHT = (1 << 15) - 1
+"""Magnitude of a weight: those of 16 bits whose negatives have 16 bits, too."""
+
 MAX_MAGNITUDE = 1 << 53
 """Every value stays below: there float64 holds integers exactly, and int64 has room for sums of them."""
+
+MAX_SHIFT = 30
+"""Binary places by which an operand of a sum is shifted."""
 
 MAX_FRACTION = 64
 """Binary places of an input; the values of more would leave the range that float32 represents well."""
@@ -225,9 +232,17 @@ def _check_weight(operation: "Dense | Conv2d", axes: int, layout: str) -> None:
         raise operation._fail(f"weights of shape {layout}", weight.shape)
     if weight.size > MAX_WEIGHTS:
         raise operation._fail(f"at most {MAX_WEIGHTS:,} weights", f"shape {weight.shape}")
-    if not np.isin(weight, (-1, 0, 1)).all():
-        raise operation._fail("weights of -1, 0 and +1", f"{np.unique(weight)[:8]}")
-    object.__setattr__(operation, "weight", _frozen(weight.astype(np.int8)))
+    largest = max(weight.max(), -weight.min().astype(np.float64))  # NaN is larger than nothing
+    if not largest <= MAX_WEIGHT or (weight.dtype.kind not in "iu" and (weight != np.rint(weight)).any()):
+        raise operation._fail(f"whole weights of -{MAX_WEIGHT:,} to {MAX_WEIGHT:,}", f"{np.unique(weight)[:8]}")
+    narrow = np.int8 if largest <= np.iinfo(np.int8).max else np.int16
+    object.__setattr__(operation, "weight", _frozen(weight.astype(narrow)))
+
+
+def weight_bits(weight: Weights) -> int:
+    """Return the bits of a weight: 1 where all are -1 and +1, 2 where some are 0, else of two's complement."""
+    largest = int(np.abs(weight.astype(np.int32)).max())
+    return 1 + largest.bit_length() if largest > 1 else 1 if weight.all() else 2
 
 
 def _frozen(array: NDArray[Any]) -> NDArray[Any]:
@@ -235,10 +250,16 @@ def _frozen(array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-def _accumulate(weight: NDArray[np.int8], low: IntArray, high: IntArray) -> tuple[IntArray, IntArray]:
-    """Range of ``weight @ x`` for ``low <= x <= high``; float64 products are exact below :data:`MAX_MAGNITUDE`."""
-    positive, negative = (weight > 0).astype(np.float64), (weight < 0).astype(np.float64)
-    return _integers(positive @ low - negative @ high), _integers(positive @ high - negative @ low)
+def _accumulate(weight: Weights, low: IntArray, high: IntArray) -> tuple[IntArray, IntArray]:
+    """Range of ``weight @ x`` for ``low <= x <= high``.
+
+    float64 products are exact below :data:`MAX_MAGNITUDE`. Where the terms' magnitudes may add up to more, so that
+    their order would matter, the range is one that a Network refuses.
+    """
+    positive, negative = np.maximum(weight, 0).astype(np.float64), np.maximum(-weight, 0).astype(np.float64)
+    ends = _integers(positive @ low - negative @ high), _integers(positive @ high - negative @ low)
+    too_large = (positive + negative) @ np.maximum(np.abs(low), np.abs(high)) >= MAX_MAGNITUDE
+    return np.where(too_large, -MAX_MAGNITUDE, ends[0]), np.where(too_large, MAX_MAGNITUDE, ends[1])
 
 
 def _integers(values: NDArray[np.float64]) -> IntArray:
@@ -248,15 +269,16 @@ def _integers(values: NDArray[np.float64]) -> IntArray:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dense(Operation):
-    """A fully connected binary (or ternary) layer: ``acc = weight @ x``.
+    """A fully connected layer: ``acc = weight @ x``.
 
     Attributes
     ----------
-    weight : int8 array, shape (outputs, inputs), values -1, 0, +1
-        A zero is a masked position.
+    weight : int8 array, shape (outputs, inputs); int16 where a magnitude exceeds 127
+        -1 and +1 of a binary layer; 0 is a masked position; integers up to :data:`MAX_WEIGHT` of a layer that is not
+        binary.
     """
 
-    weight: NDArray[np.int8] = field(default_factory=lambda: np.zeros((0, 0), np.int8))
+    weight: Weights = field(default_factory=lambda: np.zeros((0, 0), np.int8))
 
     def _check(self) -> None:
         _check_weight(self, 2, "(outputs, inputs)")
@@ -271,11 +293,12 @@ class Dense(Operation):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Conv2d(Operation):
-    """A binary (or ternary) 2-D convolution (cross-correlation, as PyTorch and Keras have it).
+    """A 2-D convolution (cross-correlation, as PyTorch and Keras have it).
 
     Attributes
     ----------
-    weight : int8 array, shape (outputs, kernel_h, kernel_w, inputs), values -1, 0, +1
+    weight : int8 array, shape (outputs, kernel_h, kernel_w, inputs); int16 where a magnitude exceeds 127
+        Values as in :class:`Dense`.
     stride : (int, int)
         Vertical and horizontal.
     padding : (top, bottom, left, right)
@@ -284,7 +307,7 @@ class Conv2d(Operation):
         Value of the added positions; 0 adds nothing to the sum. -1 and +1 only for a bipolar operand.
     """
 
-    weight: NDArray[np.int8] = field(default_factory=lambda: np.zeros((0, 0, 0, 0), np.int8))
+    weight: Weights = field(default_factory=lambda: np.zeros((0, 0, 0, 0), np.int8))
     stride: tuple[int, int] = (1, 1)
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     pad_value: int = 0
@@ -402,18 +425,40 @@ class SumPool2d(_Pool2d):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Add(Operation):
-    """Sum of two or more results of equal shape, as at the end of a residual branch; bipolar values are -1 and +1."""
+    """Sum of two or more results of equal shape, as at the end of a residual branch; bipolar values are -1 and +1.
+
+    Attributes
+    ----------
+    shift : tuple of int
+        Each operand counts ``2**shift`` times, 0 to :data:`MAX_SHIFT`; empty where all count once.
+    """
+
+    shift: tuple[int, ...] = ()
 
     def _check(self) -> None:
         if len(self.inputs) < 2 or len(set(self.inputs)) < len(self.inputs):
             raise self._fail("two or more different operands", self.inputs)
+        shift = tuple(int(n) for n in self.shift)
+        if shift and (len(shift) != len(self.inputs) or not 0 <= min(shift) <= max(shift) <= MAX_SHIFT):
+            raise self._fail(f"a shift of 0 to {MAX_SHIFT} for each of {len(self.inputs)} operands", shift)
+        object.__setattr__(self, "shift", shift if any(shift) else ())
+
+    @property
+    def shifts(self) -> tuple[int, ...]:
+        """The shift of each operand."""
+        return self.shift or (0,) * len(self.inputs)
 
     def infer(self, *operands: Signal) -> Signal:
         first = operands[0]
         if any(x.shape != first.shape for x in operands):
             raise self._fail("operands of equal shape", ", ".join(str(x.shape) for x in operands))
-        low, high = (np.sum([getattr(x, end) for x in operands], axis=0) for end in ("low", "high"))
-        return Signal(first.shape, low, high, step=gcd(*(x.step for x in operands)))
+        scales = [float(1 << shift) for shift in self.shifts]
+        low, high = (
+            _integers(np.sum([scale * getattr(x, end) for scale, x in zip(scales, operands, strict=True)], axis=0))
+            for end in ("low", "high")
+        )
+        steps = [x.step << shift for shift, x in zip(self.shifts, operands, strict=True)]
+        return Signal(first.shape, low, high, step=gcd(*steps))
 
 
 def _check_threshold(operation: "Threshold | MultiThreshold", x: Signal) -> None:
@@ -574,7 +619,8 @@ class Affine(Operation):
     ambiguous : int
         Number of (class pair, accumulator pair) combinations in the accumulators' range for which the argmax of the
         fixed-point scores differs from the framework's; of a single channel, the number of accumulators for which
-        the scores may lie on different sides of 0 (0 itself counting as positive). 0 means that equality is proved.
+        the scores may lie on different sides of 0 (0 itself counting as positive). 0 means that equality is proved;
+        behind rounded weights, of which nothing is proved pair by pair, it is the number of all.
     """
 
     scale: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))

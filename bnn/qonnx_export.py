@@ -3,7 +3,8 @@
 What each operation becomes, in float32 and channels first, as Brevitas exports models:
 
 - Input: ``BipolarQuant``, or ``Quant`` with scale ``2**-fraction`` and then a product that makes it integer;
-- Dense, Conv2d: ``MatMul`` and ``Conv`` with weights behind a ``BipolarQuant`` (a ``Quant`` of 2 bits if some are 0);
+- Dense, Conv2d: ``MatMul`` and ``Conv`` with weights behind a ``BipolarQuant`` (a ``Quant`` of 2 bits if some are 0,
+  and of as many as the largest needs if it is above 1);
 - Threshold: subtract the integer threshold, then ``BipolarQuant``, which is +1 from 0 on; several of them are a
   ``MultiThreshold``. A product with the direction stands before it where some point down;
 - SumPool2d: a depthwise ``Conv`` with weights of 1, for the mean of an ``AveragePool`` would be rounded. Add: ``Add``;
@@ -38,7 +39,9 @@ from xnorflow.bnn.network import (
     Operation,
     SumPool2d,
     Threshold,
+    Weights,
     refusal,
+    weight_bits,
 )
 
 INPUT = "input.real"
@@ -100,7 +103,8 @@ def largest_sum(network: Network) -> int:
         magnitudes = [np.maximum(np.abs(x.low), np.abs(x.high)) for x in operands]
         match operation:
             case Add():
-                largest = max(largest, int(np.sum(magnitudes, axis=0).max()))
+                shifted = [of << shift for of, shift in zip(magnitudes, operation.shifts, strict=True)]
+                largest = max(largest, int(np.sum(shifted, axis=0).max()))
             case SumPool2d():
                 largest = max(largest, operation.size[0] * operation.size[1] * int(magnitudes[0].max()))
             case Dense() | Conv2d():
@@ -152,12 +156,12 @@ class _Builder:
             "Quant", inputs, output, DOMAIN, signed=int(signed), narrow=int(narrow), rounding_mode="ROUND"
         )  # fmt: skip
 
-    def weight(self, name: str, values: NDArray[np.int8]) -> str:
-        source, output = self.constant(f"{name}.weight", values), f"{name}.weight_quant"
-        if values.all():
+    def weight(self, name: str, values: Weights) -> str:
+        source, output, bits = self.constant(f"{name}.weight", values), f"{name}.weight_quant", weight_bits(values)
+        if bits == 1:
             self.bipolar(source, output)
         else:
-            self.quant(source, output, 1, bits=2, signed=True, narrow=True)
+            self.quant(source, output, 1, bits=bits, signed=True, narrow=True)
         return output
 
     def by_channel(self, name: str, operand: str, value: NDArray[np.int64], dtype: Any = np.float32) -> str:
@@ -212,7 +216,13 @@ def _sum_pool2d(builder: _Builder, operation: SumPool2d) -> None:
 
 
 def _add(builder: _Builder, operation: Add) -> None:
-    total, *rest = operation.inputs
+    terms = []
+    for source, shift in zip(operation.inputs, operation.shifts, strict=True):
+        terms.append(f"{operation.name}.{source}" if shift else source)
+        if shift:
+            factor = builder.constant(f"{operation.name}.factor_of_{source}", 1 << shift)
+            builder.node("Mul", [source, factor], terms[-1])
+    total, *rest = terms
     for count, source in enumerate(rest, 2):
         output = operation.name if count == len(operation.inputs) else f"{operation.name}.of_{count}"
         builder.node("Add", [total, source], output)

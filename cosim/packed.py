@@ -12,11 +12,15 @@ weights and D_k = popcount((u_k ^ w) & m) the number of unmasked places where pl
 
 Padding is cut out as u = 0, which stands for `low`; what the model pads with instead, ``(pad_value - low) * w``
 summed over the places outside, is added to the bias of the positions that see it.
+
+A layer of larger weights is a product of matrices in floating point: float32 holds every partial sum, in whatever order
+they come, where the terms' magnitudes add up to less than 2**24, and float64 the others, below 2**53 by the Network.
 """
 
 import functools
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +42,8 @@ from xnorflow.bnn.network import (
     Signal,
     SumPool2d,
     Threshold,
+    Weights,
+    weight_bits,
 )
 from xnorflow.bnn.packing import pack_bits, words
 from xnorflow.cosim import popcount
@@ -49,6 +55,8 @@ Shape = tuple[int, ...]
 #: What flows between steps, for a tile of vectors.
 Value = Array | Sums
 Step = Callable[..., Value]
+
+_FLOAT32_EXACT = 2**24  # every integer up to here is a float32
 
 
 class OutOfRange(Exception):
@@ -149,7 +157,19 @@ def _layer(
     return Layer(signal.shape, blocked, bias, kinds, shift, dtype(signal))
 
 
+def _product(weight: Weights, operand: Signal, signal: Signal) -> Callable[[Array], Array]:
+    """Return what multiplies integers (vectors, ..., inputs) by `weight` (outputs, inputs), its magnitudes above 1."""
+    magnitude = np.maximum(np.abs(operand.low), np.abs(operand.high)).max()
+    largest = (np.abs(weight.astype(np.float64)).sum(axis=1) * float(magnitude)).max()
+    real: type[np.floating[Any]] = np.float32 if largest < _FLOAT32_EXACT else np.float64
+    matrix, kind = np.ascontiguousarray(weight.T, real), dtype(signal)
+    return lambda values: (values.astype(real) @ matrix).astype(kind)
+
+
 def _dense(operation: Dense, x: Signal) -> Step:
+    if weight_bits(operation.weight) > 2:
+        product = _product(operation.weight, x, operation.infer(x))
+        return lambda value: product(integers(value, x))
     _, split = _planes(x)
     nothing = np.zeros((1, len(operation.weight)), np.int64)
     layer = _layer(operation.weight, x, operation.infer(x), nothing, np.zeros(1, np.int64))
@@ -160,6 +180,8 @@ def _conv2d(operation: Conv2d, x: Signal) -> Step:
     neurons, kernel_h, kernel_w, channels = operation.weight.shape
     height, width, _ = x.shape
     signal = operation.infer(x)
+    if weight_bits(operation.weight) > 2:
+        return _integer_conv2d(operation, x, signal)
     positions, (top, _, left, _) = signal.shape[:2], operation.padding
     planes, split = _planes(x)
 
@@ -179,6 +201,27 @@ def _conv2d(operation: Conv2d, x: Signal) -> Step:
         return Sums(layer, patches)
 
     return step
+
+
+def _integer_conv2d(operation: Conv2d, x: Signal, signal: Signal) -> Step:
+    product = _product(operation.weight.reshape(len(operation.weight), -1), _padded(operation, x), signal)
+
+    return lambda value: product(windows(operation, integers(value, x)))
+
+
+def windows(operation: Conv2d, values: Array) -> Array:
+    """Return what a convolution multiplies: (vectors, height, width, terms), as the weights of an output lie."""
+    top, bottom, left, right = operation.padding
+    around = ((0, 0), (top, bottom), (left, right), (0, 0))
+    whole = np.pad(values, around, constant_values=operation.pad_value)
+    views = np.lib.stride_tricks.sliding_window_view(whole, operation.weight.shape[1:3], axis=(1, 2))
+    strided = views[:, :: operation.stride[0], :: operation.stride[1]]
+    return strided.transpose(0, 1, 2, 4, 5, 3).reshape(*strided.shape[:3], -1)
+
+
+def _padded(operation: Conv2d, x: Signal) -> Signal:
+    """Return the range of the operand with its padding."""
+    return replace(x, low=np.minimum(x.low, operation.pad_value), high=np.maximum(x.high, operation.pad_value))
 
 
 def _max_pool2d(operation: MaxPool2d, x: Signal) -> Step:
@@ -224,7 +267,8 @@ def _add(operation: Add, *operands: Signal) -> Step:
     kind = dtype(operation.infer(*operands))
 
     def step(*values: Value) -> Array:
-        return _sum([integers(value, x) for value, x in zip(values, operands, strict=True)], kind)
+        terms = [integers(value, x).astype(kind) for value, x in zip(values, operands, strict=True)]
+        return _sum([term << shift for term, shift in zip(terms, operation.shifts, strict=True)], kind)
 
     return step
 

@@ -17,9 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 from rich.console import Console
 
 from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends.core.fixed import Fixed
 from xnorflow.flows import tables
 from xnorflow.flows.extras import needing
-from xnorflow.flows.formats import Converted, Subject, read_subject
+from xnorflow.flows.formats import Converted, Subject, of_module, read_subject
 from xnorflow.flows.options import Options
 from xnorflow.flows.subject import find, slug
 
@@ -127,6 +128,7 @@ class Net:
     _subject: Subject
     _converted: "Converted"
     _settings: Mapping[str, Any] | None
+    _fixed: Fixed | None
 
     def summary(self) -> Summary:
         """Return a table of the layers, and the memory of the parameters."""
@@ -282,6 +284,7 @@ def convert(
     *,
     checkpoint: str | Path | None = None,
     name: str | None = None,
+    fixed: int | Fixed | None = None,
 ) -> Net:
     """Convert a trained model.
 
@@ -297,6 +300,9 @@ def convert(
         Parameters of the module that a factory makes.
     name : str, optional
         Names the network, and the folders of a flow; for a module and a Network.
+    fixed : int or Fixed, optional
+        To how many bits weights are rounded that are neither binary nor of few integers; the network then deviates from
+        the trained model. Without it such a model is refused.
 
     Raises
     ------
@@ -308,6 +314,7 @@ def convert(
     from xnorflow.flows.formats import FORMATS
 
     settings: dict[str, Any] | None = None
+    fixed = Fixed(fixed) if isinstance(fixed, int) else fixed
     if isinstance(model, Network):
         subject = Subject(slug(name or model.name), "network", Path("a Network"), None, {})
         converted = Converted(model, digest=model.digest)
@@ -321,7 +328,7 @@ def convert(
             if known and known.suffixes:
                 del settings["shape"]  # the file tells it
         with needing(subject.origin, UserError):
-            converted = read_subject(subject, settings)
+            converted = read_subject(subject, settings, fixed)
         taken = converted.network.input.shape
         if input is not None and not isinstance(input, Mapping) and taken != input.shape:
             raise UserError(f"{subject.origin}: takes an input of shape {taken}, not {input.shape}")
@@ -329,16 +336,16 @@ def convert(
         if input is None:
             raise UserError("convert: a module does not tell its input; give one, such as xf.Input(shape=(784,))")
         described = Input(**input) if isinstance(input, Mapping) else input
-        subject, converted = _module(model, described, name)
+        subject, converted = _module(model, described, name, fixed)
         settings = _settings(described)
-    return Net(canonicalise(converted.network), converted.notes, subject, converted, settings)
+    return Net(canonicalise(converted.network), converted.notes, subject, converted, settings, fixed)
 
 
 def _settings(input: "ir.Input") -> dict[str, Any]:
     return {"shape": list(input.shape), "kind": input.kind, "bits": input.bits, "fraction": input.fraction}
 
 
-def _module(model: Any, input: "ir.Input", name: str | None) -> "tuple[Subject, Converted]":
+def _module(model: Any, input: "ir.Input", name: str | None, fixed: Fixed | None) -> tuple[Subject, Converted]:
     from torch import nn
 
     from xnorflow.bnn.frontends.torch import trace
@@ -351,9 +358,8 @@ def _module(model: Any, input: "ir.Input", name: str | None) -> "tuple[Subject, 
     kind = type(model)
     origin = f"{kind.__module__}:{kind.__qualname__}"
     called = slug(name or kind.__name__)
-    conversion = trace(model, called, input)
     subject = Subject(called, "module", Path(origin), None, {}, origin)
-    return subject, Converted(conversion.network, conversion.notes, conversion.ambiguous, conversion, conversion.digest)
+    return subject, of_module(trace(model, called, input, fixed))
 
 
 def run(
@@ -408,6 +414,8 @@ def run(
     options = _options(target_fps, max_luts, clock_ns, Path(config) if config else None)
     if net._settings is not None:
         options = replace(options, input=net._settings)
+    if net._fixed is not None:
+        options = replace(options, fixed=net._fixed)
     data: Any = Path(images) if isinstance(images, str | Path) else None
     if isinstance(images, tuple | list):
         if len(images) != 2:

@@ -18,6 +18,9 @@ def check_command(
         Path | None,
         typer.Option(help="TOML file, whose table input says which integers the model takes.", show_default=False),
     ] = None,
+    fixed: Annotated[
+        int | None, typer.Option(help="Bits to which real weights are rounded.", show_default=False)
+    ] = None,
 ) -> None:
     """Show every operator of a model, taken or refused, and why.
 
@@ -31,8 +34,9 @@ def check_command(
     if kind is None or kind.check is None:
         able = ", ".join(of.title for of in FORMATS.values() if of.check)
         raise UserError(f"{model}: check reads {able}; for others, a flow names the first operator that is refused")
+    given = options.read(config, fixed=fixed)
     with needing(found.origin, UserError):
-        survey = kind.check(found, input_settings(found, options.read(config).input))
+        survey = kind.check(found, input_settings(found, given.input), given.fixed)
     judged = survey.judged
     shown = console()
     for of in judged:

@@ -71,6 +71,16 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+_FIXED = Annotated[
+    int | None,
+    typer.Option(
+        help="Round weights that are neither binary nor of few integers to so many bits: the network then deviates "
+        "from the trained model, and the report says by how much. Without it such a model is refused.",
+        show_default=False,
+    ),
+]
+
+
 @app.callback()
 def _options(
     version: Annotated[
@@ -126,11 +136,12 @@ def run_command(
                 "What the RTL is synthesised for: [synthesis] with targets, a list. "
                 "What the vendor's tools are run with, where they are: [vendor] with run, a list, and limit_s. "
                 "Which integers a model takes that does not tell: [input] with kind, bits, fraction, and shape for a "
-                "PyTorch module."
+                "PyTorch module. Weights that are rounded: [fixed] with bits, classes_may_differ, and [fixed.layers]."
             ),
             show_default=False,
         ),
     ] = None,
+    fixed: _FIXED = None,
     target_fps: Annotated[
         float | None,
         typer.Option(
@@ -178,7 +189,7 @@ def run_command(
         shown,
         vectors=count,
         data=data,
-        options=options.read(config, backend, target_fps, max_luts, waves),
+        options=options.read(config, backend, target_fps, max_luts, waves, fixed),
         out=out,
         force=force,
     )
@@ -204,14 +215,16 @@ _CONFIG = Annotated[Path | None, typer.Option(help="As `run` takes it.", show_de
 
 
 @app.command("summary")
-def summary_command(model: _MODEL, checkpoint: _CHECKPOINT = None, config: _CONFIG = None) -> None:
+def summary_command(
+    model: _MODEL, checkpoint: _CHECKPOINT = None, config: _CONFIG = None, fixed: _FIXED = None
+) -> None:  # fmt: skip
     """Show a model's layers: shapes, weights, operations, accumulators, memory; in a second or two, nothing is written.
 
     What the conversion has left out is told below the table. Try: xnorflow summary digits_bnn
     """
     from xnorflow.flows import api
 
-    console().print(escape(str(api.convert(model, _input(config), checkpoint=checkpoint).summary())))
+    console().print(escape(str(api.convert(model, checkpoint=checkpoint, **_reading(config, fixed)).summary())))
 
 
 @app.command("estimate")
@@ -219,6 +232,7 @@ def estimate_command(
     model: _MODEL,
     checkpoint: _CHECKPOINT = None,
     config: _CONFIG = None,
+    fixed: _FIXED = None,
     target_fps: Annotated[
         float | None,
         typer.Option(help="Vectors per second to reach, at the least area.", show_default=False),
@@ -235,16 +249,17 @@ def estimate_command(
     """
     from xnorflow.flows import api
 
-    net = api.convert(model, _input(config), checkpoint=checkpoint)
+    net = api.convert(model, checkpoint=checkpoint, **_reading(config, fixed))
     estimate = net.estimate(target_fps=target_fps, max_luts=max_luts, clock_ns=clock_ns, config=config)
     console().print(escape(str(estimate)))
 
 
-def _input(config: Path | None) -> Mapping[str, Any] | None:
-    """Return what a configuration file says of the model's input, None where it says nothing."""
+def _reading(config: Path | None, fixed: int | None) -> dict[str, Any]:
+    """Return what a configuration file says of the model's input and of rounding, None where it says nothing."""
     from xnorflow.flows import options
 
-    return options.read(config).input
+    given = options.read(config, fixed=fixed)
+    return {"input": given.input, "fixed": given.fixed}
 
 
 @app.command("list")

@@ -43,7 +43,8 @@ def document(flow: Flow) -> dict[str, Any]:
             name: load[name] for name in ("dataset", "count", "digest", "images", "random", "note", "dataset_digest")
         },
         "accuracy": _accuracy(flow),
-        "argmax": _argmax(golden["meaning"], fold["ambiguous"], fold["conversion"]["ambiguous"], engines),
+        "argmax": _argmax(golden["meaning"], fold, engines),
+        "deviation": flow.entries["compare"].facts["deviation"],
         "conversion": fold["conversion"],
         "engines": engines,
         "input": fold["input"],
@@ -301,14 +302,15 @@ def _samples(flow: Flow) -> list[dict[str, Any]]:
     return [{**kept[i], "layers": [{"name": name, "values": pack(results[name][i])} for name in shown]} for i in chosen]
 
 
-def _argmax(
-    meaning: str, affine: int | None, thresholds: dict[str, int], engines: dict[str, dict[str, Any]]
-) -> dict[str, Any]:
+def _argmax(meaning: str, fold: dict[str, Any], engines: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Say how it is known that integer scores decide as the framework's do; without an affine nothing is rounded.
 
     What thresholds leave ambiguous before the scores counts, too. The trained model shows its class and the sums before
     an affine, but no integer beside a single score: what an affine does to its sign is not measured.
     """
+    affine, thresholds = fold["ambiguous"], fold["conversion"]["ambiguous"]
+    if fold["rounded"]:
+        return {"of": meaning, "claim": "rounded", "vectors": 0, "ambiguous": None}
     ambiguous = (affine or 0) + sum(thresholds.values()) if thresholds else affine
     trained = [engines[kind.name] for kind in ENGINES if kind.trained and kind.name in engines]
     agreeing = [engine["vectors"] for engine in trained if engine["status"] == "pass"]

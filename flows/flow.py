@@ -226,7 +226,7 @@ class Flow:
         """The subject as a Network, as it is, with what its conversion says; read when it is first asked for."""
         if self.given:
             return self.given
-        return read_subject(self.subject, self.options.input)
+        return read_subject(self.subject, self.options.input, self.options.fixed)
 
     @cached_property
     def model_digest(self) -> str:

@@ -10,6 +10,8 @@ from xnorflow.bnn.errors import NetworkError, UserError
 
 if TYPE_CHECKING:
     from xnorflow.bnn.frontends.core.check import Survey
+    from xnorflow.bnn.frontends.core.fixed import Fixed, Rounded
+    from xnorflow.bnn.frontends.torch import TorchConversion
     from xnorflow.bnn.network import Input, Network
 
 
@@ -65,6 +67,8 @@ class Converted:
         The model in its framework, for the engine that runs it.
     digest : str or None
         SHA-256 of all that the model computes by, where code makes it; else it is that of its file.
+    rounded : mapping of layer name to Rounded
+        Layers whose weights are rounded; empty where the Network is the model's, exactly.
     """
 
     network: "Network"
@@ -72,6 +76,7 @@ class Converted:
     ambiguous: Mapping[str, int] = field(default_factory=dict)
     model: Any = None
     digest: str | None = None
+    rounded: Mapping[str, "Rounded"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,8 +92,8 @@ class Format:
     magic : bytes or None
         What such files start with and no others do.
     read : callable
-        From the subject and the settings of table ``input``, None without one, to what it holds; raises
-        :class:`UserError`, and never runs anything that is in the file.
+        From the subject, the settings of table ``input`` and how weights are rounded, both None where nothing is said,
+        to what it holds; raises :class:`UserError`, and never runs anything that is in the file.
     packages : tuple of str
         Python packages whose versions matter.
     check : callable or None
@@ -98,9 +103,9 @@ class Format:
     title: str
     suffixes: tuple[str, ...]
     magic: bytes | None
-    read: Callable[[Subject, Mapping[str, Any] | None], Converted]
+    read: Callable[[Subject, Mapping[str, Any] | None, "Fixed | None"], Converted]
     packages: tuple[str, ...]
-    check: Callable[[Subject, Mapping[str, Any] | None], "Survey"] | None = None
+    check: Callable[[Subject, Mapping[str, Any] | None, "Fixed | None"], "Survey"] | None = None
 
 
 def recognise(path: Path) -> str | None:
@@ -146,21 +151,24 @@ def described_input(model: str, shape: tuple[int, ...] | None, settings: Mapping
         raise UserError(f"table [input]: {error}") from None
 
 
-def _keras(subject: Subject, settings: Mapping[str, Any] | None) -> Converted:
+def _keras(subject: Subject, settings: Mapping[str, Any] | None, fixed: "Fixed | None") -> Converted:
     from xnorflow.bnn.frontends import keras
 
     model, taken = _keras_model(subject, settings)
-    conversion = keras.trace(model, subject.name, taken)
-    return Converted(conversion.network, conversion.notes, conversion.ambiguous, (model, conversion))
+    conversion = keras.trace(model, subject.name, taken, fixed)
+    given = (model, conversion)
+    return Converted(
+        conversion.network, conversion.notes, conversion.ambiguous, given, rounded=conversion.rounded
+    )  # fmt: skip
 
 
-def _check_keras(subject: Subject, settings: Mapping[str, Any] | None) -> "Survey":
+def _check_keras(subject: Subject, settings: Mapping[str, Any] | None, fixed: "Fixed | None") -> "Survey":
     from xnorflow.bnn.frontends import keras, keras_file
 
     if foreign := keras_file.foreign(subject.path):
         return foreign
     model, taken = _keras_model(subject, settings)
-    return keras.check(model, subject.name, taken)
+    return keras.check(model, subject.name, taken, fixed)
 
 
 def _keras_model(subject: Subject, settings: Mapping[str, Any] | None) -> tuple[Any, "Input"]:
@@ -178,49 +186,60 @@ def _keras_model(subject: Subject, settings: Mapping[str, Any] | None) -> tuple[
     return model, described_input(subject.origin, shape, settings)
 
 
-def _module(subject: Subject, settings: Mapping[str, Any] | None) -> Converted:
+def _module(subject: Subject, settings: Mapping[str, Any] | None, fixed: "Fixed | None") -> Converted:
     from xnorflow.bnn.frontends import torch, torch_file
 
     assert subject.factory
     taken = described_input(subject.origin, None, settings)
     module, unwrapped = torch_file.load(subject.factory, subject.weights)
-    conversion = torch.trace(module, subject.name, taken)
-    notes = (*unwrapped, *conversion.notes)
-    return Converted(conversion.network, notes, conversion.ambiguous, conversion, conversion.digest)
+    conversion = torch.trace(module, subject.name, taken, fixed)
+    return of_module(conversion, unwrapped)
 
 
-def _check_module(subject: Subject, settings: Mapping[str, Any] | None) -> "Survey":
+def of_module(conversion: "TorchConversion", notes: tuple[str, ...] = ()) -> Converted:
+    """Return what a PyTorch module is as a Network."""
+    return Converted(
+        conversion.network,
+        (*notes, *conversion.notes),
+        conversion.ambiguous,
+        conversion,
+        conversion.digest,
+        conversion.rounded,
+    )
+
+
+def _check_module(subject: Subject, settings: Mapping[str, Any] | None, fixed: "Fixed | None") -> "Survey":
     from xnorflow.bnn.frontends import torch, torch_file
 
     assert subject.factory
     taken = described_input(subject.origin, None, settings)
     module, _ = torch_file.load(subject.factory, subject.weights)
-    return torch.check(module, subject.name, taken)
+    return torch.check(module, subject.name, taken, fixed)
 
 
-def _brevitas(subject: Subject, settings: Mapping[str, Any] | None) -> Converted:
+def _brevitas(subject: Subject, settings: Mapping[str, Any] | None, fixed: "Fixed | None") -> Converted:
     from xnorflow.bnn.frontends import brevitas, qonnx, torch_file
 
     assert subject.factory
     taken = described_input(subject.origin, None, settings)
     module, unwrapped = torch_file.load(subject.factory, subject.weights)
     model = brevitas.export(module, taken, subject.origin)
-    conversion = qonnx.trace(model, subject.name, lambda shape: taken)
+    conversion = qonnx.trace(model, subject.name, lambda shape: taken, fixed)
     digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
     notes = (*unwrapped, *conversion.notes)
-    return Converted(conversion.network, notes, conversion.ambiguous, (model, conversion), digest)
+    return Converted(conversion.network, notes, conversion.ambiguous, (model, conversion), digest, conversion.rounded)
 
 
-def _check_brevitas(subject: Subject, settings: Mapping[str, Any] | None) -> "Survey":
+def _check_brevitas(subject: Subject, settings: Mapping[str, Any] | None, fixed: "Fixed | None") -> "Survey":
     from xnorflow.bnn.frontends import brevitas, qonnx, torch_file
 
     assert subject.factory
     taken = described_input(subject.origin, None, settings)
     module, _ = torch_file.load(subject.factory, subject.weights)
-    return qonnx.check(brevitas.export(module, taken, subject.origin), subject.name, lambda shape: taken)
+    return qonnx.check(brevitas.export(module, taken, subject.origin), subject.name, lambda shape: taken, fixed)
 
 
-def _onnx(subject: Subject, settings: Mapping[str, Any] | None) -> Converted:
+def _onnx(subject: Subject, settings: Mapping[str, Any] | None, fixed: "Fixed | None") -> Converted:
     from xnorflow.bnn.frontends import qonnx, qonnx_file
 
     path = subject.path
@@ -231,19 +250,22 @@ def _onnx(subject: Subject, settings: Mapping[str, Any] | None) -> Converted:
         return asked[0]
 
     model = qonnx_file.load(path)
-    conversion = qonnx.trace(model, subject.name, describe)
+    conversion = qonnx.trace(model, subject.name, describe, fixed)
     if settings is not None and not asked:
         raise UserError(f"table [input]: {path} tells itself which integers it takes; remove the table")
-    return Converted(conversion.network, conversion.notes, conversion.ambiguous, (model, conversion))
+    given = (model, conversion)
+    return Converted(
+        conversion.network, conversion.notes, conversion.ambiguous, given, rounded=conversion.rounded
+    )  # fmt: skip
 
 
-def _check_onnx(subject: Subject, settings: Mapping[str, Any] | None) -> "Survey":
+def _check_onnx(subject: Subject, settings: Mapping[str, Any] | None, fixed: "Fixed | None") -> "Survey":
     from xnorflow.bnn.frontends import qonnx, qonnx_file
 
     if foreign := qonnx_file.foreign(subject.path):
         return foreign
     model = qonnx_file.load(subject.path, any_operator=True)
-    return qonnx.check(model, subject.name, lambda shape: described_input(subject.origin, shape, settings))
+    return qonnx.check(model, subject.name, lambda shape: described_input(subject.origin, shape, settings), fixed)
 
 
 FORMATS = {
@@ -287,23 +309,36 @@ def input_settings(subject: Subject, settings: Mapping[str, Any] | None) -> Mapp
     return {"kind": taken.kind, "bits": taken.bits, "fraction": taken.fraction}
 
 
-def read_subject(subject: Subject, settings: Mapping[str, Any] | None = None) -> Converted:
-    """Read the subject, of whatever kind; `settings` are those of table ``input``, for a file that does not tell."""
+def read_subject(
+    subject: Subject, settings: Mapping[str, Any] | None = None, fixed: "Fixed | None" = None
+) -> Converted:  # fmt: skip
+    """Read the subject, of whatever kind.
+
+    Parameters
+    ----------
+    subject : Subject
+    settings : mapping or None
+        Those of table ``input``, for a file that does not tell.
+    fixed : Fixed or None
+        To how many bits weights are rounded that are no few integers; they are refused without it.
+    """
     if settings is not None and (subject.zoo or subject.kind not in FORMATS):
         raise UserError(f"table [input]: {subject.path} tells itself which integers it takes; remove the table")
     if subject.zoo is None:
         from xnorflow.bnn import io
 
         known = FORMATS.get(subject.kind)
-        return known.read(subject, settings) if known else Converted(io.load(subject.path))
+        return known.read(subject, settings, fixed) if known else Converted(io.load(subject.path))
     from xnorflow.bnn.frontends.torch import trace
     from xnorflow.models import checkpoint, zoo
 
     taken = zoo.get(subject.zoo).input
     if subject.kind in FORMATS:
-        converted = FORMATS[subject.kind].read(subject, input_settings(subject, settings))
+        converted = FORMATS[subject.kind].read(subject, input_settings(subject, settings), fixed)
         if (got := converted.network.input.shape) != taken.shape:
             raise UserError(f"{subject.path}: expected an input of {subject.zoo}'s shape {taken.shape}, got {got}")
         return converted
-    conversion = trace(checkpoint.load(subject.path).module, subject.name, taken)
-    return Converted(conversion.network, conversion.notes, conversion.ambiguous, conversion)
+    conversion = trace(checkpoint.load(subject.path).module, subject.name, taken, fixed)
+    return Converted(
+        conversion.network, conversion.notes, conversion.ambiguous, conversion, rounded=conversion.rounded
+    )  # fmt: skip

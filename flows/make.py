@@ -24,6 +24,7 @@ TARGETS: Mapping[str, tuple[str, tuple[str, ...]]] = {
             "VECTORS",
             "BACKEND",
             "CONFIG",
+            "FIXED",
             "TARGET_FPS",
             "MAX_LUTS",
             "DATA",

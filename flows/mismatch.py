@@ -104,7 +104,8 @@ def window(
     dict or None
         ``layer`` and ``index`` of the accumulator; ``inputs``, padded, and ``weights`` (packed); ``terms``, each of
         which adds ``factor * (plus - minus)``: for bipolar inputs one, plus the number of equal and minus that of
-        unequal signs, else one for each bit of the inputs, counted where the weight is +1 and where it is -1;
+        unequal signs, else one for each bit of the inputs, counted where the weight is +1 and where it is -1; of
+        integer weights as many for each bit of their magnitudes;
         ``accumulator``; ``got``, the engine's accumulator, or None; ``then``: what becomes of it, in words. Of the
         terms of a sum it is the first in which the engine differs, or else the first. None where the integer comes from
         the input, without an accumulator.
@@ -137,7 +138,10 @@ def window(
             _, index = _suspect([(source, place) for place in _places(operation, index)], expected, got)
             then.append(f"{layer}: {total:,} in all, {operand[index]:,} of it from {index[:-1]}")
         elif isinstance(operation, Add):
-            terms = " + ".join(f"{expected[name][index]:,}" for name in operation.inputs)
+            terms = " + ".join(
+                f"{expected[name][index]:,}" + (f" x {1 << shift:,}" if shift else "")
+                for name, shift in zip(operation.inputs, operation.shifts, strict=True)
+            )
             then.append(f"{layer}: {terms} = {expected[layer][index]:,}")
         elif isinstance(operation, Threshold):
             value, limit = operand[index], operation.threshold[index[-1]]
@@ -202,15 +206,18 @@ def _operands(operation: Dense | Conv2d, operand: NDArray, index: tuple[int, ...
 
 
 def _terms(inputs: NDArray, weights: NDArray, signal: Signal) -> list[dict[str, int]]:
-    if signal.bipolar:
-        products = inputs * weights
-        return [{"factor": 1, "plus": int((products > 0).sum()), "minus": int((products < 0).sum())}]
-    bits = signal.bits
-    return [
-        {
-            "factor": -(1 << k) if signal.signed and k == bits - 1 else 1 << k,
-            "plus": int((inputs >> k & (weights > 0)).sum()),
-            "minus": int((inputs >> k & (weights < 0)).sum()),
-        }
-        for k in range(bits)
-    ]
+    """Return the terms of a sum by the bits of its inputs and those of its weights' magnitudes."""
+    values = [(1, inputs)]
+    if not signal.bipolar:
+        bits = signal.bits
+        signs = [-1 if signal.signed and k == bits - 1 else 1 for k in range(bits)]
+        values = [(sign << k, inputs >> k & 1) for k, sign in enumerate(signs)]
+    magnitude, sign = np.abs(weights), np.sign(weights)
+    places = range(max(1, int(magnitude.max(initial=0)).bit_length()))
+    terms = []
+    for factor, value in values:
+        for place in places:
+            products = value * sign * (magnitude >> place & 1)
+            plus, minus = (int((products > 0).sum()), int((products < 0).sum()))
+            terms.append({"factor": factor << place, "plus": plus, "minus": minus})
+    return terms

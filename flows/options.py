@@ -41,6 +41,17 @@ its shape for a PyTorch module alone::
     kind = "unsigned"
     bits = 8
     fraction = 0
+
+Table ``fixed`` allows weights to be rounded that are neither binary nor of few integers, first and last layers most of
+all: to how many bits, 8 where it does not say, and of which share of the vectors the class may then be another than the
+trained model's::
+
+    [fixed]
+    bits = 8
+    classes_may_differ = 0.001
+
+    [fixed.layers]
+    conv1 = 12
 """
 
 import sys
@@ -51,6 +62,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.files import read_bytes
+from xnorflow.bnn.frontends.core.fixed import Fixed
 from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
 
 if sys.version_info >= (3, 11):
@@ -107,6 +119,10 @@ class Options:
         Settings of :class:`xnorflow.bnn.network.Input`, for a model that does not tell them.
     waves : bool
         Whether a waveform of the RTL's whole simulation is kept, too, not only one of what goes wrong.
+    fixed : Fixed or None
+        To how many bits weights are rounded that are no few integers; None where they are refused.
+    classes_may_differ : float
+        Share of the vectors whose class may be another than the trained model's where weights are rounded.
     """
 
     backend: Backend = "vitis"
@@ -121,13 +137,15 @@ class Options:
     vendor_limit_s: float = 3600.0
     input: Mapping[str, Any] | None = None
     waves: bool = False
+    fixed: Fixed | None = None
+    classes_may_differ: float = 0.001
 
     def check(self, network: "Network") -> None:
         """Raise a UserError if a setting is for a layer that `network` has not."""
         from xnorflow.hls.config import HlsConfig
 
         HlsConfig(**self.hls).resolve(network)
-        self.rtl.check(network)
+        self.rtl.spread(network)
 
 
 def read(
@@ -136,6 +154,7 @@ def read(
     target_fps: float | None = None,
     max_luts: int | None = None,
     waves: bool = False,
+    fixed: int | None = None,
 ) -> Options:
     """Read a configuration file.
 
@@ -147,6 +166,8 @@ def read(
     target_fps, max_luts : number or None
         A goal that takes the place of the file's.
     waves : bool
+    fixed : int or None
+        Bits of rounded weights, in place of the file's.
 
     Raises
     ------
@@ -155,6 +176,8 @@ def read(
     """
     goal = {name: value for name, value in (("target_fps", target_fps), ("max_luts", max_luts)) if value is not None}
     content = _content(config) if config else {}
+    if fixed is not None and isinstance(table := content.get("fixed", {}), dict):
+        content["fixed"] = {**table, "bits": fixed}
     if not content and not goal:
         return Options(backend, waves=waves)
     from xnorflow.bnn.network import Input
@@ -171,6 +194,8 @@ def read(
         if "input" in settings:
             taken: dict[str, Any] = {"shape": [1], **settings["input"]}
             Input("input", (), **taken)
+        rounding: dict[str, Any] = {**settings.get("fixed", {})}
+        share = rounding.pop("classes_may_differ", Options.classes_may_differ)
         return Options(
             backend,
             hls,
@@ -181,6 +206,8 @@ def read(
             vendor_limit_s=vendor.get("limit_s", Options.vendor_limit_s),
             input=settings.get("input"),
             waves=waves,
+            fixed=Fixed(**rounding) if "fixed" in settings else None,
+            classes_may_differ=share,
         )
     except UserError as error:
         raise UserError(f"{config}: {error}" if config else str(error)) from None

@@ -128,7 +128,7 @@ def _take(flow: Flow, step: Step, console: Console, target: Path) -> None:
             return
     flow.entries[step.name] = entry
     time = "[cyan] reused[/]" if entry.reused else f"{entry.seconds:5.1f} s"
-    differs = step.name == "compare" and not all(e["status"] == "pass" for e in entry.facts["engines"].values())
+    differs = step.name == "compare" and any(e["status"] == "fail" for e in entry.facts["engines"].values())
     failed = differs or not entry.keep
     console.print(f"{'[red]✗[/]' if failed else '[green]✓[/]'} {step.name:<22} {time}  {escape(entry.summary)}")
 

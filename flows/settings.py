@@ -28,6 +28,9 @@ _Width = Annotated[int, Field(ge=8, le=2**16, multiple_of=8, description="a mult
 _Table = Annotated[dict[str, Any], Field(description="a table")]
 _Tables = Annotated[dict[str, _Table], Field(description="tables, one a layer")]
 
+_Share = Annotated[float, Field(ge=0, le=1, description="a share of 0 to 1")]
+_Layers = Annotated[dict[str, int], Field(description="a table with a whole number for each layer")]
+
 _RECORD = with_config(ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
 
 
@@ -83,6 +86,15 @@ class Vendor(TypedDict, total=False):
 
 
 @_RECORD
+class Fixed(TypedDict, total=False):
+    """Table ``fixed``."""
+
+    bits: _Whole
+    layers: _Layers
+    classes_may_differ: _Share
+
+
+@_RECORD
 class File(TypedDict, total=False):
     """A configuration file."""
 
@@ -91,6 +103,7 @@ class File(TypedDict, total=False):
     synthesis: Synthesis
     vendor: Vendor
     input: Input
+    fixed: Fixed
 
 
 def parse(content: Mapping[str, Any]) -> File:

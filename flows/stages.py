@@ -50,6 +50,12 @@ SEED = 0
 BASELINE_VECTORS = 256
 """Random vectors of which a baseline holds what the golden model makes."""
 
+DEVIATION_VECTORS = 256
+"""Vectors on which is measured what the rounding of weights does to the sums."""
+
+ERRORS = "errors.npz"
+"""What the rounding of weights has left, beside the Network."""
+
 _MOST_VALUES = 1 << 30  # of all vectors, 4 bytes each
 
 _PART_SECONDS = 4.0  # between two updates of the progress bar
@@ -65,7 +71,14 @@ def steps(subject: str | None = None) -> list[Step]:
     early = [kind for kind in engines if kind.builds and kind not in (*late, *last)]
     return [
         Step("load", "load", _load_basis, _load, ("bnn", "models"), ("numpy", "scikit-learn", "scipy")),
-        Step("fold", "fold", _fold_basis, _fold, ("bnn", "models", "reports/measures.py"), ("numpy", "torch")),
+        Step(
+            "fold",
+            "fold",
+            _fold_basis,
+            _fold,
+            ("bnn", "models", "cosim/deviation.py", "reports/measures.py"),
+            ("numpy", "torch"),
+        ),
         hardware.rtl_step(),
         Step("golden", "golden", _golden_basis, _golden, ("bnn", "cosim"), ("numpy", "numba")),
         *(_run_step(kind) for kind in engines if not kind.builds),
@@ -116,6 +129,7 @@ def _model_basis(flow: Flow) -> dict[str, Any]:
     return {
         "model": flow.model_digest,
         "input": flow.options.input,
+        "fixed": asdict(flow.options.fixed) if flow.options.fixed else None,
         "frameworks": tool_versions(kind.packages, ()) if kind else None,
     }
 
@@ -237,14 +251,21 @@ def _fold_basis(flow: Flow) -> dict[str, Any]:
 
 def _fold(flow: Flow, entry: Entry, advance: Advance) -> None:
     from xnorflow.bnn import io
-    from xnorflow.bnn.canonical import canonicalise
+    from xnorflow.bnn.canonical import canonicalise_with_signs
     from xnorflow.bnn.network import Conv2d, Dense
+    from xnorflow.cosim import deviation
     from xnorflow.reports import measures
 
-    network = canonicalise(flow.converted.network)
+    network, signs = canonicalise_with_signs(flow.converted.network)
     if not any(isinstance(operation, Dense | Conv2d) for operation in network.operations):
         raise UserError(f"{flow.subject.origin}: expected layers of weights, got none")
     io.save(network, entry.folder / "network.safetensors")
+    errors = {
+        f"{layer}.{name}": error
+        for layer, of in flow.converted.rounded.items()
+        for name, error in deviation.turned(of.errors, flow.converted.network, signs).items()
+    }
+    np.savez(entry.folder / ERRORS, **errors)
     entry.facts = {
         "digest": network.digest,
         "input": measures.taken(network),
@@ -252,6 +273,10 @@ def _fold(flow: Flow, entry: Entry, advance: Advance) -> None:
         "memory": measures.memory(network),
         "ambiguous": measures.ambiguous(network),
         "conversion": {"notes": list(flow.converted.notes), "ambiguous": dict(flow.converted.ambiguous)},
+        "rounded": [
+            {"name": name, "bits": of.bits, "step": float(of.scale.max()), "bound": float(of.bound.max())}
+            for name, of in flow.converted.rounded.items()
+        ],
     }
     layers = entry.facts["layers"]
     bits = sum(layer["weight_bits"] for layer in layers)
@@ -506,7 +531,11 @@ def _expect(kind: EngineKind, results: Mapping[str, IntArray], count: int) -> No
 
 
 def _compare_basis(flow: Flow) -> dict[str, Any]:
-    return {"results": flow.keys("golden", *(kind.run_step for kind in ENGINES))}
+    return {
+        "results": flow.keys("golden", *(kind.run_step for kind in ENGINES)),
+        "errors": flow.entries["fold"].key,
+        "classes_may_differ": flow.options.classes_may_differ,
+    }
 
 
 def _reference(flow: Flow, names: Iterable[str], count: int) -> dict[str, IntArray]:
@@ -530,6 +559,7 @@ def _compare(flow: Flow, entry: Entry, advance: Advance) -> None:
     from xnorflow.flows.mismatch import locate
 
     outcomes: dict[str, dict[str, Any]] = {}
+    deviation: dict[str, Any] = {"by": None, "signs": [], "classes": None, "accuracy": None, **_roundings(flow)}
     ambiguous = flow.entries["fold"].facts["conversion"]["ambiguous"]
     for kind in ENGINES:
         if kind.run_step not in flow.entries:
@@ -540,7 +570,8 @@ def _compare(flow: Flow, entry: Entry, advance: Advance) -> None:
             comparison = compare(flow.network, _reference(flow, got, count), got)
             few = flow.entries[kind.run_step].facts["layerwise"]
             golden = {name: result[:few] for name, result in read_results(flow.entries["golden"], LAYERS).items()}
-            layerwise = compare(flow.network, golden, read_results(flow.entries[kind.run_step], LAYERS))
+            of_layers = read_results(flow.entries[kind.run_step], LAYERS)
+            layerwise = compare(flow.network, golden, of_layers)
         except EngineError as error:
             outcomes[kind.name] = {"status": "fail", "reason": str(error), "vectors": 0, "mismatches": 0, "layers": {}}
             continue
@@ -554,6 +585,11 @@ def _compare(flow: Flow, entry: Entry, advance: Advance) -> None:
                 for layer in of.layers
             },
         }
+        if kind.trained and flow.entries["fold"].facts["rounded"]:
+            shown = _trained(flow, kind, got, count)
+            outcomes[kind.name] = outcome | shown.pop("outcome")
+            deviation |= shown | {"signs": _signs(flow.network, golden, of_layers)}
+            continue
         if differing := next((of for of in (comparison, layerwise) if of.first), None):
             first = locate(flow, kind, differing, entry.folder / f"mismatch_{kind.name}.npz")
             reason = str(first.pop("text")) + _keep_waveform(kind, flow.engine(kind), entry)
@@ -561,10 +597,77 @@ def _compare(flow: Flow, entry: Entry, advance: Advance) -> None:
                 reason += f" ({count:,} signs of this layer depend on how the framework rounds its sums)"
             outcome |= {"status": "fail", "reason": reason, "first_mismatch": first}
         outcomes[kind.name] = outcome
-    entry.facts = {"engines": outcomes}
+    entry.facts = {"engines": outcomes, "deviation": deviation if deviation["layers"] else None}
     wrong = [f"{name}: {outcome['reason']}" for name, outcome in outcomes.items() if outcome["status"] == "fail"]
     equal = [name for name, outcome in outcomes.items() if outcome["status"] == "pass"]
     entry.summary = "; ".join(wrong) or f"{', '.join(equal) or 'nothing to compare:'} equal to golden on every vector"
+    entry.summary += "".join(
+        f"; {name}: {of['reason']}" for name, of in outcomes.items() if of["status"] in ("agrees", "skipped")
+    )
+
+
+def _roundings(flow: Flow) -> dict[str, Any]:
+    """Say of the layers whose weights are rounded what is proved, and what rounding does on the vectors at most."""
+    from xnorflow.cosim import deviation
+    from xnorflow.cosim.golden import Golden
+
+    rounded, inputs = flow.entries["fold"].facts["rounded"], flow.inputs[:DEVIATION_VECTORS]
+    if not rounded:
+        return {"layers": [], "vectors": 0}
+    golden = Golden()
+    golden.prepare(flow.network)
+    errors: dict[str, dict[str, Any]] = {of["name"]: {} for of in rounded}
+    with np.load(flow.entries["fold"].folder / ERRORS) as file:
+        for key in file.files:
+            layer, _, name = key.partition(".")
+            errors[layer][name] = file[key]
+    largest = dict.fromkeys(errors, 0.0)
+    for start in range(0, len(inputs), 16):  # windows of real numbers, in every layer, could fill the memory
+        results = golden.run(inputs[start : start + 16], every_layer=True)
+        for layer, of in errors.items():
+            largest[layer] = max(largest[layer], deviation.largest(flow.network, of, results))
+    return {"layers": [of | {"measured": largest[of["name"]]} for of in rounded], "vectors": len(inputs)}
+
+
+def _signs(network: "Network", golden: Mapping[str, IntArray], got: Mapping[str, IntArray]) -> list[dict[str, Any]]:
+    from xnorflow.cosim.deviation import signs_that_differ
+
+    found = signs_that_differ(network, golden, got)
+    return [{"name": name, "different": different, "of": of} for name, (different, of) in found.items()]
+
+
+def _trained(flow: Flow, kind: EngineKind, got: Mapping[str, IntArray], count: int) -> dict[str, Any]:
+    """Judge the trained model beside a golden model of rounded weights: by the classes that differ, and nothing else.
+
+    Returns
+    -------
+    dict
+        ``outcome`` for the engine; ``by``, ``classes`` and ``accuracy`` for the report.
+    """
+    from xnorflow.cosim.classes import classes
+
+    network, labels = flow.network, flow.labels[:count]
+    mine, right = classes(network, {name: result[:count] for name, result in flow.golden.items()}, labels)
+    theirs = classes(network, got, labels)[0] if network.output.name in got else None
+    if mine is None or theirs is None:
+        reason = "the trained model shows no class, by which to judge a network of rounded weights"
+        return {"by": kind.name, "outcome": {"status": "skipped", "reason": reason, "mismatches": 0}}
+    allowed, different = flow.options.classes_may_differ, int((mine != theirs).sum())
+    told = f"{different:,} of {count:,} classes differ from those of rounded weights"
+    agrees = different <= allowed * count
+    reason = told if agrees else f"{told}: more than [fixed] classes_may_differ = {allowed:g} allows"
+    accuracy = None
+    if len(labels):
+        share = {
+            name: float((of[: len(labels)] == right).mean()) for name, of in (("trained", theirs), ("rounded", mine))
+        }
+        accuracy = {**share, "images": len(labels)}
+    return {
+        "by": kind.name,
+        "classes": {"different": different, "of": count, "allowed": allowed},
+        "accuracy": accuracy,
+        "outcome": {"status": "agrees" if agrees else "fail", "reason": reason, "mismatches": different},
+    }
 
 
 # --- report

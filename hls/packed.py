@@ -39,7 +39,6 @@ from xnorflow.bnn.network import (
     MultiThreshold,
     Network,
     Operation,
-    Signal,
     SumPool2d,
     Threshold,
 )
@@ -370,13 +369,15 @@ class _Layers:
         operands = [self.operands[source] for source in operation.inputs]
         terms = [self.network.signals[source] for source in operation.inputs]
         name = self.names[operation.name]
-        left, sum_ = operands[0], terms[0]
-        for count, (right, term) in enumerate(zip(operands[1:], terms[1:], strict=True), 2):
-            sum_ = Signal(sum_.shape, sum_.low + term.low, sum_.high + term.high)
+        left, sum_, first = operands[0], terms[0], operation.shifts[0]
+        for count, (right, term, shift) in enumerate(
+            zip(operands[1:], terms[1:], operation.shifts[1:], strict=True), 2
+        ):  # fmt: skip
+            sum_ = Add("of", ("first", "second"), shift=(first, shift)).infer(sum_, term)
             node = name if count == len(operands) else f"{name}_of_{count}"
             storage = packed(sum_)
             both = (left.storage, right.storage)
-            numbers: dict[str, int] = {"n_out": storage.channels}
+            numbers: dict[str, int] = {"n_out": storage.channels, "shift1": first, "shift2": shift}
             for which, of in enumerate(both, 1):
                 numbers[f"binary{which}"] = of.kind == "packed"
                 numbers[f"n_chan{which}"] = of.channels
@@ -385,7 +386,7 @@ class _Layers:
             packets = max(numbers[f"n_in{which}"] // of.elements for which, of in enumerate(both, 1))
             process = pixel_process(storage.pixels, packets, 1, storage.channels * storage.bits)
             self._append(node, "PackedAdd", "packed_add", [left, right], storage, process, numbers=numbers)
-            left = _Operand(node, storage)
+            left, first = _Operand(node, storage), 0
         self._hand_on(operation, name)
 
     def _each(self, operation: Threshold | MultiThreshold | Affine) -> None:

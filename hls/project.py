@@ -14,7 +14,7 @@ import io
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import Argmax, Flatten, Input, Network
+from xnorflow.bnn.planes import ternary
 from xnorflow.hls.config import HlsConfig
 from xnorflow.hls.errors import Unsupported, check_images
 from xnorflow.hls.storage import Storage
@@ -163,7 +164,8 @@ def write(
     names = _layer_names(core)
     with tempfile.TemporaryDirectory(prefix="xnorflow-") as scratch:
         graph, stored, schedule = _graph(core, config, names, top, scratch)
-        ports = {name: _port(graph, name, names[name], storage) for name, storage in stored.items()}
+        seen = {name: storage for name, storage in stored.items() if name in network.signals}
+        ports = {name: _port(graph, name, names[name], storage) for name, storage in seen.items()}
         project = Project(Path(folder), top, config, ports.pop(core.input.name), tuple(ports.values()), schedule)
         _trace(graph, project, names)
         _write_files(graph, project, Path(scratch), inputs, expected)
@@ -185,7 +187,9 @@ def _expressed(network: Network, config: HlsConfig) -> tuple[Network, HlsConfig]
         from xnorflow.hls import stock
 
         return stock.expressible(core, config)
-    return core, config
+    core, parts = ternary(core)
+    layers = {part: config.layers[layer] for part, layer in parts.items() if layer in config.layers}
+    return core, replace(config, layers={**config.layers, **layers})
 
 
 def _layer_names(network: Network) -> dict[str, str]:

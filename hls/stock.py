@@ -39,6 +39,7 @@ from xnorflow.bnn.network import (
     Signal,
     SumPool2d,
     Threshold,
+    weight_bits,
 )
 from xnorflow.hls.config import HlsConfig
 from xnorflow.hls.errors import Unsupported
@@ -59,6 +60,10 @@ def expressible(network: Network, config: HlsConfig) -> tuple[Network, HlsConfig
                 "reuse_factor": 1,
                 "strategy": "latency",
             }  # of which hls4ml leaves out the zeros
+        elif isinstance(operation, Add) and operation.shift:
+            raise Unsupported(
+                f"layer {operation.name}: hls4ml's sums do not shift their operands; use the packed style"
+            )
         elif isinstance(operation, Add) and len(operation.inputs) > 2:
             left, *rest = operation.inputs
             for count, right in enumerate(rest[:-1], 2):
@@ -176,13 +181,13 @@ def set_types(graph: Any, network: Network, names: Mapping[str, str], stored: Ma
         node.get_output_variable().type.precision = _precision(storage)
         if isinstance(operation, Dense | Conv2d):
             operand = _operand(network, operation, stored)
-            ternary = not operation.weight.all()
+            width = weight_bits(operation.weight)
             weight = node.weights["weight"]
-            if not ternary:
+            if width == 1:
                 weight.data = (weight.data > 0).astype(np.int64)
-            weight.update_precision(IntegerPrecisionType(2, True) if ternary else XnorPrecisionType())
+            weight.update_precision(IntegerPrecisionType(width, True) if width > 1 else XnorPrecisionType())
             weight.type.name = f"weight{node.index}_t"
-            node.set_attr("accum_t", NamedType(f"accum{node.index}_t", _accumulator(operation, operand, ternary)))
+            node.set_attr("accum_t", NamedType(f"accum{node.index}_t", _accumulator(operation, operand)))
         elif isinstance(operation, MaxPool2d):
             node.set_attr("accum_t", NamedType(f"accum{node.index}_t", _precision(storage)))
         elif isinstance(operation, Threshold):
@@ -278,17 +283,20 @@ def _zero_padded(operation: Operation) -> bool:
 
 def _needs_numbers(reader: Operation) -> bool:
     """Whether what reads a bipolar value needs it as a number, of two bits."""
-    return isinstance(reader, Affine | Add) or _zero_padded(reader)
+    integer_weights = isinstance(reader, Dense | Conv2d) and weight_bits(reader.weight) > 2
+    return isinstance(reader, Affine | Add) or _zero_padded(reader) or integer_weights
 
 
 def _precision(storage: Storage) -> PrecisionType:
     return XnorPrecisionType() if storage.kind == "sign" else IntegerPrecisionType(storage.bits, storage.signed)
 
 
-def _accumulator(operation: Dense | Conv2d, operand: Storage, ternary: bool) -> PrecisionType:
-    terms = int(np.prod(operation.weight.shape[1:]))
-    if operand.kind == "sign" and not ternary:
+def _accumulator(operation: Dense | Conv2d, operand: Storage) -> PrecisionType:
+    terms, width = int(np.prod(operation.weight.shape[1:])), weight_bits(operation.weight)
+    if operand.kind == "sign" and width == 1:
         return IntegerPrecisionType(bits(0, terms), False)  # counts equal bits
+    if width > 2:
+        terms = int(np.abs(operation.weight.astype(np.int64)).reshape(len(operation.weight), -1).sum(axis=1).max())
     largest = terms * (1 if operand.kind == "sign" else 1 << (operand.bits - operand.signed))
     return IntegerPrecisionType(bits(-largest, largest), True)
 

@@ -30,7 +30,7 @@ def findings(report: dict[str, Any]) -> list[Finding]:
 
 
 def _is_finding(of: dict[str, Any]) -> bool:
-    return of["status"] not in ("pass", "skipped")
+    return of["status"] not in ("pass", "skipped", "agrees")
 
 
 def _parts(report: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -5,7 +5,18 @@ from typing import Any
 
 import numpy as np
 
-from xnorflow.bnn.network import OPERATIONS, Affine, Conv2d, Dense, MultiThreshold, Network, Threshold, refusal
+from xnorflow.bnn.network import (
+    OPERATIONS,
+    Affine,
+    Conv2d,
+    Dense,
+    MultiThreshold,
+    Network,
+    Threshold,
+    Weights,
+    refusal,
+    weight_bits,
+)
 
 BASELINES = Path(__file__).resolve().parent / "baselines"
 """What each model of the zoo computed when its baseline was last written."""
@@ -39,7 +50,9 @@ def layers(network: Network) -> list[dict[str, Any]]:
     list of dict
         ``operands`` are the names of the layers (or of the input) whose results it takes. ``inputs``, those of the
         first, and ``outputs`` are shapes, channels last. ``weight_bits``: one bit per weight, and a mask bit for
-        each where any is zero. ``xnor_ops``: one-bit products per vector; an input of b bits counts as b bit planes.
+        each where any is zero; of integer weights, as many as the largest needs for each. ``xnor_ops``: one-bit
+        products per vector; an input of b bits counts as b bit planes, integer weights as one for each bit of their
+        magnitude.
         ``accumulator_bits``: of a sum, in two's complement; None where nothing is summed.
     """
     described = []
@@ -56,15 +69,19 @@ def layers(network: Network) -> list[dict[str, Any]]:
                 "inputs": list(inputs.shape),
                 "outputs": list(output.shape),
                 "weight_bits": 0 if weights is None else _weight_bits(weights),
-                "xnor_ops": 0 if weights is None else _positions(output.shape) * weights.size * inputs.bits,
+                "xnor_ops": 0 if weights is None else _positions(output.shape) * _products(weights) * inputs.bits,
                 "accumulator_bits": None if weights is None else output.bits,
             }
         )
     return described
 
 
-def _weight_bits(weights: np.ndarray) -> int:
-    return int(weights.size) * (1 if weights.all() else 2)
+def _weight_bits(weights: Weights) -> int:
+    return int(weights.size) * weight_bits(weights)
+
+
+def _products(weights: Weights) -> int:
+    return int(weights.size) * max(1, weight_bits(weights) - 1)
 
 
 def _positions(shape: tuple[int, ...]) -> int:

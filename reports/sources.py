@@ -46,6 +46,10 @@ def sources(report: dict[str, Any]) -> dict[str, Source]:
         "samples": Source("Layers' bits", "measured", "the golden model's results"),
         "steps": Source("Times of stages", "measured", "wall-clock time of the run that made the result"),
     }  # fmt: skip
+    if report["deviation"]:
+        found["deviation"] = Source("Deviation from the trained model", "measured", "bounds are proved: interval "
+                                    "arithmetic over the range of each operand, the framework's rounding included; the "
+                                    "rest is measured on the vectors")  # fmt: skip
     if accuracy["golden"] is not None:
         how = f"the golden model on {accuracy['golden_count']:,} images of {accuracy['golden_dataset']}"
         found["accuracy"] = Source("Accuracy", "measured", how)

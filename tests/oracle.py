@@ -91,8 +91,9 @@ def _pool2d(operation: MaxPool2d | SumPool2d, x: IntArray) -> IntArray:
     return result
 
 
-def _add(_: Add, *operands: IntArray) -> IntArray:
-    return np.sum(operands, axis=0)
+def _add(operation: Add, *operands: IntArray) -> IntArray:
+    shifts = operation.shift or [0] * len(operands)
+    return np.sum([x * 2**shift for x, shift in zip(operands, shifts, strict=True)], axis=0)
 
 
 def _threshold(operation: Threshold, x: IntArray) -> IntArray:

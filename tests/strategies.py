@@ -29,6 +29,7 @@ from xnorflow.bnn.network import (
     Signal,
     SumPool2d,
     Threshold,
+    Weights,
 )
 
 Kind = Literal["bipolar", "unsigned", "signed"]
@@ -84,6 +85,7 @@ def networks(
     input_bits: int = 8,
     convolution: bool = True,
     ternary: bool = True,
+    weight_bits: int = 1,
     pad_values: Sequence[int] = (0, -1, 1),
     directions: Sequence[int] = (1, -1),
     pooling: Sequence[str] = ("before", "after"),
@@ -109,6 +111,9 @@ def networks(
         Whether inputs may be images, and with that whether there are convolutions, max-pools and flattens.
     ternary : bool
         Whether weights may be 0.
+    weight_bits : int
+        Largest width of weights; with more than 1, some layers have integer ones, their extremes among them, and some
+        sums shift their operands.
     pad_values : sequence of {0, -1, +1}
         What convolutions may pad with; the empty sequence means no padding.
     directions : sequence of {-1, +1}
@@ -141,9 +146,13 @@ def networks(
         signals[operation.name], results[operation.name] = signal, values
         drawn.append(operation)
 
-    def weights(*shape: int) -> NDArray[np.int8]:
+    def weights(*shape: int) -> Weights:
         zeros = draw(st.sampled_from([0.0, 0.3, 1.0])) if ternary else 0.0
         weight = rng.choice(np.array([-1, 1], np.int8), shape)
+        if weight_bits > 1 and draw(st.booleans()):
+            largest = (1 << draw(st.integers(2, weight_bits)) - 1) - 1
+            weight = rng.integers(-largest, largest, shape, np.int16, endpoint=True)
+            weight[rng.random(shape) < 0.1] = largest * rng.choice([-1, 1])
         weight[rng.random(shape) < zeros] = 0
         weight[rng.random(len(weight)) < 0.2] = weight[0]  # equal neurons, for ties
         return weight
@@ -178,7 +187,9 @@ def networks(
             others = [drawn[-1].name]
         else:
             others = draw(st.lists(st.sampled_from(fitting), min_size=1, max_size=2, unique=True))
-        append(Add(*name(Add, *draw(st.permutations([last, *others])))))
+        operands = draw(st.permutations([last, *others]))
+        shift = [draw(st.integers(0, 5)) for _ in operands] if weight_bits > 1 and draw(st.booleans()) else ()
+        append(Add(*name(Add, *operands), shift=tuple(shift)))
 
     def quantise() -> None:
         direction = rng.choice(np.array(directions, np.int8), signal.channels)

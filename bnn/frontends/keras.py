@@ -31,6 +31,7 @@ from xnorflow.bnn.errors import NetworkError, UserError
 from xnorflow.bnn.frontends import keras_file
 from xnorflow.bnn.frontends.core.assembler import Assembler, Conversion, Geometry, Value, Window
 from xnorflow.bnn.frontends.core.check import Survey
+from xnorflow.bnn.frontends.core.fixed import Fixed
 from xnorflow.bnn.frontends.core.layout import canonical
 from xnorflow.bnn.frontends.core.levels import reachable
 from xnorflow.bnn.frontends.core.sums import rearranged
@@ -86,16 +87,16 @@ def convert(model: Any, name: str, input: Input) -> Network:
     return trace(model, name, input).network
 
 
-def trace(model: Any, name: str, input: Input) -> Conversion:
+def trace(model: Any, name: str, input: Input, fixed: Fixed | None = None) -> Conversion:
     """Convert as :func:`convert` does, and say what it takes to judge and to compare the Network.
 
     Places are :class:`Place`; that of the scores is before a softmax, whose float32 makes different scores equal.
     """
-    reader = _Reader(model, name, input)
+    reader = _Reader(model, name, input, fixed)
     return reader.conversion(reader.walk())
 
 
-def check(model: Any, name: str, input: Input) -> Survey:
+def check(model: Any, name: str, input: Input, fixed: Fixed | None = None) -> Survey:
     """Say of every layer of a model whether :func:`convert` takes it, and if not, why.
 
     Raises
@@ -103,7 +104,7 @@ def check(model: Any, name: str, input: Input) -> Survey:
     UserError
         If the model has no graph of layers, or not one input and one output.
     """
-    reader = _Reader(model, name, input, survey := Survey())
+    reader = _Reader(model, name, input, fixed, survey := Survey())
     reader.core.check_end(reader.walk(), name, chosen=False)
     return survey
 
@@ -126,10 +127,10 @@ class _Known:
 class _Reader:
     """Walks the layers from the input to the output."""
 
-    def __init__(self, model: Any, name: str, input: Input, survey: Survey | None = None) -> None:
+    def __init__(self, model: Any, name: str, input: Input, fixed: Fixed | None, survey: Survey | None = None) -> None:
         self.keras = keras_file.import_keras()
         self.model, self.name, self.input, self.survey = model, name, input, survey
-        self.core = Assembler(f"model {name!r}", survey=survey)
+        self.core = Assembler(f"model {name!r}", survey=survey, fixed=fixed)
         self.core.channels_last = True
         self.known: dict[Any, _Known] = {}
 
@@ -152,7 +153,7 @@ class _Reader:
             network, scores = core.finish(value, self.name, chosen=False)
         except NetworkError as error:
             raise UserError(f"model {self.name!r}: {error}") from None
-        return Conversion(network, tuple(core.notes), core.ambiguous, core.observed, scores)
+        return Conversion(network, tuple(core.notes), core.ambiguous, core.observed, scores, core.rounded)
 
     def _at(self, layer: Any) -> str:
         return f"model {self.name!r}, layer {layer.name!r} ({type(layer).__name__})"
@@ -316,9 +317,9 @@ class _Reader:
 
     def _window(self, layer: Any, value: Value) -> Window:
         """Return the window of a pool, that of the whole image for a global one."""
-        shape = (1, *value.positions.shape[1:])[-2:]
+        height, width = (1, *value.positions.shape[1:])[-2:]
         if not hasattr(layer, "pool_size"):
-            return Window(shape, shape)
+            return Window((height, width), (height, width))
         size, stride = ((1, *np.atleast_1d(pair).tolist())[-2:] for pair in (layer.pool_size, layer.strides))
         around = [0, 0, 0, 0]
         if layer.padding == "same":
@@ -434,7 +435,8 @@ class _Without:
     """A layer without its activation."""
 
     def __init__(self, layer: Any) -> None:
-        self._layer, self._made = layer, None
+        self._layer = layer
+        self._made: Any = None
 
     def __call__(self, values: Any) -> Any:
         if self._made is None:

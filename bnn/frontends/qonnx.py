@@ -21,6 +21,7 @@ from xnorflow.bnn.errors import NetworkError, UserError
 from xnorflow.bnn.frontends import qonnx_file as file
 from xnorflow.bnn.frontends.core.assembler import Assembler, Conversion, Geometry, Observed, Value, Window
 from xnorflow.bnn.frontends.core.check import Survey
+from xnorflow.bnn.frontends.core.fixed import Fixed
 from xnorflow.bnn.frontends.qonnx_model import Prepared, prepare
 from xnorflow.bnn.frontends.qonnx_step import computing
 from xnorflow.bnn.network import Input, IntArray
@@ -52,7 +53,9 @@ class QonnxConversion(Conversion):
     whole: bool
 
 
-def trace(model: onnx.ModelProto, name: str, describe: Callable[[tuple[int, ...]], Input]) -> QonnxConversion:
+def trace(
+    model: onnx.ModelProto, name: str, describe: Callable[[tuple[int, ...]], Input], fixed: Fixed | None = None
+) -> QonnxConversion:
     """Convert a model that :func:`xnorflow.bnn.frontends.qonnx_file.load` has read.
 
     Parameters
@@ -63,24 +66,28 @@ def trace(model: onnx.ModelProto, name: str, describe: Callable[[tuple[int, ...]
     describe : callable
         From the input's shape, channels last, to the Input of a model that does not tell which integers it takes: one
         that neither quantises its input nor annotates it with a QONNX data type.
+    fixed : Fixed, optional
+        To how many bits real weights are rounded, which are refused without it.
 
     Raises
     ------
     UserError
         For anything that cannot be converted; the message names the node, what it is and what is supported.
     """
-    reader = _Reader(_prepared(model, name), name, describe)
+    reader = _Reader(_prepared(model, name), name, describe, fixed)
     return reader.conversion(reader.walk())
 
 
-def check(model: onnx.ModelProto, name: str, describe: Callable[[tuple[int, ...]], Input]) -> Survey:
+def check(
+    model: onnx.ModelProto, name: str, describe: Callable[[tuple[int, ...]], Input], fixed: Fixed | None = None
+) -> Survey:
     """Say of every node of a model whether :func:`trace` takes it, and if not, why.
 
     Parameters
     ----------
     model : onnx.ModelProto
         That :func:`xnorflow.bnn.frontends.qonnx_file.load` has read, of whatever operators.
-    name, describe
+    name, describe, fixed
         As :func:`trace` takes them.
 
     Raises
@@ -89,7 +96,7 @@ def check(model: onnx.ModelProto, name: str, describe: Callable[[tuple[int, ...]
         If its constants cannot be computed, or it has no input that can be described.
     """
     survey = Survey()
-    reader = _Reader(_prepared(model, name), name, describe, survey)
+    reader = _Reader(_prepared(model, name), name, describe, fixed, survey)
     value = reader.walk()
     if value is not None:
         reader.core.check_end(value, name, reader.chosen)
@@ -111,19 +118,21 @@ class _Reader:
         prepared: Prepared,
         name: str,
         describe: Callable[[tuple[int, ...]], Input],
+        fixed: Fixed | None,
         survey: Survey | None = None,
     ) -> None:
         self.name, self.prepared, self.describe, self.survey = name, prepared, describe, survey
         self.model, self.constants, self.shapes = prepared.model, prepared.constants, prepared.shapes
-        self.core = Assembler(f"model {name!r}", survey=survey)
+        self.core = Assembler(f"model {name!r}", survey=survey, fixed=fixed)
         self.chosen = False
 
     def walk(self) -> Value:
         """Take all nodes; return the result that the network is to give."""
         nodes = list(self.model.graph.node)
         following = self._begin(nodes)
-        for node in nodes[: len(nodes) - len(following)] if self.survey else []:
-            self.survey.take(self._named(node))
+        if self.survey:
+            for node in nodes[: len(nodes) - len(following)]:
+                self.survey.take(self._named(node))
         for node in following:
             self.core.at(self._named(node), node.output[0])
             if self.survey:
@@ -149,7 +158,9 @@ class _Reader:
                 f"model {self.name!r}: exported for {prepared.batch} vectors at a time; the network takes one"
             )
         notes, known = tuple(core.notes), (core.ambiguous, core.observed)
-        return QonnxConversion(network, notes, *known, scores, self.model, prepared.batch, self.taken, self.whole)
+        return QonnxConversion(
+            network, notes, *known, scores, core.rounded, self.model, prepared.batch, self.taken, self.whole
+        )  # fmt: skip
 
     # The ends
 

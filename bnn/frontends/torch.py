@@ -23,6 +23,7 @@ from torch import fx, nn
 from xnorflow.bnn.errors import NetworkError, UserError
 from xnorflow.bnn.frontends.core.assembler import Assembler, Conversion, Geometry, Value, Window
 from xnorflow.bnn.frontends.core.check import Survey
+from xnorflow.bnn.frontends.core.fixed import Fixed
 from xnorflow.bnn.frontends.core.layout import canonical
 from xnorflow.bnn.frontends.torch_step import computing
 from xnorflow.bnn.frontends.torch_trace import BATCH, ELEMENTWISE, PARTS, VIEWS, kind_of, place_of, trace_module
@@ -67,7 +68,7 @@ class TorchConversion(Conversion):
         return sha.hexdigest()
 
 
-def convert(module: nn.Module, name: str, input: Input) -> Network:
+def convert(module: nn.Module, name: str, input: Input, fixed: Fixed | None = None) -> Network:
     """Convert a trained module to a Network.
 
     Parameters
@@ -79,11 +80,14 @@ def convert(module: nn.Module, name: str, input: Input) -> Network:
     input : Input
         What the module takes, channels last; the module itself takes float32 (N, features) or (N, C, H, W) of the
         values ``integer / 2**fraction``.
+    fixed : Fixed, optional
+        To how many bits real weights are rounded, which are refused without it.
 
     Returns
     -------
     Network
-        Equal to the module for every input, except for what :attr:`Conversion.ambiguous` of :func:`trace` counts.
+        Equal to the module for every input where nothing is rounded, except for what :attr:`Conversion.ambiguous` of
+        :func:`trace` counts.
         Trailing scales, biases and batch norm become an Affine, whose argmax is proved or not as
         :class:`~xnorflow.bnn.network.Affine` says. A vector of scores is followed by an Argmax.
 
@@ -92,17 +96,17 @@ def convert(module: nn.Module, name: str, input: Input) -> Network:
     UserError
         For anything that cannot be converted; the message names the module, the operator and what is supported.
     """
-    return trace(module, name, input).network
+    return trace(module, name, input, fixed).network
 
 
-def trace(module: nn.Module, name: str, input: Input) -> TorchConversion:
+def trace(module: nn.Module, name: str, input: Input, fixed: Fixed | None = None) -> TorchConversion:
     """Convert as :func:`convert` does, and say what it takes to judge and to compare the Network."""
-    reader = _Reader(module, name, input)
+    reader = _Reader(module, name, input, fixed)
     reader.walk()
     return reader.conversion()
 
 
-def check(module: nn.Module, name: str, input: Input) -> Survey:
+def check(module: nn.Module, name: str, input: Input, fixed: Fixed | None = None) -> Survey:
     """Say of every operator of a module whether :func:`convert` takes it, and if not, why.
 
     Raises
@@ -110,7 +114,7 @@ def check(module: nn.Module, name: str, input: Input) -> Survey:
     UserError
         If the module cannot be traced.
     """
-    reader = _Reader(module, name, input, Survey())
+    reader = _Reader(module, name, input, fixed, Survey())
     reader.walk()
     assert reader.survey is not None
     return reader.survey
@@ -126,9 +130,11 @@ def module_input(values: NDArray[np.integer], input: Input) -> torch.Tensor:
 class _Reader:
     """Walks the traced nodes. Those that do not depend on the input are constants, evaluated as they are met."""
 
-    def __init__(self, module: nn.Module, name: str, input: Input, survey: Survey | None = None) -> None:
+    def __init__(
+        self, module: nn.Module, name: str, input: Input, fixed: Fixed | None, survey: Survey | None = None
+    ) -> None:
         self.name, self.input, self.survey = name, input, survey
-        self.core = Assembler(f"model {name!r}", tell_zeros=True, survey=survey)
+        self.core = Assembler(f"model {name!r}", tell_zeros=True, survey=survey, fixed=fixed)
         example = module_input(np.zeros((1, *input.shape), np.int64), input)
         signal, rng = input.infer(), np.random.default_rng(0)
         steps = (int(signal.high.max()) - int(signal.low.min())) // signal.step
@@ -172,7 +178,9 @@ class _Reader:
                 self._check_float32(made)
 
     def _check_float32(self, value: Value) -> None:
-        """Refuse sums that PyTorch itself would round: it has them as float32."""
+        """Refuse sums that PyTorch itself would round: it has them as float32. What is rounded here is none of its."""
+        if self.core.is_rounded(value):
+            return
         for name in value.sources:
             signal = self.core.signals[name]
             largest = max(-int(signal.low.min()), int(signal.high.max()))
@@ -479,7 +487,7 @@ class _Reader:
             raise UserError(f"{self.core.where}: {error}") from None
         core = self.core
         return TorchConversion(
-            network, tuple(core.notes), core.ambiguous, core.observed, scores, self.module, self.graph
+            network, tuple(core.notes), core.ambiguous, core.observed, scores, core.rounded, self.module, self.graph
         )  # fmt: skip
 
 

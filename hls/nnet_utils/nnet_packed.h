@@ -734,6 +734,21 @@ struct affine {
     }
 };
 
+// x * 2**S
+template <int S> struct shifted {
+    template <class T> static auto of(const T &x) -> decltype(x * ap_int<S + 2>(0)) {
+        #pragma HLS INLINE
+        return x * ap_int<S + 2>(1ll << S);
+    }
+};
+
+template <> struct shifted<0> {
+    template <class T> static T of(const T &x) {
+        #pragma HLS INLINE
+        return x;
+    }
+};
+
 template <class IN1, class IN2, class OUT, typename CONFIG_T> void add(IN1 data1, IN2 data2, OUT res) {
     #pragma HLS INLINE
     typedef typename element_of<IN1>::type element1_t;
@@ -755,8 +770,10 @@ template <class IN1, class IN2, class OUT, typename CONFIG_T> void add(IN1 data1
             right.template advance<IN2>(data2);
         for (int c = 0; c < CONFIG_T::n_out; c++) {
             #pragma HLS UNROLL
-            y[c] = operand<CONFIG_T::binary1>::template value<element1_t, CONFIG_T::n_chan1>(left.x, c) +
-                   operand<CONFIG_T::binary2>::template value<element2_t, CONFIG_T::n_chan2>(right.x, c);
+            y[c] = shifted<CONFIG_T::shift1>::of(
+                       operand<CONFIG_T::binary1>::template value<element1_t, CONFIG_T::n_chan1>(left.x, c)) +
+                   shifted<CONFIG_T::shift2>::of(
+                       operand<CONFIG_T::binary2>::template value<element2_t, CONFIG_T::n_chan2>(right.x, c));
         }
         step++;
         if (step > last) {

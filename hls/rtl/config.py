@@ -1,11 +1,12 @@
 """What the user decides about an RTL project."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import Conv2d, Dense, Network
+from xnorflow.bnn.planes import ternary
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,18 @@ class RtlConfig:
         """Return the architecture of a layer."""
         return self.layers.get(layer, self.default)
 
-    def check(self, network: Network) -> None:
-        """Raise a UserError if `layers` names something that is no layer with weights of `network`."""
+    def spread(self, network: Network) -> "RtlConfig":
+        """Return a configuration that gives the planes of integer weights the architectures of their layers.
+
+        Raises
+        ------
+        UserError
+            If `layers` names something that is no layer with weights of `network`, nor a plane of one.
+        """
         names = [operation.name for operation in network.operations if isinstance(operation, Dense | Conv2d)]
+        _, parts = ternary(network)
         for layer in self.layers:
-            if layer not in names:
+            if layer not in (*names, *parts):
                 raise UserError(f"rtl: no layer {layer!r} with weights in {network.name}; there are {', '.join(names)}")
+        given = {part: self.layers[layer] for part, layer in parts.items() if layer in self.layers}
+        return replace(self, layers={**given, **self.layers})

@@ -126,6 +126,7 @@ def choose(
     Unsupported
         If there is no RTL for a layer.
     """
+    config = config.spread(network)
     if target_fps is not None and max_luts is not None:
         raise UserError("rtl: give either a target rate (target_fps) or a limit of area (max_luts), not both")
     if target_fps is not None:

@@ -33,6 +33,7 @@ from xnorflow.bnn.network import (
     SumPool2d,
     Threshold,
 )
+from xnorflow.bnn.planes import ternary
 from xnorflow.hls.errors import Unsupported, check_images
 from xnorflow.hls.rtl import popcount
 from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
@@ -114,12 +115,12 @@ def lower(network: Network, config: RtlConfig) -> Pipeline:
     Unsupported
         If there is no RTL for one of the operations.
     """
-    config.check(network)
+    config = config.spread(network)
     for operation in network.operations:
         if type(operation) not in _KNOWN:
             raise Unsupported(f"layer {operation.name}: there is no RTL for {type(operation).__name__}")
     check_images(network, padded_bits=True)
-    return _Lowering(prune(network), config).pipeline()
+    return _Lowering(prune(ternary(network)[0]), config).pipeline()
 
 
 def score_bits(stream: Stream) -> int:
@@ -296,7 +297,8 @@ class _Lowering:
             unit: Unit = Matrix(name, self.last, result, weights, thresholds, architecture, core, taken, flag_channels)
         else:
             if threshold is None:
-                result = _widened(result, signal, weights, self.last)
+                ends = (-2, 1) if flag_channels else self.last.range  # a flagged value has two bits
+                result = _widened(result, signal, weights, ends)
             circuit = _adders(
                 core,
                 weights.shape,
@@ -385,7 +387,7 @@ class _Lowering:
         result = self._stream(operation.name, self._signal(operation.name))
         width = sum(operand.width for operand in operands)
         source = Stream(self._fresh(f"{operation.name}_operands"), width, 1, False, False, result.vectors)
-        self._append(Sum(operation.name, source, result, tuple(operands)), operation.name)
+        self._append(Sum(operation.name, source, result, tuple(operands), operation.shifts), operation.name)
 
     def _multi_threshold(self, operation: MultiThreshold) -> None:
         result = self._stream(operation.name, self._signal(operation.name))
@@ -424,10 +426,10 @@ class _Lowering:
         self._append(kind(operation.name, self.last, stream))
 
 
-def _widened(result: Stream, signal: Signal, weights: NDArray[np.int8], source: Stream) -> Stream:
-    """Return `result` wide enough for sums of all values that the bits of `source` can hold, where not all occur."""
+def _widened(result: Stream, signal: Signal, weights: NDArray[np.int8], ends: tuple[int, int]) -> Stream:
+    """Return `result` wide enough for sums of all values that an input's bits can hold, where not all occur."""
     positive, negative = ((weights == sign).sum(1, dtype=np.int64) for sign in (1, -1))
-    smallest, largest = source.range
+    smallest, largest = ends
     low = int((positive * smallest - negative * largest).min())
     high = int((positive * largest - negative * smallest).max())
     if signal.low.min() <= low and high <= signal.high.max():

@@ -319,7 +319,7 @@ def _describe(network: Network, folder: Path, pipeline: Pipeline) -> RtlProject:
         probes={
             layer: _probe(network.signals[layer].shape, stream, pipeline.pruned.remains.get(layer))
             for layer, stream in pipeline.carried.items()
-            if pipeline.pruned.remains.get(layer, True) is not None
+            if layer in network.signals and pipeline.pruned.remains.get(layer, True) is not None
         },
         pruned=pipeline.pruned.counts,
         timing=_settled(pipeline),

@@ -397,9 +397,12 @@ class Sum(Unit):
     ----------
     operands : tuple of Stream
         Each the result of a :class:`Fifo`; side by side, the first lowest, they are the source.
+    shifts : tuple of int
+        Each counts ``2**shift`` times.
     """
 
     operands: tuple[Stream, ...]
+    shifts: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)

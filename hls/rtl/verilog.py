@@ -281,9 +281,10 @@ def _sum(unit: Sum, name: str) -> Module:
     starts = [sum(stream.width for stream in unit.operands[:index]) for index in range(len(unit.operands))]
     for channel in range(unit.result.channels):
         terms = [f"value_{channel}_{index}" for index in range(len(unit.operands))]
-        for stream, term, start in zip(unit.operands, terms, starts):
-            lines.append(_signed_value(stream, channel, term, start))
-        tree, total, _ = adder_tree(f"sum_{channel}", terms, 1 + max(stream.bits for stream in unit.operands))
+        for stream, term, start, shift in zip(unit.operands, terms, starts, unit.shifts):
+            lines.append(_signed_value(stream, channel, term, start, shift))
+        widest = max(stream.bits + shift for stream, shift in zip(unit.operands, unit.shifts))
+        tree, total, _ = adder_tree(f"sum_{channel}", terms, 1 + widest)
         lines += tree
         sums.append(total)
     branches = f"{len(unit.operands)} branches"
@@ -295,8 +296,11 @@ def _global_sum(unit: GlobalSum, name: str) -> Module:
     return Module(render("global_sum.v.j2", unit=unit, module=name, values=values))
 
 
-def _signed_value(stream: Stream, channel: int, wire: str, start: int = 0) -> str:
-    """Declare `wire` as a value of the vector that begins at bit `start` of ``in_data``, signed and one bit wider."""
+def _signed_value(stream: Stream, channel: int, wire: str, start: int = 0, shift: int = 0) -> str:
+    """Declare `wire` as a value of the vector that begins at bit `start` of ``in_data``, signed and one bit wider.
+
+    It is shifted up by `shift`.
+    """
     first = start + channel * stream.bits
     value = f"in_data[{first} +: {stream.bits}]"
     if stream.bipolar:
@@ -305,7 +309,8 @@ def _signed_value(stream: Stream, channel: int, wire: str, start: int = 0) -> st
         value = f"{{in_data[{first + stream.bits - 1}], {value}}}"
     else:
         value = f"{{1'b0, {value}}}"
-    return f"wire signed [{stream.bits}:0] {wire} = {value};"
+    value = f"{{{value}, {shift}'b0}}" if shift else value
+    return f"wire signed [{stream.bits + shift}:0] {wire} = {value};"
 
 
 def _multi_threshold(unit: MultiThresholdUnit, name: str) -> Module:

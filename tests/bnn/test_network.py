@@ -31,7 +31,7 @@ def dense(name: str, source: str, outputs: int, inputs: int) -> Dense:
     return Dense(name, (source,), weight=np.ones((outputs, inputs)))
 
 
-@given(strategies.networks(grown=True), st.integers(0, 2**32 - 1))
+@given(strategies.networks(weight_bits=16, grown=True), st.integers(0, 2**32 - 1))
 def test_ranges_hold_and_bits_suffice(network: Network, seed: int) -> None:
     results = oracle.run(network, strategies.inputs_for(network, 8, seed))
     for name, values in results.items():
@@ -121,6 +121,8 @@ REFUSED: list[tuple[str, tuple[Operation, ...]]] = [
     ("operand of 3 channels", (X, dense("d", "x", 2, 4),
                                Affine("a", ("d",), scale=np.zeros(3, int), offset=np.zeros(3, int)))),
     ("whose channels 4 divides", (IMAGE, DepthToSpace("g", ("x",)))),
+    ("values below 2", (Input("x", (), shape=(2**17, 1, 33), kind="unsigned", bits=16), Conv2d(
+        "c", ("x",), weight=np.full((1, 2**17, 1, 33), 2**15 - 1)))),
     ("operands of equal shape", (X, dense("d", "x", 3, 4), Add("s", ("x", "d")))),
     ("at least", (IMAGE, SumPool2d("p", ("x",), size=(2, 7)))),
     ("an operand of 1 channels", (X, dense("d", "x", 2, 4), several([[0]]))),
@@ -144,8 +146,10 @@ def test_refused_networks(words: str, operations: tuple[Operation, ...]) -> None
         ("1 to 16 bits", lambda: Input("x", (), shape=(1,), kind="unsigned", bits=17)),
         ("2 to 16 bits", lambda: Input("x", (), shape=(1,), kind="signed", bits=1)),
         ("kind", lambda: Input("x", (), shape=(1,), kind="float")),  # type: ignore[arg-type]
-        ("-1, 0 and \\+1", lambda: Dense("d", ("x",), weight=np.full((2, 2), 2))),
-        ("-1, 0 and \\+1", lambda: Dense("d", ("x",), weight=np.full((2, 2), np.nan))),
+        ("whole weights of -32,767 to 32,767", lambda: Dense("d", ("x",), weight=np.full((2, 2), 0.5))),
+        ("whole weights", lambda: Dense("d", ("x",), weight=np.full((2, 2), np.nan))),
+        ("whole weights", lambda: Dense("d", ("x",), weight=np.full((2, 2), -(2**15)))),
+        ("a shift of 0 to 30 for each of 2", lambda: Add("s", ("x", "y"), shift=(1,))),
         ("outputs, inputs", lambda: Dense("d", ("x",), weight=np.ones((2, 2, 2)))),
         ("positive strides", lambda: Conv2d("c", ("x",), weight=np.ones((1, 1, 1, 1)), stride=(0, 1))),
         ("smaller than the kernel", lambda: Conv2d("c", ("x",), weight=np.ones((1, 1, 1, 1)), padding=(1, 0, 0, 0))),

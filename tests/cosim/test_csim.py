@@ -304,6 +304,18 @@ def test_sums_of_one_bit_are_no_signs(tmp_path, strategy):
     assert compared(CSim("packed", strategy=strategy), network, tmp_path).first is None
 
 
+@pytest.mark.parametrize("style", ["packed", "stock"])
+def test_integer_weights_are_exact(tmp_path, style):
+    b = Builder("integers", Input("image", (), (5, 4, 2), "unsigned", 3), 3)
+    b.add(Conv2d, "conv1", weight=b.rng.integers(-11, 12, (3, 3, 3, 2)), padding=(1, 1, 1, 1)).threshold(
+        "sign1", down=0
+    )
+    b.add(Conv2d, "conv2", weight=b.rng.integers(-3, 4, (5, 3, 3, 3)), padding=(1, 1, 1, 1)).threshold("sign2", down=0)
+    b.add(Flatten, "flatten")
+    b.add(Dense, "fc", weight=b.rng.integers(-127, 128, (3, 100)))
+    assert compared(CSim(style, io_type="io_parallel"), b.network(), tmp_path).first is None
+
+
 @slow
 @pytest.mark.parametrize("style", ["packed", "stock"])
 def test_random_networks_are_exact(tmp_path, style):
@@ -312,7 +324,7 @@ def test_random_networks_are_exact(tmp_path, style):
     @settings(max_examples=3, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
               suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(
-        networks(width=70, operations=INTEGER if style == "packed" else (Add,)),
+        networks(width=70, weight_bits=4, operations=INTEGER if style == "packed" else (Add,)),
         st.sampled_from(["io_parallel", "io_stream"]),
         st.sampled_from(["vitis", "vivado"]),
     )

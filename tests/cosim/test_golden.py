@@ -52,7 +52,11 @@ def weights(seed, *shape, ternary=False):
 
 
 @settings(max_examples=200, deadline=None)
-@given(network=strategies.networks(input_bits=16, grown=True), count=st.integers(1, 9), seed=st.integers(0, 2**32 - 1))
+@given(
+    network=strategies.networks(input_bits=16, weight_bits=16, grown=True),
+    count=st.integers(1, 9),
+    seed=st.integers(0, 2**32 - 1),
+)
 def test_equals_the_oracle_on_random_networks(network, count, seed):
     check(network, strategies.inputs_for(network, count, seed))
 

@@ -17,7 +17,7 @@ from xnorflow.cosim.qonnx import FILE, Qonnx
 
 
 @settings(max_examples=60)
-@given(network=networks(width=70, grown=True), fraction=st.integers(0, 8))
+@given(network=networks(width=70, weight_bits=8, grown=True), fraction=st.integers(0, 8))
 def test_every_layer_equals_the_oracle(network, fraction, tmp_path_factory):
     if network.input.kind != "bipolar":
         network = Network(network.name, (replace(network.input, fraction=fraction), *network.operations[1:]))

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 from tests.flows import fakes
 
 from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends.core.fixed import Fixed
 from xnorflow.bnn.frontends.torch_file import load
 from xnorflow.cosim.pytorch import PyTorch
 from xnorflow.flows import cli, options, run, subject
@@ -66,6 +68,14 @@ class Residual(Net):
         x = F.max_pool2d(F.conv2d(x, Sign.apply(self.first), padding=1), 2)
         x = x + F.conv2d(Sign.apply(self.norm(x)), Sign.apply(self.second), padding=1)
         return F.linear(Sign.apply(x + 0.5).flatten(1), Sign.apply(self.dense))
+
+
+class Real(Net):
+    # Real weights at both ends, and a normalisation in front of the first.
+    def forward(self, x):
+        x = F.conv2d((x / 15 - 0.45) / 0.3, self.first, padding=1)
+        x = F.conv2d(Sign.apply(self.norm(F.max_pool2d(x, 2))), self.scaled(self.second), padding=1)
+        return F.linear(Sign.apply(x + 0.01).flatten(1), self.dense)
 """
 
 
@@ -83,7 +93,7 @@ def place(tmp_path, monkeypatch):
 def flow(place, monkeypatch):
     """Run a flow whose engines are fakes, but for PyTorch and those named; return what it prints, and its report."""
 
-    def go(model, settings=PIXELS, weights=None, engines=()):
+    def go(model, settings=PIXELS, weights=None, engines=(), **given):
         fakes.install(monkeypatch.setattr, log=place / "built.log")
         kinds = (
             *fakes.kinds(log=place / "built.log"),
@@ -94,7 +104,7 @@ def flow(place, monkeypatch):
         sys.modules.pop("digit_nets", None)  # each flow has a process of its own
         console = Console(file=io.StringIO(), record=True, width=200)
         outcome = run.run(
-            subject.find(model, weights), console, options=Options(input=settings), vectors=40,
+            subject.find(model, weights), console, options=Options(input=settings, **given), vectors=40,
             build=place / "build", reports=place / "reports",
         )  # fmt: skip
         report = json.loads((outcome.report / "report.json").read_text())
@@ -153,6 +163,31 @@ def test_a_tie_that_float32_rounds_fails_and_says_so(flow, place):
     assert (report["verdict"], report["engines"]["pytorch"]["first_mismatch"]["layer"]) == ("fail", layer)
     said = f"({count} signs of this layer depend on how the framework rounds its sums)"
     assert report["engines"]["pytorch"]["reason"].endswith(said)
+
+
+def test_real_weights_are_refused_or_rounded_with_their_deviation(flow):
+    with pytest.raises(UserError, match=r"expected weights .*or let it be rounded: table \[fixed\].*FIXED=8"):
+        flow("digit_nets:Real")
+    printed, report = flow("digit_nets:Real", engines=["qonnx"], fixed=Fixed(12), classes_may_differ=0.1)
+    deviation, trained = report["deviation"], report["engines"]["pytorch"]
+    assert (report["verdict"], trained["status"], report["argmax"]["claim"]) == ("pass", "agrees", "rounded")
+    assert report["engines"]["qonnx"]["status"] == "pass" and report["engines"]["qonnx"]["mismatches"] == 0
+    assert [(layer["name"], layer["bits"]) for layer in deviation["layers"]] == [("conv1", 12), ("dense1", 12)]
+    assert all(0 < layer["measured"] <= layer["bound"] for layer in deviation["layers"])
+    assert deviation["classes"] == {"different": trained["mismatches"], "of": 40, "allowed": 0.1}
+    assert [row["name"] for row in deviation["signs"]] == ["threshold1", "threshold2"]
+    assert all(row["different"] < row["of"] for row in deviation["signs"])
+    assert "not exact: the weights of conv1 are rounded to 12 bits" in printed
+    for name in ("report.md", "report.html"):
+        assert "Deviation from the trained model" in (Path("reports") / "digit_nets_real" / name).read_text()
+
+
+def test_a_rounding_that_changes_too_many_classes_fails(flow):
+    _, report = flow("digit_nets:Real", fixed=Fixed(2), classes_may_differ=0.0)
+    trained = report["engines"]["pytorch"]
+    assert (report["verdict"], trained["status"]) == ("fail", "fail") and trained["mismatches"] > 0
+    assert re.fullmatch(r"\d+ of 40 classes differ .*: more than \[fixed\] classes_may_differ = 0 allows",
+                        trained["reason"])  # fmt: skip
 
 
 @pytest.mark.slow

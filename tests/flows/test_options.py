@@ -9,6 +9,7 @@ from tests.hls.rtl.test_project import small_image
 
 from xnorflow.bnn import io
 from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends.core.fixed import Fixed
 from xnorflow.flows import hardware, subject
 from xnorflow.flows.options import Options, read
 from xnorflow.flows.run import run
@@ -65,6 +66,13 @@ def test_without_a_wish_the_rtl_stays_small(monkeypatch):
     assert 1 < hardware.fold_rtl(network, Options(target_fps=1e6)).luts <= small.luts
 
 
+def test_rounding_by_the_file_and_by_the_option(tmp_path):
+    path = written(tmp_path, "[fixed]\nclasses_may_differ = 0.01\n[fixed.layers]\nconv1 = 12")
+    assert read(path) == Options(fixed=Fixed(8, {"conv1": 12}), classes_may_differ=0.01)
+    assert read(path, fixed=10).fixed == Fixed(10, {"conv1": 12})
+    assert (read(None, fixed=9).fixed, read(None).fixed) == (Fixed(9), None)
+
+
 def test_an_architecture_for_all_layers_leaves_nothing_to_choose(tmp_path):
     path = written(tmp_path, "[rtl.default]\narchitecture = 'unrolled'")
     options = read(path)
@@ -85,7 +93,11 @@ def test_a_wish_takes_the_place_of_the_files(tmp_path):
     ("text", "message"),
     [
         ("[hls\n", "not a TOML file"),
-        ("[hsl]\n", r"setting hsl; there are \[hls\], \[rtl\], \[synthesis\], \[vendor\] and \[input\]"),
+        ("[hsl]\n", r"setting hsl; there are \[hls\], \[rtl\], \[synthesis\], \[vendor\], \[input\] and \[fixed\]"),
+        ("[fixed]\nbits = 17\n", "fixed: bits: expected 2 to 16 bits, got 17"),
+        ("[fixed]\nbits = 8.5\n", "fixed: bits must be a whole number, got 8.5"),
+        ("[fixed.layers]\nconv1 = 1\n", "fixed: conv1: expected 2 to 16 bits, got 1"),
+        ("[fixed]\nclasses_may_differ = 2\n", "classes_may_differ must be a share of 0 to 1, got 2"),
         ("[vendor]\nrun = ['quartus']\n", "vendor: run must be a list of hls4ml_stock, hls4ml_packed, rtl, got"),
         ("[vendor]\nlimit_s = 0\n", "vendor: limit_s must be a number of seconds above 0, at most 10,000,000, got 0"),
         ("[vendor]\njobs = []\n", "vendor: unknown setting jobs; there are run, limit_s"),

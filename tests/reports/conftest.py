@@ -49,6 +49,7 @@ def passing():
             "recorded": 0.9722, "recorded_count": 10000, "recorded_dataset": "mnist",
         },
         "argmax": {"of": "class", "claim": "proved", "vectors": 0, "ambiguous": 0},
+        "deviation": None,
         "conversion": {"notes": ["the softmax <x> is left out"], "ambiguous": {"threshold1": 7}},
         "engines": {
             "golden": engine(reason="the reference"),

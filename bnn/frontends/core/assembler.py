@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from xnorflow.bnn.errors import NetworkError, UserError
 from xnorflow.bnn.folding import fold_affine
 from xnorflow.bnn.frontends.core.check import Survey
+from xnorflow.bnn.frontends.core.fixed import Fixed
 from xnorflow.bnn.frontends.core.layers import Geometry, Layers
 from xnorflow.bnn.frontends.core.levels import reachable
 from xnorflow.bnn.frontends.core.sums import Encoding, FloatArray
@@ -35,10 +36,14 @@ class Assembler(Layers):
         Whether notes say where weights are 0: for a framework whose binary weights may be.
     survey : Survey, optional
         Where to note what is refused, if the model is only checked.
+    fixed : Fixed, optional
+        To how many bits weights are rounded that are no few integers; without it they are refused.
     """
 
-    def __init__(self, where: str, tell_zeros: bool = False, survey: Survey | None = None) -> None:
-        super().__init__(where, tell_zeros)
+    def __init__(
+        self, where: str, tell_zeros: bool = False, survey: Survey | None = None, fixed: Fixed | None = None
+    ) -> None:
+        super().__init__(where, tell_zeros, fixed)
         self.survey = survey
 
     def taking(self, take: Callable[[], Made], instead: Callable[[], Made]) -> Made:
@@ -117,7 +122,7 @@ class Assembler(Layers):
         if settled is not None and self._are_scores(settled) and not self._integral(value):
             last = self.observe(self.single(self.pooled(settled)))
         else:
-            if settled is not None and self.rounded.intersection(settled.sources):
+            if settled is not None and self.unsteady.intersection(settled.sources):
                 value = settled
             last = self._scores(self._aligned(value))
         if len(self.operations) == 1:
@@ -126,6 +131,11 @@ class Assembler(Layers):
         signal = self.signals[last.sources[0]]
         if chosen or (not signal.bipolar and len(signal.shape) == 1 and signal.channels > 1):
             self.append(Argmax("argmax", last.sources))
+        if self.fixed is not None and (strange := sorted(set(self.fixed.layers) - set(self.rounded))):
+            raise UserError(
+                f"fixed: layers: no layer {strange[0]!r} whose weights are rounded; there are "
+                f"{', '.join(self.rounded) or 'none'}"
+            )
         return self.network(name), scores
 
     def check_end(self, value: Value, name: str, chosen: bool) -> None:
@@ -150,7 +160,7 @@ class Assembler(Layers):
         if not encoding.is_common or not encoding.scale[0] > 0:
             return False
         made = [operation for operation in self.operations if operation.name in value.sources]
-        if self.rounded.intersection(value.sources):
+        if self.unsteady.intersection(value.sources):
             return False
         return encoding.exact or all(isinstance(operation, Threshold | MultiThreshold) for operation in made)
 
@@ -167,6 +177,8 @@ class Assembler(Layers):
 
     def _scores(self, value: Value) -> Value:
         """Turn scales, biases and batch norm after the last layer into an Affine."""
+        if self.is_rounded(value):
+            return self._rounded_scores(value)
         signal, encoding, step = self.joined(value), value.encoding, value.step
         points = np.concatenate([np.full((1, signal.channels), n) for n in (0, 1)])
         middle = (signal.low + signal.high) // 2
@@ -197,6 +209,31 @@ class Assembler(Layers):
         )  # fmt: skip
         return replace(value, sources=("affine",), step=None)
 
+    def _rounded_scores(self, value: Value) -> Value:
+        """Turn what follows a rounded last layer into an Affine that adds an eighth of an integer's step at most."""
+        affine = self.affine(value)
+        if affine is None:
+            raise self.not_here(value.step.where if value.step else self.where)
+        signal, encoding = self.joined(value), affine.encoding
+        reach = np.maximum(np.abs(signal.low), np.abs(signal.high)).astype(np.float64)
+        steps = np.abs(encoding.scale[encoding.scale != 0])
+        if not steps.size:
+            raise self.fail("scores that depend on the input", "constants")
+        fraction = int(np.ceil(-np.log2(steps.min())))
+        while True:
+            scale, offset = (np.rint(np.ldexp(of, fraction)) for of in (encoding.scale, encoding.shift))
+            off = np.abs(np.ldexp(encoding.scale, fraction) - scale) * reach + 0.5
+            if np.ldexp(off.max(), -fraction) <= steps.min() / 8:
+                break
+            fraction += 1
+        counts = [int(n) for n in (signal.high - signal.low) // signal.step + 1]
+        pairs = (sum(counts) ** 2 - sum(n * n for n in counts)) // 2 if len(counts) > 1 else counts[0]
+        self.append(
+            Affine("affine", value.sources, scale=scale.astype(np.int64), offset=offset.astype(np.int64),
+                   fraction=fraction, ambiguous=pairs)
+        )  # fmt: skip
+        return replace(value, sources=("affine",), step=None)
+
     def _prune(self, last: str) -> None:
         """Take out what the result does not depend on."""
         needed, by_name = {last, self.input.name}, {operation.name: operation for operation in self.operations}
@@ -205,6 +242,6 @@ class Assembler(Layers):
                 needed.update(operation.inputs)
         kept = [operation for operation in self.operations if operation.name in needed and operation.name != last]
         self.operations = [*kept, by_name[last]]
-        for record in (self.ambiguous, self.observed):
+        for record in (self.ambiguous, self.observed, self.rounded):
             for gone in set(record) - needed:
                 del record[gone]

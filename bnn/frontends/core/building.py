@@ -8,14 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends.core.fixed import ScalesError
 from xnorflow.bnn.frontends.core.sums import Encoding, added
 from xnorflow.bnn.network import Add, Conv2d, Dense, Input, IntArray, Network, Operation, Signal
 
 _LARGEST_RATIO = 256  # of the scales of two results to be added
-
-
-class ScalesError(UserError):
-    """Results stand for multiples of numbers that have no small common measure."""
 
 
 class Builder:
@@ -70,22 +67,8 @@ class Builder:
         return f"{kind}{self._counts[kind]}"
 
     def weighted(self, weight: NDArray[np.int8], make: Callable[[NDArray[np.int8]], Operation]) -> None:
-        """Append a layer of integer weights, or one for each binary place of theirs, and their sum.
-
-        Parameters
-        ----------
-        weight : int8 array
-        make : callable
-            From weights of -1, 0 and +1 to a new layer.
-        """
-        sign, magnitude = np.sign(weight), np.abs(weight.astype(np.int64))
-        places = int(magnitude.max(initial=1)).bit_length()
-        planes = [(sign * (magnitude >> place & 1)).astype(np.int8) for place in range(places)]
-        self.append(make(planes.pop()))
-        while planes:  # Horner's rule
-            total, plane = self.last.name, make(planes.pop())
-            self.append(plane)
-            self._sum((total, self.copy(total), plane.name))
+        """Append a layer of integer weights: `make` gives it from them, its name and its operand."""
+        self.append(make(weight))
 
     def add(self, names: Sequence[str], encodings: Sequence[Encoding]) -> Encoding:
         """Append the sum of two results; return what the framework has for it.
@@ -118,10 +101,10 @@ class Builder:
     def _sum(self, names: tuple[str, ...]) -> None:
         self.append(Add(self.new_name("add"), names))
 
-    def copy(self, name: str, channels: NDArray[np.bool_] | IntArray | None = None) -> str:
-        """Append a layer that gives what it gets, times -1, 0 or 1 by channel: a sum takes each result once."""
+    def copy(self, name: str, factors: IntArray | None = None) -> str:
+        """Append a layer that gives what it gets, times an integer by channel: a sum takes each result once."""
         signal = self.signals[name]
-        weight = np.diag(np.ones(signal.channels, np.int8) if channels is None else channels.astype(np.int8))
+        weight = np.diag(np.ones(signal.channels, np.int8) if factors is None else factors.astype(np.int16))
         if len(signal.shape) == 1:
             self.append(Dense(self.new_name("copy"), (name,), weight=weight))
         else:
@@ -129,17 +112,8 @@ class Builder:
         return self.last.name
 
     def _times(self, name: str, factors: IntArray) -> str:
-        """Append what multiplies each channel by a positive integer: doublings and additions, by Horner's rule."""
-        planes = [factors >> place & 1 > 0 for place in range(int(factors.max()).bit_length())]
-        plane = planes.pop()
-        total = name if plane.all() else self.copy(name, plane)
-        while planes:
-            plane, terms = planes.pop(), [total, self.copy(total)]
-            if plane.any():
-                terms.append(name if total != name and plane.all() else self.copy(name, plane))
-            self._sum(tuple(terms))
-            total = self.last.name
-        return total
+        """Append what multiplies each channel by a positive integer, if anything does."""
+        return name if (factors == 1).all() else self.copy(name, factors)
 
     def fail(self, expected: str, came: object) -> UserError:
         """Return the error that says where, what was expected and what came."""

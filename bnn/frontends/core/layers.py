@@ -10,14 +10,35 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.bnn.errors import UserError
-from xnorflow.bnn.frontends.core.building import ScalesError
+from xnorflow.bnn.frontends.core.fixed import (
+    ALLOW,
+    MOST,
+    NotExact,
+    Rounded,
+    ScalesError,
+    constant_scale,
+    largest_error,
+    rounded,
+)
 from xnorflow.bnn.frontends.core.layout import canonical, concatenated, selected
 from xnorflow.bnn.frontends.core.settling import Settling
-from xnorflow.bnn.frontends.core.sums import UNIT, Encoding, FloatArray, add_bias, averaged, sum_error
+from xnorflow.bnn.frontends.core.sums import UNIT, Encoding, FloatArray, add_bias, averaged, rounded_sum, sum_error
 from xnorflow.bnn.frontends.core.value import Array, Step, Value, run, steps_of
 from xnorflow.bnn.frontends.core.weights import LARGEST, factor
 from xnorflow.bnn.kernels import dilated, grouped
-from xnorflow.bnn.network import Conv2d, Dense, DepthToSpace, IntArray, Operation, SumPool2d, Threshold
+from xnorflow.bnn.network import (
+    MAX_WEIGHT,
+    Add,
+    Conv2d,
+    Dense,
+    DepthToSpace,
+    IntArray,
+    MultiThreshold,
+    Operation,
+    SumPool2d,
+    Threshold,
+    Weights,
+)
 
 _NONE = (0, 0, 0, 0)
 
@@ -64,8 +85,26 @@ class Layers(Settling):
         bias : float64 array, broadcast to (outputs,)
             What the framework adds as one more term of the sum.
         """
-        with self._scaled_by(value):
-            return self._dense(self.need(value), kernel, bias)
+        needed = self.need(value)
+        self.refuse_padding(needed, "a dense layer")
+        if needed.positions.ndim > 1:
+            moved, observed = replace(needed, positions=np.moveaxis(needed.positions, -1, 0)), dict(self.observed)
+            made = self.convolution(moved, kernel[:, None, None, :], Geometry(), bias)
+            self.observed = observed
+            return self.observe(replace(made, positions=np.moveaxis(made.positions, 0, -1)))
+        if needed.positions.ndim != 1 or kernel.ndim != 2 or kernel.shape[1] != needed.positions.size:
+            raise self.fail(
+                f"weights (outputs, {needed.positions.size}) for a vector of as many features",
+                f"weights of shape {kernel.shape} for {self.describe(needed)}",
+            )
+        needed = self.flattened(needed)
+        try:
+            with self._scaled_by(value):
+                return self._dense(needed, kernel, bias)
+        except NotExact as error:
+            self._allow(error)
+        needed = self._one_source(needed)
+        return self._rounded(needed, kernel[:, None, None, :], self.channels_of(needed), Geometry(), bias)
 
     @contextmanager
     def _scaled_by(self, *values: Value) -> Iterator[None]:
@@ -76,22 +115,10 @@ class Layers(Settling):
             for value in values:
                 scale = self.need(value).encoding.scale
                 if value.step is not None and not np.array_equal(scale, value.encoding.scale):
-                    raise self.not_here(steps_of(value.step)[-1].where) from None
+                    raise NotExact(str(self.not_here(steps_of(value.step)[-1].where))) from None
             raise
 
     def _dense(self, value: Value, kernel: NDArray[np.float32], bias: FloatArray | None) -> Value:
-        self.refuse_padding(value, "a dense layer")
-        if value.positions.ndim > 1:
-            moved, observed = replace(value, positions=np.moveaxis(value.positions, -1, 0)), dict(self.observed)
-            made = self.convolution(moved, kernel[:, None, None, :], Geometry(), bias)
-            self.observed = observed
-            return self.observe(replace(made, positions=np.moveaxis(made.positions, 0, -1)))
-        if value.positions.ndim != 1 or kernel.ndim != 2 or kernel.shape[1] != value.positions.size:
-            raise self.fail(
-                f"weights (outputs, {value.positions.size}) for a vector of as many features",
-                f"weights of shape {kernel.shape} for {self.describe(value)}",
-            )
-        value = self.flattened(value)
         weight, alpha, deviation = self._factor(kernel)
         channels = self.channels_of(value)
         operand, times = self._common(value, channels, weight)
@@ -122,13 +149,120 @@ class Layers(Settling):
         geometry : Geometry
         bias : float64 array, broadcast to (outputs,)
         """
-        with self._scaled_by(value):
-            value = self.image(self.need(value))
-            weight, alpha, deviation = self._factor(kernel)
-            weight, deviation = (
+        needed = self.image(self.need(value))
+        try:
+            with self._scaled_by(value):
+                return self._convolution(needed, kernel, geometry, bias)
+        except NotExact as error:
+            self._allow(error)
+        needed = self._one_source(needed)
+        whole = dilated(grouped(kernel, geometry.groups), geometry.dilation)
+        return self._rounded(needed, whole, self.planes(needed), geometry, bias)
+
+    def _convolution(
+        self, value: Value, kernel: NDArray[np.float32], geometry: Geometry, bias: FloatArray | None
+    ) -> Value:
+        weight, alpha, deviation = self._factor(kernel)
+        weight, deviation = (
                 dilated(grouped(array, geometry.groups), geometry.dilation) for array in (weight, deviation)
             )  # fmt: skip
-            return self._convolved(value, weight, alpha, deviation, geometry, bias)
+        return self._convolved(value, weight, alpha, deviation, geometry, bias)
+
+    # Rounded products
+
+    def _allow(self, error: NotExact) -> None:
+        """Raise an error of something that could be rounded, if it may not."""
+        if self.fixed is None:
+            raise UserError(f"{error}; {ALLOW}") from None
+
+    def _one_source(self, value: Value) -> Value:
+        """Return a value of one operation, with its padding."""
+        if len(value.sources) == 1:
+            return value
+        made = self.single(replace(value, padding=_NONE, pad_real=None))
+        real = None if value.pad_real is None else value.pad_real[self.planes(value)]
+        return replace(made, padding=value.padding, pad_real=real)
+
+    def _rounded(
+        self, value: Value, kernel: NDArray[np.float32], plane: IntArray, geometry: Geometry, bias: FloatArray | None
+    ) -> Value:
+        """Multiply by weights that have to be rounded, shape (outputs, kernel_h, kernel_w, terms of a pixel).
+
+        The sum of ``kernel * (scale * n + shift)`` over a window has the weights ``kernel * scale`` for n, and a
+        constant.
+        """
+        assert self.fixed is not None
+        if not np.isfinite(kernel).all():
+            raise self.fail("finite weights", "NaN or infinity")
+        (source,) = value.sources
+        signal, real_kernel, taps = self.signals[source], kernel.astype(np.float64), kernel[0, ..., 0].size
+        operand = selected(value.encoding.settled(signal), np.tile(plane, taps))
+        padding, real = self._padding(value, geometry)
+        around = np.tile(real[plane], taps)
+        kind = "dense" if len(signal.shape) == 1 else "conv"
+        bits = self.fixed.of(name := self.new_name(kind))
+        whole = np.zeros((*kernel.shape[:3], signal.channels))
+        for term, channel in enumerate(plane):
+            whole[..., channel] += real_kernel[..., term] * operand.scale[term]
+        weight, alpha, error = rounded(whole, bits)
+        rows = real_kernel.reshape(len(kernel), -1)
+        reach = np.tile(np.maximum(np.abs(signal.low), np.abs(signal.high)), taps)
+        bound = largest_error(error.reshape(len(kernel), -1), whole.reshape(len(kernel), -1), reach)
+        lacking = (real_kernel * (operand.shift - around)[: len(plane)]).sum(axis=3)
+        added = np.broadcast_to(0.0 if bias is None else bias, len(kernel)).astype(np.float64)
+        errors = {name: error}
+        if kind == "dense":
+            self.append(Dense(name, (source,), weight=weight[:, 0, 0]))
+            errors = {name: error[:, 0, 0]}
+        elif any(padding) and lacking.any():
+            more, of_edge = self._with_edge(name, source, weight, alpha, lacking, geometry.stride, padding)
+            errors = {self.operations[-1].inputs[0]: error, self.operations[-1].inputs[1]: of_edge}
+            bound, operand = bound + more, replace(operand, shift=around)
+        else:
+            self.append(Conv2d(name, (source,), weight=weight, stride=geometry.stride, padding=padding))
+        magnitude = np.maximum(self._magnitude(value)[np.tile(plane, taps)], np.abs(around) if any(padding) else 0)
+        made = rounded_sum(rows, operand, magnitude, added, alpha, bound)
+        self.rounded[name] = Rounded(bits, alpha, made.settled(self.signal).fixed, errors)
+        self.notes.append(f"{self.where}: not exact: the weights of {name} are rounded to {bits} bits")
+        positions = canonical(self.signal.shape)
+        if kind == "conv" and value.positions.ndim == 2:
+            positions = positions[:, 0]
+        return self.observe(Value((name,), positions, made, self.place))
+
+    def _with_edge(
+        self, name: str, source: str, weight: Weights, alpha: FloatArray, lacking: FloatArray, stride: tuple[int, int],
+        padding: tuple[int, int, int, int],
+    ) -> tuple[FloatArray, FloatArray]:  # fmt: skip
+        """Append a padded convolution where the integer 0, by which it pads, does not stand for the padding.
+
+        What it lacks inside the image for each tap, `lacking`, comes from a second one, of an image of one value.
+
+        Returns
+        -------
+        bound : float64 array, shape (outputs,)
+            By how much the rounding of that changes a sum at most.
+        error : float64 array
+            As :attr:`xnorflow.bnn.frontends.core.fixed.Rounded.errors` has it, of the second.
+        """
+        rows, channels = lacking.reshape(len(lacking), -1), self.signals[source].channels
+        unit = constant_scale(rows, alpha, MAX_WEIGHT)
+        whole, _, off = rounded(lacking, MOST, alpha * unit)
+        image = self._constant(source, unit)
+        only = np.eye(1, channels, dtype=np.int16)[0]
+        inside, edge = self.new_name("inside"), self.new_name("edge")
+        self.append(Conv2d(inside, (source,), weight=weight, stride=stride, padding=padding))
+        self.append(Conv2d(edge, (image,), weight=whole[..., None] * only, stride=stride, padding=padding))
+        self.append(Add(name, (inside, edge)))
+        bound = largest_error(off.reshape(rows.shape), rows, np.ones(rows.shape[1]))
+        return bound, off[..., None] / unit * only
+
+    def _constant(self, source: str, value: int) -> str:
+        """Append an image of one value, 1 or more, as large as the result of `source`."""
+        always = self.signals[source].low[:, None]
+        up = np.ones(len(always), np.int8)
+        name = self.new_name("constant")
+        self.append(MultiThreshold(name, (source,), threshold=always, direction=up, low=0, step=value))
+        return name
 
     def _convolved(
         self,
@@ -173,10 +307,10 @@ class Layers(Settling):
 
     def _weighted(self, weight: IntArray, make: Callable[[NDArray[np.int8]], Operation]) -> str:
         if np.abs(weight).max(initial=0) > LARGEST - 1:
-            raise self.fail(
+            raise NotExact(str(self.fail(
                 f"weights of 8 bits, up to {LARGEST - 1} times one scale, with all scales of their operands",
                 f"{np.abs(weight).max()}",
-            )
+            )))  # fmt: skip
         self.weighted(weight.astype(np.int8), make)
         return self.last.name
 
@@ -213,11 +347,11 @@ class Layers(Settling):
         whole = lcm(*(scale.denominator for scale in scales))
         unit = Fraction(gcd(*(int(scale * whole) for scale in scales)), whole) if scales else Fraction(1)
         if scales and max(scales) / unit * int(np.abs(weight).max(initial=1)) > LARGEST:
-            shown = ", ".join(f"{float(scale):g}" for scale in scales[:3])
-            raise ScalesError(
-                f"{self.where}: expected a sign or quantiser between two layers of weights, or scales of its operand "
-                f"in a ratio of small integers, got scales such as {shown}"
-            )
+            raise ScalesError(str(self.fail(
+                "a sign or quantiser between two layers of weights, or scales of its operand in a ratio of small "
+                "integers",
+                f"scales such as {', '.join(f'{float(scale):g}' for scale in scales[:3])}",
+            )))  # fmt: skip
         times = np.rint(encoding.scale / float(unit)).astype(np.int64)
         return replace(encoding, scale=np.full(len(terms), float(unit))), times
 
@@ -242,10 +376,10 @@ class Layers(Settling):
             way = ""
             if not bipolar and shift.any():
                 way = "; no integer of the operand stands for the padding: subtract the mean after it, or pad before it"
-            raise self.fail(
+            raise NotExact(str(self.fail(
                 "padding with 0 or one of the two values of the activation before it",
                 f"{real[used][0]:g} where the operand has {shift[0]:g} + n * {scale[0]:g}{way}",
-            )
+            )))  # fmt: skip
         return int(integers[0])
 
     # Images that grow

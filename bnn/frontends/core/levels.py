@@ -1,6 +1,6 @@
 """Activations and affines, recognised in the numbers that they give."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -137,15 +137,18 @@ def values_of(evaluate: Callable[[IntArray], Array], signal: Signal) -> FloatArr
     return found
 
 
-def directions(evaluate: Callable[[IntArray], Array], signal: Signal) -> IntArray | None:
-    """Return +1, -1 or 0 for channels in which a function never falls, never rises or is constant; None if neither."""
-    rises, falls = np.zeros((2, signal.channels), bool)
+def directions(evaluate: Callable[[IntArray], Array], grid: Iterable[IntArray]) -> IntArray | None:
+    """Return +1, -1 or 0 for channels in which a function never falls, never rises or is constant; None if neither.
+
+    It is evaluated on ascending integers, (n, channels) at a time.
+    """
+    rises, falls = np.zeros(1, bool), np.zeros(1, bool)
     last: Array | None = None
-    for integers in reachable(signal):
+    for integers in grid:
         values = evaluate(integers)
         whole = values if last is None else np.concatenate([last, values])
-        rises |= (whole[1:] > whole[:-1]).any(axis=0)
-        falls |= (whole[1:] < whole[:-1]).any(axis=0)
+        rises = rises | (whole[1:] > whole[:-1]).any(axis=0)
+        falls = falls | (whole[1:] < whole[:-1]).any(axis=0)
         last = values[-1:]
     return None if (rises & falls).any() else rises.astype(np.int64) - falls
 
@@ -157,3 +160,8 @@ def is_affine(results: Array, integers: IntArray, scale: FloatArray, shift: Floa
     largest = np.abs(exact).max(axis=0) + np.abs(exact - shift).max(axis=0) + np.abs(shift)
     small = (away <= _ROUNDINGS * UNIT * largest) & ((away <= _CLEAR * np.abs(scale)) | ~varies | (scale == 0))
     return bool(small.all() and (scale[varies].any() or not varies.any()))
+
+
+def roundings(results: Array, scale: FloatArray, integers: IntArray) -> FloatArray:
+    """Bound, channel by channel, what float32 rounds where an affine is taken on integers that were not evaluated."""
+    return _ROUNDINGS * UNIT * (np.abs(results).max(axis=0) + np.abs(scale * integers).max(axis=0))

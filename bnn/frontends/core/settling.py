@@ -1,6 +1,6 @@
 """Steps between integers: folded into thresholds, or taken into what the integers stand for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -9,6 +9,7 @@ import numpy as np
 from xnorflow.bnn.errors import NetworkError, UserError
 from xnorflow.bnn.folding import fold_multi_threshold, fold_threshold
 from xnorflow.bnn.frontends.core import levels as found
+from xnorflow.bnn.frontends.core.fixed import Fixed, Rounded
 from xnorflow.bnn.frontends.core.layout import Layout
 from xnorflow.bnn.frontends.core.levels import Levels
 from xnorflow.bnn.frontends.core.sums import UNIT, Encoding
@@ -17,6 +18,7 @@ from xnorflow.bnn.network import IntArray, MultiThreshold, Operation, Signal, Th
 
 _SAME = 2.0**-36  # part by which scales may differ that are one in real numbers
 _INSIDE = (0, -1, -0.7, -0.3, 0.2, 0.6, 1)  # where between its ends a rounded sum is looked at
+_EVALUATED = 1 << 22  # of rounded sums, pairs of channel and integer on which steps are judged
 _SURE = 0.25  # how far from an integer the framework's value may lie for it to be observed, in steps of one
 
 
@@ -27,17 +29,22 @@ class Settling(Layout):
     ----------
     notes, ambiguous, observed
         As :class:`xnorflow.bnn.frontends.core.value.Conversion` has them.
+    rounded : dict of str to Rounded
+        What the rounding of weights has done, by layer of the Network.
     tell_zeros : bool
         Whether notes say where weights are 0.
+    fixed : Fixed or None
+        To how many bits weights are rounded; None where nothing is.
     """
 
-    def __init__(self, where: str, tell_zeros: bool = False) -> None:
+    def __init__(self, where: str, tell_zeros: bool = False, fixed: Fixed | None = None) -> None:
         super().__init__(where)
-        self.tell_zeros = tell_zeros
+        self.tell_zeros, self.fixed = tell_zeros, fixed
+        self.rounded: dict[str, Rounded] = {}
         self.notes: list[str] = []
         self.ambiguous: dict[str, int] = {}
         self.observed: dict[str, Observed] = {}
-        self.rounded: set[str] = set()  # activations whose values in the framework are not quite the same every time
+        self.unsteady: set[str] = set()  # activations whose values in the framework are not quite the same every time
         self._done: dict[Any, Value | None] = {}  # what has been settled, for the next that asks
 
     def step(
@@ -49,9 +56,12 @@ class Settling(Layout):
         ----------
         values : list of Value
         compute, kind
-            As :class:`~xnorflow.bnn.frontends.core.value.Step` has them.
+            As :class:`~xnorflow.bnn.frontends.core.value.Step` has them. A ``sign`` behind rounded weights gives +1 at
+            0: where a rounded sum is 0, the trained model's hardly is, and three values would cost a second bit.
         """
         first = values[0]
+        if kind == "sign" and self.is_rounded(first):
+            compute = _of_two_values(compute)
         if not all(value.same_integers(first) for value in values):
             raise self.fail("operands from one layer of weights", "results of different layers")
         step = Step(self.where, compute, tuple(value.step for value in values), first.place, kind)
@@ -138,6 +148,31 @@ class Settling(Layout):
             return None
         return self.settle(self.pooled(value), rounded) if value.pools else affine
 
+    def is_rounded(self, value: Value) -> bool:
+        """Whether rounded weights have a share in a value's integers, with no threshold behind them."""
+        waiting = [*value.sources]
+        by_name = {operation.name: operation for operation in self.operations}
+        while waiting:
+            if (name := waiting.pop()) in self.rounded:
+                return True
+            if not isinstance(by_name[name], Threshold | MultiThreshold):
+                waiting += by_name[name].inputs
+        return False
+
+    def _grid(self, value: Value) -> Iterable[IntArray]:
+        """Give the integers on which steps are judged: all that are reachable.
+
+        Of rounded sums, which equal no sum of the framework's, a sample where there are very many.
+        """
+        signal = self.joined(value)
+        if self._many(value):
+            return [found.sample(signal)[0]]
+        return found.reachable(signal)
+
+    def _many(self, value: Value) -> bool:
+        signal = self.joined(value)
+        return found.steps_of(signal) * signal.channels > _EVALUATED and self.is_rounded(value)
+
     def affine(self, value: Value) -> Value | None:
         """Return a value as integers if its steps only scale and shift; None if they do more."""
         if value.step is None:
@@ -164,18 +199,20 @@ class Settling(Layout):
 
     def _affine(self, value: Value, integers: IntArray, shown: Array, whole: bool) -> Value | None:
         """Take steps that only scale and shift into the encoding."""
-        encoding, signal = value.encoding, self.joined(value)
+        encoding = value.encoding
         for scale, shift in self._fits(value, integers, shown):
             if found.is_affine(shown, integers, scale, shift):
                 break
         else:
             return None
-        fixed = np.zeros(len(scale))
+        fixed = found.roundings(shown, scale, integers) if self._many(value) else np.zeros(len(scale))
+        furthest = np.zeros(len(scale))
         ends = (0,) if encoding.exact else (-1, 0, 1)
         for end in ends:
-            for some in [integers] if whole else found.reachable(signal):
+            for some in [integers] if whole else self._grid(value):
                 away = np.abs(self._evaluate(value, some, end).astype(np.float64) - (scale * some + shift))
-                fixed = np.maximum(fixed, away.max(axis=0))
+                furthest = np.maximum(furthest, away.max(axis=0))
+        fixed = fixed + furthest
         new = Encoding(scale, shift, fixed, np.zeros_like(fixed))
         pad = None if value.pad_real is None else self._padded(value)
         return replace(value, encoding=new, step=None, pad_real=pad, pad_step=None)
@@ -221,7 +258,7 @@ class Settling(Layout):
                     folded = self._fold(value, signal, levels)
                     break
                 except NetworkError:  # perhaps of a value that the sample had not
-                    more = found.values_of(evaluate, signal)
+                    more = None if self._many(value) else found.values_of(evaluate, signal)
                     again = None if more is None or len(more) == len(reals) else found.find_levels(more)
                     if attempt or levels.rounded or again is None:
                         raise
@@ -260,7 +297,7 @@ class Settling(Layout):
     def _noise(self, value: Value, signal: Signal, levels: Levels) -> float:
         """Say how far results may be from the values that they stand for."""
         noise, largest = 0.0, float(np.abs(levels.reals).max())
-        for integers in found.reachable(signal):
+        for integers in self._grid(value):
             for end in (0,) if value.encoding.exact else (-1, 0, 1):
                 *inner, result = run(value.encoding.values(integers, end), None, *reversed(steps_of(value.step)))
                 noise = max(noise, float(levels.away(result).max()))
@@ -281,12 +318,7 @@ class Settling(Layout):
                 )
             return 2 * (numbers - levels.low) - 1 if levels.count == 1 else numbers
 
-        name = "threshold"
-        if levels.count == 1:
-            return fold_threshold(name, value.sources[:1], formula, signal)
-        return fold_multi_threshold(
-            name, value.sources[:1], formula, signal, low=levels.low, step=1, levels=levels.count
-        )  # fmt: skip
+        return _folded(formula, value, signal, levels, found.sample(signal)[0] if self._many(value) else None)
 
     def _check_zero(self, value: Value) -> None:
         """A sum of zero may be -0.0, where all its terms are: an activation must not tell it from 0.0."""
@@ -311,12 +343,10 @@ class Settling(Layout):
         return mirrored
 
     def _directions(self, value: Value, step: Step | None) -> IntArray:
-        signal = self.joined(value)
-
         def evaluate(integers: IntArray) -> Array:
             return run(value.encoding.values(integers, 0), step)[0]
 
-        result = found.directions(evaluate, signal)
+        result = found.directions(evaluate, self._grid(value))
         if result is None:
             raise NetworkError("layer: expected steps before a max pool that only rise or only fall, got others")
         return result
@@ -333,11 +363,14 @@ class Settling(Layout):
         )
 
     def _count_ambiguous(self, value: Value, signal: Signal, levels: Levels) -> int:
-        """Count the accumulators whose activation depends on how the framework rounds its sums."""
-        if value.encoding.exact:
+        """Count the accumulators whose activation depends on how the framework rounds its sums.
+
+        Rounded ones equal none of its sums; of them another count is kept, see :mod:`xnorflow.cosim.deviation`.
+        """
+        if value.encoding.exact or self.is_rounded(value):
             return 0
-        total, steps = 0, (signal.high - signal.low) // signal.step
-        row = 0
+        steps = (signal.high - signal.low) // signal.step
+        total = row = 0
         for integers in found.reachable(signal):
             low, high = (levels.number(self._evaluate(value, integers, end)) for end in (-1, 1))
             real = row + np.arange(len(integers))[:, None] <= steps
@@ -393,7 +426,7 @@ class Settling(Layout):
             )
             self.append(operation)
             if levels.rounded:
-                self.rounded.add(operation.name)
+                self.unsteady.add(operation.name)
             if ambiguous:  # told once, at the first of several
                 self.ambiguous[operation.name], ambiguous = ambiguous, 0
             for window, _ in value.pools:
@@ -453,3 +486,22 @@ class Settling(Layout):
             names.append(name)
         scale = np.where(falls, -value.encoding.scale, value.encoding.scale)
         return replace(value, sources=tuple(names), encoding=replace(value.encoding, scale=scale), pools=())
+
+
+def _of_two_values(sign: Callable[..., Array]) -> Callable[..., Array]:
+    def compute(*values: Array) -> Array:
+        result = sign(*values)
+        return np.where(result == 0, result.dtype.type(1), result)
+
+    return compute
+
+
+def _folded(
+    formula: Callable[[IntArray], Array], value: Value, signal: Signal, levels: Levels, rows: IntArray | None
+) -> Threshold | MultiThreshold:
+    name, sources = "threshold", value.sources[:1]
+    if levels.count == 1:
+        return fold_threshold(name, sources, formula, signal, rows)
+    return fold_multi_threshold(
+        name, sources, formula, signal, low=levels.low, step=1, levels=levels.count, rows=rows
+    )  # fmt: skip

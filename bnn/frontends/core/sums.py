@@ -164,3 +164,32 @@ def add_bias(
     terms = np.count_nonzero(weight, axis=1) + 1
     error = np.where(exact, 0.0, 2 * terms * UNIT * total)
     return replace(sums, shift=sums.shift + bias, fixed=sums.fixed + error)
+
+
+def rounded_sum(
+    kernel: FloatArray, operand: Encoding, magnitude: FloatArray, bias: FloatArray, alpha: FloatArray, error: FloatArray
+) -> Encoding:
+    """Say what the framework's sums are where ours are of rounded weights.
+
+    Parameters
+    ----------
+    kernel : float64 array, shape (outputs, terms)
+        The framework's weights.
+    operand : Encoding
+        Of each term, its relative error 0.
+    magnitude : float64 array, shape (terms,)
+        Largest magnitude of what the framework multiplies.
+    bias, alpha, error : float64 array, shape (outputs,)
+        What the framework adds as one more term, what an integer of ours stands for, and by how much the rounding of
+        the weights changes a sum at most.
+
+    Notes
+    -----
+    For the framework's own rounding see :func:`sum_error`.
+    """
+    terms = kernel.shape[1] + 1
+    total = np.abs(kernel) @ (magnitude + operand.fixed) + np.abs(bias)
+    slack = 1 + (terms + 2) * 4 * UNIT
+    fixed = error + np.abs(kernel) @ operand.fixed + (terms + 1) * UNIT * total
+    relative = np.full_like(fixed, 0.5 * terms * UNIT * slack)
+    return Encoding(alpha, kernel @ operand.shift + bias, fixed * slack, relative)

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.bnn.frontends.core.sums import Encoding, FloatArray
 from xnorflow.bnn.network import IntArray, MaxPool2d, Network
+
+if TYPE_CHECKING:
+    from xnorflow.bnn.frontends.core.fixed import Rounded
 
 Array = NDArray[Any]
 
@@ -200,6 +203,9 @@ class Conversion:
         For operations whose integers the framework computes.
     scores : object
         The reader's key of the tensor whose argmax is the class, before softmax and its like.
+    rounded : mapping of str to Rounded
+        For layers whose weights are rounded: the Network deviates from the framework's model by as much as that says.
+        Empty where it is exact.
     """
 
     network: Network
@@ -207,3 +213,4 @@ class Conversion:
     ambiguous: Mapping[str, int]
     observed: Mapping[str, Observed]
     scores: Any
+    rounded: Mapping[str, "Rounded"]

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends.core.fixed import NotExact
 
 LARGEST = 128
 """Of the integers' magnitudes: weights of 8 bits."""
@@ -33,8 +34,10 @@ def factor(
 
     Raises
     ------
+    NotExact
+        If an output has weights of other ratios; it starts with `where`.
     UserError
-        If an output has weights of other ratios, or not finite ones; it starts with `where`.
+        If some are not finite.
     """
     rows = kernel.reshape(len(kernel), -1).astype(np.float64)
     if not np.isfinite(rows).all():
@@ -50,7 +53,7 @@ def factor(
                 if largest > 1:
                     expected += f", or integers up to {largest} times that"
                     advice = "use a binary or ternary kernel quantizer, or one of at most 8 bits"
-                raise UserError(f"{where}: expected {expected}, got {shown}, ... for output {output}; {advice}")
+                raise NotExact(f"{where}: expected {expected}, got {shown}, ... for output {output}; {advice}")
             alpha[output] = found
     weight = np.rint(rows / alpha[:, None])
     if np.abs(weight).max(initial=0) > 1:
@@ -60,7 +63,7 @@ def factor(
             alpha = np.full(len(rows), alpha[used].min())
             weight = np.rint(rows / alpha[:, None])
     if weight.max(initial=0) > 127:
-        raise UserError(f"{where}: expected weights of 8 bits, -128 to 127 times their scale, got {weight.max():g}")
+        raise NotExact(f"{where}: expected weights of 8 bits, -128 to 127 times their scale, got {weight.max():g}")
     deviation = rows - alpha[:, None] * weight
     return weight.astype(np.int8).reshape(kernel.shape), alpha, deviation.reshape(kernel.shape)
 

@@ -161,7 +161,7 @@ def test_padded_max_pools_of_integers_are_refused(tmp_path):
 
 @needs_icarus
 @random_networks
-@given(strategies.networks(width=40), st.data())
+@given(strategies.networks(width=40, weight_bits=4), st.data())
 def test_random_networks_in_random_foldings_are_exact_to_the_bit_and_to_the_cycle(tmp_path_factory, network, data):
     config = RtlConfig(
         layers={layer: data.draw(architectures) for layer in weighted(network)},
@@ -174,6 +174,54 @@ def test_random_networks_in_random_foldings_are_exact_to_the_bit_and_to_the_cycl
     assert_equal(network, inputs, clean)
     assert_on_time(project, FRAMES, clean)
     assert_equal(network, inputs, run(project, inputs, stall=data.draw(st.sampled_from([20, 80])), seed=3))
+
+
+def small_integers(seed=0):
+    """Integer weights on integers and, with zero padding, on bits."""
+    rng = np.random.default_rng(seed)
+    return Network(
+        "integers",
+        (
+            Input("image", (), shape=(5, 4, 2), kind="unsigned", bits=3),
+            Conv2d("conv1", ("image",), rng.integers(-11, 12, (3, 3, 3, 2)), padding=(1, 1, 1, 1)),
+            Threshold("sign1", ("conv1",), rng.integers(-20, 20, 3), np.array([1, -1, 1], np.int8)),
+            Conv2d("conv2", ("sign1",), rng.integers(-3, 4, (3, 3, 3, 3)), padding=(1, 1, 1, 1)),
+            Threshold("sign2", ("conv2",), rng.integers(-5, 5, 3), np.ones(3, np.int8)),
+            Flatten("flatten", ("sign2",)),
+            Dense("dense", ("flatten",), rng.integers(-7, 8, (4, 60))),
+            Argmax("argmax", ("dense",)),
+        ),
+    )
+
+
+@needs_icarus
+@pytest.mark.parametrize("default", [Folded(3, 50), Unrolled(4)])
+def test_integer_weights_are_exact_to_the_bit_and_to_the_cycle(default, tmp_path):
+    network = small_integers()
+    project = write(network, tmp_path / "rtl", RtlConfig(default=default))
+    inputs = strategies.inputs_for(network, 4)
+    clean = simulate(project, inputs)
+    assert_equal(network, inputs, clean)
+    assert_on_time(project, len(inputs), clean)
+    assert set(project.probes) <= set(network.signals)
+
+
+def test_planes_have_the_architecture_of_their_layer(tmp_path):
+    config = RtlConfig(layers={"conv1": Folded(3, 18), "conv1_plane1": Unrolled(2)}).spread(small_integers())
+    assert config.of("conv1_plane0") == Folded(3, 18) and config.of("conv1_plane1") == Unrolled(2)
+    assert config.of("dense_plane0") == config.default
+    with pytest.raises(UserError, match="no layer 'conv1_plane9'"):
+        RtlConfig(layers={"conv1_plane9": Unrolled(2)}).spread(small_integers())
+
+
+@needs_icarus
+def test_sums_of_unrolled_bits_with_zero_padding_have_all_their_bits(tmp_path):
+    """They are computed from two bits each, of which the sums could be larger than they are."""
+    first, second = Conv2d("conv1", ("x",), np.ones((2, 3, 3, 3)), padding=(1, 1, 1, 1)), np.ones((1, 2, 2, 2))
+    network = Network("bits", (Input("x", (), (5, 5, 3)), first, Conv2d("conv2", ("conv1",), second)))
+    project = write(network, tmp_path / "rtl", RtlConfig(default=Unrolled()))
+    inputs = strategies.inputs_for(network, 3)
+    assert_equal(network, inputs, simulate(project, inputs))
 
 
 @needs_icarus
