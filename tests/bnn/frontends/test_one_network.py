@@ -1,4 +1,4 @@
-"""One network drawn at random, built in PyTorch, Keras and ONNX: all come to one Network, equal to what each computes."""
+"""One network drawn at random, in PyTorch, Keras and ONNX: all come to one Network, equal to what each computes."""
 
 from dataclasses import dataclass
 
