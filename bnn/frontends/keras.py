@@ -323,7 +323,7 @@ class _Reader:
         size, stride = ((1, *np.atleast_1d(pair).tolist())[-2:] for pair in (layer.pool_size, layer.strides))
         around = [0, 0, 0, 0]
         if layer.padding == "same":
-            around = [side for of in zip(shape, size, stride, strict=True) for side in _same(*of)]
+            around = [side for of in zip((height, width), size, stride, strict=True) for side in _same(*of)]
         return Window(size, stride, (around[0], around[1], around[2], around[3]))
 
     def _pooled(self, layer: Any, value: Value) -> Value:
