@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from xnorflow.bnn.canonical import canonicalise_with_signs
 from xnorflow.bnn.network import Argmax, Network
-from xnorflow.cosim.engine import EngineError, Results
+from xnorflow.cosim.engine import Engine, EngineError, Results
 
 if TYPE_CHECKING:
     from xnorflow.bnn.frontends.keras import Conversion
@@ -18,7 +18,7 @@ _OFF = 0.1
 """How far from an integer a float32 sum may lie, in steps of one: sums with scales that are no power of two round."""
 
 
-class Keras:
+class Keras(Engine):
     """Runs the model that a Network was converted from.
 
     Reports what Keras computes in place of integers (:attr:`xnorflow.bnn.frontends.keras.Conversion.observed`: sums,

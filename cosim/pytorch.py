@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from xnorflow.bnn.canonical import canonicalise_with_signs
 from xnorflow.bnn.network import Argmax, Network
-from xnorflow.cosim.engine import EngineError, Results
+from xnorflow.cosim.engine import Engine, EngineError, Results
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +20,7 @@ _OFF = 0.1
 """How far from an integer a float32 sum may lie, in steps of one: sums with scales that are no power of two round."""
 
 
-class PyTorch:
+class PyTorch(Engine):
     """Runs the module that a Network was converted from.
 
     Reports the integers that PyTorch computes (its conversion's ``observed``) and, where the network ends in an argmax,

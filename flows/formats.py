@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xnorflow.bnn.errors import NetworkError, UserError
+from xnorflow.flows.graph import View
+from xnorflow.hls.folders import file_digest
 
 if TYPE_CHECKING:
     from xnorflow.bnn.frontends.core.check import Survey
     from xnorflow.bnn.network import Input, Network
+
+CONVERTED = "converted"
+"""Under which a flow keeps the subject, converted."""
 
 
 @dataclass(frozen=True)
@@ -238,6 +243,17 @@ FORMATS = {
         packages=("torch", "brevitas", "qonnx", "onnx", "onnxruntime"),
     ),
 }
+
+
+def converted(view: View) -> Converted:
+    """Return the subject of a flow as a Network, as it is, with what its conversion says; read once."""
+    subject, settings = view.options.subject, view.options.input
+    return view.once(CONVERTED, lambda: read_subject(subject, settings))
+
+
+def model_digest(subject: Subject, converted: Converted | None) -> str:
+    """Return SHA-256 of the subject's file, or, where code makes it, of all that it computes by."""
+    return (converted and converted.digest) or file_digest(subject.path)
 
 
 def read_subject(subject: Subject, settings: Mapping[str, Any] | None = None) -> Converted:

@@ -11,15 +11,16 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.markup import escape
 
 from xnorflow.bnn.errors import UserError
+from xnorflow.flows import locks
 from xnorflow.flows.cache import kept, write
 from xnorflow.hls.folders import digests
 from xnorflow.reports import index
@@ -45,6 +46,7 @@ LOCK = ".xnorflow.lock"
 _REPORT, _COPY, _CACHE = "report", "copy of a project", "cache"
 _DRAFT = ".xnorflow.unfinished"
 _SET_ASIDE = ".set_aside"
+_POLL_SECONDS = 0.05
 
 
 # --- marks
@@ -112,24 +114,24 @@ def lock_of(cache: Path) -> Path:
 
 
 @contextlib.contextmanager
-def locked(path: Path, holder: str, console: Console) -> Iterator[None]:
-    """Wait until no other process is in such a block; `holder` tells the user what is waited for."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        console.print(f"waiting for {holder}")
-        lock.acquire()
-    try:
+def locked(path: Path, holder: str, console: Console, shared: bool = False) -> Iterator[None]:
+    """Wait until nobody else is in such a block; `holder` tells the user what is waited for.
+
+    With `shared`, others may be in it that share it, too.
+    """
+
+    def wait(first: bool) -> None:
+        if first:
+            console.print(f"waiting for {holder}")
+        time.sleep(_POLL_SECONDS)
+
+    with locks.held(path, wait, shared):
         yield
-    finally:
-        lock.release()
 
 
 @contextlib.contextmanager
-def claimed(cache: Path, console: Console) -> Iterator[None]:
-    """Have the folder for the cache of a model, alone.
+def claimed(cache: Path, console: Console, shared: bool = False) -> Iterator[None]:
+    """Have the folder for the cache of a model, alone, or with others that share it.
 
     Raises
     ------
@@ -141,7 +143,7 @@ def claimed(cache: Path, console: Console) -> Iterator[None]:
         raise UserError(
             f"{cache} has files that no flow has put there ({min(found).name!r}): move it away, or run elsewhere"
         )
-    with locked(lock_of(cache), f"another flow on {cache.name}", console):
+    with locked(lock_of(cache), f"another flow on {cache.name}", console, shared):
         cache.mkdir(exist_ok=True)
         if not _marked(cache):
             _mark(cache, _CACHE)
