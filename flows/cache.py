@@ -26,9 +26,9 @@ from xnorflow.hls.folders import digests
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-_RECORD = "entry.json"
+RECORD = "entry.json"
+"""File that makes a folder an entry."""
 _DIGEST = "digest"  # in the record: its own
-_KEPT = 6  # folders per step; the least recently used go
 _PREVIOUS = ".previous"
 _SET_ASIDE = ".set_aside"
 
@@ -150,12 +150,11 @@ class Store:
         if _has_strangers(folder):
             number = next(n for n in count(1) if not folder.with_name(f"{folder.name}{_SET_ASIDE}{n}").exists())
             folder.rename(folder.with_name(f"{folder.name}{_SET_ASIDE}{number}"))
-        (folder / _RECORD).unlink(missing_ok=True)  # first, so that a half-made folder is no entry
+        (folder / RECORD).unlink(missing_ok=True)  # first, so that a half-made folder is no entry
         shutil.rmtree(previous, ignore_errors=True)
         if folder.exists():
             folder.rename(previous)
         folder.mkdir(parents=True)
-        self._prune(folder)
         entry = Entry(folder, key, previous=previous, anew=anew)
         start = time.perf_counter()
         try:
@@ -180,18 +179,7 @@ class Store:
         record = json.loads(json.dumps(record))  # as it will be read: JSON has no other keys than text
         entry.content = _content(record)
         if entry.keep:
-            write(folder / _RECORD, json.dumps(record | {_DIGEST: digest(record)}, indent=1))
-
-    def _prune(self, made: Path) -> None:
-        """Remove the least recently used entries of a step, but never the one that is being made: clocks go astray."""
-        others = [
-            path
-            for path in made.parent.iterdir()
-            if path.name not in (made.name, made.name + _PREVIOUS) and not kept(path)
-        ]
-        for old in sorted(others, key=lambda path: path.lstat().st_mtime_ns)[: max(0, len(others) + 1 - _KEPT)]:
-            (old / _RECORD).unlink(missing_ok=True)
-            shutil.rmtree(old, ignore_errors=True)
+            write(folder / RECORD, json.dumps(record | {_DIGEST: digest(record)}, indent=1))
 
     def folder(self, step: str, key: str) -> Path:
         """Return where an entry is, or would be."""
@@ -213,13 +201,13 @@ def _content(record: dict[str, Any]) -> str:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    return {name: of for name, of in digests(folder).items() if name != _RECORD}
+    return {name: of for name, of in digests(folder).items() if name != RECORD}
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
     """Return the record of an entry, as it was written; None if there is none, or it was changed."""
     try:
-        record = json.loads((folder / _RECORD).read_bytes())
+        record = json.loads((folder / RECORD).read_bytes())
     except (OSError, ValueError):
         return None
     if not isinstance(record, dict):
@@ -239,4 +227,4 @@ def _has_strangers(folder: Path) -> bool:
     if not record or record["files"] is None:
         return False
     names = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
-    return any(name not in record["files"] for name in names if name != _RECORD)
+    return any(name not in record["files"] for name in names if name != RECORD)

@@ -61,6 +61,12 @@ def _marked(folder: Path) -> dict[str, object]:
     return said if isinstance(said, dict) and said.get("made by") == "xnorflow" else {}
 
 
+def is_cache(folder: Path) -> bool:
+    """Say whether a folder is a model's cache that a flow has made."""
+    there = folder.is_dir() and not folder.is_symlink()
+    return there and (_marked(folder).get("what") == _CACHE or lock_of(folder).is_file())
+
+
 def _mark(folder: Path, what: str, **more: object) -> None:
     write(folder / MARK, json.dumps({"made by": "xnorflow", "what": what, **more}, indent=1) + "\n")
 
@@ -226,7 +232,7 @@ def _aside(folder: Path) -> Path:
 def clean(console: Console, build: Path = BUILD, reports: Path = REPORTS) -> None:
     """Remove what flows have made: caches, reports, copies of projects, the index. Says what it leaves, and why."""
     for cache in _folders(build):
-        if _marked(cache).get("what") == _CACHE or lock_of(cache).is_file():
+        if is_cache(cache):
             with locked(lock_of(cache), f"another flow on {cache.name}", console):
                 left = _clear_cache(cache)
                 lock_of(cache).unlink()

@@ -1,6 +1,7 @@
 """Running a flow: what was asked for, its steps, and publishing the report."""
 
 import shutil
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import partial
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from xnorflow.bnn.errors import UserError
+from xnorflow.flows import tidy
 from xnorflow.flows.cache import Entry, Store, tool_versions
 from xnorflow.flows.engines import ENGINES
 from xnorflow.flows.execute import execute
@@ -106,6 +108,7 @@ def run(
     jobs = [step for step in plan if step.name.startswith(vendor.STEP)]
     names = [*(kind.name for kind in kinds if kind.builds), *(step.folder for step in jobs)]
     judge(target, names if out else ())
+    most = tidy.limit()
     with claimed(store.root, console, shared=not force), needing(subject.origin, UserError):
         flow = Flow(_asked(subject, vectors, data, options, given), store.root)
         if given:
@@ -119,12 +122,15 @@ def run(
 
         # A report must not outlive the results that it speaks of.
         withdraw = partial((target / PUBLISHED[-1]).unlink, missing_ok=True)
+        started = time.time()
         execute(flow, plan, store, console, force=force, before_making=withdraw, after=check)
         made = {name: of for name, of in flow.results.items() if isinstance(of, Entry)}
         projects = {kind.name: made[kind.build_step].folder / "project" for kind in kinds if kind.build_step in made}
         projects |= {job.folder: vendor.folder(made[job.name]) for job in jobs if _has_project(made, job)}
         with locked(target / LOCK, f"another flow that writes to {target}", console):
             copies = publish(target, made["report"].folder, projects if out else {})
+    if not all(entry.reused for entry in made.values()):
+        tidy.prune(build.absolute(), most, started)
     facts = made["report"].facts
     told = [Finding(**finding) for finding in facts["findings"]]
     return Outcome(facts["verdict"], target, projects | copies, facts["rtl"], told)
