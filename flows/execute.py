@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from xnorflow.cosim.engine import EngineError, EngineUnavailable
 from xnorflow.cosim.golden import cores
+from xnorflow.flows import closure
 from xnorflow.flows.cache import Entry, Store
 from xnorflow.flows.extras import needing
 from xnorflow.flows.graph import Flow, Problem, Step, View, arrows
@@ -56,6 +57,8 @@ def execute(
     EngineError, EngineUnavailable
         If a step that is no engine's broke.
     """
+    for step in steps:  # here, since Python 3.11 cannot parse in several threads at a time (its issue 106905)
+        closure.reach(step.modules)
     place = {step.name: number for number, step in enumerate(steps)}
     sorter = TopologicalSorter(arrows(steps))
     sorter.prepare()

@@ -64,7 +64,7 @@ def _step(
         limits=("vendor_limit_s",),
         packages=("jinja2",),
         outside=partial(_tools, name),
-        waits=True,
+        waits=False,  # its tools take gigabytes and a licence each: one job at a time
     )
 
 

@@ -109,7 +109,7 @@ def test_figures_of_the_tools_stand_beside_ours(place, monkeypatch):
     assert report["verdict"] == "pass"
     for name, steps in zip(JOBS, (["csim", "csynth", "cosim", "export", "synth", "impl"], ["synth", "impl"])):
         assert statuses(jobs[name]) == dict.fromkeys(steps, "pass")
-    assert [call["tool"] for call in place.fakes.calls] == ["vitis_hls"] * 4 + ["vivado"] * 4
+    assert sorted(call["tool"] for call in place.fakes.calls) == ["vitis_hls"] * 4 + ["vivado"] * 4
     figures = jobs["rtl"]["figures"]
     assert [(row["lut"], row["source"]) for row in figures["resources"]] == [
         (5432, "vendor/reports/impl_utilization.rpt"),
@@ -152,7 +152,7 @@ def test_a_tool_that_fails_fails_the_flow_and_gives_no_figures(place, monkeypatc
     before = len(place.fakes.calls)
     assert place.flow()[0]["verdict"] == "pass", "it is tried again"
     steps = [Path(call["arguments"][-1]).stem for call in place.fakes.calls[before:]]
-    assert steps == ["csynth", "cosim", "export", "synth", "impl", "impl"], "csim and the RTL's synth had passed"
+    assert sorted(steps) == ["cosim", "csynth", "export", "impl", "impl", "synth"], "csim and the RTL's synth had passed"
     before = len(place.fakes.calls)
     assert place.flow(force=True)[0]["verdict"] == "pass"
     assert len(place.fakes.calls) == before + 8
