@@ -18,7 +18,8 @@ FOLDERS = ("bnn", "models", "hls", "cosim", "reports", "flows")
 """Where the project's code is."""
 
 _NAME = "xnorflow."
-_NO_CODE = ("checkpoints", "baselines")  # what is read as data, and known by its digest
+_BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")  # of statements
+_NO_CODE = ("__pycache__", "checkpoints", "baselines")  # what is read as data, and known by its digest
 
 
 def imported(path: Path, types: bool = False) -> set[Path]:
@@ -37,13 +38,19 @@ def imported(path: Path, types: bool = False) -> set[Path]:
         If it has a relative import, which nobody follows here.
     """
     names: set[str] = set()
-    waiting: list[ast.AST] = [ast.parse(path.read_bytes())]
+    waiting: list[ast.AST] = list(ast.parse(path.read_bytes()).body)
     while waiting:
         node = waiting.pop()
-        if isinstance(node, ast.If) and not types and ast.unparse(node.test) == "TYPE_CHECKING":
+        if (
+            isinstance(node, ast.If)
+            and not types
+            and isinstance(node.test, ast.Name)
+            and node.test.id == "TYPE_CHECKING"
+        ):
             waiting += node.orelse
             continue
-        waiting += ast.iter_child_nodes(node)
+        for part in _BLOCKS:  # statements are in statements alone
+            waiting += getattr(node, part, ())
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -65,12 +72,18 @@ def _files(module: str) -> list[Path]:
 
 def _named(path: Path) -> set[Path]:
     """Return the files beside a module that are no Python, and that it names: by themselves, or by their folder."""
-    texts = {node.value for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, ast.Constant)}
+    text = path.read_text()
     found: set[Path] = set()
-    for beside in path.parent.iterdir():
-        if beside.name in texts and beside.name not in _NO_CODE:
+    for beside in _beside(path.parent):
+        if f'"{beside.name}"' in text:
             found |= {file for file in ([beside] if beside.is_file() else beside.rglob("*")) if file.is_file()}
     return {file for file in found if file.suffix != ".py" and "__pycache__" not in file.parts}
+
+
+@cache
+def _beside(folder: Path) -> tuple[Path, ...]:
+    """Return what is in a folder that may have files of another kind than Python's."""
+    return tuple(path for path in folder.iterdir() if path.suffix != ".py" and path.name not in _NO_CODE)
 
 
 @cache

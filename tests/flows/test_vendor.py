@@ -152,7 +152,7 @@ def test_a_tool_that_fails_fails_the_flow_and_gives_no_figures(place, monkeypatc
     before = len(place.fakes.calls)
     assert place.flow()[0]["verdict"] == "pass", "it is tried again"
     steps = [Path(call["arguments"][-1]).stem for call in place.fakes.calls[before:]]
-    assert sorted(steps) == ["cosim", "csynth", "export", "impl", "impl", "synth"], "csim and the RTL's synth had passed"
+    assert sorted(steps) == ["cosim", "csynth", "export", "impl", "impl", "synth"], "csim and the RTL's synth passed"
     before = len(place.fakes.calls)
     assert place.flow(force=True)[0]["verdict"] == "pass"
     assert len(place.fakes.calls) == before + 8
