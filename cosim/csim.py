@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.bnn.network import Argmax, Flatten, Input, Network
-from xnorflow.cosim.engine import EngineError, EngineUnavailable, Results
+from xnorflow.cosim.engine import Engine, EngineError, EngineUnavailable, Results
 from xnorflow.hls.config import HlsConfig
 from xnorflow.hls.errors import Unsupported
 from xnorflow.hls.processes import NotStarted, Processes
@@ -28,7 +28,7 @@ _VECTORS_ON_DISK = 100
 _LAYERS = "layers.json"  # beside the program: the name and shape of each layer that it can show
 
 
-class CSim:
+class CSim(Engine):
     """Compiles the project of a network and runs it on vectors, as processes of their own: a crash is an error here.
 
     The top function gives the integer scores; the class (:class:`~xnorflow.bnn.network.Argmax`) is computed here, on
@@ -66,7 +66,7 @@ class CSim:
         self.name = f"hls4ml_{style}"
         self.compile_seconds = 0.0
         self.seconds = 0.0
-        self.about: str | None = None
+        self.about = None
         self._jobs = jobs or os.cpu_count() or 1
 
     def tools(self) -> Mapping[str, str]:

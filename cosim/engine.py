@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.bnn.network import Argmax, Network
+from xnorflow.cosim.timing import Timing
 
 #: Results by operation name; each array is integer, shape (vectors, *signal shape), bipolar values as -1 and +1.
 Results = Mapping[str, NDArray[np.integer]]
@@ -32,9 +33,33 @@ class Engine(Protocol):
     ----------
     name : str
         Key of the engine in ``report.json``.
+    about : str or None
+        What it has built, for people.
+    detail : str or None
+        What the last run was made of, for people.
+    timing : Timing or None
+        Clock cycles of the last run, of an engine that counts them.
+    waveform : Path or None
+        What the last run has left, if it was one that leaves a waveform.
+    leaves : Path or None
+        Folder for what runs leave; None for that of the project.
     """
 
     name: str
+    about: str | None = None
+    detail: str | None = None
+    timing: Timing | None = None
+    waveform: Path | None = None
+    leaves: Path | None = None
+
+    @property
+    def max_vectors(self) -> int | None:
+        """A flow should run no more vectors than this, and say so; None is no limit. Known once there is a build."""
+        return None
+
+    def deviation(self) -> str | None:
+        """Say where the cycles of the last run are not those that were predicted; None if they are, or nothing was."""
+        return None
 
     def prepare(self, network: Network, folder: Path) -> None:
         """Build whatever is needed to run `network`, inside `folder`.
@@ -47,6 +72,18 @@ class Engine(Protocol):
             If building failed.
         """
 
+    def attach(self, network: Network, folder: Path) -> None:
+        """Take up what :meth:`prepare` has left in `folder`, perhaps in another process, for the same network.
+
+        Raises
+        ------
+        EngineUnavailable
+            If the engine cannot run this network on this machine.
+        EngineError
+            If it is not there.
+        """
+        self.prepare(network, folder)
+
     def run(self, inputs: NDArray[np.integer], every_layer: bool = False) -> Results:
         """Compute the results for `inputs`, integer, shape (vectors, *input shape).
 
@@ -58,6 +95,19 @@ class Engine(Protocol):
         EngineError
             If the run failed, or gave no or too few results.
         """
+
+
+class TakesVectors(Protocol):
+    """An engine whose project has a test bench of its own."""
+
+    def prepare(
+        self,
+        network: Network,
+        folder: Path,
+        inputs: NDArray[np.integer] | None = None,
+        expected: NDArray[np.integer] | None = None,
+    ) -> None:
+        """Build like :meth:`Engine.prepare`, with these inputs and expected scores for the test bench."""
 
 
 def outputs(network: Network) -> tuple[str, ...]:

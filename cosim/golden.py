@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import Network
-from xnorflow.cosim.engine import EngineError, Results, outputs
+from xnorflow.cosim.engine import Engine, EngineError, Results, outputs
 
 #: Vectors are computed in tiles whose largest value takes about this many bytes, so that values stay in a core's cache.
 _TILE_BYTES = 2**20
 
 
-class Golden:
+class Golden(Engine):
     """The reference that every other engine is compared to.
 
     Parameters

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from xnorflow.bnn.canonical import canonicalise_with_signs
 from xnorflow.bnn.network import Argmax, Network
-from xnorflow.cosim.engine import EngineError, Results
+from xnorflow.cosim.engine import Engine, EngineError, Results
 from xnorflow.cosim.observed import integers
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _BATCH = 256
 
 
-class Keras:
+class Keras(Engine):
     """Runs the model that a Network was converted from.
 
     Reports what Keras computes in place of integers (its conversion's ``observed``: sums, and what activations give)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from xnorflow.bnn.canonical import canonicalise_with_signs
 from xnorflow.bnn.network import Argmax, Network
-from xnorflow.cosim.engine import EngineError, Results
+from xnorflow.cosim.engine import Engine, EngineError, Results
 from xnorflow.cosim.observed import integers
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from xnorflow.bnn.frontends.torch import TorchConversion
 
 
-class PyTorch:
+class PyTorch(Engine):
     """Runs the module that a Network was converted from.
 
     Reports the integers that PyTorch computes (its conversion's ``observed``) and, where the network ends in an argmax,

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.bnn.network import Network
-from xnorflow.cosim.engine import EngineError, EngineUnavailable, Results, outputs
+from xnorflow.cosim.engine import Engine, EngineError, EngineUnavailable, Results, outputs
 
 FILE = "network.onnx"
 
@@ -15,7 +15,7 @@ _BATCH = 256
 _FLOAT32_EXACT = 2**24  # every integer up to here is a float32
 
 
-class Qonnx:
+class Qonnx(Engine):
     """Writes the network as a QONNX file (:mod:`xnorflow.bnn.qonnx_export`), and lets onnxruntime execute that file.
 
     QONNX's own quantisers are first put in terms of standard operators (:mod:`xnorflow.bnn.qonnx_lowering`), and the

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from xnorflow.bnn.canonical import canonicalise_with_signs
 from xnorflow.bnn.network import Argmax, Network
-from xnorflow.cosim.engine import EngineError, Results
+from xnorflow.cosim.engine import Engine, EngineError, Results
 
 if TYPE_CHECKING:
     import onnx
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from xnorflow.bnn.frontends.qonnx import QonnxConversion
 
 
-class QonnxSource:
+class QonnxSource(Engine):
     """Executes the user's model, as many vectors at a time as it was exported for, without optimisations.
 
     Reports the integers that it computes (sums of layers of weights, signs) and, where the network ends in an argmax,

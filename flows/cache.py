@@ -3,7 +3,7 @@
 An entry is made in its final place, and becomes one by the record that is written last, in one rename. The record
 holds the digest of every file, and its own. An entry is only taken while its files are these, each as it was, and
 there is none beside them. A process that is killed leaves a folder without a record, which nobody mistakes for a
-result. The store does not lock: its user does (see :mod:`xnorflow.flows.run`).
+result. Whoever finds or makes an entry holds its lock meanwhile (:meth:`Store.alone`).
 """
 
 import hashlib
@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,33 +21,24 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from xnorflow.hls.folders import digests, file_digest
+from xnorflow.flows import locks
+from xnorflow.hls.folders import digests
 
 PROJECT = Path(__file__).resolve().parent.parent
 
-_RECORD = "entry.json"
+RECORD = "entry.json"
+"""File that makes a folder an entry."""
 _DIGEST = "digest"  # in the record: its own
-_KEPT = 6  # folders per step; the least recently used go
 _PREVIOUS = ".previous"
 _SET_ASIDE = ".set_aside"
+
+LOCKS = ".locks"
+"""Folder of a store that has the locks of its entries."""
 
 
 def digest(value: object) -> str:
     """SHA-256 of a JSON value, as hexadecimal text."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-@lru_cache
-def code_digest(sources: tuple[str, ...]) -> str:
-    """SHA-256 of source files: glob patterns relative to the project, a folder standing for everything in it."""
-    found = [path for source in sources for path in PROJECT.glob(source)]
-    files = {file for path in found for file in ([path] if path.is_file() else path.rglob("*"))}
-    code = {
-        str(path.relative_to(PROJECT)): file_digest(path)
-        for path in files
-        if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".safetensors"
-    }
-    return digest(code)
 
 
 @lru_cache
@@ -83,30 +74,42 @@ class Entry:
         Has the files that the step made.
     key : str
     facts : dict
-        What there is to know about the result; JSON.
+        What there is to know about the result; JSON, and the same whenever the result is.
+    measured : dict
+        What was measured while it was made, such as times; JSON.
     summary : str
         The same in a line, for people.
     seconds : float
         How long the step took when it ran.
     reused : bool
         Whether it was found, not made.
+    failed : bool
+        Whether what it tells is a failure, for the log.
     keep : bool
         Whether it may be found again; not where a tool has failed, which it may not do the next time.
     tracked : bool
         Whether its files must stay as they are; not where the user may put something beside or over them.
     previous : Path or None
         While it is made: the folder of the result with the same key that it takes the place of, which need not exist.
+    anew : bool
+        Whether the user wants nothing of that result taken.
+    content : str
+        Once it is made, the digest of `facts`, and of its files where these are tracked: what later steps' keys have.
     """
 
     folder: Path
     key: str
     facts: dict[str, Any] = field(default_factory=dict)
+    measured: dict[str, Any] = field(default_factory=dict)
     summary: str = ""
     seconds: float = 0.0
     reused: bool = False
+    failed: bool = False
     keep: bool = True
     tracked: bool = True
     previous: Path | None = None
+    anew: bool = False
+    content: str = ""
 
 
 class Store:
@@ -117,7 +120,7 @@ class Store:
 
     def find(self, step: str, key: str) -> Entry | None:
         """Return the entry if it is there, none of its files was changed or removed since, and none has come."""
-        folder = self._folder(step, key)
+        folder = self.folder(step, key)
         record = _read(folder)
         try:
             if not record or record["key"] != key or record["files"] not in (None, _digests(folder)):
@@ -125,28 +128,34 @@ class Store:
             os.utime(folder)  # marks it as used
         except OSError:
             return None
-        return Entry(folder, key, record["facts"], record["summary"], record["seconds"], reused=True)
+        told = {what: record[what] for what in ("facts", "measured", "summary", "seconds", "failed")}
+        return Entry(folder, key, **told, reused=True, content=_content(record))
 
     @contextmanager
-    def making(self, step: str, key: str) -> Iterator[Entry]:
+    def alone(self, step: str, key: str, wait: Callable[[bool], None]) -> Iterator[None]:
+        """Let nobody else find or make this entry in the block; `wait`, told whether it is the first time, waits."""
+        with locks.held(self.root / LOCKS / f"{step}-{key[:16]}.lock", wait):
+            yield
+
+    @contextmanager
+    def making(self, step: str, key: str, anew: bool = False) -> Iterator[Entry]:
         """Give an entry to fill, in an empty folder, and record it when the block ends, if it is to be kept.
 
         Where the block raises, what was written stays, for the user to look at, but without a record; of a block that
         wrote nothing, nothing stays. Until then, what was there before lies in the entry's folder `previous`. A former
         entry to which somebody has added files is set aside, for good.
         """
-        folder = self._folder(step, key)
+        folder = self.folder(step, key)
         previous = folder.with_name(folder.name + _PREVIOUS)
         if _has_strangers(folder):
             number = next(n for n in count(1) if not folder.with_name(f"{folder.name}{_SET_ASIDE}{n}").exists())
             folder.rename(folder.with_name(f"{folder.name}{_SET_ASIDE}{number}"))
-        (folder / _RECORD).unlink(missing_ok=True)  # first, so that a half-made folder is no entry
+        (folder / RECORD).unlink(missing_ok=True)  # first, so that a half-made folder is no entry
         shutil.rmtree(previous, ignore_errors=True)
         if folder.exists():
             folder.rename(previous)
         folder.mkdir(parents=True)
-        self._prune(folder)
-        entry = Entry(folder, key, previous=previous)
+        entry = Entry(folder, key, previous=previous, anew=anew)
         start = time.perf_counter()
         try:
             yield entry
@@ -158,34 +167,22 @@ class Store:
             raise
         shutil.rmtree(previous, ignore_errors=True)
         entry.seconds = round(time.perf_counter() - start, 3)
-        if not entry.keep:
-            return
         record = {
             "key": key,
             "facts": entry.facts,
+            "measured": entry.measured,
             "summary": entry.summary,
             "seconds": entry.seconds,
+            "failed": entry.failed,
             "files": _digests(folder) if entry.tracked else None,
         }
         record = json.loads(json.dumps(record))  # as it will be read: JSON has no other keys than text
-        write(folder / _RECORD, json.dumps(record | {_DIGEST: digest(record)}, indent=1))
+        entry.content = _content(record)
+        if entry.keep:
+            write(folder / RECORD, json.dumps(record | {_DIGEST: digest(record)}, indent=1))
 
-    def forget(self, entry: Entry) -> None:
-        """Let an entry not be found again; its files stay for the user to look at."""
-        (entry.folder / _RECORD).unlink(missing_ok=True)
-
-    def _prune(self, made: Path) -> None:
-        """Remove the least recently used entries of a step, but never the one that is being made: clocks go astray."""
-        others = [
-            path
-            for path in made.parent.iterdir()
-            if path.name not in (made.name, made.name + _PREVIOUS) and not kept(path)
-        ]
-        for old in sorted(others, key=lambda path: path.lstat().st_mtime_ns)[: max(0, len(others) + 1 - _KEPT)]:
-            (old / _RECORD).unlink(missing_ok=True)
-            shutil.rmtree(old, ignore_errors=True)
-
-    def _folder(self, step: str, key: str) -> Path:
+    def folder(self, step: str, key: str) -> Path:
+        """Return where an entry is, or would be."""
         return self.root / step / key[:16]
 
 
@@ -199,14 +196,18 @@ def write(path: Path, text: str | bytes) -> None:
         draft.unlink(missing_ok=True)
 
 
+def _content(record: dict[str, Any]) -> str:
+    return digest([record["facts"], record["files"]])
+
+
 def _digests(folder: Path) -> dict[str, str]:
-    return {name: of for name, of in digests(folder).items() if name != _RECORD}
+    return {name: of for name, of in digests(folder).items() if name != RECORD}
 
 
 def _read(folder: Path) -> dict[str, Any] | None:
     """Return the record of an entry, as it was written; None if there is none, or it was changed."""
     try:
-        record = json.loads((folder / _RECORD).read_bytes())
+        record = json.loads((folder / RECORD).read_bytes())
     except (OSError, ValueError):
         return None
     if not isinstance(record, dict):
@@ -226,4 +227,4 @@ def _has_strangers(folder: Path) -> bool:
     if not record or record["files"] is None:
         return False
     names = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
-    return any(name not in record["files"] for name in names if name != _RECORD)
+    return any(name not in record["files"] for name in names if name != RECORD)

@@ -343,6 +343,47 @@ def train_command(
     shown.print(f"checkpoint: {escape(_short(path))}")
 
 
+@app.command("cache")
+def cache_command(
+    keep: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="Remove what was not used for longest, until so many GB are left.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Show what flows have kept in build/ for the next ones: how much, of which step, and when it was last used.
+
+    Flows keep it within 20 GB, or what the environment variable XNORFLOW_CACHE_GB says; --keep removes more. What you
+    have worked in stays.
+    """
+    import time
+
+    from rich.table import Table
+
+    from xnorflow.flows import tidy
+    from xnorflow.flows.places import BUILD
+
+    shown = console(soft_wrap=False)
+    if keep is not None:
+        before = sum(entry.bytes for entry in tidy.held(BUILD))
+        left = tidy.prune(BUILD.absolute(), int(keep * tidy.GB), time.time())
+        shown.print(f"removed: {(before - left) / tidy.GB:.2f} GB")
+    steps: dict[tuple[str, str], list[tidy.Held]] = {}
+    for entry in sorted(tidy.held(BUILD), key=lambda one: (one.model, one.step)):
+        steps.setdefault((entry.model, entry.step), []).append(entry)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("model", "step", "entries", "MB", "last used"):
+        table.add_column(column, justify="left" if column in ("model", "step") else "right", no_wrap=True)
+    for (model, step), entries in steps.items():
+        used = datetime.fromtimestamp(max(entry.used for entry in entries))
+        size = sum(entry.bytes for entry in entries) / 1e6
+        table.add_row(escape(model), escape(step), f"{len(entries):,}", f"{size:,.1f}", f"{used:%Y-%m-%d %H:%M}")
+    shown.print(table)
+    total = sum(entry.bytes for entries in steps.values() for entry in entries) / tidy.GB
+    shown.print(f"{total:.2f} GB of at most {tidy.limit() / tidy.GB:g}")
+
+
 @app.command("clean")
 def clean_command() -> None:
     """Remove what flows have made in build/ and reports/: what has their mark, and nothing else."""

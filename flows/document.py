@@ -4,68 +4,83 @@ import itertools
 import json
 import platform
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from xnorflow.flows.cache import PROJECT, tool_versions
-from xnorflow.flows.engines import ENGINES
-from xnorflow.flows.flow import LAYERS, EngineKind, Flow, read_results
+from xnorflow.flows.cache import PROJECT, Entry, tool_versions
 from xnorflow.flows.formats import FORMATS, Subject
-from xnorflow.flows.vendor import jobs
+from xnorflow.flows.graph import Problem, View
+from xnorflow.flows.kind import EngineKind
+from xnorflow.flows.results import LAYERS, inputs, network, read_results
+from xnorflow.flows.steps.vendor import jobs
 from xnorflow.flows.version import version
 from xnorflow.reports.findings import findings
+
+FACTS = ("load", "fold", "rtl", "golden", "synthesis", "compare")
+"""Steps without whose results there is no report."""
 
 _SAMPLES = 4  # vectors that are shown with every layer's bits
 _FEW_BITS = 4  # of a value that is shown
 _ESTIMATED_INPUTS = 6  # of the look-up tables that xnorflow.hls.rtl.folding estimates
 
 
-def document(flow: Flow) -> dict[str, Any]:
-    """Put together the report of a flow whose steps up to ``compare`` are done."""
-    load, fold, golden = (flow.entries[step].facts for step in ("load", "fold", "golden"))
-    kinds = [kind for kind in ENGINES if kind.takes(flow.subject.kind)]
-    vendor = [job | {"folder": _inside(job["folder"])} for job in jobs(flow)]
-    engines = {"golden": _reference(golden)} | {kind.name: _engine(flow, kind) for kind in kinds}
+def document(view: View, kinds: Sequence[EngineKind], steps: Sequence[str]) -> dict[str, Any]:
+    """Put together the report of a flow whose steps up to ``compare`` are done.
+
+    Parameters
+    ----------
+    view : View
+        Sees all steps.
+    kinds : sequence of EngineKind
+        The flow's engines.
+    steps : sequence of str
+        The flow's steps, in order.
+    """
+    load, fold, golden = (view[step].facts for step in ("load", "fold", "golden"))
+    subject: Subject = view.options.subject
+    vendor = [job | {"folder": _inside(job["folder"])} for job in jobs(view, steps)]
+    engines = {"golden": _reference(view["golden"])} | {kind.name: _engine(view, kind, steps) for kind in kinds}
+    trained = [engines[kind.name] for kind in kinds if kind.trained]
     report = {
         "schema_version": 2,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "model": flow.subject.name,
-        "description": _description(flow),
+        "model": subject.name,
+        "description": _description(subject),
         "network_digest": fold["digest"],
         "source": {
-            "kind": flow.subject.kind,
-            "path": _path(flow.subject),
-            "digest": flow.model_digest,
+            "kind": subject.kind,
+            "path": _path(subject),
+            "digest": view["fold"].measured["model_digest"],
         },
         "inputs": {
             name: load[name] for name in ("dataset", "count", "digest", "images", "random", "note", "dataset_digest")
         },
-        "accuracy": _accuracy(flow),
-        "argmax": _argmax(golden["meaning"], fold, engines),
-        "deviation": flow.entries["compare"].facts["deviation"],
+        "accuracy": _accuracy(view),
+        "argmax": _argmax(golden["meaning"], fold, trained),
+        "deviation": view["compare"].facts["deviation"],
         "conversion": fold["conversion"],
         "engines": engines,
         "input": fold["input"],
         "layers": fold["layers"],
-        "samples": _samples(flow),
+        "samples": _samples(view),
         "memory": fold["memory"],
-        "rtl": _rtl(flow),
+        "rtl": _rtl(view),
         "latency": [
-            row for kind in kinds if kind.counts_cycles and not kind.vendor_made for row in _latency(flow, kind)
+            row for kind in kinds if kind.counts_cycles and not kind.vendor_made for row in _latency(view, kind)
         ],
-        "energy": flow.entries["energy"].facts if "energy" in flow.entries else None,
-        "synthesis": flow.entries["synthesis"].facts["targets"],
+        "energy": entry.facts if (entry := view.entry("energy")) else None,
+        "synthesis": view["synthesis"].facts["targets"],
         "vendor": vendor,
-        "predicted": _predicted(flow, vendor),
-        "baseline": _baseline(flow),
+        "predicted": _predicted(view, kinds, vendor),
+        "baseline": _baseline(view),
         "steps": [
             {"name": name, "seconds": entry.seconds, "summary": entry.summary}
-            for name, entry in flow.entries.items()
-            if name != "report"
+            for name in steps
+            if (entry := view.entry(name))
         ],
-        "tools": _tools(),
+        "tools": _tools(kinds),
     }
     return report | {"verdict": _verdict(report)}
 
@@ -77,12 +92,12 @@ def _path(subject: Subject) -> str:
     return subject.factory + (f" with {_inside(subject.weights)}" if subject.weights else "")
 
 
-def _description(flow: Flow) -> str:
+def _description(subject: Subject) -> str:
     from xnorflow.models.zoo import ZOO
 
-    if flow.subject.zoo:
-        return ZOO[flow.subject.zoo].description
-    return FORMATS[flow.subject.kind].title if flow.subject.kind in FORMATS else "a Network file"
+    if subject.zoo:
+        return ZOO[subject.zoo].description
+    return FORMATS[subject.kind].title if subject.kind in FORMATS else "a Network file"
 
 
 def _inside(path: Path) -> str:
@@ -93,13 +108,13 @@ def _inside(path: Path) -> str:
     return str(path.resolve())
 
 
-def _reference(facts: dict[str, Any]) -> dict[str, Any]:
+def _reference(golden: Entry) -> dict[str, Any]:
     return {
         "title": "golden model: bit-packed XNOR and popcount",
         "status": "pass",
-        "vectors": facts["vectors"],
+        "vectors": golden.facts["vectors"],
         "mismatches": 0,
-        "seconds": facts["seconds"],
+        "seconds": golden.measured["seconds"],
         "build_seconds": None,
         "reason": "the reference that all others are compared with",
         "project": None,
@@ -109,54 +124,60 @@ def _reference(facts: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _engine(flow: Flow, kind: EngineKind) -> dict[str, Any]:
-    build, run = flow.entries.get(kind.build_step), flow.entries.get(kind.run_step)
+def _engine(view: View, kind: EngineKind, steps: Sequence[str]) -> dict[str, Any]:
+    build, run = view.entry(kind.build_step) if kind.builds else None, view.entry(kind.run_step)
     described: dict[str, Any] = {
         "title": f"{kind.title}, {build.facts['about']}" if build and build.facts["about"] else kind.title,
         "vectors": 0,
         "mismatches": 0,
-        "seconds": run.facts["seconds"] if run else None,
-        "build_seconds": build.facts["seconds"] if build else None,
+        "seconds": run.measured["seconds"] if run else None,
+        "build_seconds": build.measured["seconds"] if build else None,
         "reason": None,
-        "project": _inside(flow.project(kind)) if build else None,
+        "project": _inside(kind.project(view)) if build else None,
         "first_mismatch": None,
-        "waveform": kind.waveform if flow.waveform(kind) else None,
+        "waveform": kind.waveform if kind.kept_waveform(view) else None,
         "layers": {},
     }
-    if kind.name in flow.problems:
-        status, reason = flow.problems[kind.name]
-        return described | {"status": status, "reason": reason}
-    compared = flow.entries["compare"].facts["engines"][kind.name]
+    if problem := _problem(view, kind, steps):
+        return described | {"status": problem.status, "reason": problem.reason}
+    compared = view["compare"].facts["engines"][kind.name]
     if compared["status"] == "pass" and run:
-        slow = compared["vectors"] < len(flow.inputs)
-        few = f"slow: took the first {compared['vectors']:,} of the {len(flow.inputs):,} vectors" if slow else None
+        slow = compared["vectors"] < len(inputs(view))
+        few = f"slow: took the first {compared['vectors']:,} of the {len(inputs(view)):,} vectors" if slow else None
         described["reason"] = "; ".join(filter(None, (few, run.facts["detail"]))) or None
     return described | compared
 
 
-def _rtl(flow: Flow) -> dict[str, Any] | None:
-    facts = flow.entries["rtl"].facts
+def _problem(view: View, kind: EngineKind, steps: Sequence[str]) -> Problem | None:
+    """Return what became of an engine that has not run through."""
+    problems = (result for step in steps if isinstance(result := view.result(step), Problem))
+    return next((problem for problem in problems if problem.engine == kind.name), None)
+
+
+def _rtl(view: View) -> dict[str, Any] | None:
+    facts = view["rtl"].facts
     return None if facts["unsupported"] else {name: value for name, value in facts.items() if name != "unsupported"}
 
 
-def _latency(flow: Flow, kind: EngineKind) -> list[dict[str, Any]]:
-    if kind.run_step not in flow.entries:
+def _latency(view: View, kind: EngineKind) -> list[dict[str, Any]]:
+    run = view.entry(kind.run_step)
+    if run is None:
         return []
-    facts = flow.entries[kind.run_step].facts
+    facts = run.facts
     return [
         {
             "source": f"{kind.name}, frames back to back",
             "frames": facts["vectors"],
             **facts["cycles"],
-            "clock_ns": flow.entries["rtl"].facts["clock_ns"],
+            "clock_ns": view["rtl"].facts["clock_ns"],
             "provenance": "simulated",
         }
     ]
 
 
-def _predicted(flow: Flow, vendor: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _predicted(view: View, kinds: Sequence[EngineKind], vendor: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Put beside each other what the RTL's models say and what simulation and synthesis have found."""
-    rtl = flow.entries["rtl"].facts
+    rtl = view["rtl"].facts
     if rtl["unsupported"]:
         return []
     rows = [
@@ -168,16 +189,16 @@ def _predicted(flow: Flow, vendor: list[dict[str, Any]]) -> list[dict[str, Any]]
             "by": kind.name,
             "provenance": "simulated",
         }
-        for kind in ENGINES
-        if kind.counts_cycles and not kind.vendor_made and kind.run_step in flow.entries
-        for facts in [flow.entries[kind.run_step].facts]
+        for kind in kinds
+        if kind.counts_cycles and not kind.vendor_made and (run := view.entry(kind.run_step))
+        for facts in [run.facts]
         for what in ("latency", "interval")
         if facts["cycles"][what]
     ]
     estimated: Counter[str] = Counter()
     for unit in rtl["units"]:
         estimated[unit["layer"]] += unit["luts"]
-    for row in flow.entries["synthesis"].facts["targets"]:
+    for row in view["synthesis"].facts["targets"]:
         if row["total"] and row["lut_inputs"] == _ESTIMATED_INPUTS:
             found = {of["name"]: of["lut"] for of in (*row["layers"], row["total"] | {"name": "all"})}
             rows += [
@@ -220,16 +241,17 @@ def _by_layer(vendor: list[dict[str, Any]], estimated: Mapping[str, int]) -> lis
     ]
 
 
-def _baseline(flow: Flow) -> dict[str, Any] | None:
+def _baseline(view: View) -> dict[str, Any] | None:
     """Put what the flow has found beside its model's committed baseline, as far as the flow knows it."""
     from xnorflow.reports import measures
 
-    path = measures.baseline(flow.subject.name)
+    subject: Subject = view.options.subject
+    path = measures.baseline(subject.name)
     if not path.is_file():
         return None
-    fold, golden, rtl = (flow.entries[step].facts for step in ("fold", "golden", "rtl"))
+    fold, golden, rtl = (view[step].facts for step in ("fold", "golden", "rtl"))
     now: dict[str, Any] = {
-        "recorded_accuracy": flow.subject.recorded.get("test", {}).get("accuracy"),
+        "recorded_accuracy": subject.recorded.get("test", {}).get("accuracy"),
         "outputs": golden["outputs"],
         "layers": measures.shapes(fold["layers"]),
     }
@@ -238,7 +260,7 @@ def _baseline(flow: Flow) -> dict[str, Any] | None:
         now["rtl"] = {"latency": rtl["latency"], "interval": rtl["interval"], "layers": layers}
     baseline = json.loads(path.read_text())
     synthesis = baseline.pop("synthesis", None) or {"target": None, "by": {}}
-    for row in flow.entries["synthesis"].facts["targets"]:
+    for row in view["synthesis"].facts["targets"]:
         if row["target"] == synthesis["target"] and row["tool"] in synthesis["by"]:  # figures of two tools tell nothing
             baseline["synthesis"] = synthesis["by"][row["tool"]]
             layers = {layer["name"]: {k: v for k, v in layer.items() if k != "name"} for layer in row["layers"]}
@@ -267,14 +289,14 @@ def _verdict(report: dict[str, Any]) -> str:
     return "pass" if ran and all(finding.status != "fail" for finding in findings(report)) else "fail"
 
 
-def _accuracy(flow: Flow) -> dict[str, Any]:
-    golden, recorded = flow.entries["golden"].facts, flow.subject.recorded
+def _accuracy(view: View) -> dict[str, Any]:
+    golden, recorded = view["golden"].facts, view.options.subject.recorded
     test, dataset = recorded.get("test", {}), recorded.get("dataset", {})
     images = golden["images"] if golden["right"] is not None else 0
     return {
         "golden": golden["right"] / images if images else None,
         "golden_count": images,
-        "golden_dataset": flow.entries["load"].facts["dataset"] if images else None,
+        "golden_dataset": view["load"].facts["dataset"] if images else None,
         "confusion": golden["confusion"],
         "recorded": test.get("accuracy"),
         "recorded_count": test.get("count"),
@@ -282,37 +304,38 @@ def _accuracy(flow: Flow) -> dict[str, Any]:
     }
 
 
-def _samples(flow: Flow) -> list[dict[str, Any]]:
+def _samples(view: View) -> list[dict[str, Any]]:
     """Return a few vectors, the first and one that was classified wrongly, with every layer's bits, and the scores."""
     from xnorflow.bnn.network import Argmax, Flatten
     from xnorflow.cosim.engine import outputs
     from xnorflow.reports.arrays import pack
 
-    results = read_results(flow.entries["golden"], LAYERS)
-    kept = flow.entries["golden"].facts["kept"]
+    results = read_results(view["golden"], LAYERS)
+    kept = view["golden"].facts["kept"]
     wrong = [i for i, of in enumerate(kept) if None not in (of["class"], of["label"]) and of["class"] != of["label"]]
     chosen = sorted({*range(min(_SAMPLES, len(kept))), *wrong[:1]})[-_SAMPLES:]
-    network, scores = flow.network, outputs(flow.network)[0]
+    computed = network(view)
+    scores = outputs(computed)[0]
     shown = [
         operation.name
-        for operation in network.operations
-        if (network.signals[operation.name].bits <= _FEW_BITS and not isinstance(operation, Argmax | Flatten))
-        or operation.name in (network.input.name, scores)
+        for operation in computed.operations
+        if (computed.signals[operation.name].bits <= _FEW_BITS and not isinstance(operation, Argmax | Flatten))
+        or operation.name in (computed.input.name, scores)
     ]
     return [{**kept[i], "layers": [{"name": name, "values": pack(results[name][i])} for name in shown]} for i in chosen]
 
 
-def _argmax(meaning: str, fold: dict[str, Any], engines: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _argmax(meaning: str, fold: Mapping[str, Any], trained: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Say how it is known that integer scores decide as the framework's do; without an affine nothing is rounded.
 
     What thresholds leave ambiguous before the scores counts, too. The trained model shows its class and the sums before
-    an affine, but no integer beside a single score: what an affine does to its sign is not measured.
+    an affine, but no integer beside a single score: what an affine does to its sign is not measured. `trained` is what
+    the report has of the engines that are the trained model itself.
     """
     affine, thresholds = fold["ambiguous"], fold["conversion"]["ambiguous"]
     if fold["rounded"]:
         return {"of": meaning, "claim": "rounded", "vectors": 0, "ambiguous": None}
     ambiguous = (affine or 0) + sum(thresholds.values()) if thresholds else affine
-    trained = [engines[kind.name] for kind in ENGINES if kind.trained and kind.name in engines]
     agreeing = [engine["vectors"] for engine in trained if engine["status"] == "pass"]
     if not ambiguous:
         return {"of": meaning, "claim": "proved", "vectors": 0, "ambiguous": ambiguous}
@@ -321,9 +344,9 @@ def _argmax(meaning: str, fold: dict[str, Any], engines: dict[str, dict[str, Any
     return {"of": meaning, "claim": claim, "vectors": vectors, "ambiguous": ambiguous}
 
 
-def _tools() -> dict[str, str]:
-    packages = {package: None for kind in ENGINES for package in (*kind.packages, "numba")}
-    commands = {command: None for kind in ENGINES for command in kind.commands}
+def _tools(kinds: Sequence[EngineKind]) -> dict[str, str]:
+    packages = {package: None for kind in kinds for package in (*kind.packages, "numba")}
+    commands = {command: None for kind in kinds for command in kind.commands}
     return {
         "xnorflow": version(),
         "python": platform.python_version(),

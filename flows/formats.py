@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xnorflow.bnn.errors import NetworkError, UserError
+from xnorflow.flows.graph import View
+from xnorflow.hls.folders import file_digest
 
 if TYPE_CHECKING:
     from xnorflow.bnn.frontends.core.check import Survey
     from xnorflow.bnn.frontends.core.fixed import Fixed, Rounded
     from xnorflow.bnn.frontends.torch import TorchConversion
     from xnorflow.bnn.network import Input, Network
+
+CONVERTED = "converted"
+"""Under which a flow keeps the subject, converted."""
 
 
 @dataclass(frozen=True)
@@ -307,6 +312,24 @@ def input_settings(subject: Subject, settings: Mapping[str, Any] | None) -> Mapp
 
     taken = zoo.get(subject.zoo).input
     return {"kind": taken.kind, "bits": taken.bits, "fraction": taken.fraction}
+
+
+READ = ("subject", "input", "fixed")
+"""What of the user's choices decides how a subject is read."""
+
+
+def converted(view: View) -> Converted:
+    """Return the subject of a flow as a Network, as it is, with what its conversion says; read once.
+
+    The step has to declare :data:`READ`.
+    """
+    subject, settings, fixed = (getattr(view.options, name) for name in READ)
+    return view.once(CONVERTED, lambda: read_subject(subject, settings, fixed))
+
+
+def model_digest(subject: Subject, converted: Converted | None) -> str:
+    """Return SHA-256 of the subject's file, or, where code makes it, of all that it computes by."""
+    return (converted and converted.digest) or file_digest(subject.path)
 
 
 def read_subject(

@@ -26,13 +26,16 @@ from xnorflow.bnn.network import (
 )
 from xnorflow.cosim.compare import Comparison, compare
 from xnorflow.cosim.engine import EngineError
-from xnorflow.flows.flow import EngineKind, Flow
+from xnorflow.flows.graph import View
+from xnorflow.flows.kind import EngineKind
+from xnorflow.flows.results import inputs as vectors
+from xnorflow.flows.results import network as network_of
 from xnorflow.reports.arrays import pack
 
 _REPLAYED = 64  # at most so many mismatching vectors are run again, layer by layer, and kept
 
 
-def locate(flow: Flow, kind: EngineKind, comparison: Comparison, replay: Path) -> dict[str, Any]:
+def locate(view: View, kind: EngineKind, comparison: Comparison, replay: Path) -> dict[str, Any]:
     """Run the mismatching vectors again, layer by layer, and keep what shows the difference.
 
     Parameters
@@ -51,13 +54,15 @@ def locate(flow: Flow, kind: EngineKind, comparison: Comparison, replay: Path) -
 
     assert comparison.first is not None
     wrong = np.array(comparison.wrong[:_REPLAYED])
-    inputs = flow.inputs[wrong]
+    network, inputs = network_of(view), vectors(view)[wrong]
     golden = Golden()
-    golden.prepare(flow.network, replay.parent)
+    golden.prepare(network, replay.parent)
     expected = golden.run(inputs, every_layer=True)
     try:
-        got = flow.engine(kind).run(inputs, every_layer=True)
-        found = compare(flow.network, expected, got).first
+        engine = kind.engine(view)
+        engine.leaves = replay.parent
+        got = engine.run(inputs, every_layer=True)
+        found = compare(network, expected, got).first
     except EngineError:
         got, found = {}, None
     if found:
@@ -77,7 +82,7 @@ def locate(flow: Flow, kind: EngineKind, comparison: Comparison, replay: Path) -
         "how": how,
         "replay": replay.name,
         "window": window(
-            flow.network,
+            network,
             {name: values[row] for name, values in expected.items()},
             {name: values[row] for name, values in got.items()},
             first.layer,

@@ -11,15 +11,16 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.markup import escape
 
 from xnorflow.bnn.errors import UserError
+from xnorflow.flows import locks
 from xnorflow.flows.cache import kept, write
 from xnorflow.hls.folders import digests
 from xnorflow.reports import index
@@ -45,6 +46,7 @@ LOCK = ".xnorflow.lock"
 _REPORT, _COPY, _CACHE = "report", "copy of a project", "cache"
 _DRAFT = ".xnorflow.unfinished"
 _SET_ASIDE = ".set_aside"
+_POLL_SECONDS = 0.05
 
 
 # --- marks
@@ -57,6 +59,12 @@ def _marked(folder: Path) -> dict[str, object]:
     except (OSError, ValueError):
         return {}
     return said if isinstance(said, dict) and said.get("made by") == "xnorflow" else {}
+
+
+def is_cache(folder: Path) -> bool:
+    """Say whether a folder is a model's cache that a flow has made."""
+    there = folder.is_dir() and not folder.is_symlink()
+    return there and (_marked(folder).get("what") == _CACHE or lock_of(folder).is_file())
 
 
 def _mark(folder: Path, what: str, **more: object) -> None:
@@ -112,24 +120,24 @@ def lock_of(cache: Path) -> Path:
 
 
 @contextlib.contextmanager
-def locked(path: Path, holder: str, console: Console) -> Iterator[None]:
-    """Wait until no other process is in such a block; `holder` tells the user what is waited for."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        console.print(f"waiting for {holder}")
-        lock.acquire()
-    try:
+def locked(path: Path, holder: str, console: Console, shared: bool = False) -> Iterator[None]:
+    """Wait until nobody else is in such a block; `holder` tells the user what is waited for.
+
+    With `shared`, others may be in it that share it, too.
+    """
+
+    def wait(first: bool) -> None:
+        if first:
+            console.print(f"waiting for {holder}")
+        time.sleep(_POLL_SECONDS)
+
+    with locks.held(path, wait, shared):
         yield
-    finally:
-        lock.release()
 
 
 @contextlib.contextmanager
-def claimed(cache: Path, console: Console) -> Iterator[None]:
-    """Have the folder for the cache of a model, alone.
+def claimed(cache: Path, console: Console, shared: bool = False) -> Iterator[None]:
+    """Have the folder for the cache of a model, alone, or with others that share it.
 
     Raises
     ------
@@ -141,7 +149,7 @@ def claimed(cache: Path, console: Console) -> Iterator[None]:
         raise UserError(
             f"{cache} has files that no flow has put there ({min(found).name!r}): move it away, or run elsewhere"
         )
-    with locked(lock_of(cache), f"another flow on {cache.name}", console):
+    with locked(lock_of(cache), f"another flow on {cache.name}", console, shared):
         cache.mkdir(exist_ok=True)
         if not _marked(cache):
             _mark(cache, _CACHE)
@@ -224,7 +232,7 @@ def _aside(folder: Path) -> Path:
 def clean(console: Console, build: Path = BUILD, reports: Path = REPORTS) -> None:
     """Remove what flows have made: caches, reports, copies of projects, the index. Says what it leaves, and why."""
     for cache in _folders(build):
-        if _marked(cache).get("what") == _CACHE or lock_of(cache).is_file():
+        if is_cache(cache):
             with locked(lock_of(cache), f"another flow on {cache.name}", console):
                 left = _clear_cache(cache)
                 lock_of(cache).unlink()

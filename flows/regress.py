@@ -24,11 +24,12 @@ from rich.table import Table
 from xnorflow.bnn.errors import UserError
 from xnorflow.flows import subject
 from xnorflow.flows.cache import write
+from xnorflow.flows.folding import fold_rtl
 from xnorflow.flows.formats import read_subject
-from xnorflow.flows.hardware import fold_rtl
+from xnorflow.flows.graph import PARTS
 from xnorflow.flows.options import Options
 from xnorflow.flows.places import BUILD, claimed
-from xnorflow.flows.stages import BASELINE_VECTORS, outputs_digest
+from xnorflow.flows.steps.golden import BASELINE_VECTORS, outputs_digest
 from xnorflow.reports import measures
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def measure(found: subject.Subject, *, tools: Sequence[bool] = ()) -> tuple[dict
         made: dict[str, Any] = {}
         try:
             for native in tools:
-                made |= _synthesised(network, choice, BUILD.absolute() / found.name / "parts", native)
+                made |= _synthesised(network, choice, BUILD.absolute() / found.name / PARTS, native)
             now["synthesis"] = {"target": TARGET, "by": made}
         except ToolMissing as missing:
             return now, f"; resources not compared: {missing}"

@@ -1,25 +1,30 @@
-"""Running a flow: one step after the other, reusing what is there, and publishing the report."""
+"""Running a flow: what was asked for, its steps, and publishing the report."""
 
-from contextlib import nullcontext
-from dataclasses import dataclass
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from xnorflow.bnn.errors import UserError
-from xnorflow.cosim.engine import EngineError, EngineUnavailable
-from xnorflow.flows import vendor
-from xnorflow.flows.cache import Entry, Store
+from xnorflow.flows import tidy
+from xnorflow.flows.cache import Entry, Store, tool_versions
 from xnorflow.flows.engines import ENGINES
+from xnorflow.flows.execute import execute
 from xnorflow.flows.extras import needing
-from xnorflow.flows.flow import Flow, Step
-from xnorflow.flows.formats import Subject
+from xnorflow.flows.formats import CONVERTED, FORMATS, Subject, model_digest, read_subject
+from xnorflow.flows.graph import PARTS, Asked, Flow, Step, View
+from xnorflow.flows.kind import EngineKind
 from xnorflow.flows.options import Options
 from xnorflow.flows.places import BUILD, LOCK, PUBLISHED, REPORTS, claimed, judge, locked, publish
+from xnorflow.flows.results import network
 from xnorflow.flows.stages import steps
+from xnorflow.flows.steps import vendor
+from xnorflow.flows.steps.synthesis import Synthesise, synthesised
 from xnorflow.reports.findings import Finding
 
 if TYPE_CHECKING:
@@ -62,6 +67,8 @@ def run(
     build: Path = BUILD,
     reports: Path = REPORTS,
     given: "Converted | None" = None,
+    engines: Sequence[EngineKind] = ENGINES,
+    synthesise: Synthesise = synthesised,
 ) -> Outcome:
     """Run a flow to its report.
 
@@ -81,6 +88,10 @@ def run(
         Where the cache and the reports are, relative to the working directory.
     given : Converted or None
         The subject, where it was converted before, in this process.
+    engines : sequence of EngineKind
+        Those to compare with the golden model, as far as they serve the subject's kind.
+    synthesise : callable
+        What synthesises the RTL.
 
     Raises
     ------
@@ -89,58 +100,77 @@ def run(
     EngineError
         If the golden model itself broke: there is nothing to compare with.
     """
+    options = options or Options()
     store = Store(build.absolute() / subject.name)
     target = out or reports / subject.name
-    names = [*(kind.name for kind in ENGINES if kind.builds), *(step.folder for step in vendor.steps(ENGINES))]
+    kinds = [kind for kind in engines if kind.serves(subject.kind)]
+    plan = steps(kinds, synthesise)
+    jobs = [step for step in plan if step.name.startswith(vendor.STEP)]
+    names = [*(kind.name for kind in kinds if kind.builds), *(step.folder for step in jobs)]
     judge(target, names if out else ())
-    with claimed(store.root, console), needing(subject.origin, UserError):
-        flow = Flow(subject, vectors, data, options or Options(), store, force, given)
-        for step in steps(subject.kind):
-            _take(flow, step, console, target)
-        projects = {kind.name: flow.project(kind) for kind in ENGINES if kind.build_step in flow.entries}
-        projects |= {f"vendor_{job['job']}": job["folder"] for job in vendor.jobs(flow)}
+    most = tidy.limit()
+    with claimed(store.root, console, shared=not force), needing(subject.origin, UserError):
+        flow = Flow(_asked(subject, vectors, data, options, given), store.root)
+        if given:
+            flow.once(CONVERTED, lambda: given)
+        if force:
+            shutil.rmtree(store.root / PARTS, ignore_errors=True)  # else the tools' results of these would be taken
+
+        def check(step: str) -> None:
+            if step == "fold":
+                options.check(network(View(flow, next(one for one in plan if one.name == "rtl"))))
+
+        # A report must not outlive the results that it speaks of.
+        withdraw = partial((target / PUBLISHED[-1]).unlink, missing_ok=True)
+        started = time.time()
+        execute(flow, plan, store, console, force=force, before_making=withdraw, after=check)
+        made = {name: of for name, of in flow.results.items() if isinstance(of, Entry)}
+        projects = {kind.name: made[kind.build_step].folder / "project" for kind in kinds if kind.build_step in made}
+        projects |= {job.folder: vendor.folder(made[job.name]) for job in jobs if _has_project(made, job)}
         with locked(target / LOCK, f"another flow that writes to {target}", console):
-            copies = publish(target, flow.entries["report"].folder, projects if out else {})
-    facts = flow.entries["report"].facts
+            copies = publish(target, made["report"].folder, projects if out else {})
+    if not all(entry.reused for entry in made.values()):
+        tidy.prune(build.absolute(), most, started)
+    facts = made["report"].facts
     told = [Finding(**finding) for finding in facts["findings"]]
     return Outcome(facts["verdict"], target, projects | copies, facts["rtl"], told)
 
 
-def _take(flow: Flow, step: Step, console: Console, target: Path) -> None:
-    """Put a step's result into the flow: reused, or made anew; or note why its engine has none."""
-    if any(need not in flow.entries for need in step.needs):
-        return
-    key = step.key(flow)
-    entry = None if flow.force else flow.store.find(step.folder, key)
-    if entry is None:
-        (target / PUBLISHED[-1]).unlink(missing_ok=True)  # a report must not outlive the results that it speaks of
-        try:
-            with needing(step.name, EngineUnavailable) if step.engine else nullcontext():
-                entry = _make(flow, step, key, console)
-        except (EngineUnavailable, EngineError) as error:
-            if step.engine is None:
-                raise
-            status = "skipped" if isinstance(error, EngineUnavailable) else "fail"
-            flow.problems[step.engine.name] = (status, str(error))
-            flow.entries.pop(step.name, None)
-            mark, style = ("-", "yellow") if status == "skipped" else ("✗", "red")
-            console.print(f"[{style}]{mark}[/] {step.name:<22} {status}: {escape(str(error))}")
-            return
-    flow.entries[step.name] = entry
-    time = "[cyan] reused[/]" if entry.reused else f"{entry.seconds:5.1f} s"
-    differs = step.name == "compare" and any(e["status"] == "fail" for e in entry.facts["engines"].values())
-    failed = differs or not entry.keep
-    console.print(f"{'[red]✗[/]' if failed else '[green]✓[/]'} {step.name:<22} {time}  {escape(entry.summary)}")
+def _has_project(made: dict[str, Entry], job: Step) -> bool:
+    return job.name in made and bool(made[job.name].facts["steps"])
 
 
-def _make(flow: Flow, step: Step, key: str, console: Console) -> Entry:
-    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with (
-        Progress(
-            *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
-        ) as bar,
-        flow.store.making(step.folder, key) as entry,
-    ):
-        task = bar.add_task(f"{step.name:<22}", total=None)
-        step.make(flow, entry, lambda done, total: bar.update(task, completed=done, total=total))
-    return entry
+def _asked(
+    subject: Subject,
+    vectors: int | None,
+    data: "Path | Labelled | None",
+    options: Options,
+    given: "Converted | None",
+) -> dict[str, Asked]:
+    """Return by name what the user decides, and what tells one such choice from another."""
+    known = FORMATS.get(subject.kind)
+
+    def model() -> dict[str, Any]:
+        """Tell models apart by what they compute; code that makes one has to be run for that."""
+        found = given or (read_subject(subject, options.input, options.fixed) if subject.factory else None)
+        return {
+            "name": subject.name,
+            "kind": subject.kind,
+            "zoo": subject.zoo,
+            "model": model_digest(subject, found),
+            "frameworks": tool_versions(known.packages) if known else None,
+        }
+
+    where = [subject.origin, str(subject.path), subject.recorded]
+    asked = {spec.name: getattr(options, spec.name) for spec in fields(options)}
+    return {
+        "subject": Asked(subject, model),
+        "origin": Asked(subject, lambda: where),
+        "vectors": Asked(vectors, lambda: vectors),
+        "data": Asked(data, lambda: str(data) if isinstance(data, Path) else getattr(data, "digest", None)),
+        **{name: Asked(value, partial(_json, value)) for name, value in asked.items()},
+    }
+
+
+def _json(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value

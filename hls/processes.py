@@ -14,6 +14,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
+from contextvars import ContextVar
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any, TypeVar
@@ -115,6 +116,51 @@ def _tell_guard(sign: str, process: "subprocess.Popen[bytes]") -> None:
         _guard.stdin.flush()
 
 
+class Together:
+    """Pieces of work in several threads that are all left where this is left: their :class:`Processes` are ended.
+
+    Those count that are made in its context; give it to a thread with ``contextvars.copy_context().run``.
+
+    Attributes
+    ----------
+    ended : bool
+        Whether it has been left; no program is started any more.
+    """
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._members: set[Processes] = set()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> "Together":
+        self._token = _together.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _together.reset(self._token)
+        with self._lock:
+            self.ended = True
+            members = list(self._members)
+        for member in members:
+            member.end()
+
+    def add(self, member: "Processes") -> None:
+        """Count a piece of work in."""
+        with self._lock:
+            self._members.add(member)
+            ended = self.ended
+        if ended:
+            member.end()
+
+    def discard(self, member: "Processes") -> None:
+        """Count a piece of work out."""
+        with self._lock:
+            self._members.discard(member)
+
+
+_together: ContextVar[Together | None] = ContextVar("together", default=None)
+
+
 class Processes:
     """The running programs of a piece of work; all are ended when it is left, however that happens.
 
@@ -132,11 +178,20 @@ class Processes:
         self._grace_s = grace_s
         self._running: set[subprocess.Popen[bytes]] = set()
         self._ended = False
+        self._together = _together.get()
 
     def __enter__(self: _Self) -> _Self:
+        if self._together:
+            self._together.add(self)
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._together:
+            self._together.discard(self)
+        self.end()
+
+    def end(self) -> None:
+        """End all programs; no more are started."""
         self._ended = True
         for process in list(self._running):
             self._end(process)

@@ -1,11 +1,10 @@
 """Who may import whom: the floors of the house, and no circle anywhere."""
 
-import ast
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
 
 import pytest
 
+from xnorflow.flows import closure
 from xnorflow.flows.cache import PROJECT
 
 FLOORS = {
@@ -19,22 +18,10 @@ FLOORS = {
 """What each folder may import of the others."""
 
 
-def imported(path: Path) -> set[str]:
-    """Return the files of the project that a file imports, anywhere in it, for types alone, too."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: a relative import"
-            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
-    places = [PROJECT / name.removeprefix("xnorflow.").replace(".", "/") for name in names if name[:9] == "xnorflow."]
-    files = [file for place in places for file in (place.with_suffix(".py"), place / "__init__.py")]
-    return {file.relative_to(PROJECT).as_posix() for file in files if file.is_file()}
-
-
 HOUSE = {
-    path.relative_to(PROJECT).as_posix(): imported(path)
+    path.relative_to(PROJECT).as_posix(): {
+        of.relative_to(PROJECT).as_posix() for of in closure.imported(path, types=True)
+    }
     for floor in FLOORS
     for path in sorted((PROJECT / floor).rglob("*.py"))
 }

@@ -12,8 +12,8 @@ from tests.cosim.rtl_by_hand import NETWORK, totals
 
 from xnorflow.cosim.compare import compare
 from xnorflow.cosim.engine import EngineError, EngineUnavailable
-from xnorflow.cosim.rtl import Spread, Timing
 from xnorflow.cosim.rtl_icarus import RtlIcarus, _Effort
+from xnorflow.cosim.timing import Spread, Timing
 from xnorflow.hls.rtl.cycles import CycleModel, Frame
 
 needs_icarus = pytest.mark.skipif(not shutil.which("iverilog"), reason="needs iverilog: apt-get install iverilog")

@@ -10,9 +10,9 @@ from tests import oracle, strategies
 from xnorflow.bnn.network import Argmax, Dense, Input, Network
 from xnorflow.cosim.compare import compare
 from xnorflow.cosim.engine import EngineError, EngineUnavailable
-from xnorflow.cosim.rtl import Spread
 from xnorflow.cosim.rtl_icarus import RtlIcarus
 from xnorflow.cosim.rtl_vitis import VitisProject, adapt
+from xnorflow.cosim.timing import Spread
 from xnorflow.hls.vendor.steps import solution
 
 needs_icarus = pytest.mark.skipif(not shutil.which("iverilog"), reason="needs iverilog: apt-get install iverilog")

@@ -5,6 +5,7 @@ everything written below FOLDER. With ``KILL_AFTER=n`` in the environment it kil
 there.
 """
 
+import functools
 import os
 import signal
 import sys
@@ -13,13 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from xnorflow.bnn.network import Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Threshold
-from xnorflow.cosim.engine import EngineError, EngineUnavailable
+from xnorflow.cosim.engine import Engine, EngineError, EngineUnavailable
 from xnorflow.cosim.golden import Golden
-from xnorflow.flows.flow import EngineKind
+from xnorflow.flows.kind import EngineKind
 from xnorflow.hls.synthesis.tools import SynthesisError, ToolMissing
 
 
-class Fake:
+class Fake(Engine):
     """The golden model under another name. `fault` says what it does wrong."""
 
     def __init__(self, name, fault=None, log=None):
@@ -72,14 +73,12 @@ def kinds(faults=None, log=None):
     faults = faults or {}
 
     def make(name, kind=FakeBuilder):
-        return lambda flow: kind(name, faults.get(name), log)
+        return lambda view, folder: kind(name, faults.get(name), log)
 
     return (
-        EngineKind("plain", "runs at once", False, "plain", make("plain", Fake), ("flows/engines.py",), ("numpy",)),
+        EngineKind("plain", "runs at once", False, "plain", make("plain", Fake), ("numpy",)),
         *(
-            EngineKind(
-                name, "is built", True, "csim", make(name), ("flows/engines.py",), ("numpy",), takes_vectors=True
-            )
+            EngineKind(name, "is built", True, "csim", make(name), ("numpy",), takes_vectors=True)
             for name in ("first", "second")
         ),
     )
@@ -126,16 +125,20 @@ def synthesised(fault=None):
     return {"tool": "a fake", "total": resources, "layers": [{"name": "dense1", **resources}], "placement": None}
 
 
-def install(patch, faults=None, log=None):
-    """Put the fakes in the place of the engines and of synthesis, with `patch(module, name, value)`."""
-    import xnorflow.flows.document
-    import xnorflow.flows.hardware
-    import xnorflow.flows.run
-    import xnorflow.flows.stages
+def parts(faults=None, log=None, engines=None):
+    """What a flow of stand-ins is run with: the engines, and what synthesises."""
+    faults = faults or {}
+    return {
+        "engines": kinds(faults, log) if engines is None else engines,
+        "synthesise": lambda view, project, name: synthesised(faults.get(name)),
+    }
 
-    for module in (xnorflow.flows.document, xnorflow.flows.run, xnorflow.flows.stages):
-        patch(module, "ENGINES", kinds(faults, log))
-    patch(xnorflow.flows.hardware, "_synthesised", lambda flow, project, name: synthesised((faults or {}).get(name)))
+
+def install(patch, faults=None, log=None, **places):
+    """Let every flow be one of stand-ins, with `patch(module, name, value)`: those of the command line, too."""
+    import xnorflow.flows.run
+
+    patch(xnorflow.flows.run, "run", functools.partial(xnorflow.flows.run.run, **parts(faults, log), **places))
 
 
 def _kill_after(count, folder):
@@ -156,12 +159,9 @@ def _kill_after(count, folder):
 def main():
     """Run the command line on the fakes."""
     import xnorflow.flows.cli
-    import xnorflow.flows.run
 
     folder = Path(sys.argv.pop(1))
-    install(setattr, log=folder / "built.log")
-    real = xnorflow.flows.run.run
-    xnorflow.flows.run.run = lambda *a, **k: real(*a, **k, build=folder / "build", reports=folder / "reports")
+    install(setattr, log=folder / "built.log", build=folder / "build", reports=folder / "reports")
     if "KILL_AFTER" in os.environ:
         _kill_after(int(os.environ["KILL_AFTER"]), str(folder))
     xnorflow.flows.cli.main()

@@ -1,7 +1,7 @@
 """A bitstream on pins that nobody chose is published as what it is."""
 
 from xnorflow.flows.cache import Entry
-from xnorflow.flows.hardware import _keep_bitstream
+from xnorflow.flows.steps.synthesis import _keep_bitstream
 
 
 def test_its_name_and_the_file_beside_it_say_that_it_is_not_for_a_board(tmp_path):

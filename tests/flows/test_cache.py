@@ -85,15 +85,6 @@ def test_facts_of_any_json_are_found_again(tmp_path):
     assert store.find("step", "k" * 64).facts == {"of": {"10": 1.5, "9": None}, "list": ["ü", float("inf")]}
 
 
-def test_the_entry_being_made_is_kept_whatever_the_clock_says(tmp_path, monkeypatch):
-    store = Store(tmp_path)
-    for number in range(10):
-        os.utime(fill(store, f"{number:064}"[::-1]).folder, (2**32 + number,) * 2)
-        assert store.find("step", f"{number:064}"[::-1])
-    assert fill(store) and store.find("step", "k" * 64)
-    assert len(list((tmp_path / "step").iterdir())) == 6
-
-
 def test_a_step_that_fails_leaves_its_files_but_no_entry(tmp_path):
     store = Store(tmp_path)
     with pytest.raises(RuntimeError), store.making("step", "k" * 64) as entry:
@@ -121,38 +112,6 @@ def test_making_an_entry_again_starts_from_an_empty_folder(tmp_path):
     (fill(store).folder / "left over").write_text("")
     with store.making("step", "k" * 64) as entry:
         assert not any(entry.folder.iterdir())
-
-
-def test_only_the_last_used_entries_are_kept(tmp_path):
-    store = Store(tmp_path)
-    for number in range(10):
-        os.utime(fill(store, f"{number:064}"[::-1]).folder, (number, number))
-    fill(store)
-    kept = [number for number in range(10) if store.find("step", f"{number:064}"[::-1])]
-    assert kept == [5, 6, 7, 8, 9]
-
-
-def test_the_code_digest_follows_every_file_of_a_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "PROJECT", tmp_path)
-
-    def digest():
-        cache.code_digest.cache_clear()
-        return cache.code_digest(("package", "single.py"))
-
-    (tmp_path / "package" / "templates").mkdir(parents=True)
-    (tmp_path / "package" / "a.py").write_text("1")
-    (tmp_path / "single.py").write_text("1")
-    seen = {digest()}
-    (tmp_path / "package" / "templates" / "t.h").write_text("1")
-    seen.add(digest())
-    (tmp_path / "package" / "templates" / "t.h").rename(tmp_path / "package" / "templates" / "u.h")
-    seen.add(digest())
-    (tmp_path / "single.py").write_text("2")
-    seen.add(digest())
-    assert len(seen) == 4
-    (tmp_path / "other.py").write_text("no concern")
-    assert digest() in seen
-    cache.code_digest.cache_clear()
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from xnorflow.bnn.canonical import canonicalise
 from xnorflow.bnn.frontends.torch import convert
 from xnorflow.flows import options
 from xnorflow.flows.cache import PROJECT
-from xnorflow.flows.hardware import fold_rtl
+from xnorflow.flows.folding import fold_rtl
 from xnorflow.models import checkpoint, zoo
 
 CONFIGS = PROJECT / "flows" / "configs"

@@ -1,13 +1,9 @@
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 from tests.flows import fakes
 from tests.flows.test_flow import Place
 
-import xnorflow.flows.document
-import xnorflow.flows.run
-import xnorflow.flows.stages
 from xnorflow.cosim.engine import EngineError
 
 VCD = """$timescale 1ns $end
@@ -33,34 +29,31 @@ class Waves(fakes.FakeBuilder):
     """Leaves a waveform of two cycles and three toggles wherever every layer is asked for."""
 
     max_vectors = 3
-    folder = None
 
     def run(self, inputs, every_layer=False):
         if every_layer:
             if self.fault == "broken":
                 raise EngineError("the simulator left no results")
             assert len(inputs) == 3
-            self.waveform = self.folder / "simulation.fst"
+            self.waveform = self.leaves / "simulation.fst"
             self.waveform.write_text(VCD)
         return super().run(inputs, every_layer)
 
 
+class Watched(Place):
+    """Runs flows whose first engine leaves a waveform of every layer."""
+
+    def flow(self, faults=None, **options):
+        def make(view, folder):
+            return Waves("first", (faults or {}).get("first"), self.folder / "built.log")
+
+        plain, first, second = fakes.kinds(faults, self.folder / "built.log")
+        return super().flow(faults, engines=(plain, replace(first, keeps_waveform=True, make=make), second), **options)
+
+
 @pytest.fixture
-def place(tmp_path, monkeypatch):
-    place = Place(tmp_path, monkeypatch.setattr)
-
-    def install(patch, faults=None, log=None):
-        original(patch, faults, log)
-        kinds = fakes.kinds(faults, log)
-        engine = SimpleNamespace(fault=(faults or {}).get("first"))
-        waves = type("WavesHere", (Waves,), {"folder": tmp_path})
-        first = replace(kinds[1], keeps_waveform=True, make=lambda flow: waves("first", engine.fault, log))
-        for module in (xnorflow.flows.document, xnorflow.flows.run, xnorflow.flows.stages):
-            patch(module, "ENGINES", (kinds[0], first, kinds[2]))
-
-    original = fakes.install
-    monkeypatch.setattr(fakes, "install", install)
-    return place
+def place(tmp_path):
+    return Watched(tmp_path)
 
 
 def test_energy_is_estimated_from_a_waveform_of_few_frames(place):

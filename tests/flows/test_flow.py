@@ -15,9 +15,10 @@ from xnorflow.bnn.canonical import canonicalise
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.io import save
 from xnorflow.cosim.golden import Golden
-from xnorflow.flows import hardware, run, subject
+from xnorflow.flows import run, subject
 from xnorflow.flows.cache import PROJECT
 from xnorflow.flows.options import Options
+from xnorflow.flows.steps import synthesis
 from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
 from xnorflow.hls.synthesis import nextpnr, yosys
 from xnorflow.hls.synthesis.targets import Resources, target
@@ -26,17 +27,16 @@ from xnorflow.reports.render import validate
 
 
 class Place:
-    """A folder with a network, in which flows run."""
+    """A folder with a network, in which flows run; `parts` are what they run with in place of all stand-ins."""
 
-    def __init__(self, folder, patch):
-        self.folder, self.patch = folder, patch
+    def __init__(self, folder, **parts):
+        self.folder, self.parts = folder, parts
         self.model = folder / "small.safetensors"
         save(fakes.network(), self.model)
         self.printed = ""
 
     def flow(self, faults=None, model=None, **options):
         """Run a flow; return its report, and keep what it printed."""
-        fakes.install(self.patch, faults, self.folder / "built.log")
         console = Console(file=io.StringIO(), record=True, width=200)
         options = {"vectors": 300} | options
         self.outcome = run.run(
@@ -44,7 +44,7 @@ class Place:
             console,
             build=self.folder / "build",
             reports=self.folder / "reports",
-            **options,
+            **fakes.parts(faults, self.folder / "built.log") | self.parts | options,
         )
         self.printed = console.export_text()
         return self.report(self.outcome.report)
@@ -64,14 +64,14 @@ class Place:
 
 
 ALL = [
-    *("load", "fold", "rtl", "golden", "plain", "project first", "project second", "csim first", "csim second"),
-    *("synthesis", "vendor rtl", "compare"),
+    *("load", "fold", "rtl", "golden", "bench", "plain", "project first", "project second"),
+    *("csim first", "csim second", "synthesis", "vendor rtl", "compare"),
 ]
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
-    return Place(tmp_path, monkeypatch.setattr)
+def place(tmp_path):
+    return Place(tmp_path)
 
 
 def test_a_flow_of_equal_engines_passes(place):
@@ -191,7 +191,7 @@ def test_a_design_that_is_not_routed_in_time_neither_fails_the_flow_nor_is_kept(
     part = yosys.Synthesised("net", None, Resources(), 0.0, True, Path("nowhere"))
     monkeypatch.setattr(nextpnr, "place", lambda *_, **settings: given.update(settings) or unrouted)
     monkeypatch.setattr(yosys, "synthesise", lambda *_: yosys.Synthesis(target("ecp5"), tool, (part,)))
-    place.patch = lambda module, name, value: name == "_synthesised" or monkeypatch.setattr(module, name, value)
+    place.parts = {"synthesise": synthesis.synthesised}
     for _ in range(2):
         report = place.flow(options=Options(targets=("ecp5",), place_limit_s=7.0))
         placement = report["synthesis"][0]["placement"]
@@ -358,7 +358,7 @@ def test_a_flow_killed_at_any_file_operation_leaves_nothing_that_the_next_mistak
         if published.exists():  # then it is the whole one
             assert place.report(published.parent)["verdict"] == "pass"
             assert (published.parent / "report.html").stat().st_size > 10_000
-        after = Place(folder, place.patch).flow(model=place.model)
+        after = Place(folder).flow(model=place.model)
         assert after["engines"].keys() == clean["engines"].keys()
         for key in ("verdict", "inputs", "network_digest", "layers", "memory"):
             assert after[key] == clean[key]
@@ -393,5 +393,5 @@ def test_two_flows_at_once_on_one_model_do_the_work_once(place):
     ],
 )
 def test_the_folding_that_would_fit_can_be_asked_for_as_the_hint_says(options, hint):
-    assert hint in hardware._smaller(900, options)
-    assert "no folding" in hardware._smaller(None, options)
+    assert hint in synthesis._smaller(900, options)
+    assert "no folding" in synthesis._smaller(None, options)

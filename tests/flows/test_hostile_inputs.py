@@ -27,7 +27,7 @@ from tests.flows.test_bad_files import CODE, keras_model
 
 from xnorflow.bnn import io as network_io
 from xnorflow.bnn import qonnx_export
-from xnorflow.flows import cli, run
+from xnorflow.flows import cli
 from xnorflow.flows.places import MARK
 from xnorflow.models.checkpoint import FOLDER
 
@@ -936,9 +936,8 @@ def command(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.delenv("XNORFLOW_DATA", raising=False)
-    fakes.install(monkeypatch.setattr, log=tmp_path / "log")
     places = {"build": tmp_path / "build", "reports": tmp_path / "reports"}
-    monkeypatch.setattr(run, "run", partial(run.run, **places))
+    fakes.install(monkeypatch.setattr, log=tmp_path / "log", **places)
     before = set(sys.modules)
 
     def ran(arguments):

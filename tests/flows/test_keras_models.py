@@ -101,16 +101,13 @@ def flow(tmp_path, monkeypatch):
     """Run a flow whose engines are fakes, but for Keras; return its report."""
 
     def go(path, settings=None, vectors=50):
-        fakes.install(monkeypatch.setattr, log=tmp_path / "built.log")
         engines = (
             *fakes.kinds(log=tmp_path / "built.log"),
             *(kind for kind in ENGINES if kind.name in ("keras", "pytorch")),
         )
-        for module in ("xnorflow.flows.document", "xnorflow.flows.run", "xnorflow.flows.stages"):
-            monkeypatch.setattr(f"{module}.ENGINES", engines)
         outcome = run.run(
             subject.find(str(path)), Console(file=io.StringIO()), vectors=vectors, options=Options(input=settings),
-            build=tmp_path / "build", reports=tmp_path / "reports",
+            build=tmp_path / "build", reports=tmp_path / "reports", **fakes.parts(engines=engines),
         )  # fmt: skip
         report = json.loads((outcome.report / "report.json").read_text())
         validate(report)

@@ -60,8 +60,8 @@ def test_a_window_follows_the_term_of_a_sum_that_differs():
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
-    return Place(tmp_path, monkeypatch.setattr)
+def place(tmp_path):
+    return Place(tmp_path)
 
 
 def test_a_layer_that_differs_behind_equal_outputs_is_a_mismatch(place, monkeypatch):

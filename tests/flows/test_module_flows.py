@@ -94,18 +94,15 @@ def flow(place, monkeypatch):
     """Run a flow whose engines are fakes, but for PyTorch and those named; return what it prints, and its report."""
 
     def go(model, settings=PIXELS, weights=None, engines=(), **given):
-        fakes.install(monkeypatch.setattr, log=place / "built.log")
         kinds = (
             *fakes.kinds(log=place / "built.log"),
             *(kind for kind in ENGINES if kind.name in ("pytorch", *engines)),
         )
-        for module in ("xnorflow.flows.document", "xnorflow.flows.run", "xnorflow.flows.stages"):
-            monkeypatch.setattr(f"{module}.ENGINES", kinds)
         sys.modules.pop("digit_nets", None)  # each flow has a process of its own
         console = Console(file=io.StringIO(), record=True, width=200)
         outcome = run.run(
             subject.find(model, weights), console, options=Options(input=settings, **given), vectors=40,
-            build=place / "build", reports=place / "reports",
+            build=place / "build", reports=place / "reports", **fakes.parts(engines=kinds),
         )  # fmt: skip
         report = json.loads((outcome.report / "report.json").read_text())
         validate(report)
@@ -227,7 +224,7 @@ def test_check_lists_every_operator(place, monkeypatch, capsys):
     assert re.search(
         r"taken +module \(Net\): convolution\n.*refused module \(Net\): mm: expected weights", said.out, re.S
     )
-    assert "operators are taken" in said.out and "digits_bnn: check reads a PyTorch module" in said.err
+    assert "operators are taken" in said.out and "digits_bnn: check reads a Keras model" in said.err
 
 
 def test_what_the_configuration_lacks_is_told(flow):

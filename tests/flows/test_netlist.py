@@ -8,10 +8,6 @@ from rich.console import Console
 from tests.flows import fakes
 from tests.hls.rtl.icarus import needs_icarus
 
-import xnorflow.flows.document
-import xnorflow.flows.hardware
-import xnorflow.flows.run
-import xnorflow.flows.stages
 import xnorflow.hls.synthesis.netlist
 from xnorflow.bnn import io
 from xnorflow.flows import run, subject
@@ -20,13 +16,10 @@ from xnorflow.flows.options import Options
 
 
 @pytest.fixture
-def flow(tmp_path, monkeypatch):
+def flow(tmp_path):
     """Return a function that runs a flow with the netlist as its only engine, and returns the engine's part of it."""
     io.save(fakes.network(), tmp_path / "small.safetensors")
     kinds = tuple(kind for kind in ENGINES if kind.name == "netlist")
-    for module in (xnorflow.flows.document, xnorflow.flows.run, xnorflow.flows.stages):
-        monkeypatch.setattr(module, "ENGINES", kinds)
-    monkeypatch.setattr(xnorflow.flows.hardware, "_synthesised", lambda *_: fakes.synthesised())
 
     def go(targets=("ice40",)):
         outcome = run.run(
@@ -36,6 +29,7 @@ def flow(tmp_path, monkeypatch):
             options=Options(targets=targets),
             build=tmp_path / "build",
             reports=tmp_path / "reports",
+            **fakes.parts(engines=kinds),
         )
         report = json.loads((outcome.report / "report.json").read_text())
         return report["engines"]["netlist"], report
@@ -96,7 +90,7 @@ def test_a_target_without_models_makes_way_for_one_that_has_them(flow, monkeypat
 
 
 def test_a_netlist_that_would_take_too_long_is_skipped_with_the_figures(flow, monkeypatch):
-    monkeypatch.setattr("xnorflow.flows.engines._NETLIST_LIMIT", 1)
+    monkeypatch.setattr("xnorflow.flows.kinds.netlist._LIMIT", 1)
     engine, report = flow()
     assert engine["status"] == "skipped"
     cycles = report["rtl"]["latency"] + report["rtl"]["interval"]

@@ -12,9 +12,10 @@ from tests.flows import fakes
 from xnorflow.bnn import io as network_io
 from xnorflow.bnn import qonnx_export
 from xnorflow.bnn.network import Affine, Conv2d, Dense, Input, Network, Threshold
-from xnorflow.flows import document, run, stages, subject
+from xnorflow.flows import document, run, subject
 from xnorflow.flows.engines import ENGINES
 from xnorflow.flows.options import Options
+from xnorflow.flows.steps import load as load_step
 from xnorflow.reports.index import index
 from xnorflow.reports.render import validate
 
@@ -60,24 +61,21 @@ def flow(tmp_path, monkeypatch):
 
     def go(model, labels=None, settings=None):
         log = tmp_path / "built.log"
-        fakes.install(monkeypatch.setattr, log=log)
         engines = (*fakes.kinds(log=log), *(kind for kind in ENGINES if kind.name in ("onnx", "pytorch")))
-        for module in ("xnorflow.flows.document", "xnorflow.flows.run", "xnorflow.flows.stages"):
-            monkeypatch.setattr(f"{module}.ENGINES", engines)
         if labels is not None:
-            real = stages._load
+            real = load_step._load
 
-            def load(flow, entry, advance):
-                real(flow, entry, advance)
+            def load(view, entry, advance):
+                real(view, entry, advance)
                 with np.load(entry.folder / "vectors.npz") as file:
                     inputs = file["inputs"]
                 np.savez(entry.folder / "vectors.npz", inputs=inputs, labels=np.resize(labels, len(inputs)))
                 entry.facts |= {"images": len(inputs), "random": 0}
 
-            monkeypatch.setattr(stages, "_load", load)
+            monkeypatch.setattr(load_step, "_load", load)
         outcome = run.run(
             subject.find(str(model)), Console(file=io.StringIO()), vectors=40, options=Options(input=settings),
-            build=tmp_path / "build", reports=tmp_path / "reports",
+            build=tmp_path / "build", reports=tmp_path / "reports", **fakes.parts(engines=engines),
         )  # fmt: skip
         report = json.loads((outcome.report / "report.json").read_text())
         validate(report)
@@ -165,7 +163,7 @@ def test_an_image_and_bits_are_no_class(flow, tmp_path):
     ],
 )
 def test_measured_is_only_what_was_compared(meaning, affine, thresholds, expected):
-    engines = {"pytorch": {"status": "pass", "vectors": 40}}
+    engines = [{"status": "pass", "vectors": 40}]
     found = document._argmax(meaning, affine, thresholds, engines)
     assert (found["claim"], found["vectors"], found["ambiguous"]) == expected
-    assert document._argmax(meaning, affine, thresholds, {})["claim"] in ("proved", "unknown")
+    assert document._argmax(meaning, affine, thresholds, [])["claim"] in ("proved", "unknown")

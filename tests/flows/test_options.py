@@ -10,7 +10,7 @@ from tests.hls.rtl.test_project import small_image
 from xnorflow.bnn import io
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.frontends.core.fixed import Fixed
-from xnorflow.flows import hardware, subject
+from xnorflow.flows import folding, subject
 from xnorflow.flows.options import Options, read
 from xnorflow.flows.run import run
 from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
@@ -55,15 +55,15 @@ def test_settings_of_the_rtl(tmp_path):
 
 def test_without_a_wish_the_rtl_stays_small(monkeypatch):
     network = small_image()
-    free = hardware.fold_rtl(network, Options(target_fps=1e6))
-    monkeypatch.setattr(hardware, "LUTS", free.luts - 50)
-    small = hardware.fold_rtl(network, Options(target_fps=1e6))
+    free = folding.fold_rtl(network, Options(target_fps=1e6))
+    monkeypatch.setattr(folding, "LUTS", free.luts - 50)
+    small = folding.fold_rtl(network, Options(target_fps=1e6))
     assert small.luts <= free.luts - 50
     assert small.timing.interval > free.timing.interval
     reached = free.timing.frames_per_second(10)
-    assert hardware.fold_rtl(network, Options(target_fps=reached, goal_given=True)).luts == free.luts, "a goal is kept"
-    monkeypatch.setattr(hardware, "LUTS", 1)
-    assert 1 < hardware.fold_rtl(network, Options(target_fps=1e6)).luts <= small.luts
+    assert folding.fold_rtl(network, Options(target_fps=reached, goal_given=True)).luts == free.luts, "a goal is kept"
+    monkeypatch.setattr(folding, "LUTS", 1)
+    assert 1 < folding.fold_rtl(network, Options(target_fps=1e6)).luts <= small.luts
 
 
 def test_rounding_by_the_file_and_by_the_option(tmp_path):

@@ -22,7 +22,7 @@ NAMES = ["my models", "a b ../x", "-rf", "$(touch hit)", "'; touch hit; '", 'q"u
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return Place(tmp_path, monkeypatch.setattr)
+    return Place(tmp_path)
 
 
 def tree(folder):

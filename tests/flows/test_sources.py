@@ -1,146 +1,155 @@
-"""A step's key must know all the code that makes its result: everything that its modules import, at any depth."""
+"""A step's key follows the code that its function can reach, and nothing that it has not declared."""
 
-import ast
+from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from xnorflow.flows.cache import PROJECT
-from xnorflow.flows.flow import _FLOW
+from xnorflow.flows import closure, graph
+from xnorflow.flows.cache import PROJECT, Entry
+from xnorflow.flows.engines import ENGINES
+from xnorflow.flows.graph import Asked, Flow, Step, Undeclared, View
 from xnorflow.flows.stages import steps
 
-PACKAGES = ("bnn", "models", "hls", "cosim", "reports", "flows")
-
-# What each step's own code imports when it runs.
-ENTRY = {
-    "load": ["models.data", "models.zoo", "bnn.io", "flows.formats"],
-    "fold": [
-        *(
-            "bnn.io",
-            "bnn.canonical",
-            "bnn.frontends.torch",
-            "models.checkpoint",
-            "models.zoo",
-            "reports.measures",
-        ),
-        "flows.formats",
-    ],
-    "golden": ["cosim.golden"],
-    "pytorch": ["cosim.pytorch", "models.checkpoint"],
-    "keras": ["cosim.keras", "flows.formats"],
-    "onnx": ["cosim.qonnx_source", "flows.formats"],
-    "rtl": ["hls.rtl.cycles", "hls.rtl.folding", "hls.rtl.project"],
-    "synthesis": [
-        "hls.synthesis.yosys",
-        "hls.synthesis.nextpnr",
-        "hls.synthesis.timing",
-        "hls.rtl.project",
-    ],
-    "project qonnx": ["cosim.qonnx"],
-    "qonnx": ["cosim.qonnx"],
-    "project hls4ml_stock": ["cosim.csim"],
-    "project hls4ml_packed": ["cosim.csim"],
-    "csim hls4ml_stock": ["cosim.csim"],
-    "csim hls4ml_packed": ["cosim.csim"],
-    "project rtl_icarus": ["cosim.rtl_icarus", "hls.rtl.project"],
-    "project rtl_cxxrtl": ["cosim.rtl_cxxrtl", "hls.rtl.project"],
-    "cosim rtl_icarus": ["cosim.rtl_icarus", "hls.rtl.project"],
-    "cosim rtl_cxxrtl": ["cosim.rtl_cxxrtl", "hls.rtl.project"],
-    "project netlist": [
-        "cosim.rtl_netlist",
-        "hls.rtl.project",
-        "hls.synthesis.netlist",
-        "hls.synthesis.yosys",
-    ],
-    "cosim netlist": [
-        "cosim.rtl_netlist",
-        "hls.rtl.project",
-        "hls.synthesis.netlist",
-        "hls.synthesis.yosys",
-    ],
-    "project rtl_vitis": ["cosim.rtl_icarus", "cosim.rtl_vitis", "flows.vendor"],
-    "cosim rtl_vitis": ["cosim.rtl_icarus", "cosim.rtl_vitis", "flows.vendor"],
-    "vendor hls4ml_stock": [
-        "flows.vendor",
-        "hls.config",
-        "hls.project",
-        "hls.vendor.run",
-        "hls.vendor.scripts",
-    ],
-    "vendor hls4ml_packed": [
-        "flows.vendor",
-        "hls.config",
-        "hls.project",
-        "hls.vendor.run",
-        "hls.vendor.scripts",
-    ],
-    "vendor rtl": [
-        "flows.vendor",
-        "hls.config",
-        "hls.rtl.project",
-        "hls.vendor.run",
-        "hls.vendor.scripts",
-    ],
-    "activity": ["flows.vendor", "hls.rtl.project", "hls.vendor.saif", "hls.vendor.scripts"],
-    "energy": ["hls.rtl.folding", "hls.rtl.project", "hls.energy"],
-    "compare": [
-        "cosim.compare",
-        "cosim.golden",
-        "flows.mismatch",
-        "reports.arrays",
-    ],
-    "report": [
-        "flows.document",
-        "reports.arrays",
-        "reports.measures",
-        "reports.render",
-    ],
+STEPS = {step.name: step for step in steps(ENGINES)}
+REACHED = {
+    name: {path.relative_to(PROJECT).as_posix() for path in closure.reach(step.modules)} for name, step in STEPS.items()
 }
-# Imported by a step's code, but no part of what makes its result: the flow itself, and the cache.
-MACHINERY = {
-    "flows/__init__.py",
-    "flows/cache.py",
-    "flows/subject.py",
-    "flows/flow.py",
-    "flows/engines.py",
-    "flows/options.py",
-}
+CODE = sorted(
+    path.relative_to(PROJECT).as_posix()
+    for folder in closure.FOLDERS
+    for path in (PROJECT / folder).rglob("*")
+    if path.is_file() and "__pycache__" not in path.parts and path.suffix not in (".safetensors", ".h5")
+)
 
 
-def imported(path: Path) -> set[Path]:
-    """Files of the project that a file imports, anywhere in it."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    files = set()
-    for name in names:
-        top, _, rest = name.partition(".")
-        if top == "xnorflow" and rest.split(".")[0] in PACKAGES:
-            place = PROJECT / rest.replace(".", "/")
-            files |= {file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()}
-    return files
+@pytest.mark.parametrize(
+    ("step", "reached", "not_reached"),
+    [
+        ("load", {"models/data.py", "bnn/frontends/core/value.py", "models/labelled.py"}, {"hls/rtl/project.py"}),
+        ("fold", {"bnn/canonical.py", "bnn/frontends/torch.py", "reports/measures.py"}, {"cosim/golden.py"}),
+        ("rtl", {"hls/rtl/folding.py", "hls/rtl/templates/top.v.j2", "flows/options.py"}, {"bnn/frontends/torch.py"}),
+        ("golden", {"cosim/packed.py", "bnn/network.py"}, {"hls/rtl/project.py", "cosim/csim.py", "flows/document.py"}),
+        ("project hls4ml_packed", {"hls/nnet_utils/nnet_packed.h", "hls/templates/dut.h.j2"}, {"cosim/rtl_icarus.py"}),
+        ("cosim rtl_cxxrtl", {"cosim/rtl_driver.cc", "cosim/rtl_bits.h"}, {"cosim/rtl_icarus.py", "cosim/golden.py"}),
+        ("cosim rtl_icarus", {"cosim/rtl_bench.py"}, {"cosim/rtl_driver.cc", "hls/synthesis/yosys.py"}),
+        ("synthesis", {"hls/synthesis/pins.v.j2", "hls/synthesis/nextpnr.py"}, {"cosim/rtl_icarus.py"}),
+        ("vendor rtl", {"hls/vendor/templates/vivado.tcl.j2"}, {"hls/synthesis/yosys.py"}),
+        ("compare", {"flows/mismatch.py", "cosim/compare.py", "cosim/pytorch.py"}, {"reports/render.py"}),
+        ("report", {"reports/templates/report.css", "reports/report.schema.json", "flows/document.py"}, set()),
+    ],
+)
+def test_a_step_reaches_what_its_function_imports(step, reached, not_reached):
+    assert reached <= REACHED[step]
+    assert not not_reached & REACHED[step]
 
 
-def closure(modules: list[str]) -> set[str]:
-    waiting = [PROJECT / (module.replace(".", "/") + ".py") for module in modules]
-    seen: set[Path] = set()
-    while waiting:
-        path = waiting.pop()
-        if path not in seen:
-            seen.add(path)
-            waiting += imported(path) if str(path.relative_to(PROJECT)) not in MACHINERY else []
-    return {str(path.relative_to(PROJECT)) for path in seen}
+def test_files_that_no_flow_imports_are_in_no_key():
+    for path in (
+        "bnn/export.py",
+        "flows/cli.py",
+        "flows/regress.py",
+        "models/train.py",
+        "flows/run.py",
+        "flows/setup.sh",
+    ):
+        assert path in CODE and not any(path in reached for reached in REACHED.values()), path
 
 
-def covered(sources: tuple[str, ...]) -> set[str]:
-    found = [path for source in sources for path in PROJECT.glob(source)]
-    files = {file for path in found for file in ([path] if path.is_file() else path.rglob("*.py"))}
-    return {str(file.relative_to(PROJECT)) for file in files}
+def test_every_file_that_is_no_python_is_named_by_a_module():
+    named = {
+        path.relative_to(PROJECT).as_posix()
+        for code in CODE
+        if code.endswith(".py")
+        for path in closure._named(PROJECT / code)
+    }
+    apart = ("models/checkpoints/", "reports/baselines/", "flows/configs/", "flows/setup.sh")
+    assert [
+        code for code in CODE if not code.endswith(".py") and not code.startswith(apart) and code not in named
+    ] == []
 
 
-@pytest.mark.parametrize("step", steps(), ids=lambda step: step.name)
-def test_every_imported_file_is_among_the_sources(step):
-    assert closure(ENTRY[step.name]) - covered((*_FLOW, *step.sources)) - MACHINERY == set()
+def flow_of(**changes):
+    """A flow all of whose steps have a result; the options are None, but for `changes`."""
+    names = {name for step in STEPS.values() for name in (*step.options, *step.limits)}
+    flow = Flow({name: Asked(changes.get(name), partial(changes.get, name)) for name in names}, Path("none"))
+    flow.results = {name: Entry(Path("none"), name, content=name) for name in STEPS}
+    return flow
+
+
+def keys(flow):
+    return {name: step.key(View(flow, step)) for name, step in STEPS.items()}
+
+
+@pytest.fixture(scope="module")
+def bare():
+    """The steps without what they look at outside, which takes real results."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, step in STEPS.items():
+            patch.setitem(STEPS, name, Step(**{**vars(step), "outside": None}))
+        yield
+
+
+@given(edited=st.sampled_from(CODE))
+@settings(max_examples=60, deadline=None)
+def test_editing_a_file_redoes_exactly_the_steps_that_reach_it(bare, edited):
+    flow = flow_of()
+    before = keys(flow)
+    with pytest.MonkeyPatch.context() as patch:
+        real = closure._digest_of
+        patch.setattr(closure, "_digest_of", lambda path: "edited" if path == PROJECT / edited else real(path))
+        after = keys(flow)
+    assert {name for name in STEPS if after[name] != before[name]} == {n for n in STEPS if edited in REACHED[n]}
+
+
+def test_another_option_redoes_exactly_the_steps_that_read_it(bare):
+    before = keys(flow_of())
+    for option in ("target_fps", "targets", "waves", "vectors", "vendor_limit_s"):
+        after = keys(flow_of(**{option: "another"}))
+        assert {n for n in STEPS if after[n] != before[n]} == {n for n in STEPS if option in STEPS[n].options}, option
+
+
+def test_another_result_redoes_exactly_the_steps_that_take_it(bare):
+    flow = flow_of()
+    before = keys(flow)
+    for name in STEPS:
+        flow.results[name] = Entry(Path("none"), name, content="another")
+        after = keys(flow)
+        flow.results[name] = Entry(Path("none"), name, content=name)
+        assert {n for n in STEPS if after[n] != before[n]} == {
+            n for n in STEPS if name in (*STEPS[n].takes, *STEPS[n].may_take)
+        }, name
+
+
+def test_what_is_not_declared_cannot_be_seen():
+    flow = flow_of()
+    view = View(flow, Step("a", "a", print, takes=("load",), options=("targets",)))
+    assert view["load"].content == "load" and view.options.targets is None
+    with pytest.raises(Undeclared, match="step a reads option backend"):
+        view.options.backend  # noqa: B018
+    with pytest.raises(Undeclared, match="step a takes the result of fold"):
+        view["fold"]
+
+
+def test_the_order_is_the_graphs():
+    make = partial(print)
+    found = [Step("late", "x", make, may_take=("early",)), Step("free", "x", make), Step("early", "x", make)]
+    assert [step.name for step in graph.ordered(found)] == ["free", "early", "late"]
+    for step in STEPS.values():
+        names = list(STEPS)
+        assert all(
+            names.index(before) < names.index(step.name) for before in graph.arrows(list(STEPS.values()))[step.name]
+        )
+
+
+def test_an_import_for_types_alone_reaches_nothing(tmp_path):
+    (tmp_path / "a.py").write_text(
+        "from typing import TYPE_CHECKING\n"
+        "if TYPE_CHECKING:\n    from xnorflow.bnn import io\nelse:\n    import xnorflow.bnn.files\n"
+        "def f():\n    from xnorflow.hls.rtl import config\n"
+    )
+    found = {path.relative_to(PROJECT).as_posix() for path in closure.imported(tmp_path / "a.py")}
+    assert found == {"bnn/__init__.py", "bnn/files.py", "hls/__init__.py", "hls/rtl/__init__.py", "hls/rtl/config.py"}
+    assert PROJECT / "bnn" / "io.py" in closure.imported(tmp_path / "a.py", types=True)

@@ -8,31 +8,27 @@ import pytest
 from rich.console import Console
 from tests.cosim.test_rtl_vitis import NETWORK, needs_icarus, sample
 
-import xnorflow.flows.document
-import xnorflow.flows.run
-import xnorflow.flows.stages
 from xnorflow.bnn import io
-from xnorflow.flows import subject
+from xnorflow.flows import run, subject
 from xnorflow.flows.engines import ENGINES
 from xnorflow.flows.options import Options
 
 pytestmark = [needs_icarus, pytest.mark.slow]
 
 
-def test_the_engine_is_skipped_then_passes_then_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_engine_is_skipped_then_passes_then_fails(tmp_path: Path) -> None:
     kinds = tuple(kind for kind in ENGINES if kind.name in ("hls4ml_packed", "rtl_vitis"))
-    for module in (xnorflow.flows.document, xnorflow.flows.run, xnorflow.flows.stages):
-        monkeypatch.setattr(module, "ENGINES", kinds)
     io.save(NETWORK, tmp_path / "sample.safetensors")
 
     def engine() -> dict:
-        outcome = xnorflow.flows.run.run(
+        outcome = run.run(
             subject.find(str(tmp_path / "sample.safetensors")),
             Console(quiet=True),
             vectors=300,
             options=Options(targets=()),
             build=tmp_path / "build",
             reports=tmp_path / "reports",
+            engines=kinds,
         )
         return json.loads((outcome.report / "report.json").read_text())["engines"]["rtl_vitis"]
 

@@ -7,9 +7,6 @@ from tests.flows import fakes
 from tests.flows.test_energy import VCD
 from tests.flows.test_flow import Place
 
-import xnorflow.flows.document
-import xnorflow.flows.run
-import xnorflow.flows.stages
 from xnorflow.cosim.engine import EngineError
 from xnorflow.flows.options import Options
 
@@ -20,11 +17,11 @@ EVERY_LAYER, ALL_VECTORS = (f"$comment {what} $end\n{VCD}" for what in ("every l
 class Waves(fakes.FakeBuilder):
     """Leaves a waveform as :class:`xnorflow.cosim.rtl_icarus.RtlIcarus` does; it says which run it is of."""
 
-    folder, waves, waveform, detail = None, False, None, "back to back alone"
+    waves, detail = False, "back to back alone"
 
     def run(self, inputs, every_layer=False):
         broken = self.fault == "stuck"
-        self.waveform = self.folder / "simulation.fst" if every_layer or self.waves or broken else None
+        self.waveform = self.leaves / "simulation.fst" if every_layer or self.waves or broken else None
         if self.waveform:
             self.waveform.write_text(EVERY_LAYER if every_layer else ALL_VECTORS)
         if broken and not every_layer:
@@ -32,23 +29,23 @@ class Waves(fakes.FakeBuilder):
         return super().run(inputs, every_layer)
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    original = fakes.install
+class Watched(Place):
+    """Runs flows whose first engine leaves waveforms."""
 
-    def install(patch, faults=None, log=None):
-        def make(flow):
-            engine = Waves("first", (faults or {}).get("first"), log)
-            engine.folder, engine.waves = tmp_path, flow.options.waves
+    def flow(self, faults=None, **options):
+        def make(view, folder):
+            engine = Waves("first", (faults or {}).get("first"), self.folder / "built.log")
+            engine.waves = view.options.waves
             return engine
 
-        original(patch, faults, log)
-        plain, first, second = fakes.kinds(faults, log)
-        for module in (xnorflow.flows.document, xnorflow.flows.run, xnorflow.flows.stages):
-            patch(module, "ENGINES", (plain, replace(first, keeps_waveform=True, make=make), second))
+        plain, first, second = fakes.kinds(faults, self.folder / "built.log")
+        first = replace(first, keeps_waveform=True, make=make, options=("waves",))
+        return super().flow(faults, engines=(plain, first, second), **options)
 
-    monkeypatch.setattr(fakes, "install", install)
-    return Place(tmp_path, monkeypatch.setattr)
+
+@pytest.fixture
+def place(tmp_path):
+    return Watched(tmp_path)
 
 
 def test_a_good_run_has_one_if_asked_for(place):

@@ -104,7 +104,7 @@ class Builder:
     def copy(self, name: str, factors: IntArray | None = None) -> str:
         """Append a layer that gives what it gets, times an integer by channel: a sum takes each result once."""
         signal = self.signals[name]
-        weight = np.diag(np.ones(signal.channels, np.int8) if factors is None else factors.astype(np.int16))
+        weight: IntArray = np.diag((np.ones(signal.channels) if factors is None else factors).astype(np.int16))
         if len(signal.shape) == 1:
             self.append(Dense(self.new_name("copy"), (name,), weight=weight))
         else:

