@@ -316,7 +316,8 @@ class _Reader:
 
     def _window(self, layer: Any, value: Value) -> Window:
         """Return the window of a pool, that of the whole image for a global one."""
-        shape = (1, *value.positions.shape[1:])[-2:]
+        height, width = (1, *value.positions.shape[1:])[-2:]
+        shape = (height, width)
         if not hasattr(layer, "pool_size"):
             return Window(shape, shape)
         size, stride = ((1, *np.atleast_1d(pair).tolist())[-2:] for pair in (layer.pool_size, layer.strides))
@@ -436,7 +437,8 @@ class _Without:
     """A layer without its activation."""
 
     def __init__(self, layer: Any) -> None:
-        self._layer, self._made = layer, None
+        self._layer = layer
+        self._made: Any = None
 
     def __call__(self, values: Any) -> Any:
         if self._made is None:

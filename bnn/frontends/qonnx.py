@@ -122,8 +122,9 @@ class _Reader:
         """Take all nodes; return the result that the network is to give."""
         nodes = list(self.model.graph.node)
         following = self._begin(nodes)
-        for node in nodes[: len(nodes) - len(following)] if self.survey else []:
-            self.survey.take(self._named(node))
+        if self.survey:
+            for node in nodes[: len(nodes) - len(following)]:
+                self.survey.take(self._named(node))
         for node in following:
             self.core.at(self._named(node), node.output[0])
             if self.survey:
