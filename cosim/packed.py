@@ -215,7 +215,7 @@ def windows(operation: Conv2d, values: Array) -> Array:
     around = ((0, 0), (top, bottom), (left, right), (0, 0))
     whole = np.pad(values, around, constant_values=operation.pad_value)
     height, width = operation.weight.shape[1:3]
-    views = np.lib.stride_tricks.sliding_window_view(whole, (height, width), axis=(1, 2))
+    views: Array = np.lib.stride_tricks.sliding_window_view(whole, (height, width), (1, 2))  # type: ignore[call-overload]
     strided = views[:, :: operation.stride[0], :: operation.stride[1]]
     return strided.transpose(0, 1, 2, 4, 5, 3).reshape(*strided.shape[:3], -1)
 

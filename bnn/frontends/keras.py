@@ -358,6 +358,8 @@ class _Reader:
         if kind == "Flatten":
             last = last.reshape(-1)
         elif kind == "Reshape":
+            if last.ndim == 1:
+                raise self.core.fail("an image", f"a vector; give the Input the shape {layer.output_shape[1:]}")
             last = last.reshape(layer.target_shape)
         elif kind == "Permute":
             last = last.transpose([axis - 1 for axis in layer.dims])

@@ -72,6 +72,7 @@ _NO_BRANCH = "its operands keep no place of their own in a binary network; use A
 
 #: What is refused, and the way round it.
 INSTEAD = {
+    "QConv2DTranspose": "it does not run with this TensorFlow; use QuantConv2DTranspose of Larq",
     "Lambda": "it holds code, which is never run; write it with the layers above",
     "TFOpLambda": "it holds an operation outside a layer; write it with the layers above (x + y is Add()([x, y]))",
     "SlicingOpLambda": "it holds an operation outside a layer; write it with the layers above",
@@ -183,7 +184,37 @@ def load(path: str | Path) -> Any:
         raise UserError(f"{path}: expected a model, got {type(model).__name__}")
     for layer in model.layers:
         check_finite(f"{path}, layer {layer.name!r} ({type(layer).__name__})", layer)
-    return model
+    return _unfolded(keras, model)
+
+
+def _unfolded(keras: Any, model: Any) -> Any:
+    """Put the layers of inner models into the outer one, by the names of both."""
+    if not getattr(model, "_is_graph_network", False) or not any(isinstance(of, keras.Model) for of in model.layers):
+        return model
+    inputs = [keras.Input(tensor.shape[1:]) for tensor in model.inputs]
+    return keras.Model(inputs, _applied(keras, model, inputs), name=model.name)
+
+
+def _applied(keras: Any, model: Any, tensors: list[Any], prefix: str = "") -> Any:
+    """Call the layers of a model, and of those inside it, on other tensors."""
+    known = {id(old): new for old, new in zip(model.inputs, tensors, strict=True)}
+    for layer in model.layers if prefix else ():
+        if not layer.name.startswith(prefix):  # it may be called a second time
+            layer._name = f"{prefix}{layer.name}"
+    for depth in sorted(model._nodes_by_depth, reverse=True):
+        for node in model._nodes_by_depth[depth]:
+            operands = [known[id(tensor)] for tensor in node.keras_inputs]
+            if operands and isinstance(node.layer, keras.Model):
+                made = _applied(keras, node.layer, operands, f"{node.layer.name}/")
+            elif operands:
+                made = node.layer(operands if len(operands) > 1 else operands[0])
+            else:
+                continue
+            several = isinstance(node.outputs, list)
+            for old, new in zip(node.outputs, made, strict=True) if several else [(node.outputs, made)]:
+                known[id(old)] = new
+    results = [known[id(tensor)] for tensor in model.outputs]
+    return results if len(results) > 1 else results[0]
 
 
 def foreign(path: str | Path) -> Survey | None:

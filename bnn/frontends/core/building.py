@@ -89,7 +89,8 @@ class Builder:
             raise ScalesError(
                 f"{self.where}: expected the sum of results whose scales are in a ratio of integers up to "
                 f"{_LARGEST_RATIO} (give the quantizers of both branches, and of the weights before them, scales of "
-                f"powers of two, or none), got scales such as {first.scale[0]:g} and {second.scale[0]:g}"
+                f"powers of two, or none; a batch norm belongs behind the sum), got "
+                f"scales such as {first.scale[0]:g} and {second.scale[0]:g}"
             )
         factors = [np.array([getattr(ratio, part) for ratio in ratios]) for part in ("numerator", "denominator")]
         if left == right:

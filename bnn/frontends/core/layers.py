@@ -107,15 +107,14 @@ class Layers(Settling):
         return self._rounded(needed, kernel[:, None, None, :], self.channels_of(needed), Geometry(), bias)
 
     @contextmanager
-    def _scaled_by(self, *values: Value) -> Iterator[None]:
+    def _scaled_by(self, value: Value) -> Iterator[None]:
         """Name the step that has made scales that fit nothing, if one has."""
         try:
             yield
         except ScalesError:
-            for value in values:
-                scale = self.need(value).encoding.scale
-                if value.step is not None and not np.array_equal(scale, value.encoding.scale):
-                    raise NotExact(str(self.not_here(steps_of(value.step)[-1].where))) from None
+            scale = self.need(value).encoding.scale
+            if value.step is not None and not np.array_equal(scale, value.encoding.scale):
+                raise NotExact(str(self.not_here(steps_of(value.step)[-1].where))) from None
             raise
 
     def _dense(self, value: Value, kernel: NDArray[np.float32], bias: FloatArray | None) -> Value:
@@ -616,8 +615,7 @@ class Layers(Settling):
                 "results of one shape and order of axes to add", f"{self.describe(first)} and {self.describe(second)}"
             )
         (left, of_left), (right, of_right) = self._rising(first, second), self._rising(second, first)
-        with self._scaled_by(*values):
-            encoding = self.add((left, right), (of_left, of_right))
+        encoding = self.add((left, right), (of_left, of_right))
         return self.observe(Value((self.last.name,), first.positions, encoding, self.place))
 
     def blurred(self, value: Value, error: FloatArray) -> Value:

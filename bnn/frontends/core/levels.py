@@ -14,6 +14,8 @@ MOST = 256
 
 _CHUNK = 1 << 22  # values evaluated at a time, to bound memory
 _SAMPLE = 1 << 16
+_WIDE = 2.0**-49  # of the largest magnitude on the way: what float64 rounds in a few steps
+_SHRINKS = 2.0**-16  # what is left of a rounding of float32, at most, in float64
 _NOISE = 2.0**-10  # how far from its values an activation's results may lie, in steps of theirs
 _ROUNDINGS = 8  # of the largest value, that an affine in float32 may be off
 _CLEAR = 0.25  # how far it may be off, in steps of one integer
@@ -88,6 +90,25 @@ def grouped(reals: FloatArray) -> IntArray | None:
     if not 2 <= len(starts) <= MOST or widths.max() > 2 * _NOISE * np.diff(reals)[apart].min():
         return None
     return group
+
+
+def is_rounding(results: Array, wide: Array, largest: Array, clear: FloatArray) -> bool:
+    """Whether results stand for some values, and float32 alone has taken them away: in float64 they are much nearer.
+
+    Parameters
+    ----------
+    results, wide : array, shape (n, channels)
+        Of steps in float32, and in float64.
+    largest : float64 array, shape (n, channels)
+        Magnitude on the way.
+    clear : float64 array
+        The values, ascending.
+    """
+    middles = (clear[1:] + clear[:-1]) / 2
+    met = clear[np.searchsorted(middles, results)]
+    away, away_wide = np.abs(results - met), np.abs(wide - clear[np.searchsorted(middles, wide)])
+    same = (results == met.astype(np.float32)) & (away_wide <= _WIDE * largest)
+    return bool((same | (away_wide <= _SHRINKS * away)).all())
 
 
 def _snapped(reals: FloatArray, index: IntArray, count: int, unit: float, allowed: float) -> Levels:

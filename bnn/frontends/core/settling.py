@@ -286,12 +286,12 @@ class Settling(Layout):
         group = found.grouped(reals)
         if group is None:
             return None
-        row, channel = np.unravel_index(first[np.unique(group, return_index=True)[1]], results.shape)
-        wide = run(values[row].astype(np.float64), value.step)[0]
-        clear = wide[np.arange(len(row)), channel].astype(np.float32).astype(np.float64)
-        if not np.isfinite(clear).all() or (np.diff(clear) <= 0).any():
+        *inner, wide = run(values.astype(np.float64), None, *reversed(steps_of(value.step)))
+        clear = np.unique(wide.ravel()[first[np.unique(group, return_index=True)[1]]])
+        largest = np.maximum.reduce([np.abs(of) for of in inner])
+        if not np.isfinite(clear).all() or not found.is_rounding(results, wide, largest, clear):
             return None
-        levels = found.find_levels(clear)
+        levels = found.find_levels(clear.astype(np.float32).astype(np.float64))
         return None if levels is None else replace(levels, rounded=True)
 
     def _noise(self, value: Value, signal: Signal, levels: Levels) -> float:

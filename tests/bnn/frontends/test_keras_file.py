@@ -9,7 +9,7 @@ from dataclasses import replace
 import h5py
 import numpy as np
 import pytest
-from tests.bnn.frontends.keras_models import VECTOR, hostile, keras, lq, qkeras, tame
+from tests.bnn.frontends.keras_models import VECTOR, agree, hostile, keras, lq, qkeras, tame
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.frontends import keras_saving
@@ -104,6 +104,30 @@ def test_a_saved_model_is_the_same_network(models, files, name, suffix, tmp_path
     other = tmp_path / "model.bin"  # the content decides, not the name
     other.write_bytes(files[name, suffix].read_bytes())
     assert convert(load(str(other)), "n", input) == expected
+
+
+def test_inner_models_are_put_into_the_outer_one(tmp_path):
+    """Blocks as Sequentials, one in another and one twice, and a functional one; the names tell where a layer is."""
+    options = {"kernel_quantizer": "ste_sign", "use_bias": False}
+    sign = {"input_quantizer": "ste_sign"} | options
+    dense = lq.layers.QuantDense
+    inner = keras.Sequential([L.InputLayer((9,)), dense(9, name="b", **sign), L.BatchNormalization()], name="block")
+    x = y = keras.Input((9,))
+    functional = keras.Model(x, L.Add()([dense(7, name="a", **sign)(y), dense(7, **sign)(y)]), name="branch")
+    model = keras.Sequential(
+        [L.InputLayer((20,)), keras.Sequential([dense(9, name="a", **options), inner], name="outer"), inner, functional,
+         L.BatchNormalization(), dense(3, name="a", **sign)]
+    )  # fmt: skip
+    rng = np.random.default_rng(2)
+    model.set_weights([of if "variance" in variable.name else rng.uniform(-2, 2, of.shape)
+                       for variable, of in zip(model.weights, model.get_weights(), strict=True)])  # fmt: skip
+    model.save(path := tmp_path / "m.h5")  # Keras cannot read a .keras archive of a block that is called twice
+    loaded = load(path)
+    names = [layer.name for layer in loaded.layers]
+    assert {"outer/a", "outer/block/b", "branch/a", "a"} <= set(names)
+    agree(loaded, VECTOR, 3)
+    values = rng.choice([-1.0, 1.0], (50, 20)).astype(np.float32)
+    assert np.array_equal(loaded.predict(values, verbose=0), model.predict(values, verbose=0))
 
 
 class Bomb:

@@ -169,7 +169,7 @@ def test_a_softmax_inside_the_last_layer():
 @pytest.mark.parametrize(
     ("words", "make"),
     [
-        (r"'batch_norm.*\(BatchNormalization\): expected a sign or quantiser after it \(before layer 'add",
+        (r"'add.*\(Add\): expected the sum of results whose scales.*a batch norm belongs behind the sum",
          lambda x: L.Add()([L.BatchNormalization()(QDense(5, **ONE)(x)), QDense(5, **ONE)(x)])),
         (r"'add.*\(Add\): expected the sum of results whose scales.*in a ratio",
          lambda x: L.Add()([QDense(5, kernel_quantizer="binary(alpha='auto')")(x), QDense(5, **ONE)(x)])),
