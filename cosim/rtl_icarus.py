@@ -31,10 +31,10 @@ from xnorflow.hls.processes import Processes
 
 _NO_PROBES: Mapping[str, tuple[str, int]] = MappingProxyType({})
 _PASSES = ("back_to_back", "stalls", "gaps", "resets")
-#: What the passes may cost, half of it at most: bytes of the compiled simulation times simulated clock cycles. vvp took
-#: 0.8 to 1.3 ns for each with networks of the zoo (90 µs a cycle for the smallest, five sixths of them spent in vvp, the
-#: rest in Python). Frames back to back are CXXRTL's matter, in bulk: they get a quarter, which takes a quarter of a
-#: minute. The other passes, which Icarus alone makes, are simulated at the same time, and may cost half.
+#: What the passes may cost: bytes of the compiled simulation times simulated clock cycles. vvp took 0.8 to 1.3 ns for
+#: each with networks of the zoo (90 µs a cycle for the smallest, five sixths of them spent in vvp, the rest in Python).
+#: Frames back to back are CXXRTL's matter, in bulk: they get a quarter of it, which takes a quarter of a minute. The
+#: other passes, which Icarus alone makes, are simulated at the same time, and may cost half of it.
 _BUDGET = 4.5e10
 #: Seconds after which a simulation is taken to hang.
 _LIMIT = 1800

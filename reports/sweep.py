@@ -22,10 +22,13 @@ def page(rows: Sequence[Mapping[str, Any]], name: str) -> str:
     figures = {
         "rate": scatter(known, "luts", "fps", ("LUTs, estimated", "vectors a second, exact")),
         "latency": scatter(known, "luts", "latency_us", ("LUTs, estimated", "latency in µs, exact")),
-        "estimate": scatter(run, "synthesised_luts", "luts", ("LUTs, synthesised", "LUTs, estimated")),
-        "energy": scatter(run, "fps", "energy_nj", ("vectors a second, exact", "nJ per inference, estimated")),
     }
-    if len({row["model"] for row in rows}) > 1:
+    if run:
+        figures |= {
+            "estimate": scatter(run, "synthesised_luts", "luts", ("LUTs, synthesised", "LUTs, estimated")),
+            "energy": scatter(run, "fps", "energy_nj", ("vectors a second, exact", "nJ per inference, estimated")),
+        }
+    if run and len({row["model"] for row in rows}) > 1:
         sound = [row | {"percent": 100 * row["accuracy"]} for row in map(dict, run) if row["accuracy"] is not None]
         figures["accuracy"] = scatter(sound, "luts", "percent", ("LUTs, estimated", "accuracy in %"))
     return str(template("sweep.html.j2").render(rows=rows, name=name, figures=figures))
