@@ -31,9 +31,10 @@ from xnorflow.hls.processes import Processes
 
 _NO_PROBES: Mapping[str, tuple[str, int]] = MappingProxyType({})
 _PASSES = ("back_to_back", "stalls", "gaps", "resets")
-#: What frames back to back may cost: bytes of the compiled simulation times simulated clock cycles. vvp took 0.8 to
-#: 1.3 ns for each with networks of the zoo (90 µs a cycle for the smallest, five sixths of them spent in vvp, the rest
-#: in Python), so that a run takes up to a minute. The other passes, simulated at the same time, may cost half of it.
+#: What the passes may cost: bytes of the compiled simulation times simulated clock cycles. vvp took 0.8 to 1.3 ns for
+#: each with networks of the zoo (90 µs a cycle for the smallest, five sixths of them spent in vvp, the rest in Python).
+#: Frames back to back are CXXRTL's matter, in bulk: they get a quarter of it, which takes a quarter of a minute. The
+#: other passes, which Icarus alone makes, are simulated at the same time, and may cost half of it.
 _BUDGET = 4.5e10
 #: Seconds after which a simulation is taken to hang.
 _LIMIT = 1800
@@ -72,7 +73,7 @@ class _Effort:
 
         pace = max(model.interval, 3 * project.in_beats, 3 * project.out_beats)  # while both ports pause
         return cls(
-            vectors=max(2, frames(1, model.latency, model.interval, 500)),
+            vectors=max(2, frames(1 / 4, model.latency, model.interval, 500)),
             stalled=frames(1 / 4, 2 * model.latency, pace, 32),
             gapped=frames(1 / 8, model.latency, model.latency, 12),
             resets=frames(1 / 8, 2 * model.latency, 2 * model.latency, 8),

@@ -30,7 +30,7 @@ class RtlNetlist(RtlIcarus):
 
     name = "netlist"
     passes = RtlIcarus.passes[:1]
-    budget = 2e10
+    budget = 8e10
     most = float("inf")  # its size is known before it is written, and is asked for there: xnorflow.flows.engines
 
     def __init__(self, project: Project, tool: str, target: str) -> None:

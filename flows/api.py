@@ -6,7 +6,7 @@ verdict is then "fail".
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -432,6 +432,101 @@ def run(
         given=net._converted if net._subject.zoo is None else None,
     )
     return Report(outcome.report)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Sweep(_Table):
+    """What a sweep has found: a row for each point.
+
+    Attributes
+    ----------
+    folder : Path
+        Has ``sweep.csv`` and ``sweep.html``.
+    """
+
+    folder: Path
+
+    def to_frame(self) -> Any:
+        """Return the rows as a ``pandas.DataFrame``; raise a UserError if pandas is not installed."""
+        try:
+            import pandas
+        except ModuleNotFoundError:
+            raise UserError("to_frame needs pandas, which is not installed: pip install pandas") from None
+        return pandas.DataFrame(list(self.rows), columns=list(self.columns))
+
+
+def sweep(
+    models: "Net | str | Path | Sequence[Net | str | Path]",
+    *,
+    target_fps: Iterable[float] = (),
+    max_luts: Iterable[int] = (),
+    architecture: Iterable[str] = (),
+    clock_ns: Iterable[float] = (),
+    points: Iterable[Mapping[str, Any]] = (),
+    config: str | Path | None = None,
+    run: Literal["pareto", "all", "none"] = "pareto",
+    vectors: int | None = 1000,
+    name: str | None = None,
+    quiet: bool = False,
+) -> Sweep:
+    """Estimate many foldings, and run the flow on those that no other beats.
+
+    Parameters
+    ----------
+    models : Net, or what :func:`convert` takes by name, or several
+    target_fps, max_luts, architecture, clock_ns : iterables
+        A grid: every goal, and every architecture ("folded", "unrolled"), at every clock.
+    points : iterable of mapping
+        Further points, each with one of ``target_fps``, ``max_luts`` and ``architecture``, and perhaps ``clock_ns``.
+    config : str or Path, optional
+        TOML file with settings of the hardware.
+    run : {"pareto", "all", "none"}
+        Points that go through the whole flow.
+    vectors : int or None
+        As :func:`run` takes them.
+    name : str, optional
+        Of the folder in ``reports/``; by default ``sweep_<model>``.
+    quiet : bool
+        Print nothing.
+
+    Returns
+    -------
+    Sweep
+        Its columns are those of :func:`xnorflow.flows.sweep.sweep`.
+
+    Raises
+    ------
+    UserError
+        If something that was given cannot be used; a goal out of reach is a row, not an error.
+    """
+    from xnorflow.flows import sweep as sweeps
+    from xnorflow.flows.places import REPORTS
+    from xnorflow.flows.settings import parse_sweep
+
+    listed = [models] if isinstance(models, Net | str | Path) else list(models)
+    nets = [model if isinstance(model, Net) else convert(model) for model in listed]
+    asked = {"target_fps": target_fps, "max_luts": max_luts, "architecture": architecture, "clock_ns": clock_ns}
+    given = parse_sweep({"sweep": {**{what: list(of) for what, of in asked.items()}, "points": list(points)}})
+    further = [sweeps.Wish(**point) for point in given["points"]]
+    axes = (given["target_fps"], given["max_luts"], given["architecture"], given["clock_ns"])
+    gridded = sweeps.grid(*axes) if any(axes) or not further else []
+    options = _options(None, None, None, Path(config) if config else None)
+    candidates = [
+        sweeps.Candidate(
+            net._subject,
+            net.network,
+            net._converted if net._subject.zoo is None else None,
+            replace(options, input=net._settings) if net._settings is not None else options,
+        )
+        for net in nets
+    ]
+    called = slug(name or "_".join(["sweep", *(net.network.name for net in nets)]))
+    console = Console(highlight=False, soft_wrap=True, quiet=quiet)
+    rows = sweeps.sweep(candidates, [*gridded, *further], console, name=called, which=run, vectors=vectors)
+    caption = f"{len(rows)} points; {REPORTS / called / 'sweep.html'}"
+    return Sweep(
+        sweeps.COLUMNS, tuple(tuple(row[c] for c in sweeps.COLUMNS) for row in rows), caption, REPORTS / called
+    )
 
 
 def _options(

@@ -262,6 +262,43 @@ def _reading(config: Path | None, fixed: int | None) -> dict[str, Any]:
     return {"input": given.input, "fixed": given.fixed}
 
 
+@app.command("sweep")
+def sweep_command(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help=escape(
+                "TOML file. Table [sweep]: models, a list; a grid of target_fps, max_luts, architecture ('folded', "
+                "'unrolled') and clock_ns, lists; points, a list of tables; run = 'pareto', 'all' or 'none'. The other "
+                "tables are those of `run --config`."
+            ),
+            show_default=False,
+        ),
+    ],
+    vectors: Annotated[str, typer.Option(help="As `run` takes it.")] = "1000",
+) -> None:
+    """Estimate many foldings, and run the flow on those that no other beats in rate and area, or on all.
+
+    Writes sweep.csv and sweep.html to reports/FILE. The exit status is 1 when a flow failed.
+    """
+    from xnorflow.flows import api, options
+    from xnorflow.flows.places import REPORTS
+    from xnorflow.flows.settings import parse_sweep
+
+    count = _vectors(vectors)
+    try:
+        asked: dict[str, Any] = dict(parse_sweep({"sweep": options.tables(file).get(options.SWEEP, {})}))
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
+    if "models" not in asked:
+        raise UserError(f"{file}: table [sweep] names no models; add models = ['mnist_bnn']")
+    taken = options.read(file).input
+    nets = [api.convert(model, taken) for model in asked.pop("models")]
+    found = api.sweep(nets, **asked, config=file, vectors=count, name=file.stem)
+    console().print(f"  sweep: {escape(_short(REPORTS / found.folder.name / 'sweep.html'))}")
+    raise typer.Exit(any(row["verdict"] == "fail" for row in found.to_dicts()))
+
+
 @app.command("list")
 def list_command() -> None:
     """Show the models of the zoo, and the accuracy recorded when each was trained."""

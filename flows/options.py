@@ -87,9 +87,13 @@ TARGETS = ("xilinx7", "ecp5")
 VENDOR_RUN = ("hls4ml_packed", "rtl")
 """Projects with which the vendor's tools are run where the user says nothing: stock layers can take the tools hours."""
 
+SWEEP = "sweep"
+"""Table of a configuration file that is for :mod:`xnorflow.flows.sweep` alone."""
+
 _GOALS = ("target_fps", "max_luts")
 _LARGEST = 1 << 20  # bytes of a configuration file
-_ARCHITECTURES = {"folded": Folded, "unrolled": Unrolled}
+ARCHITECTURES: Mapping[str, type[Folded] | type[Unrolled]] = {"folded": Folded, "unrolled": Unrolled}
+"""What a layer can be, by name."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +179,8 @@ def read(
         If the file is missing or not TOML, or a setting is unknown or has a bad value; the message lists the choices.
     """
     goal = {name: value for name, value in (("target_fps", target_fps), ("max_luts", max_luts)) if value is not None}
-    content = _content(config) if config else {}
+    content = tables(config) if config else {}
+    content.pop(SWEEP, None)
     if fixed is not None and isinstance(table := content.get("fixed", {}), dict):
         content["fixed"] = {**table, "bits": fixed}
     if not content and not goal:
@@ -213,7 +218,8 @@ def read(
         raise UserError(f"{config}: {error}" if config else str(error)) from None
 
 
-def _content(config: Path) -> dict[str, Any]:
+def tables(config: Path) -> dict[str, Any]:
+    """Return a configuration file's content; raise a UserError if it is missing or not TOML."""
     try:
         return tomllib.loads(read_bytes(config, _LARGEST).decode())
     except ValueError as error:  # of TOML, of UTF-8, or of a number of thousands of digits
@@ -244,9 +250,9 @@ def _rtl(table: Mapping[str, Any]) -> dict[str, Any]:
 def _architecture(name: str, table: Mapping[str, Any]) -> Folded | Unrolled:
     settings = dict(table)
     chosen = settings.pop("architecture", "folded")
-    if not isinstance(chosen, str) or chosen not in _ARCHITECTURES:
-        raise UserError(f"rtl: {name}: architecture must be one of {', '.join(_ARCHITECTURES)}, got {chosen!r}")
-    kind = _ARCHITECTURES[chosen]
+    if not isinstance(chosen, str) or chosen not in ARCHITECTURES:
+        raise UserError(f"rtl: {name}: architecture must be one of {', '.join(ARCHITECTURES)}, got {chosen!r}")
+    kind = ARCHITECTURES[chosen]
     names = [spec.name for spec in fields(kind)]
     if unknown := sorted(set(settings) - set(names)):
         raise UserError(

@@ -37,6 +37,9 @@ TRACEBACK = "traceback-{}.txt"
 PUBLISHED = ("report.md", "report.html", "report.json")
 """What every report has; the last is what says that all are there."""
 
+SWEEP = ("sweep.csv", "sweep.html")
+"""What a sweep leaves in a folder of reports of its own."""
+
 SHOWN = ("mismatch_*.npz", "waveform_*.fst", "bitstream_*")
 """What is published beside a report, where there is any."""
 
@@ -210,6 +213,21 @@ def publish(target: Path, made: Path, projects: Mapping[str, Path]) -> dict[str,
     return copied
 
 
+def publish_pages(folder: Path, pages: Mapping[str, str]) -> None:
+    """Write pages into a folder of reports, each whole or not at all.
+
+    Raises
+    ------
+    UserError
+        If it is no folder, or has files that no flow has put there.
+    """
+    judge(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _mark(folder, _REPORT)
+    for name, text in pages.items():
+        write(folder / name, text)
+
+
 def _same(one: Path, other: Path) -> bool:
     return other.is_file() and not other.is_symlink() and filecmp.cmp(one, other, shallow=False)
 
@@ -283,7 +301,7 @@ def _clear_report(folder: Path) -> list[Path]:
     for copy in _folders(folder):
         if copy.name == _DRAFT or (_marked(copy).get("what") == _COPY and _untouched(copy)):
             shutil.rmtree(copy)
-    for pattern in (*PUBLISHED, *SHOWN):
+    for pattern in (*PUBLISHED, *SHOWN, *SWEEP):
         for path in folder.glob(pattern):
             if not path.is_dir() or path.is_symlink():
                 path.unlink()

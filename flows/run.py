@@ -64,6 +64,7 @@ def run(
     options: Options | None = None,
     out: Path | None = None,
     force: bool = False,
+    copy: bool = True,
     build: Path = BUILD,
     reports: Path = REPORTS,
     given: "Converted | None" = None,
@@ -84,6 +85,8 @@ def run(
         Folder for the report and copies of the projects; without it the report goes to ``reports/<name>``.
     force : bool
         Redo everything.
+    copy : bool
+        Whether `out` gets copies of the projects, too.
     build, reports : Path
         Where the cache and the reports are, relative to the working directory.
     given : Converted or None
@@ -107,7 +110,7 @@ def run(
     plan = steps(kinds, synthesise)
     jobs = [step for step in plan if step.name.startswith(vendor.STEP)]
     names = [*(kind.name for kind in kinds if kind.builds), *(step.folder for step in jobs)]
-    judge(target, names if out else ())
+    judge(target, names if out and copy else ())
     most = tidy.limit()
     with claimed(store.root, console, shared=not force), needing(subject.origin, UserError):
         flow = Flow(_asked(subject, vectors, data, options, given), store.root)
@@ -128,7 +131,7 @@ def run(
         projects = {kind.name: made[kind.build_step].folder / "project" for kind in kinds if kind.build_step in made}
         projects |= {job.folder: vendor.folder(made[job.name]) for job in jobs if _has_project(made, job)}
         with locked(target / LOCK, f"another flow that writes to {target}", console):
-            copies = publish(target, made["report"].folder, projects if out else {})
+            copies = publish(target, made["report"].folder, projects if out and copy else {})
     if not all(entry.reused for entry in made.values()):
         tidy.prune(build.absolute(), most, started)
     facts = made["report"].facts

@@ -5,12 +5,14 @@ what is made of it: :class:`xnorflow.hls.config.HlsConfig`, :class:`xnorflow.bnn
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
 from xnorflow.bnn.errors import UserError
+
+_T = TypeVar("_T")
 
 # A description goes into the message "NAME must be ..., got ...".
 _Whole = Annotated[int, Field(description="a whole number")]
@@ -95,6 +97,39 @@ class Fixed(TypedDict, total=False):
 
 
 @_RECORD
+class Point(TypedDict, total=False):
+    """A point of a sweep."""
+
+    target_fps: _Rate
+    max_luts: _Luts
+    architecture: Literal["folded", "unrolled"]
+    clock_ns: _Period
+
+
+@_RECORD
+class Sweep(TypedDict, total=False):
+    """Table ``sweep``, of the file of a sweep."""
+
+    models: Annotated[list[_Name], Field(min_length=1, description="a list of models")]
+    target_fps: Annotated[list[_Rate], Field(description="a list of numbers above 0")]
+    max_luts: Annotated[list[_Luts], Field(description="a list of whole numbers above 0")]
+    architecture: Annotated[list[Literal["folded", "unrolled"]], Field(description="a list of 'folded' and 'unrolled'")]
+    clock_ns: Annotated[list[_Period], Field(description="a list of periods in nanoseconds above 0, at most 1,000,000")]
+    points: Annotated[
+        list[Point],
+        Field(description="tables with target_fps, max_luts or architecture, and clock_ns"),
+    ]
+    run: Annotated[Literal["pareto", "all", "none"], Field(description="'pareto', 'all' or 'none'")]
+
+
+@_RECORD
+class SweepFile(TypedDict, total=False):
+    """What the file of a sweep has beside the tables of a configuration file."""
+
+    sweep: Sweep
+
+
+@_RECORD
 class File(TypedDict, total=False):
     """A configuration file."""
 
@@ -114,16 +149,25 @@ def parse(content: Mapping[str, Any]) -> File:
     UserError
         If a table or setting is unknown, which lists what there is, or a value is of a wrong type or beyond its limits.
     """
+    return _parsed(File, content)
+
+
+def parse_sweep(content: Mapping[str, Any]) -> Sweep:
+    """Return the settings of table ``sweep``, likewise."""
+    return _parsed(SweepFile, content).get("sweep", {})
+
+
+def _parsed(record: type[_T], content: Mapping[str, Any]) -> _T:
     try:
-        return TypeAdapter(File).validate_python(content)
+        return TypeAdapter(record).validate_python(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        raise UserError(_told(content, tuple(map(str, first["loc"])), first["type"])) from None
+        raise UserError(_told(record, content, tuple(map(str, first["loc"])), first["type"])) from None
 
 
-def _told(content: Mapping[str, Any], place: tuple[str, ...], fault: str) -> str:
+def _told(record: type, content: Mapping[str, Any], place: tuple[str, ...], fault: str) -> str:
     """Say what is wrong at a place in the file: a table, a setting in it, or something below that."""
-    tables = get_type_hints(File, include_extras=True)
+    tables = get_type_hints(record, include_extras=True)
     table, setting, *_ = (*place, "")
     if table not in tables:
         *others, last = (f"[{name}]" for name in tables)

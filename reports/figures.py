@@ -3,7 +3,7 @@
 import io
 import re
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import cycle
 from math import ceil, sqrt
@@ -141,6 +141,34 @@ def pareto(rows: Sequence[dict[str, Any]], cost: str, label: str) -> str:
             axes.xaxis.set_major_formatter(lambda value, _: quantity(value, ""))
             axes.minorticks_off()
     return _svg(figure, "pareto-" + re.sub(r"\W+", "-", label))
+
+
+def scatter(rows: Sequence[Mapping[str, Any]], x: str, y: str, labels: tuple[str, str]) -> str:
+    """Draw two figures of points against each other (logarithmic) as SVG; lines join the `pareto` rows of a model."""
+    known = [row for row in rows if row[x] and row[y]]
+    models = list(dict.fromkeys(row["model"] for row in known))
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(_WIDTH, 3), layout="constrained")
+        axes: Axes = figure.add_subplot(xlabel=labels[0], ylabel=labels[1])
+        axes.grid(color=_LINE, linewidth=0.5)
+        for n, model in enumerate(models):
+            colour = _SERIES[1 + n % (len(_SERIES) - 1)]
+            of_model = [row for row in known if row["model"] == model]
+            front = sorted((row for row in of_model if row["pareto"]), key=lambda row: row[x])
+            axes.plot([row[x] for row in front], [row[y] for row in front], color=colour, linewidth=1)
+            places = [row[x] for row in of_model], [row[y] for row in of_model]
+            axes.scatter(*places, color=colour, zorder=3, s=12, label=model)
+        if len(models) > 1:
+            figure.legend(loc="outside lower left", **_LEGEND)
+        for axis, name in ((axes.xaxis, x), (axes.yaxis, y)):
+            if known and name != "percent":
+                axis.axes.set_xscale("log") if axis is axes.xaxis else axis.axes.set_yscale("log")
+                values = [row[name] for row in known]
+                wide = max(values) > 100 * min(values)
+                axis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5), numticks=6))
+                axis.set_major_formatter(lambda value, _: quantity(value, ""))
+        axes.minorticks_off()
+    return _svg(figure, f"scatter-{x}-{y}")
 
 
 def _named(images: tuple[str, str | None], sets: Sequence[tuple[str, str | None]]) -> str:

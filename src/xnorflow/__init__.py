@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xnorflow.bnn.errors import NetworkError, UserError
     from xnorflow.cosim.engine import EngineError, EngineUnavailable
-    from xnorflow.flows.api import Estimate, Input, Net, Report, Summary, convert, golden, hls4ml, run
+    from xnorflow.flows.api import Estimate, Input, Net, Report, Summary, Sweep, convert, golden, hls4ml, run, sweep
 
 _PLACES = {
     **dict.fromkeys(("UserError", "NetworkError"), "xnorflow.bnn.errors"),
     **dict.fromkeys(("EngineError", "EngineUnavailable"), "xnorflow.cosim.engine"),
     **dict.fromkeys(
-        ("convert", "Input", "run", "golden", "hls4ml", "Net", "Summary", "Estimate", "Report"), "xnorflow.flows.api"
+        ("convert", "Input", "run", "golden", "hls4ml", "Net", "Summary", "Estimate", "Report", "sweep", "Sweep"),
+        "xnorflow.flows.api",
     ),
 }
 
@@ -36,11 +37,13 @@ __all__ = [
     "NetworkError",
     "Report",
     "Summary",
+    "Sweep",
     "UserError",
     "convert",
     "golden",
     "hls4ml",
     "run",
+    "sweep",
 ]
 
 

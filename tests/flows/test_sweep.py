@@ -1,0 +1,111 @@
+"""A sweep estimates all points, refuses some with what can be, and runs the flow on those that no other beats."""
+
+import csv
+import re
+
+import pytest
+from tests.flows import fakes
+
+import xnorflow as xf
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.io import save
+from xnorflow.flows import cli
+from xnorflow.flows.sweep import Wish, best, grid
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fakes.install(monkeypatch.setattr, log=tmp_path / "built.log")
+    save(fakes.network(), tmp_path / "small.safetensors")
+    return tmp_path
+
+
+def test_a_grid_has_every_goal_at_every_clock():
+    points = grid([1e4, 1e5], [900], ["unrolled"], [5.0, 10.0])
+    assert len(points) == 8 and Wish(max_luts=900, clock_ns=5.0) in points
+    assert grid() == [Wish()]
+
+
+def test_best_is_what_no_other_beats():
+    figures = [(10, 5), (20, 9), (20, 9), (5, 5), (30, 9), (40, 100), (1, 4)]
+    rows = [{"number": n, "status": "estimated", "fps": fps, "luts": luts} for n, (fps, luts) in enumerate(figures)]
+    best(rows)
+    assert [n for n, row in enumerate(rows) if row["pareto"]] == [0, 4, 5, 6]
+    for row in rows:  # by definition: nothing is at least as good in both, and better in one
+        beaten = any(
+            other["fps"] >= row["fps"] and other["luts"] <= row["luts"]
+            and (other["fps"], other["luts"]) != (row["fps"], row["luts"])
+            for other in rows
+        )  # fmt: skip
+        assert not (row["pareto"] and beaten)
+
+
+def test_estimates_are_those_of_a_single_estimate_and_refusals_say_what_can_be(here):
+    clock = {"clock_ns": [5], "run": "none", "quiet": True}
+    found = xf.sweep("small.safetensors", target_fps=[1e5, 1e6, 1e9], max_luts=[1], **clock)
+    slow, fast, beyond, tiny = found.to_dicts()
+    net = xf.convert("small.safetensors")
+    for row, rate in ((slow, 1e5), (fast, 1e6)):
+        alone = net.estimate(target_fps=rate, clock_ns=5)
+        assert (row["latency"], row["interval"], row["luts"]) == (alone.latency, alone.interval, alone.luts)
+        assert row["fps"] == pytest.approx(alone.fps) and row["status"] == "estimated"
+    assert beyond["status"] == tiny["status"] == "refused" and not beyond["pareto"]
+    assert f"{beyond['reachable_fps']:,.0f} is the most" in beyond["reason"]
+    assert f"estimated at {tiny['reachable_luts']:,}" in tiny["reason"]
+    (reached,) = xf.sweep(net, target_fps=[beyond["reachable_fps"]], name="reached", **clock).to_dicts()
+    assert reached["status"] == "estimated"
+    with (found.folder / "sweep.csv").open() as file:
+        assert [row["status"] for row in csv.DictReader(file)] == ["estimated"] * 2 + ["refused"] * 2
+    assert "is the most" in (found.folder / "sweep.html").read_text()
+
+
+def test_the_command_runs_the_points_that_are_not_beaten_and_links_their_reports(here, capsys):
+    (here / "boards.toml").write_text(
+        "[sweep]\nmodels = ['small.safetensors']\ntarget_fps = [1e5, 1e6]\nclock_ns = [10]\n"
+        "points = [{target_fps = 1e6, clock_ns = 20}]\n[synthesis]\ntargets = ['xilinx7']\n"
+    )
+
+    def go():
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["sweep", "boards.toml", "--vectors", "40"])
+        assert ended.value.code == 0
+        with (here / "reports" / "boards" / "sweep.csv").open() as file:
+            return list(csv.DictReader(file)), capsys.readouterr().out
+
+    rows, said = go()
+    assert [row["verdict"] for row in rows] == ["pass", "pass", ""]
+    assert [row["pareto"] for row in rows] == ["True", "True", "False"]
+    assert [row["synthesised_luts"] for row in rows] == ["17", "17", ""]
+    assert float(rows[0]["luts_error"]) == pytest.approx(int(rows[0]["luts"]) / 17 - 1)
+    assert said.count("golden  ") == 2 and "reused" in said.partition("point 1")[2], "shared steps are computed once"
+    page = (here / "reports" / "boards" / "sweep.html").read_text()
+    links = re.findall(r'href="\.\./([^"]*report.html)"', page)
+    assert len(links) == 2 and all((here / "reports" / link).is_file() for link in links)
+    again, said = go()
+    assert again == rows and re.findall(r"✓ .* s  ", said.replace("reused", "")) == [], "what was finished is reused"
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("", "names no models"),
+        ("models = []", "sweep: models must be a list of models"),
+        ("models = ['digits_bnn']\ntarget_fps = [0]", "sweep: target_fps must be a list of numbers above 0"),
+        ("models = ['digits_bnn']\ntarget = [1]", "sweep: unknown setting target; there are models"),
+        ("models = ['digits_bnn']\npoints = [{target_fps = 1.0, max_luts = 1}]", "a point has one of target_fps"),
+        ("models = ['no_such']", "unknown model 'no_such'"),
+    ],
+)
+def test_what_cannot_be_swept_ends_in_one_line(here, capsys, table, message):
+    (here / "s.toml").write_text(f"[sweep]\n{table}\n")
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["sweep", "s.toml"])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (here / "reports").exists()
+
+
+def test_a_point_has_one_goal():
+    with pytest.raises(UserError, match="got target_fps, architecture"):
+        Wish(target_fps=1, architecture="folded").applied(None)
