@@ -30,7 +30,7 @@ HEADER = "xnorflow_network"
 SCHEMA = 2
 """The newest that is read, and written where a network needs it."""
 
-_ADDED = {
+_ADDED: dict[str, dict[str, list[int]]] = {
     "MaxPool2d": {"padding": [0, 0, 0, 0]},
     "Add": {"shift": []},
 }  # fields that older files lack, and what they mean by that

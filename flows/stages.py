@@ -616,17 +616,17 @@ def _roundings(flow: Flow) -> dict[str, Any]:
         return {"layers": [], "vectors": 0}
     golden = Golden()
     golden.prepare(flow.network)
-    errors: dict[str, dict[str, Any]] = {of["name"]: {} for of in rounded}
+    errors: dict[str, dict[str, Any]] = {}
     with np.load(flow.entries["fold"].folder / ERRORS) as file:
         for key in file.files:
             layer, _, name = key.partition(".")
-            errors[layer][name] = file[key]
+            errors.setdefault(layer, {})[name] = file[key]
     largest = dict.fromkeys(errors, 0.0)
     for start in range(0, len(inputs), 16):  # windows of real numbers, in every layer, could fill the memory
         results = golden.run(inputs[start : start + 16], every_layer=True)
         for layer, of in errors.items():
             largest[layer] = max(largest[layer], deviation.largest(flow.network, of, results))
-    return {"layers": [of | {"measured": largest[of["name"]]} for of in rounded], "vectors": len(inputs)}
+    return {"layers": [of | {"measured": largest.get(of["name"])} for of in rounded], "vectors": len(inputs)}
 
 
 def _signs(network: "Network", golden: Mapping[str, IntArray], got: Mapping[str, IntArray]) -> list[dict[str, Any]]:

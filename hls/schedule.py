@@ -196,7 +196,7 @@ def _pipeline(processes: Sequence[Process], network: Network) -> Pipeline:
         else:
             both = stream(f"{process.layer} operands", process.results)
             scan = (Step(1, (PIPELINE_DEPTH,)),) * process.results
-            units.append(_Join(process.layer, both, result, tuple(queued), scan))
+            units.append(_Join(process.layer, both, result, tuple(queued), (0,) * len(queued), scan))
     ports: dict[str, list[Stream]] = {name: [] for name, of in readers.items() if len(of) > 1}
     for unit in units:
         if isinstance(unit, Fifo) and "\n" in unit.layer and (name := unit.layer.split("\n")[0]) in ports:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends.core.fixed import NotExact
 from xnorflow.bnn.frontends.sums import Encoding, added
-from xnorflow.bnn.network import Add, Conv2d, Dense, Input, IntArray, Network, Operation, Signal
+from xnorflow.bnn.network import Add, Conv2d, Dense, Input, IntArray, Network, Operation, Signal, Weights
 
 _LARGEST_RATIO = 256  # of the scales of two results to be added
 
@@ -77,7 +78,7 @@ class Builder:
 
         Raises
         ------
-        UserError
+        NotExact
             If the scales have no such ratio.
         """
         (left, right), (first, second) = names, encodings
@@ -86,11 +87,11 @@ class Builder:
             raise self.fail("results of one shape to add", " and ".join(str(signal.shape) for signal in signals))
         ratios = [Fraction(x) / Fraction(y) for x, y in zip(first.scale.tolist(), second.scale.tolist(), strict=True)]
         if max(max(ratio.numerator, ratio.denominator) for ratio in ratios) > _LARGEST_RATIO:
-            raise self.fail(
+            raise NotExact(str(self.fail(
                 f"the sum of results whose scales are in a ratio of integers up to {_LARGEST_RATIO} (give the "
                 "quantizers of both branches, and of the weights before them, scales of powers of two, or none)",
                 f"scales of {left!r} and {right!r} such as {first.scale[0]:g} and {second.scale[0]:g}",
-            )
+            )))  # fmt: skip
         factors = [np.array([getattr(ratio, part) for ratio in ratios]) for part in ("numerator", "denominator")]
         if left == right:
             right = self.copy(left)
@@ -117,7 +118,7 @@ class Builder:
     def copy(self, name: str, factors: IntArray | None = None) -> str:
         """Append a layer that gives what it gets, times an integer by channel: a sum takes each result once."""
         signal = self.signals[name]
-        weight = np.diag(np.ones(signal.channels, np.int8) if factors is None else factors.astype(np.int16))
+        weight: Weights = np.diag(np.ones(signal.channels, np.int64) if factors is None else factors.astype(np.int64))
         if len(signal.shape) == 1:
             self.append(Dense(self.new_name("copy"), (name,), weight=weight))
         else:

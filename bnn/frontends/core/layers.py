@@ -180,7 +180,8 @@ class Layers(Settling):
         kind = "dense" if len(signal.shape) == 1 else "conv"
         bits = self.fixed.of(name := self.new_name(kind))
         whole = np.zeros((*kernel.shape[:3], signal.channels))
-        np.add.at(whole, (..., plane), real_kernel * operand.scale[: len(plane)])
+        for term, channel in enumerate(plane):
+            whole[..., channel] += real_kernel[..., term] * operand.scale[term]
         weight, alpha, error = rounded(whole, bits)
         rows = real_kernel.reshape(len(kernel), -1)
         reach = np.tile(np.maximum(np.abs(signal.low), np.abs(signal.high)), taps)
@@ -590,7 +591,14 @@ class Layers(Settling):
                 "two results of one shape and order of axes", f"{self.describe(first)} and {self.describe(second)}"
             )
         (left, of_left), (right, of_right) = self._rising(first, second), self._rising(second, first)
-        encoding = self.add((left, right), (of_left, of_right))
+        try:
+            encoding = self.add((left, right), (of_left, of_right))
+        except NotExact as error:
+            self._allow(error)
+            ready = [self.rounded_values(value) if _needs_rounding(value.encoding) else value for value in ready]
+            if all(before is after for before, after in zip(ready, (first, second), strict=True)):
+                raise
+            return self.sum_of(ready)
         return self.observe(Value((self.last.name,), first.positions, encoding, self.place))
 
     def _rising(self, value: Value, other: Value) -> tuple[str, Encoding]:
@@ -636,6 +644,11 @@ class Layers(Settling):
         made = Value(tuple(names), value.positions, mean, self.place)
         made = replace(made, positions=self._whole(made, channels, value.positions.ndim))
         return self.observe(made)
+
+
+def _needs_rounding(encoding: Encoding) -> bool:
+    """Whether some integers stand for multiples of anything but a power of two."""
+    return bool((np.abs(np.frexp(encoding.scale)[0]) != 0.5).any())
 
 
 @dataclass(frozen=True)
