@@ -214,8 +214,9 @@ def windows(operation: Conv2d, values: Array) -> Array:
     top, bottom, left, right = operation.padding
     around = ((0, 0), (top, bottom), (left, right), (0, 0))
     whole = np.pad(values, around, constant_values=operation.pad_value)
-    height, width = operation.weight.shape[1:3]
-    views: Array = np.lib.stride_tricks.sliding_window_view(whole, (height, width), (1, 2))  # type: ignore[call-overload]
+    views: Array = np.lib.stride_tricks.sliding_window_view(  # type: ignore[call-overload]
+        whole, operation.weight.shape[1:3], axis=(1, 2)
+    )
     strided = views[:, :: operation.stride[0], :: operation.stride[1]]
     return strided.transpose(0, 1, 2, 4, 5, 3).reshape(*strided.shape[:3], -1)
 

@@ -25,17 +25,17 @@ def roundings(view: View) -> dict[str, Any]:
         return {"layers": [], "vectors": 0}
     engine = Golden()
     engine.prepare(network(view))
-    errors: dict[str, dict[str, Any]] = {of["name"]: {} for of in rounded}
+    errors: dict[str, dict[str, Any]] = {}
     with np.load(view["fold"].folder / ERRORS) as file:
         for key in file.files:
             layer, _, name = key.partition(".")
-            errors[layer][name] = file[key]
+            errors.setdefault(layer, {})[name] = file[key]
     largest = dict.fromkeys(errors, 0.0)
     for start in range(0, len(vectors), 16):  # windows of real numbers, in every layer, could fill the memory
         results = engine.run(vectors[start : start + 16], every_layer=True)
         for layer, of in errors.items():
             largest[layer] = max(largest[layer], deviation.largest(network(view), of, results))
-    return {"layers": [of | {"measured": largest[of["name"]]} for of in rounded], "vectors": len(vectors)}
+    return {"layers": [of | {"measured": largest.get(of["name"])} for of in rounded], "vectors": len(vectors)}
 
 
 def different_signs(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.frontends.core.fixed import ScalesError
 from xnorflow.bnn.frontends.core.sums import Encoding, added
-from xnorflow.bnn.network import Add, Conv2d, Dense, Input, IntArray, Network, Operation, Signal
+from xnorflow.bnn.network import Add, Conv2d, Dense, Input, IntArray, Network, Operation, Signal, Weights
 
 _LARGEST_RATIO = 256  # of the scales of two results to be added
 
@@ -77,7 +77,7 @@ class Builder:
 
         Raises
         ------
-        UserError
+        NotExact
             If the scales have no such ratio.
         """
         (left, right), (first, second) = names, encodings
@@ -105,7 +105,7 @@ class Builder:
     def copy(self, name: str, factors: IntArray | None = None) -> str:
         """Append a layer that gives what it gets, times an integer by channel: a sum takes each result once."""
         signal = self.signals[name]
-        weight: IntArray = np.diag((np.ones(signal.channels) if factors is None else factors).astype(np.int16))
+        weight: Weights = np.diag(np.ones(signal.channels, np.int64) if factors is None else factors.astype(np.int64))
         if len(signal.shape) == 1:
             self.append(Dense(self.new_name("copy"), (name,), weight=weight))
         else:

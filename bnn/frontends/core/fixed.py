@@ -20,6 +20,9 @@ ALLOW = "or let it be rounded: table [fixed] with bits = 8 in the configuration 
 LEAST, MOST = 2, 16
 """Bits of a rounded weight."""
 
+MOST_OF_VALUES = 8
+"""Bits of a rounded value between layers."""
+
 _SLACK = 2.0**-50  # of a product of float64 numbers, and what is taken off it
 
 
@@ -54,6 +57,11 @@ class Fixed:
     def of(self, layer: str) -> int:
         """Return the bits of a layer's weights."""
         return self.layers.get(layer, self.bits)
+
+    @property
+    def of_values(self) -> int:
+        """Bits of real values between layers: as many thresholds as a level of that many bits has are the most."""
+        return min(self.bits, MOST_OF_VALUES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,3 +135,40 @@ def constant_scale(constant: FloatArray, scale: FloatArray, most: int) -> int:
     """Return the power of two that constants have to be divided by to be integers up to `most` times a scale."""
     largest = (np.abs(constant).max(axis=1) / scale).max()
     return 1 << max(0, int(np.ceil(np.log2(max(largest, 1) / most))))
+
+
+def grid(low: FloatArray, high: FloatArray, bits: int) -> tuple[FloatArray, FloatArray, int]:
+    """Choose multiples of powers of two that ranges of values are rounded to, channel by channel.
+
+    Returns
+    -------
+    unit : float64 array
+        Powers of two.
+    base : float64 array
+        The lowest multiple.
+    count : int
+        Steps from there to the highest, in the channel that has most: below ``2**bits``.
+    """
+    most = (1 << bits) - 1
+    with np.errstate(divide="ignore"):
+        exponent = np.where(high > low, np.ceil(np.log2((high - low) / most)), 0)
+    unit = np.exp2(exponent)
+    unit = np.where(np.rint(high / unit) - np.rint(low / unit) > most, 2 * unit, unit)
+    return unit, np.rint(low / unit), int((np.rint(high / unit) - np.rint(low / unit)).max())
+
+
+def spread(values: FloatArray, lowest: FloatArray, highest: FloatArray, whole: bool) -> FloatArray:
+    """Bound by how far what lies between two ends may be from values, which only rise or only fall.
+
+    Parameters
+    ----------
+    values, lowest, highest : float64 array, shape (integers, channels)
+        At ascending integers: the values, and their ends.
+    whole : bool
+        Whether these are all integers. At those in between, all are between what they are at both neighbours.
+    """
+    rises = values[-1:] >= values[:1]
+    middle, up, down = (np.where(rises, a, -b) for a, b in ((values, values), (highest, lowest), (lowest, highest)))
+    if whole or len(values) == 1:
+        return np.maximum((up - middle).max(axis=0), (middle - down).max(axis=0))
+    return np.maximum((up[1:] - middle[:-1]).max(axis=0), (middle[1:] - down[:-1]).max(axis=0))

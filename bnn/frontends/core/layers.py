@@ -615,7 +615,14 @@ class Layers(Settling):
                 "results of one shape and order of axes to add", f"{self.describe(first)} and {self.describe(second)}"
             )
         (left, of_left), (right, of_right) = self._rising(first, second), self._rising(second, first)
-        encoding = self.add((left, right), (of_left, of_right))
+        try:
+            encoding = self.add((left, right), (of_left, of_right))
+        except NotExact as error:
+            self._allow(error)
+            ready = [self.rounded_values(value) if _needs_rounding(value.encoding) else value for value in ready]
+            if all(before is after for before, after in zip(ready, (first, second), strict=True)):
+                raise
+            return self.sum_of(ready)
         return self.observe(Value((self.last.name,), first.positions, encoding, self.place))
 
     def blurred(self, value: Value, error: FloatArray) -> Value:
@@ -665,6 +672,11 @@ class Layers(Settling):
         made = Value(tuple(names), value.positions, mean, self.place)
         made = replace(made, positions=self._whole(made, channels, value.positions.ndim))
         return self.observe(made)
+
+
+def _needs_rounding(encoding: Encoding) -> bool:
+    """Whether some integers stand for multiples of anything but a power of two."""
+    return bool((np.abs(np.frexp(encoding.scale)[0]) != 0.5).any())
 
 
 @dataclass(frozen=True)

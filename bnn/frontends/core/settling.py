@@ -9,7 +9,7 @@ import numpy as np
 from xnorflow.bnn.errors import NetworkError, UserError
 from xnorflow.bnn.folding import fold_multi_threshold, fold_threshold
 from xnorflow.bnn.frontends.core import levels as found
-from xnorflow.bnn.frontends.core.fixed import Fixed, Rounded
+from xnorflow.bnn.frontends.core.fixed import ALLOW, Fixed, Rounded, grid, spread
 from xnorflow.bnn.frontends.core.layout import Layout
 from xnorflow.bnn.frontends.core.levels import Levels
 from xnorflow.bnn.frontends.core.sums import UNIT, Encoding
@@ -97,14 +97,47 @@ class Settling(Layout):
         return stacked if axes == 3 else stacked[:, 0]
 
     def need(self, value: Value) -> Value:
-        """Return a value as integers, its encoding up to date; refuse it where it is none."""
+        """Return a value as integers, its encoding up to date; round it where it is none, or refuse it."""
         settled = self.settle(value)
         if settled is None:
             step = value.step
             while step is not None and any(operand is not None for operand in step.operands):
                 step = next(operand for operand in step.operands if operand is not None)
-            raise self.not_here(step.where if step else self.where)
+            if self.fixed is None:
+                raise UserError(f"{self.not_here(step.where if step else self.where)}; {ALLOW}")
+            return self.rounded_values(value)
         return settled
+
+    def rounded_values(self, value: Value) -> Value:
+        """Round real values, which only rise or only fall with the integers, to multiples of a power of two.
+
+        They become a :class:`~xnorflow.bnn.network.MultiThreshold` of as many levels as the bits allow over the whole
+        range that the values can take, so that none saturates; halves go to the even multiple.
+        """
+        assert self.fixed is not None
+        where, signal, bits = value.step.where if value.step else self.where, self.joined(value), self.fixed.of_values
+        rows, whole = found.sample(signal)
+        shown = self._shown(value, rows).astype(np.float64)
+        if found.directions(lambda some: self._evaluate(value, some), self._grid(value)) is None:
+            raise UserError(f"{where}: expected real values that only rise or only fall with the sums before them")
+        unit, base, count = grid(shown.min(axis=0), shown.max(axis=0), bits)
+
+        def formula(integers: IntArray) -> Array:
+            return np.rint(self._evaluate(value, integers).astype(np.float64) / unit) - base
+
+        folded = fold_multi_threshold(
+            "threshold", value.sources[:1], formula, signal, low=0, step=1, levels=max(2, count), rows=rows
+        )
+        levels = Levels(0, max(2, count), 1.0, 0.0, 0.0, np.zeros(0), np.zeros(0, np.int64))
+        ends = [self._evaluate(value, rows, end).astype(np.float64) for end in (-1, 1)]
+        off = unit / 2 + spread(shown, np.minimum(*ends), np.maximum(*ends), whole)
+        start = len(self.operations)
+        made = self._placed(value, folded, self._falling(value, signal, folded), levels, 0)
+        for operation in self.operations[start:]:
+            if isinstance(operation, MultiThreshold):
+                self.rounded[operation.name] = Rounded(bits, unit, off, {})
+        self.notes.append(f"{where}: not exact: its values are rounded to {bits} bits")
+        return replace(made, encoding=Encoding(unit, unit * base, off, np.zeros_like(off)))
 
     def observe(self, value: Value) -> Value:
         """Note that a value's tensor, if it has one, holds its integers, if rounding leaves them to be told."""

@@ -11,11 +11,11 @@ from tests import oracle
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.folding import fold_multi_threshold, fold_threshold
-from xnorflow.bnn.frontends.core.assembler import Assembler, Geometry, Value
+from xnorflow.bnn.frontends.core.assembler import Assembler, Geometry, Value, Window
 from xnorflow.bnn.frontends.core.fixed import Fixed, NotExact, largest_error, rounded
 from xnorflow.bnn.frontends.core.layout import canonical
 from xnorflow.bnn.frontends.core.levels import sample
-from xnorflow.bnn.network import Add, Conv2d, Input, Network, Signal
+from xnorflow.bnn.network import Add, Conv2d, Input, MultiThreshold, Network, Signal
 
 IMAGE = Input("x", (), shape=(4, 3, 2), kind="unsigned", bits=8)
 
@@ -88,6 +88,69 @@ def test_scales_are_powers_of_two_and_no_weight_saturates():
     assert scale.tolist()[:3] == [1.0, 2.0, 1.0] and np.array_equal(np.log2(scale), np.rint(np.log2(scale)))
     assert weight.tolist()[:3] == [[127, -127], [64, 0], [0, 0]]  # 0.5 goes to the even integer
     assert np.array_equal(scale[:, None] * weight + error, [[127.0, -127.0], [127.4, 1.0], [0, 0], [1e-30, 5e-31]])
+
+
+ACTIVATIONS = {
+    "relu": lambda x: np.maximum(x, 0),
+    "prelu": lambda x: np.where(x > 0, x, x * x.dtype.type(0.25)),
+    "hardtanh": lambda x: np.clip(x, -1, 1),
+    "rprelu": lambda x: np.where(x > 0.5, x - x.dtype.type(0.2), x * x.dtype.type(0.1) + x.dtype.type(0.25)),
+    "falling": lambda x: -x * x.dtype.type(0.3) + np.minimum(x, 0) * x.dtype.type(-0.1),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-np.clip(x, -50, 50))),
+}
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1), bits=st.integers(2, 16), kind=st.sampled_from(list(ACTIVATIONS)),
+    pooled=st.booleans(), spread=st.sampled_from([0.0, 3.0]),
+)  # fmt: skip
+def test_values_are_within_the_bound_of_real_ones(seed, bits, kind, pooled, spread):
+    """Of an activation of exact sums, as the framework has it; behind a maximum, too."""
+    rng = np.random.default_rng(seed)
+    core, value = begun(Fixed(bits), np.ones(2), np.zeros(2))
+    scale = (rng.normal(size=(3, 1, 1, 1)) * np.exp(rng.normal(size=(3, 1, 1, 1)) * spread)).astype(np.float32)
+    kernel = rng.choice([-1, 1], (3, 2, 2, 2)).astype(np.float32) * scale
+    sums = core.convolution(value, kernel, Geometry(), rng.normal(size=3) * 100)
+    made = core.step([sums], ACTIVATIONS[kind])
+    if pooled:
+        made = core.max_pool(made, Window((2, 1), (1, 1)))
+    settled = core.need(made)
+    network = Network("n", tuple(core.operations))
+    images = rng.choice([0, 255, 100, 7], (20, *IMAGE.shape))
+    results = oracle.run(network, images)
+    real = ACTIVATIONS[kind](sums.encoding.values(results["conv1"], 0)).astype(np.float64)
+    if pooled:
+        real = np.maximum(real[:, 1:], real[:, :-1])
+    ours = settled.encoding.scale * results[settled.sources[0]] + settled.encoding.shift
+    assert (np.abs(real - ours) <= settled.encoding.fixed * (1 + 1e-12)).all()
+    levels = [of for of in core.operations if isinstance(of, MultiThreshold)]
+    assert all(of.levels < 2 ** min(bits, 8) for of in levels)  # there are none where all is in the linear part
+    assert {of.name for of in levels} == set(core.rounded)
+
+
+def test_values_that_rise_and_fall_are_refused():
+    core, value = begun(Fixed(8), np.ones(2), np.zeros(2))
+    made = core.convolution(value, np.ones((1, 1, 1, 2), np.float32), Geometry())
+    with pytest.raises(UserError, match="layer: expected real values that only rise or only fall"):
+        core.need(core.step([made], lambda x: np.abs(x - 100)))
+
+
+def test_branches_of_any_scales_are_added_on_one_grid():
+    rng = np.random.default_rng(3)
+    core, value = begun(Fixed(8), np.ones(2), np.zeros(2))
+    kernels = rng.choice([-1, 1], (2, 3, 1, 1, 2)) * rng.uniform(0.1, 2, (2, 3, 1, 1, 1))
+    left, right = (core.convolution(value, kernel.astype(np.float32), Geometry()) for kernel in kernels)
+    total = core.sum_of([left, right])
+    network = Network("n", tuple(core.operations))
+    images = rng.integers(0, 256, (20, *IMAGE.shape))
+    results = oracle.run(network, images)
+    real = sum(images @ kernel[:, 0, 0].T for kernel in kernels.astype(np.float32).astype(np.float64))
+    ours = total.encoding.scale * results[total.sources[0]] + total.encoding.shift
+    assert (np.abs(real - ours) <= total.encoding.fixed).all()
+    with pytest.raises(UserError, match=r"the sum of results whose scales.*FIXED=8"):
+        core, value = begun(None, np.ones(2), np.zeros(2))
+        core.sum_of([core.convolution(value, kernel.astype(np.float32), Geometry()) for kernel in kernels])
 
 
 @pytest.mark.parametrize(("values", "told"), [
