@@ -29,7 +29,8 @@ from xnorflow.bnn.network import Conv2d, Dense, Input, Network, Operation, Thres
 from xnorflow.bnn.packing import words
 from xnorflow.cosim import packed
 from xnorflow.cosim.golden import Golden, cores, tile_size
-from xnorflow.cosim.popcount import LANES, splat
+from xnorflow.cosim.bitstream import splat
+from xnorflow.cosim.popcount import PATH
 from xnorflow.cosim.sums import Sums
 
 ROUNDS = 15
@@ -167,6 +168,7 @@ def measure(calls: Mapping[str, Callable[[], Any]]) -> dict[str, list[float]]:
     return seconds
 
 
+LANES = 8
 _CHAINS = 12
 
 

@@ -40,7 +40,7 @@ from xnorflow.bnn.network import (
     Threshold,
 )
 from xnorflow.bnn.packing import pack_bits, words
-from xnorflow.cosim import popcount
+from xnorflow.cosim import bitstream, popcount
 from xnorflow.cosim.engine import EngineUnavailable
 from xnorflow.cosim.sums import Layer, Sums
 
@@ -92,7 +92,7 @@ def integers(value: Value, signal: Signal) -> Array:
     if not signal.bipolar:
         return value
     out = np.empty((len(value), math.prod(signal.shape)), np.int8)
-    popcount.unpack(value, out)
+    bitstream.unpack(value, out)
     return out.reshape(len(value), *signal.shape)
 
 
@@ -109,7 +109,7 @@ def _input(operation: Input) -> Step:
     def bits(x: Array) -> Array:
         signs = x if x.dtype == np.int8 else convert(x, np.int8)
         out = np.empty((len(x), words(size)), np.uint64)
-        if not popcount.pack_signs(signs.reshape(len(x), size), out):
+        if not bitstream.pack_signs(signs.reshape(len(x), size), out):
             raise OutOfRange
         return out
 
@@ -130,7 +130,7 @@ def _planes(signal: Signal) -> tuple[int, Callable[[Value], Array]]:
         for first in range(0, count, 8):
             octets = (offset >> first).astype(np.uint8)
             last = min(first + 8, count)
-            popcount.pack_planes(octets, last - first, result[:, count - last : count - first])
+            bitstream.pack_planes(octets, last - first, result[:, count - last : count - first])
         return result
 
     return count, split
@@ -144,9 +144,10 @@ def _layer(
     shift, low = int(operand.bipolar), int(operand.low.min())
     ones = np.count_nonzero(weight > 0, axis=1)
     blocked = popcount.block_weights(weight)
-    bias = np.zeros((len(extra), len(blocked) * popcount.NEURONS), np.int64)
+    bias = np.zeros((len(extra), len(blocked) * popcount.PATH.neurons), np.int64)
     bias[:, : len(weight)] = extra + low * weight.sum(axis=1, dtype=np.int64) + ((2**planes - 1) * ones << shift)
-    return Layer(signal.shape, blocked, bias, kinds, shift, dtype(signal))
+    largest = (2**planes - 1) * weight.shape[1]
+    return Layer(signal.shape, blocked, bias, kinds, shift, dtype(signal), largest)
 
 
 def _dense(operation: Dense, x: Signal) -> Step:
@@ -175,7 +176,7 @@ def _conv2d(operation: Conv2d, x: Signal) -> Step:
     def step(value: Value) -> Sums:
         bits = split(value)
         patches = np.zeros((len(bits), len(kinds), planes, words(kernel_h * kernel_w * channels)), np.uint64)
-        popcount.cut_patches(bits, x.shape, (kernel_h, kernel_w), operation.stride, (top, left), positions, patches)
+        bitstream.cut_patches(bits, x.shape, (kernel_h, kernel_w), operation.stride, (top, left), positions, patches)
         return Sums(layer, patches)
 
     return step
@@ -189,7 +190,7 @@ def _max_pool2d(operation: MaxPool2d, x: Signal) -> Step:
 
     def bits(value: Array) -> Array:
         out = np.zeros((len(value), length), np.uint64)
-        popcount.pool(value, x.shape, operation.size, operation.stride, (top, left), positions, out)
+        bitstream.pool(value, x.shape, operation.size, operation.stride, (top, left), positions, out)
         return out
 
     def numbers(value: Value) -> Array:
@@ -249,7 +250,7 @@ def _threshold(operation: Threshold, x: Signal) -> Step:
             return value.compare(comparison(value.layer))
         numbers = integers(value, x).astype(kind, copy=False).reshape(len(value), size)
         out = np.empty((len(value), words(size)), np.uint64)
-        popcount.compare(numbers, thresholds, flips, out)
+        bitstream.compare(numbers, thresholds, flips, out)
         return out
 
     return step
@@ -293,7 +294,7 @@ def _depth_to_space(operation: DepthToSpace, x: Signal) -> Step:
     def bits(value: Value) -> Array:
         signs = numbers(value)
         out = np.empty((len(signs), words(signal.size)), np.uint64)
-        popcount.pack_signs(signs.reshape(len(signs), -1), out)
+        bitstream.pack_signs(signs.reshape(len(signs), -1), out)
         return out
 
     return bits if x.bipolar else numbers

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.bnn.packing import WORD, words
-from xnorflow.cosim import popcount
+from xnorflow.cosim import bitstream, popcount
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +18,7 @@ class Layer:
     ----------
     shape : tuple of int
         Shape of the result, channels last.
-    weight : uint64 array
+    weight : unsigned array
         See :func:`xnorflow.cosim.popcount.block_weights`.
     bias : int64 array, shape (kinds, weight's neurons)
         ``sum = bias - (count << shift)``; neurons that only fill up a block have a bias of 0.
@@ -28,20 +28,24 @@ class Layer:
         1 for a bipolar operand, else 0.
     dtype : type
         Of the sums.
+    largest : int
+        No count is larger.
     """
 
     shape: tuple[int, ...]
-    weight: NDArray[np.uint64]
+    weight: NDArray[np.unsignedinteger[Any]]
     bias: NDArray[np.int64]
     kinds: NDArray[np.int64]
     shift: int
     dtype: type[np.signedinteger[Any]]
+    largest: int
 
     def comparison(self, threshold: NDArray[np.int64], flip: NDArray[np.bool_]) -> "Comparison":
         """Prepare ``(sum >= threshold) ^ flip``, both by channel."""
         channels = self.shape[-1]
         limit = np.full(self.bias.shape, -1)  # no count is that small: bits that fill up a block stay 0
         limit[:, :channels] = (self.bias[:, :channels] - threshold) >> self.shift
+        limit = limit.clip(-1, self.largest).astype(popcount.PATH.limit_type(self.largest))
         flips = np.zeros(self.bias.shape[1], np.bool_)
         flips[:channels] = flip
         return Comparison(limit, np.packbits(flips, bitorder="little"))
@@ -53,11 +57,11 @@ class Comparison:
 
     Attributes
     ----------
-    limit : int64 array, shape (kinds, the weight's neurons)
+    limit : integer array, shape (kinds, the weight's neurons)
     flip : uint8 array, shape (the weight's neurons / 8,)
     """
 
-    limit: NDArray[np.int64]
+    limit: NDArray[np.signedinteger[Any]]
     flip: NDArray[np.uint8]
 
 
@@ -95,5 +99,5 @@ class Sums:
         if len(layer.kinds) == 1 or channels % WORD == 0:
             return bits.reshape(len(bits), -1)
         joined = np.zeros((len(bits), words(len(layer.kinds) * channels)), np.uint64)
-        popcount.join(bits, channels, joined)
+        bitstream.join(bits, channels, joined)
         return joined
