@@ -29,8 +29,7 @@ from xnorflow.bnn.network import Conv2d, Dense, Input, Network, Operation, Thres
 from xnorflow.bnn.packing import words
 from xnorflow.cosim import packed
 from xnorflow.cosim.golden import Golden, cores, tile_size
-from xnorflow.cosim.bitstream import splat
-from xnorflow.cosim.popcount import PATH
+from xnorflow.cosim.llvm import splat
 from xnorflow.cosim.sums import Sums
 
 ROUNDS = 15

@@ -17,6 +17,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from xnorflow.bnn.packing import WORD
+from xnorflow.cosim.llvm import I8, I64, splat
 
 Words = NDArray[np.uint64]
 Octets = NDArray[np.uint8]
@@ -25,8 +26,6 @@ Shape = tuple[int, ...]
 
 #: numba's own type has the intrinsics called with their typing context.
 _intrinsic: Any = intrinsic
-
-_I32, _I64 = ir.IntType(32), ir.IntType(64)
 
 
 def _load_word(context: Any, builder: Any, kind: Any, value: Any, first: Any) -> Any:
@@ -39,13 +38,7 @@ def _load_word(context: Any, builder: Any, kind: Any, value: Any, first: Any) ->
 
 def _to_word(builder: Any, comparison: str, first: Any, second: Any) -> Any:
     """Bits of the comparison of two vectors of 64 elements."""
-    return builder.bitcast(builder.icmp_signed(comparison, first, second), _I64)
-
-
-def splat(builder: Any, vector: Any, value: Any) -> Any:
-    """Return a vector of equal elements, of LLVM's type `vector`."""
-    single = builder.insert_element(ir.Constant(vector, ir.Undefined), value, _I32(0))
-    return builder.shuffle_vector(single, single, ir.Constant(ir.VectorType(_I32, vector.count), [0] * vector.count))
+    return builder.bitcast(builder.icmp_signed(comparison, first, second), I64)
 
 
 @_intrinsic
@@ -87,7 +80,7 @@ def _put_signs(typing_context: Any, word: Any, out: Any, first: Any) -> Any:
     """``out[first : first + 64]`` = -1 and +1 for the bits of a word."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector = ir.VectorType(ir.IntType(8), WORD)
+        vector = ir.VectorType(I8, WORD)
         bits = builder.bitcast(arguments[0], ir.VectorType(ir.IntType(1), WORD))
         signs = builder.select(bits, vector([1] * WORD), vector([-1] * WORD))
         array = context.make_array(out)(context, builder, arguments[1])
