@@ -1,4 +1,4 @@
-"""Kernels that move bits: pack, unpack, cut, join and pool on uint64 words, compiled by numba.
+"""Kernels that move bits: pack, unpack and compare, on uint64 words, compiled by numba.
 
 Every kernel runs on one thread and releases the GIL. A vector's bits are one stream along its flattened shape
 (row-major, channels last): element i is bit ``i % 64`` of word ``i // 64``. So flattening costs nothing, and a row of a
@@ -22,7 +22,6 @@ from xnorflow.cosim.llvm import I8, I64, splat
 Words = NDArray[np.uint64]
 Octets = NDArray[np.uint8]
 Integers = NDArray[np.signedinteger[Any]]
-Shape = tuple[int, ...]
 
 #: numba's own type has the intrinsics called with their typing context.
 _intrinsic: Any = intrinsic
@@ -184,109 +183,3 @@ def unpack(bits: Words, out: NDArray[np.int8]) -> None:
             _put_signs(bits[row, word], line, word * WORD)
         for i in range(whole * WORD, count):
             line[i] = np.int8((bits[row, whole] >> np.uint64(i % WORD)) & np.uint64(1)) * np.int8(2) - np.int8(1)
-
-
-@njit(nogil=True, cache=True)
-def _or_bits(source: Words, start: Any, count: Any, target: Words, position: Any) -> None:
-    """``target[position : position + count] |= source[start : start + count]``, counted in bits."""
-    one, six, word = np.uint64(1), np.uint64(6), np.uint64(WORD)  # unsigned, so that no index is taken for negative
-    start, count, position = np.uint64(start), np.uint64(count), np.uint64(position)
-    while count > 0:
-        size = min(count, word)
-        shift = start & (word - one)
-        bits = source[start >> six] >> shift
-        if shift + size > word:
-            bits |= source[(start >> six) + one] << (word - shift)
-        if size < word:
-            bits &= (one << size) - one
-        shift = position & (word - one)
-        target[position >> six] |= bits << shift
-        if shift + size > word:
-            target[(position >> six) + one] |= bits >> (word - shift)
-        start, position, count = start + size, position + size, count - size
-
-
-@njit(nogil=True, cache=True)
-def cut_patches(
-    bits: Words, shape: Shape, kernel: Shape, stride: Shape, corner: Shape, positions: Shape, out: Words
-) -> None:
-    """Cut a convolution's patches out of packed images; what lies outside the image is 0.
-
-    Parameters
-    ----------
-    bits : uint64 array, shape (images, planes, words)
-        Images of `shape`.
-    shape : (int, int, int)
-        Height, width, channels.
-    kernel, stride : (int, int)
-    corner : (int, int)
-        Rows and columns of padding before the image.
-    positions : (int, int)
-        Height and width of the result.
-    out : uint64 array of zeros, shape (images, positions, planes, patch words)
-    """
-    height, width, channels = shape
-    images, planes, length = bits.shape
-    source, target, patch = bits.reshape(-1), out.reshape(-1), out.shape[3] * WORD
-    end = 0
-    for image in range(images):
-        for y in range(positions[0]):
-            top = y * stride[0] - corner[0]
-            for x in range(positions[1]):
-                left = x * stride[1] - corner[1]
-                first = max(left, 0)
-                count = (min(left + kernel[1], width) - first) * channels
-                for row in range(max(top, 0), min(top + kernel[0], height)):
-                    start = image * planes * length * WORD + (row * width + first) * channels
-                    inside = ((row - top) * kernel[1] + first - left) * channels
-                    for plane in range(planes):
-                        _or_bits(source, start + plane * length * WORD, count, target, end + plane * patch + inside)
-                end += planes * patch
-
-
-@njit(nogil=True, cache=True)
-def join(bits: Words, channels: int, out: Words) -> None:
-    """Join positions, each of which begins a new word, to one stream.
-
-    Parameters
-    ----------
-    bits : uint64 array, shape (images, positions, ceil(channels / 64))
-    channels : int
-    out : uint64 array of zeros, shape (images, ceil(positions * channels / 64))
-    """
-    images, positions, length = bits.shape
-    for image in range(images):
-        for position in range(positions):
-            start = (image * positions + position) * length * WORD
-            end = image * out.shape[1] * WORD + position * channels
-            _or_bits(bits.reshape(-1), start, channels, out.reshape(-1), end)
-
-
-@njit(nogil=True, cache=True)
-def pool(bits: Words, shape: Shape, size: Shape, stride: Shape, corner: Shape, positions: Shape, out: Words) -> None:
-    """Max-pool packed bipolar images: the largest of bits is their OR.
-
-    Parameters
-    ----------
-    bits : uint64 array, shape (images, words)
-        Images of `shape`.
-    shape : (int, int, int)
-        Height, width, channels.
-    size, stride : (int, int)
-    corner : (int, int)
-        Rows above and columns left of the images, all of -1.
-    positions : (int, int)
-        Height and width of the result.
-    out : uint64 array of zeros, shape (images, result words)
-    """
-    height, width, channels = shape
-    source, target = bits.reshape(-1), out.reshape(-1)
-    for image in range(bits.shape[0]):
-        for row in range(positions[0]):
-            for column in range(positions[1]):
-                end = image * out.shape[1] * WORD + (row * positions[1] + column) * channels
-                top, left = row * stride[0] - corner[0], column * stride[1] - corner[1]
-                for y in range(max(top, 0), min(top + size[0], height)):
-                    for x in range(max(left, 0), min(left + size[1], width)):
-                        start = image * bits.shape[1] * WORD + (y * width + x) * channels
-                        _or_bits(source, start, channels, target, end)

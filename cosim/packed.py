@@ -40,7 +40,7 @@ from xnorflow.bnn.network import (
     Threshold,
 )
 from xnorflow.bnn.packing import pack_bits, words
-from xnorflow.cosim import bitstream, popcount
+from xnorflow.cosim import bitstream, moves, popcount
 from xnorflow.cosim.engine import EngineUnavailable
 from xnorflow.cosim.sums import Layer, Sums
 
@@ -173,11 +173,12 @@ def _conv2d(operation: Conv2d, x: Signal) -> Step:
     extra = (operation.pad_value - int(x.low.min())) * (outsides.astype(np.int64) @ taps.T)
     layer = _layer(operation.weight.reshape(neurons, -1), x, signal, extra, kinds.reshape(-1))
 
+    cut = moves.cut_patches(x.shape, (kernel_h, kernel_w), operation.stride, (top, left), positions, planes)
+    length = words(kernel_h * kernel_w * channels)
+
     def step(value: Value) -> Sums:
-        bits = split(value)
-        patches = np.zeros((len(bits), len(kinds), planes, words(kernel_h * kernel_w * channels)), np.uint64)
-        bitstream.cut_patches(bits, x.shape, (kernel_h, kernel_w), operation.stride, (top, left), positions, patches)
-        return Sums(layer, patches)
+        patches = cut(split(value), step=length)
+        return Sums(layer, patches.reshape(-1, len(kinds), planes, length))
 
     return step
 
@@ -185,20 +186,17 @@ def _conv2d(operation: Conv2d, x: Signal) -> Step:
 def _max_pool2d(operation: MaxPool2d, x: Signal) -> Step:
     signal = operation.infer(x)
     positions = signal.shape[:2]
-    length = words(signal.size)
     top, bottom, left, right = operation.padding
-
-    def bits(value: Array) -> Array:
-        out = np.zeros((len(value), length), np.uint64)
-        bitstream.pool(value, x.shape, operation.size, operation.stride, (top, left), positions, out)
-        return out
 
     def numbers(value: Value) -> Array:
         around = ((0, 0), (top, bottom), (left, right), (0, 0))
         padded = np.pad(integers(value, x), around, constant_values=int(x.low.min()))
         return np.maximum.reduce(_window_views(padded, operation, positions))
 
-    return bits if x.bipolar else numbers
+    if not x.bipolar:
+        return numbers
+    pool = moves.pool(x.shape, operation.size, operation.stride, (top, left), positions)
+    return lambda bits: pool(bits[:, None])
 
 
 def _window_views(values: Array, operation: MaxPool2d | SumPool2d, positions: Shape) -> list[Array]:

@@ -1,13 +1,15 @@
 """A binary layer's weights, and its sums for given patches: as integers, or compared to thresholds at once."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.bnn.packing import WORD, words
-from xnorflow.cosim import bitstream, popcount
+from xnorflow.cosim import popcount
+from xnorflow.cosim.moves import Moves, join
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +41,11 @@ class Layer:
     shift: int
     dtype: type[np.signedinteger[Any]]
     largest: int
+
+    @cached_property
+    def joint(self) -> Moves:
+        """Plan that joins the bits of all positions to one stream."""
+        return join(len(self.kinds), self.shape[-1])
 
     def comparison(self, threshold: NDArray[np.int64], flip: NDArray[np.bool_]) -> "Comparison":
         """Prepare ``(sum >= threshold) ^ flip``, both by channel."""
@@ -98,6 +105,4 @@ class Sums:
         bits = out.reshape(*self.patches.shape[:2], -1)
         if len(layer.kinds) == 1 or channels % WORD == 0:
             return bits.reshape(len(bits), -1)
-        joined = np.zeros((len(bits), words(len(layer.kinds) * channels)), np.uint64)
-        bitstream.join(bits, channels, joined)
-        return joined
+        return layer.joint(bits.reshape(len(bits), 1, -1))
