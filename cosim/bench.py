@@ -28,7 +28,7 @@ from rich.table import Table
 from xnorflow.bnn.network import Conv2d, Dense, Input, Network, Operation, Threshold
 from xnorflow.bnn.packing import words
 from xnorflow.cosim import packed
-from xnorflow.cosim.golden import Golden, cores, tile_size
+from xnorflow.cosim.golden import Golden, cores, largest_bytes, tile_size
 from xnorflow.cosim.llvm import splat
 from xnorflow.cosim.sums import Sums
 
@@ -133,7 +133,7 @@ def contenders(case: Case, threads: int) -> dict[str, Callable[[], Any]]:
     if not np.array_equal(got, expected.numpy()):
         raise SystemExit(f"{case.label}: the golden model and torch disagree; the timings would mean nothing")
 
-    steps, size = packed.steps(network), tile_size(network, case.vectors, threads)
+    steps, size = packed.steps(network), tile_size(largest_bytes(network), case.vectors, threads)
     tiles = [steps[source.name](inputs[i : i + size]) for i in range(0, case.vectors, size)]
     pool = ThreadPoolExecutor(threads)
 
@@ -144,7 +144,7 @@ def contenders(case: Case, threads: int) -> dict[str, Callable[[], Any]]:
                 values[operation.name] = steps[operation.name](*(values[name] for name in operation.inputs))
             result = values[network.output.name]
             if isinstance(result, Sums):
-                result.integers()
+                packed.integers(result, network.signals[network.output.name])
 
     return {
         "torch": torch_float32,

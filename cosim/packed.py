@@ -15,7 +15,6 @@ summed over the places outside, is added to the bias of the positions that see i
 """
 
 import functools
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -41,7 +40,7 @@ from xnorflow.bnn.network import (
 )
 from xnorflow.bnn.packing import pack_bits, words
 from xnorflow.cosim import bitstream, moves, popcount
-from xnorflow.cosim.engine import EngineUnavailable
+from xnorflow.cosim.engine import EngineUnavailable, OutOfRange
 from xnorflow.cosim.sums import Layer, Sums
 
 Array = NDArray[Any]
@@ -51,8 +50,40 @@ Value = Array | Sums
 Step = Callable[..., Value]
 
 
-class OutOfRange(Exception):
-    """An input holds a value that the network's Input cannot take."""
+class Program:
+    """A network's steps in order.
+
+    Attributes
+    ----------
+    dtypes : dict
+        Type of each operation's results, by operation name.
+
+    Raises
+    ------
+    EngineUnavailable
+        If the network holds an operation of an unknown class.
+    """
+
+    def __init__(self, network: Network) -> None:
+        built = steps(network)
+        self._signals = network.signals
+        first, *rest = network.operations
+        self._input, self._convert = first.name, built[first.name]
+        self._rest = [(operation.name, operation.inputs, built[operation.name]) for operation in rest]
+        self.dtypes = {name: np.int8 if signal.bipolar else dtype(signal) for name, signal in network.signals.items()}
+
+    def run(self, inputs: NDArray[np.integer], results: Mapping[str, Array]) -> None:
+        """Write the results of the operations that `results` names, for integers in C order.
+
+        Raises
+        ------
+        OutOfRange
+        """
+        values = {self._input: self._convert(inputs)}
+        for name, sources, step in self._rest:
+            values[name] = step(*[values[source] for source in sources])
+        for name, out in results.items():
+            _store(values[name], self._signals[name], out)
 
 
 def steps(network: Network) -> dict[str, Step]:
@@ -87,13 +118,21 @@ def dtype(signal: Signal) -> type[np.signedinteger[Any]]:
 
 def integers(value: Value, signal: Signal) -> Array:
     """Return a value as integers, shape (vectors, *signal shape): int8 of -1 and +1 if bipolar."""
-    if isinstance(value, Sums):
-        return value.integers()
-    if not signal.bipolar:
+    if not signal.bipolar and not isinstance(value, Sums):
         return value
-    out = np.empty((len(value), math.prod(signal.shape)), np.int8)
-    bitstream.unpack(value, out)
-    return out.reshape(len(value), *signal.shape)
+    out = np.empty((len(value), *signal.shape), np.int8 if signal.bipolar else dtype(signal))
+    _store(value, signal, out)
+    return out
+
+
+def _store(value: Value, signal: Signal, out: Array) -> None:
+    """Write a value as integers."""
+    if isinstance(value, Sums):
+        value.store(out)
+    elif signal.bipolar:
+        bitstream.unpack(value, out.reshape(len(value), -1))
+    else:
+        out[:] = value
 
 
 def _input(operation: Input) -> Step:

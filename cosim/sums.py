@@ -43,6 +43,11 @@ class Layer:
     largest: int
 
     @cached_property
+    def offsets(self) -> NDArray[np.signedinteger[Any]]:
+        """The bias in the type of the sums."""
+        return self.bias.astype(self.dtype)
+
+    @cached_property
     def joint(self) -> Moves:
         """Plan that joins the bits of all positions to one stream."""
         return join(len(self.kinds), self.shape[-1])
@@ -72,7 +77,7 @@ class Comparison:
     flip: NDArray[np.uint8]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)  # not frozen, which makes each of them take longer
 class Sums:
     """A layer's sums, not computed yet: a threshold needs no more than their bits.
 
@@ -88,12 +93,23 @@ class Sums:
     def _rows(self) -> NDArray[np.uint64]:
         return self.patches.reshape(-1, *self.patches.shape[2:])
 
-    def integers(self) -> NDArray[np.signedinteger[Any]]:
-        """Return the sums, shape (vectors, *layer.shape)."""
+    def __len__(self) -> int:
+        return len(self.patches)
+
+    def store(self, out: NDArray[np.signedinteger[Any]]) -> None:
+        """Write the sums.
+
+        Parameters
+        ----------
+        out : array of layer.dtype, shape (vectors, *layer.shape), in C order
+        """
         layer, rows = self.layer, self._rows()
-        out: NDArray[Any] = np.empty((len(rows), layer.bias.shape[1]), layer.dtype)
-        popcount.accumulate(rows, layer.weight, layer.bias.astype(layer.dtype), layer.kinds, layer.shift, out)
-        return np.ascontiguousarray(out[:, : layer.shape[-1]]).reshape(len(self.patches), *layer.shape)
+        blocks, channels = layer.bias.shape[1], layer.shape[-1]
+        sums = out.reshape(len(rows), channels)
+        filled = sums if channels == blocks else np.empty((len(rows), blocks), layer.dtype)
+        popcount.accumulate(rows, layer.weight, layer.offsets, layer.kinds, layer.shift, filled)
+        if filled is not sums:
+            sums[:] = filled[:, :channels]
 
     def compare(self, comparison: Comparison) -> NDArray[np.uint64]:
         """Return the bits of a comparison that was made for the layer, as one stream per vector."""
