@@ -15,11 +15,11 @@ from xnorflow.bnn.packing import WORD, pack_bits, words
 from xnorflow.cosim.llvm import I8, I16, I32, I64, Accumulators, Patches, aligned, groups, load, product
 
 #: Bits of a patch and of a weight that one look-up takes.
-_NIBBLE = 4
+NIBBLE = 4
 #: Look-ups of a word.
-_STEPS = WORD // _NIBBLE
+_STEPS = WORD // NIBBLE
 #: Look-ups whose counts 4 bits hold; words whose counts a byte holds; and (a multiple) whose counts 16 bits hold.
-_LOOKUPS, _GROUP, _SEGMENT = 3, 3, 1020
+LOOKUPS, _GROUP, _SEGMENT = 3, 3, 1020
 #: The lower 4 bits of each byte of a word.
 _LOW = 0x0F0F_0F0F_0F0F_0F0F
 
@@ -97,7 +97,7 @@ class TableTile:
             here = builder.gep(first, [builder.mul(word, I64(step))])
             bits = [patches.load(builder, start, plane, word) for start in patches.starts]
             offsets = [_Offsets(builder, *couple) for couple in zip(bits[::2], bits[1::2] or bits, strict=True)]
-            for lookups in (range(i, min(i + _LOOKUPS, _STEPS)) for i in range(0, _STEPS, _LOOKUPS)):
+            for lookups in (range(i, min(i + LOOKUPS, _STEPS)) for i in range(0, _STEPS, LOOKUPS)):
                 for couple, offset in enumerate(offsets):
                     chosen = [
                         _everywhere(builder, builder.gep(table, [offset.at(step)]), self.lanes) for step in lookups
@@ -105,13 +105,12 @@ class TableTile:
                     for j in range(self.vectors):
                         indices = (load(builder, here, octets, i * self.neurons + j * self.lanes) for i in lookups)
                         counts = [self.look_up(builder, *each) for each in zip(chosen, indices, strict=True)]
-                        total = functools.reduce(builder.add, counts)
-                        both.add(couple, j, total)
-                        upper.add(couple, j, _upper(builder, total))
+                        for kept, value in zip((both, upper), add_up(builder, counts), strict=True):
+                            kept.add(couple, j, value)
 
         def fold_bytes() -> None:
             for couple, j, high in upper.items():
-                low = builder.sub(both[couple, j], builder.shl(high, high.type([_NIBBLE] * self.lanes)))
+                low = builder.sub(both[couple, j], builder.shl(high, high.type([NIBBLE] * self.lanes)))
                 for row, value in zip(range(2 * couple, rows), (low, high), strict=False):
                     value = builder.bitcast(value, pairs)
                     halves.add(row, 2 * j, builder.and_(value, pairs([255] * pairs.count)))
@@ -152,7 +151,7 @@ class _Offsets:
     """Offsets of the tables for 4 bits of two words at a time."""
 
     def __init__(self, builder: Any, a: Any, b: Any) -> None:
-        low, four = I64(_LOW), I64(_NIBBLE)
+        low, four = I64(_LOW), I64(NIBBLE)
         self._builder = builder
         self._parts = (
             builder.or_(builder.and_(a, low), builder.shl(builder.and_(b, low), four)),
@@ -161,9 +160,9 @@ class _Offsets:
 
     def at(self, step: int) -> Any:
         """Offset of the table for bits ``4 * step`` and up: their byte, times the table's 16 bytes."""
-        by = step // 2 * 8 - _NIBBLE
+        by = step // 2 * 8 - NIBBLE
         move = self._builder.lshr if by > 0 else self._builder.shl
-        return self._builder.and_(move(self._parts[step % 2], I64(abs(by))), I64(255 << _NIBBLE))
+        return self._builder.and_(move(self._parts[step % 2], I64(abs(by))), I64(255 << NIBBLE))
 
 
 def _everywhere(builder: Any, pointer: Any, lanes: int) -> Any:
@@ -172,16 +171,17 @@ def _everywhere(builder: Any, pointer: Any, lanes: int) -> Any:
     return builder.shuffle_vector(table, table, ir.Constant(ir.VectorType(I32, lanes), [k % 16 for k in range(lanes)]))
 
 
-def _upper(builder: Any, octets: Any) -> Any:
-    """Upper 4 bits of each byte."""
-    return builder.lshr(octets, octets.type([_NIBBLE] * octets.type.count))
+def add_up(builder: Any, counts: list[Any]) -> tuple[Any, Any]:
+    """Sum of up to 3 look-ups, and the upper 4 bits of its bytes."""
+    total = functools.reduce(builder.add, counts)
+    return total, builder.lshr(total, total.type([NIBBLE] * total.type.count))
 
 
 def _table(differ: Callable[[int, int], int]) -> list[int]:
     """Counts of differing bits of (b, a) and w, w fastest: b in the upper half of a byte."""
-    fours = range(1 << _NIBBLE)
+    fours = range(1 << NIBBLE)
     return [
-        differ(a, w).bit_count() | differ(b, w).bit_count() << _NIBBLE for b, a, w in itertools.product(fours, repeat=3)
+        differ(a, w).bit_count() | differ(b, w).bit_count() << NIBBLE for b, a, w in itertools.product(fours, repeat=3)
     ]
 
 
