@@ -15,6 +15,8 @@ from xnorflow.flows.flow import LAYERS, EngineKind, Flow, read_results
 from xnorflow.flows.formats import FORMATS, Subject
 from xnorflow.flows.vendor import jobs
 from xnorflow.flows.version import version
+from xnorflow.hls import power
+from xnorflow.reports import requirements
 from xnorflow.reports.findings import findings
 
 _SAMPLES = 4  # vectors that are shown with every layer's bits
@@ -54,7 +56,7 @@ def document(flow: Flow) -> dict[str, Any]:
         "latency": [
             row for kind in kinds if kind.counts_cycles and not kind.vendor_made for row in _latency(flow, kind)
         ],
-        "energy": flow.entries["energy"].facts if "energy" in flow.entries else None,
+        "energy": _energy(flow),
         "synthesis": flow.entries["synthesis"].facts["targets"],
         "vendor": vendor,
         "predicted": _predicted(flow, vendor),
@@ -66,6 +68,7 @@ def document(flow: Flow) -> dict[str, Any]:
         ],
         "tools": _tools(),
     }
+    report["requirements"] = requirements.check(report, flow.options.require)
     return report | {"verdict": _verdict(report)}
 
 
@@ -151,6 +154,23 @@ def _latency(flow: Flow, kind: EngineKind) -> list[dict[str, Any]]:
             "provenance": "simulated",
         }
     ]
+
+
+def _energy(flow: Flow) -> dict[str, Any] | None:
+    """Return the estimate, and what it comes to on each target at the rate required, or else the highest one."""
+    if "energy" not in flow.entries or not (rtl := _rtl(flow)):
+        return None
+    facts = flow.entries["energy"].facts
+    wanted = flow.options.require.get("images_per_second")
+    asked = wanted["limit"] if isinstance(wanted, Mapping) else wanted
+    rates = {
+        row["target"]: asked
+        or (row["placement"] or {}).get("images_per_second")
+        or 1e9 / rtl["interval"] / rtl["clock_ns"]
+        for row in flow.entries["synthesis"].facts["targets"]
+        if row["total"]
+    }
+    return facts | {"targets": [power.at_rate(target, facts["parts"], rate) for target, rate in rates.items()]}
 
 
 def _predicted(flow: Flow, vendor: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -577,6 +577,7 @@ def _report_basis(flow: Flow) -> dict[str, Any]:
         "synthesis": flow.entries["synthesis"].facts,  # where a tool failed, the same key may come to something else
         "vendor": [job | {"folder": str(job["folder"])} for job in vendor.jobs(flow)],
         "recorded": flow.subject.recorded,
+        "require": dict(flow.options.require),
         "version": version(),
         "path": [flow.subject.origin, str(flow.subject.path)],
     }
