@@ -65,8 +65,9 @@ train: $(READY)  ## train a model of the zoo, in runs/: MODEL=name [DATA=folder]
 regress: $(READY)  ## compare the models with reports/baselines: [MODEL=name or file]; UPDATE=1 rewrites the baselines
 	@$(RUN) regress
 
-bench: $(READY)  ## measure the golden model's speed against PyTorch, and the area of unrolled matrices
-	@$(PYTHON) -m xnorflow.cosim.bench
+bench: $(READY)  ## measure the golden model's speed against PyTorch and onnxruntime, and the area of unrolled matrices: [LOWER=AVX2]
+	@bash flows/setup.sh qonnx
+	@$(PYTHON) -m xnorflow.cosim.bench $(if $(LOWER),--path "$(LOWER)")
 	@$(PYTHON) -m xnorflow.hls.rtl.bench
 
 setup: $(READY) all-extras  ## install everything, what tests need, too (every other target installs what it needs)

@@ -1,118 +1,55 @@
-"""The golden model's speed next to torch float32 and to the machine's popcount limit; run by ``make bench``.
+"""The golden model's speed next to torch, onnxruntime and the machine's limits; run by ``make bench``.
 
 Every contender runs for a tenth of a second per round, in turn, so that what slows the machine slows all; a ratio is
 the median over rounds of a round's ratio. torch computes the same results from weights of -1 and +1 as float32, in
 inference mode, on float32 inputs made beforehand; its thresholds are biases, so that a hidden layer is one linear layer
-and one sign. Before anything is timed, both results are compared.
+and one sign. onnxruntime computes a dense layer's sums by MatMulInteger on uint8, its fastest type. Before anything is
+timed, results are compared.
 """
 
+import argparse
 import functools
-import itertools
+import os
 import statistics
+import sys
 import timeit
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import torch
-from llvmlite import ir  # type: ignore[import-untyped]
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from xnorflow.bnn.network import Conv2d, Dense, Input, Network, Operation, Threshold
-from xnorflow.bnn.packing import words
-from xnorflow.cosim import packed
-from xnorflow.cosim.golden import Golden, cores, tile_size
-from xnorflow.cosim.popcount import LANES, splat
+from xnorflow.bnn.network import Dense
+from xnorflow.cosim import bench_limits, packed
+from xnorflow.cosim.bench_cases import Case, convolution, dense
+from xnorflow.cosim.golden import Golden, cores, largest_bytes, tile_size
+from xnorflow.cosim.paths import PATH
 from xnorflow.cosim.sums import Sums
+from xnorflow.cosim.table_tile import TableTile
 
 ROUNDS = 15
+_WIDTH = 120
 
-
-@dataclass(frozen=True)
-class Case:
-    """A network, the torch module that computes the same, and how many vectors they get."""
-
-    label: str
-    network: Network
-    module: torch.nn.Module
-    vectors: int
-
-    @property
-    def word_operations(self) -> int:
-        """XNOR-mask-popcount-add operations on uint64 words per vector."""
-        total = 0
-        for operation in self.network.operations:
-            if isinstance(operation, Dense | Conv2d):
-                inputs = operation.weight[0].size
-                total += self.network.signals[operation.name].size * words(inputs)
-        return total
-
-
-def dense(label: str, sizes: list[int], vectors: int, last_sign: bool) -> Case:
-    """Dense layers with thresholds between them, and after the last one if `last_sign`."""
-    rng = np.random.default_rng(0)
-    operations: list[Operation] = [Input("x", (), shape=(sizes[0],))]
-    modules: list[torch.nn.Module] = []
-    for i, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
-        weight = rng.choice(np.array([-1, 1], np.int8), (outputs, inputs))
-        operations.append(Dense(f"dense_{i}", (operations[-1].name,), weight=weight))
-        linear = torch.nn.Linear(inputs, outputs)
-        modules.append(linear)
-        sign = last_sign or i < len(sizes) - 2
-        if sign:
-            modules.append(Sign())
-        _threshold(rng, operations, linear, weight, sign)
-    return Case(label, Network("dense", tuple(operations)), torch.nn.Sequential(*modules), vectors)
-
-
-def convolution(label: str, vectors: int) -> Case:
-    """A 3x3 convolution of 32 to 64 channels on 14x14 with zero padding and thresholds."""
-    rng = np.random.default_rng(0)
-    weight = rng.choice(np.array([-1, 1], np.int8), (64, 3, 3, 32))
-    operations: list[Operation] = [
-        Input("x", (), shape=(14, 14, 32)),
-        Conv2d("conv", ("x",), weight=weight, padding=(1, 1, 1, 1)),
-    ]
-    conv = torch.nn.Conv2d(32, 64, 3, padding=1)
-    _threshold(rng, operations, conv, weight.transpose(0, 3, 1, 2), sign=True)
-    module = torch.nn.Sequential(conv.to(memory_format=torch.channels_last), Sign())  # type: ignore[call-overload]
-    return Case(label, Network("convolution", tuple(operations)), module, vectors)
-
-
-class Sign(torch.nn.Module):
-    """Elementwise sign."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.sign(x)
-
-
-def _threshold(
-    rng: np.random.Generator,
-    operations: list[Operation],
-    layer: torch.nn.Linear | torch.nn.Conv2d,
-    weight: np.ndarray,
-    sign: bool,
-) -> None:
-    """Give torch the weights, and both sides the same thresholds (half an integer for torch: no ties)."""
-    thresholds = rng.integers(-9, 9, len(weight)) if sign else np.zeros(len(weight), np.int64)
-    if sign:
-        up = np.ones(len(weight), np.int8)
-        operations.append(Threshold(f"sign_{len(operations)}", (operations[-1].name,), thresholds, up))
-    assert layer.bias is not None
-    with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(np.ascontiguousarray(weight)).float())
-        layer.bias.copy_(torch.from_numpy((0.5 - thresholds) * sign).float())
+#: Which variables force a path, for numba and for torch's libraries.
+LOWER = {
+    "AVX-512 BW": {"NUMBA_CPU_FEATURES": "-avx512vpopcntdq"},
+    "AVX2": {
+        "NUMBA_CPU_FEATURES": "-avx512f",
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+    },
+}
 
 
 def contenders(case: Case, threads: int) -> dict[str, Callable[[], Any]]:
-    """What is timed: torch, the golden model from int8, and its steps alone, from packed bits to packed bits."""
+    """What is timed: torch, onnxruntime, the golden model from int8, and its steps alone, from packed bits to bits."""
     network, source = case.network, case.network.input
     rng = np.random.default_rng(1)
     inputs = rng.choice(np.array([-1, 1], np.int8), (case.vectors, *source.shape))
@@ -131,9 +68,12 @@ def contenders(case: Case, threads: int) -> dict[str, Callable[[], Any]]:
     if expected.ndim == 4:
         expected = expected.permute(0, 2, 3, 1)
     if not np.array_equal(got, expected.numpy()):
-        raise SystemExit(f"{case.label}: the golden model and torch disagree; the timings would mean nothing")
+        raise _disagree(case.label, "torch")
 
-    steps, size = packed.steps(network), tile_size(network, case.vectors, threads)
+    peer: dict[str, Callable[[], Any]] = {}
+    if isinstance(network.output, Dense) and len(network.operations) == 2:
+        peer["onnxruntime"] = _onnxruntime(network.output, inputs, threads, got)
+    steps, size = packed.steps(network), tile_size(largest_bytes(network), case.vectors, threads)
     tiles = [steps[source.name](inputs[i : i + size]) for i in range(0, case.vectors, size)]
     pool = ThreadPoolExecutor(threads)
 
@@ -144,13 +84,38 @@ def contenders(case: Case, threads: int) -> dict[str, Callable[[], Any]]:
                 values[operation.name] = steps[operation.name](*(values[name] for name in operation.inputs))
             result = values[network.output.name]
             if isinstance(result, Sums):
-                result.integers()
+                packed.integers(result, network.signals[network.output.name])
 
     return {
         "torch": torch_float32,
+        **peer,
         "run": lambda: golden.run(inputs),
         "packed": lambda: list(pool.map(fold, [iter(tiles)] * threads)),
     }
+
+
+def _onnxruntime(layer: Dense, inputs: np.ndarray, threads: int, expected: np.ndarray) -> Callable[[], Any]:
+    """Sums of a dense layer by onnxruntime; -1 and +1 are 0 and 2 around a zero point of 1, made beforehand."""
+    constants = {"w": np.ascontiguousarray(layer.weight.T), "zero": np.array(1, np.uint8)}
+    graph = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["x", "w", "zero"], ["y"])],
+        "sums",
+        [helper.make_tensor_value_info("x", TensorProto.UINT8, [None, layer.weight.shape[1]])],
+        [helper.make_tensor_value_info("y", TensorProto.INT32, [None, len(layer.weight)])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    feed = {"x": (inputs + 1).astype(np.uint8)}
+    if not np.array_equal(session.run(None, feed)[0], expected):
+        raise _disagree(layer.name, "onnxruntime")
+    return lambda: session.run(None, feed)
+
+
+def _disagree(label: str, peer: str) -> SystemExit:
+    return SystemExit(f"{label}: the golden model and {peer} disagree; the timings would mean nothing")
 
 
 def measure(calls: Mapping[str, Callable[[], Any]]) -> dict[str, list[float]]:
@@ -167,107 +132,107 @@ def measure(calls: Mapping[str, Callable[[], Any]]) -> dict[str, list[float]]:
     return seconds
 
 
-_CHAINS = 12
+def ratio(seconds: Mapping[str, list[float]], slow: str, fast: str) -> float:
+    """Median over rounds of how many times as fast one is as another."""
+    return statistics.median(a / b for a, b in zip(seconds[slow], seconds[fast], strict=True))
 
 
-def _loop(full: bool) -> Any:
-    """Return a function of (times) that keeps 12 vectors of 8 words busy in registers, and does 96 words a time.
-
-    With popcounts alone, or with all that a layer does with a word: XOR, mask, popcount, add.
-    """
-
-    def registers(typing_context: Any, times: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            vector = ir.VectorType(ir.IntType(64), LANES)
-            popcount = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(vector, [vector]), f"llvm.ctpop.v{LANES}i64"
-            )
-            # Not constants, or LLVM would compute the result.
-            start = [splat(builder, vector, builder.mul(arguments[0], ir.IntType(64)(i + 3))) for i in range(_CHAINS)]
-            mask = splat(builder, vector, builder.not_(arguments[0]))
-            chains = [cgutils.alloca_once_value(builder, value) for value in start]
-            with cgutils.for_range(builder, arguments[0]) as loop:
-                bits = splat(builder, vector, loop.index)
-                for i, chain in enumerate(chains):
-                    value = builder.load(chain)
-                    if full:
-                        word = builder.and_(builder.xor(bits, start[i]), mask)
-                        builder.store(builder.add(value, builder.call(popcount, [word])), chain)
-                    else:
-                        builder.store(builder.call(popcount, [value]), chain)
-            total = functools.reduce(builder.add, (builder.load(chain) for chain in chains))
-            return builder.extract_element(total, ir.IntType(32)(0))
-
-        return types.uint64(times), generate
-
-    call: Any = intrinsic(registers)
-
-    @njit(nogil=True)
-    def run(times: int) -> int:
-        result: int = call(times)
-        return result
-
-    return run
+def limits(threads: int) -> dict[str, tuple[Callable[[], Any], int]]:
+    """What to time for the machine's limits, and how many words that counts."""
+    times, pool = 200_000, ThreadPoolExecutor(threads)
+    loops = {"words": bench_limits.words()}
+    if isinstance(PATH, TableTile):
+        loops["look-ups"] = bench_limits.look_ups(PATH)
+    return {
+        name: (functools.partial(_on_threads, pool, run, [times] * threads), counted * times * threads)
+        for name, (run, counted) in loops.items()
+    }
 
 
-def limits(threads: int) -> tuple[float, float]:
-    """Words per second of popcounts alone and of XOR, mask, popcount and add, on `threads` threads, in registers."""
-    times = 200_000
-    pool = ThreadPoolExecutor(threads)
-    popcounts, everything = _loop(full=False), _loop(full=True)
-    seconds = measure(
-        {
-            "popcount": lambda: list(pool.map(popcounts, [times] * threads)),
-            "full": lambda: list(pool.map(everything, [times] * threads)),
-        }
+def _on_threads(pool: ThreadPoolExecutor, run: Callable[[int], int], times: list[int]) -> None:
+    list(pool.map(run, times))
+
+
+def throughput(cases: list[Case]) -> None:
+    """Print vectors per second, ratios to the peers and shares of the limits."""
+    speed = _table(
+        f"vectors per second, and times as fast (medians of {ROUNDS} rounds)",
+        *("network", "threads", "torch", "from int8", "x torch", "x onnxrt", "packed", "x torch", "x onnxrt"),
     )
-    done = times * threads * _CHAINS * LANES
-    return done / statistics.median(seconds["popcount"]), done / statistics.median(seconds["full"])
-
-
-def main() -> None:
-    """Measure everything and print two tables."""
-    cases = [
-        dense("784-128", [784, 128], 32768, last_sign=True),
-        dense("784-1024-1024-1024-10", [784, 1024, 1024, 1024, 10], 2048, last_sign=False),
-        convolution("conv 32 to 64, 3x3, 14x14", 256),
-    ]
-    speed = Table(title=f"vectors per second (medians of {ROUNDS} rounds) and ratios to torch float32")
-    for column in ("network", "threads", "torch", "from int8", "ratio", "packed", "ratio"):
-        speed.add_column(column, justify="left" if column == "network" else "right")
-    rate = Table(title="1e9 uint64 words per second next to what this machine does in registers")
-    for column in ("network", "threads", "achieved", "popcount", "share", "all four", "share"):
-        rate.add_column(column, justify="left" if column == "network" else "right")
+    rate = _table(
+        "1e9 uint64 words per second next to what registers do",
+        *("network", "threads", "achieved", "words", "share", "look-ups", "share"),
+    )
     jobs = [(threads, case) for threads in sorted({1, cores()}) for case in cases]
     for threads, case in track(jobs, "measuring", transient=True):
         torch.set_num_threads(threads)
-        seconds = measure(contenders(case, threads))
-        alone, full = limits(threads)
+        bounds = limits(threads)
+        seconds = measure({**contenders(case, threads), **{name: call for name, (call, _) in bounds.items()}})
         medians = {name: statistics.median(values) for name, values in seconds.items()}
-        ratio = {
-            name: statistics.median(a / b for a, b in zip(seconds["torch"], values, strict=True))
-            for name, values in seconds.items()
-        }
-        speed.add_row(
-            case.label,
-            str(threads),
-            *(f"{case.vectors / medians['torch']:,.0f}",),
-            *(
-                text
-                for name in ("run", "packed")
-                for text in (f"{case.vectors / medians[name]:,.0f}", f"{ratio[name]:.1f}")
-            ),
-        )
-        achieved = case.word_operations * case.vectors / medians["packed"]
-        shares = (text for limit in (alone, full) for text in (f"{limit / 1e9:.1f}", f"{achieved / limit:.0%}"))
-        rate.add_row(case.label, str(threads), f"{achieved / 1e9:.1f}", *shares)
-    console = Console()
+        row = [case.label, str(threads), f"{case.vectors / medians['torch']:,.0f}"]
+        for name in ("run", "packed"):
+            row.append(f"{case.vectors / medians[name]:,.0f}")
+            row += [f"{ratio(seconds, peer, name):.1f}" if peer in seconds else "" for peer in ("torch", "onnxruntime")]
+        speed.add_row(*row)
+        done = case.word_operations * case.vectors
+        row = [case.label, str(threads), f"{done / medians['packed'] / 1e9:.1f}"]
+        for name, (_, counted) in bounds.items():
+            row += [f"{counted / medians[name] / 1e9:.1f}", f"{ratio(seconds, name, 'packed') * done / counted:.0%}"]
+        rate.add_row(*row)
+    console = Console(width=_WIDTH)
     console.print(speed)
     console.print(
         "from int8: Golden.run, int8 in, integers out; packed: its layers alone, from packed bits to bits or sums\n"
+        "onnxrt: onnxruntime's MatMulInteger, uint8 in, sums out, by all that it finds on this machine\n"
     )
     console.print(rate)
-    console.print("popcount: popcounts alone; all four: XOR, mask, popcount and add, as a layer needs them")
+    console.print("words: XOR, mask, popcount and add; look-ups: by tables and shuffles, as this path does")
+
+
+def latency(cases: list[Case]) -> None:
+    """Print how long a single vector takes, next to its share of many."""
+
+    def seconds_of(case: Case) -> dict[str, list[float]]:
+        golden, source = Golden(1), case.network.input
+        golden.prepare(case.network)
+        inputs = np.random.default_rng(1).choice(np.array([-1, 1], np.int8), (case.vectors, *source.shape))
+        return measure({"alone": lambda: golden.run(inputs[:1]), "many": lambda: golden.run(inputs)})
+
+    table = _table("one vector, microseconds, one thread", "network", "alone", "among many", "ratio")
+    for case in track(cases, "measuring", transient=True):
+        seconds = seconds_of(case)
+        alone, many = (statistics.median(seconds[name]) * 1e6 for name in ("alone", "many"))
+        times = ratio(seconds, "alone", "many") * case.vectors
+        table.add_row(case.label, f"{alone:.1f}", f"{many / case.vectors:.2f}", f"{times:.1f}")
+    Console(width=_WIDTH).print(table)
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title)
+    for column in columns:
+        table.add_column(column, justify="left" if column == "network" else "right")
+    return table
+
+
+def main() -> None:
+    """Measure everything and print tables."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--path", choices=LOWER, help="count bits, and let torch compute, by a lower path")
+    chosen = parser.parse_args().path
+    if chosen and any(os.environ.get(name) != value for name, value in LOWER[chosen].items()):
+        os.environ.update(LOWER[chosen])  # read when libraries load, so from the start again
+        os.execv(sys.executable, [sys.executable, "-m", "xnorflow.cosim.bench", *sys.argv[1:]])
+    if chosen and chosen != PATH.name:
+        raise SystemExit(f"--path: this machine cannot run {chosen}; it runs {PATH.name}")
+    Console().print(f"golden model: {PATH.name}; torch: {torch.backends.cpu.get_cpu_capability()}")
+    cases = [
+        dense("784-128", [784, 128], 32768, last_sign=True),
+        dense("784-128, sums", [784, 128], 4096, last_sign=False),
+        dense("784-1024-1024-1024-10", [784, 1024, 1024, 1024, 10], 2048, last_sign=False),
+        convolution("conv 32-64, 3x3, 14x14", 256),
+    ]
+    throughput(cases)
+    latency(cases)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,10 @@ class EngineError(Exception):
     """The engine was there but broke: a compiler error, a crash, no results. A flow fails with this message."""
 
 
+class OutOfRange(Exception):
+    """An input holds a value that the network's Input cannot take."""
+
+
 class Engine(Protocol):
     """One way to compute a Network.
 

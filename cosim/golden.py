@@ -1,17 +1,19 @@
 """The golden model: bit-packed XNOR and popcount, exact, fast, on all cores."""
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import Network
-from xnorflow.cosim.engine import Engine, EngineError, Results, outputs
+from xnorflow.cosim.engine import Engine, EngineError, OutOfRange, Results, outputs
+
+if TYPE_CHECKING:
+    from xnorflow.cosim.packed import Program
 
 #: Vectors are computed in tiles whose largest value takes about this many bytes, so that values stay in a core's cache.
 _TILE_BYTES = 2**20
@@ -34,7 +36,8 @@ class Golden(Engine):
         self.threads = threads or cores()
         self._pool = ThreadPoolExecutor(self.threads)
         self._network: Network | None = None
-        self._steps: dict[str, Callable[..., Any]] = {}
+        self._program: Program | None = None
+        self._largest = 0
 
     def prepare(self, network: Network, folder: Path | None = None) -> None:
         """Pack the weights of `network`. Nothing is written to `folder`.
@@ -46,7 +49,8 @@ class Golden(Engine):
         """
         from xnorflow.cosim import packed  # here, so that numba loads only where it is used
 
-        self._steps = packed.steps(network)
+        self._program = packed.Program(network)
+        self._largest = largest_bytes(network)
         self._network = network
 
     def run(self, inputs: NDArray[np.integer], every_layer: bool = False) -> Results:
@@ -71,38 +75,27 @@ class Golden(Engine):
         EngineError
             If no network has been prepared.
         """
-        from xnorflow.cosim import packed
-
-        network = self._network
-        if network is None:
+        network, program = self._network, self._program
+        if network is None or program is None:
             raise EngineError("golden: prepare() a network before run()")
         inputs = _checked(network, inputs)
         names = tuple(network.signals) if every_layer else outputs(network)
-        results = {
-            name: np.empty((len(inputs), *signal.shape), np.int8 if signal.bipolar else packed.dtype(signal))
-            for name, signal in ((name, network.signals[name]) for name in names)
-        }
-
-        def compute(start: int) -> None:
-            tile = slice(start, start + size)
-            values: dict[str, packed.Value] = {}
-            try:
-                for operation in network.operations:
-                    operands: list[Any] = [values[source] for source in operation.inputs] or [inputs[tile]]
-                    values[operation.name] = self._steps[operation.name](*operands)
-            except packed.OutOfRange:
-                raise _out_of_range(network, inputs[tile], start) from None
-            for name in names:
-                results[name][tile] = packed.integers(values[name], network.signals[name])
-
-        size = tile_size(network, len(inputs), self.threads)
+        results = {name: np.empty((len(inputs), *network.signals[name].shape), program.dtypes[name]) for name in names}
+        size = tile_size(self._largest, len(inputs), self.threads)
         starts = iter(range(0, len(inputs), size))
 
         def work(_: int) -> None:
             for start in starts:  # all threads take from one iterator, until it is empty
-                compute(start)
+                tile = slice(start, start + size)
+                try:
+                    program.run(inputs[tile], {name: values[tile] for name, values in results.items()})
+                except OutOfRange:
+                    raise _out_of_range(network, inputs[tile], start) from None
 
-        list(self._pool.map(work, range(self.threads)))  # raises what a tile raised
+        if len(inputs) <= size:  # to hand a single vector to a thread takes longer than to compute it
+            work(0)
+        else:
+            list(self._pool.map(work, range(self.threads)))  # raises what a tile raised
         return results
 
 
@@ -113,21 +106,34 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def tile_size(network: Network, vectors: int, threads: int) -> int:
-    """Return the number of vectors of one tile: few enough for a core's cache, and no more than a thread's share."""
-    largest = max(signal.size * (1 if signal.bipolar else 4) for signal in network.signals.values())
+def largest_bytes(network: Network) -> int:
+    """Return the bytes of the largest value of a vector."""
+    return max(signal.size * (1 if signal.bipolar else 4) for signal in network.signals.values())
+
+
+def tile_size(largest: int, vectors: int, threads: int) -> int:
+    """Return the number of vectors of one tile: few enough for a core's cache, and no more than a thread's share.
+
+    Parameters
+    ----------
+    largest : int
+        See :func:`largest_bytes`.
+    """
     return max(1, min(_TILE_BYTES // largest, -(-vectors // threads)))
 
 
 def _checked(network: Network, inputs: NDArray[np.integer]) -> NDArray[np.integer]:
-    inputs = np.asarray(inputs)
-    where = f"input {network.input.name!r} of network {network.name!r}"
-    if not np.issubdtype(inputs.dtype, np.integer):
-        raise UserError(f"{where}: expected an integer array, got {inputs.dtype}")
-    if inputs.shape[1:] != network.input.shape or inputs.ndim == 0:
-        expected = ", ".join(map(str, ("vectors", *network.input.shape)))
-        raise UserError(f"{where}: expected an array of shape ({expected}), got {inputs.shape}")
+    inputs, source = np.asarray(inputs), network.input
+    if inputs.dtype.kind not in "iu":
+        raise UserError(f"{_where(network)}: expected an integer array, got {inputs.dtype}")
+    if inputs.shape[1:] != source.shape or inputs.ndim == 0:
+        expected = ", ".join(map(str, ("vectors", *source.shape)))
+        raise UserError(f"{_where(network)}: expected an array of shape ({expected}), got {inputs.shape}")
     return np.ascontiguousarray(inputs, inputs.dtype.newbyteorder("="))
+
+
+def _where(network: Network) -> str:
+    return f"input {network.input.name!r} of network {network.name!r}"
 
 
 def _out_of_range(network: Network, inputs: NDArray[np.integer], start: int) -> UserError:
@@ -139,6 +145,6 @@ def _out_of_range(network: Network, inputs: NDArray[np.integer], start: int) -> 
     vector, *position = (int(n) for n in np.argwhere(wrong)[0])
     expected = "-1 or +1" if signal.bipolar else f"{low} to {high} ({source.bits} bits, {source.kind})"
     return UserError(
-        f"input {source.name!r} of network {network.name!r}: vector {start + vector}, position {tuple(position)}: "
+        f"{_where(network)}: vector {start + vector}, position {tuple(position)}: "
         f"expected {expected}, got {inputs[(vector, *position)]}"
     )

@@ -18,7 +18,6 @@ they come, where the terms' magnitudes add up to less than 2**24, and float64 th
 """
 
 import functools
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -46,8 +45,8 @@ from xnorflow.bnn.network import (
     weight_bits,
 )
 from xnorflow.bnn.packing import pack_bits, words
-from xnorflow.cosim import popcount
-from xnorflow.cosim.engine import EngineUnavailable
+from xnorflow.cosim import bitstream, moves, popcount
+from xnorflow.cosim.engine import EngineUnavailable, OutOfRange
 from xnorflow.cosim.sums import Layer, Sums
 
 Array = NDArray[Any]
@@ -59,8 +58,40 @@ Step = Callable[..., Value]
 _FLOAT32_EXACT = 2**24  # every integer up to here is a float32
 
 
-class OutOfRange(Exception):
-    """An input holds a value that the network's Input cannot take."""
+class Program:
+    """A network's steps in order.
+
+    Attributes
+    ----------
+    dtypes : dict
+        Type of each operation's results, by operation name.
+
+    Raises
+    ------
+    EngineUnavailable
+        If the network holds an operation of an unknown class.
+    """
+
+    def __init__(self, network: Network) -> None:
+        built = steps(network)
+        self._signals = network.signals
+        first, *rest = network.operations
+        self._input, self._convert = first.name, built[first.name]
+        self._rest = [(operation.name, operation.inputs, built[operation.name]) for operation in rest]
+        self.dtypes = {name: np.int8 if signal.bipolar else dtype(signal) for name, signal in network.signals.items()}
+
+    def run(self, inputs: NDArray[np.integer], results: Mapping[str, Array]) -> None:
+        """Write the results of the operations that `results` names, for integers in C order.
+
+        Raises
+        ------
+        OutOfRange
+        """
+        values = {self._input: self._convert(inputs)}
+        for name, sources, step in self._rest:
+            values[name] = step(*[values[source] for source in sources])
+        for name, out in results.items():
+            _store(values[name], self._signals[name], out)
 
 
 def steps(network: Network) -> dict[str, Step]:
@@ -95,13 +126,21 @@ def dtype(signal: Signal) -> type[np.signedinteger[Any]]:
 
 def integers(value: Value, signal: Signal) -> Array:
     """Return a value as integers, shape (vectors, *signal shape): int8 of -1 and +1 if bipolar."""
-    if isinstance(value, Sums):
-        return value.integers()
-    if not signal.bipolar:
+    if not signal.bipolar and not isinstance(value, Sums):
         return value
-    out = np.empty((len(value), math.prod(signal.shape)), np.int8)
-    popcount.unpack(value, out)
-    return out.reshape(len(value), *signal.shape)
+    out = np.empty((len(value), *signal.shape), np.int8 if signal.bipolar else dtype(signal))
+    _store(value, signal, out)
+    return out
+
+
+def _store(value: Value, signal: Signal, out: Array) -> None:
+    """Write a value as integers."""
+    if isinstance(value, Sums):
+        value.store(out)
+    elif signal.bipolar:
+        bitstream.unpack(value, out.reshape(len(value), -1))
+    else:
+        out[:] = value
 
 
 def _input(operation: Input) -> Step:
@@ -117,7 +156,7 @@ def _input(operation: Input) -> Step:
     def bits(x: Array) -> Array:
         signs = x if x.dtype == np.int8 else convert(x, np.int8)
         out = np.empty((len(x), words(size)), np.uint64)
-        if not popcount.pack_signs(signs.reshape(len(x), size), out):
+        if not bitstream.pack_signs(signs.reshape(len(x), size), out):
             raise OutOfRange
         return out
 
@@ -138,7 +177,7 @@ def _planes(signal: Signal) -> tuple[int, Callable[[Value], Array]]:
         for first in range(0, count, 8):
             octets = (offset >> first).astype(np.uint8)
             last = min(first + 8, count)
-            popcount.pack_planes(octets, last - first, result[:, count - last : count - first])
+            bitstream.pack_planes(octets, last - first, result[:, count - last : count - first])
         return result
 
     return count, split
@@ -152,9 +191,10 @@ def _layer(
     shift, low = int(operand.bipolar), int(operand.low.min())
     ones = np.count_nonzero(weight > 0, axis=1)
     blocked = popcount.block_weights(weight)
-    bias = np.zeros((len(extra), len(blocked) * popcount.NEURONS), np.int64)
+    bias = np.zeros((len(extra), len(blocked) * popcount.PATH.neurons), np.int64)
     bias[:, : len(weight)] = extra + low * weight.sum(axis=1, dtype=np.int64) + ((2**planes - 1) * ones << shift)
-    return Layer(signal.shape, blocked, bias, kinds, shift, dtype(signal))
+    largest = (2**planes - 1) * weight.shape[1]
+    return Layer(signal.shape, blocked, bias, kinds, shift, dtype(signal), largest)
 
 
 def _product(weight: Weights, operand: Signal, signal: Signal) -> Callable[[Array], Array]:
@@ -194,11 +234,12 @@ def _conv2d(operation: Conv2d, x: Signal) -> Step:
     extra = (operation.pad_value - int(x.low.min())) * (outsides.astype(np.int64) @ taps.T)
     layer = _layer(operation.weight.reshape(neurons, -1), x, signal, extra, kinds.reshape(-1))
 
+    cut = moves.cut_patches(x.shape, (kernel_h, kernel_w), operation.stride, (top, left), positions, planes)
+    length = words(kernel_h * kernel_w * channels)
+
     def step(value: Value) -> Sums:
-        bits = split(value)
-        patches = np.zeros((len(bits), len(kinds), planes, words(kernel_h * kernel_w * channels)), np.uint64)
-        popcount.cut_patches(bits, x.shape, (kernel_h, kernel_w), operation.stride, (top, left), positions, patches)
-        return Sums(layer, patches)
+        patches = cut(split(value), step=length)
+        return Sums(layer, patches.reshape(-1, len(kinds), planes, length))
 
     return step
 
@@ -229,20 +270,17 @@ def _padded(operation: Conv2d, x: Signal) -> Signal:
 def _max_pool2d(operation: MaxPool2d, x: Signal) -> Step:
     signal = operation.infer(x)
     positions = signal.shape[:2]
-    length = words(signal.size)
     top, bottom, left, right = operation.padding
-
-    def bits(value: Array) -> Array:
-        out = np.zeros((len(value), length), np.uint64)
-        popcount.pool(value, x.shape, operation.size, operation.stride, (top, left), positions, out)
-        return out
 
     def numbers(value: Value) -> Array:
         around = ((0, 0), (top, bottom), (left, right), (0, 0))
         padded = np.pad(integers(value, x), around, constant_values=int(x.low.min()))
         return np.maximum.reduce(_window_views(padded, operation, positions))
 
-    return bits if x.bipolar else numbers
+    if not x.bipolar:
+        return numbers
+    pool = moves.pool(x.shape, operation.size, operation.stride, (top, left), positions)
+    return lambda bits: pool(bits[:, None])
 
 
 def _window_views(values: Array, operation: MaxPool2d | SumPool2d, positions: Shape) -> list[Array]:
@@ -295,7 +333,7 @@ def _threshold(operation: Threshold, x: Signal) -> Step:
             return value.compare(comparison(value.layer))
         numbers = integers(value, x).astype(kind, copy=False).reshape(len(value), size)
         out = np.empty((len(value), words(size)), np.uint64)
-        popcount.compare(numbers, thresholds, flips, out)
+        bitstream.compare(numbers, thresholds, flips, out)
         return out
 
     return step
@@ -339,7 +377,7 @@ def _depth_to_space(operation: DepthToSpace, x: Signal) -> Step:
     def bits(value: Value) -> Array:
         signs = numbers(value)
         out = np.empty((len(signs), words(signal.size)), np.uint64)
-        popcount.pack_signs(signs.reshape(len(signs), -1), out)
+        bitstream.pack_signs(signs.reshape(len(signs), -1), out)
         return out
 
     return bits if x.bipolar else numbers

@@ -1,6 +1,7 @@
 """A binary layer's weights, and its sums for given patches: as integers, or compared to thresholds at once."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from xnorflow.bnn.packing import WORD, words
 from xnorflow.cosim import popcount
+from xnorflow.cosim.moves import Moves, join
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +20,7 @@ class Layer:
     ----------
     shape : tuple of int
         Shape of the result, channels last.
-    weight : uint64 array
+    weight : unsigned array
         See :func:`xnorflow.cosim.popcount.block_weights`.
     bias : int64 array, shape (kinds, weight's neurons)
         ``sum = bias - (count << shift)``; neurons that only fill up a block have a bias of 0.
@@ -28,20 +30,34 @@ class Layer:
         1 for a bipolar operand, else 0.
     dtype : type
         Of the sums.
+    largest : int
+        No count is larger.
     """
 
     shape: tuple[int, ...]
-    weight: NDArray[np.uint64]
+    weight: NDArray[np.unsignedinteger[Any]]
     bias: NDArray[np.int64]
     kinds: NDArray[np.int64]
     shift: int
     dtype: type[np.signedinteger[Any]]
+    largest: int
+
+    @cached_property
+    def offsets(self) -> NDArray[np.signedinteger[Any]]:
+        """The bias in the type of the sums."""
+        return self.bias.astype(self.dtype)
+
+    @cached_property
+    def joint(self) -> Moves:
+        """Plan that joins the bits of all positions to one stream."""
+        return join(len(self.kinds), self.shape[-1])
 
     def comparison(self, threshold: NDArray[np.int64], flip: NDArray[np.bool_]) -> "Comparison":
         """Prepare ``(sum >= threshold) ^ flip``, both by channel."""
         channels = self.shape[-1]
         limit = np.full(self.bias.shape, -1)  # no count is that small: bits that fill up a block stay 0
         limit[:, :channels] = (self.bias[:, :channels] - threshold) >> self.shift
+        limit = limit.clip(-1, self.largest).astype(popcount.PATH.limit_type(self.largest))
         flips = np.zeros(self.bias.shape[1], np.bool_)
         flips[:channels] = flip
         return Comparison(limit, np.packbits(flips, bitorder="little"))
@@ -53,15 +69,15 @@ class Comparison:
 
     Attributes
     ----------
-    limit : int64 array, shape (kinds, the weight's neurons)
+    limit : integer array, shape (kinds, the weight's neurons)
     flip : uint8 array, shape (the weight's neurons / 8,)
     """
 
-    limit: NDArray[np.int64]
+    limit: NDArray[np.signedinteger[Any]]
     flip: NDArray[np.uint8]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, slots=True)  # not frozen, which makes each of them take longer
 class Sums:
     """A layer's sums, not computed yet: a threshold needs no more than their bits.
 
@@ -77,12 +93,23 @@ class Sums:
     def _rows(self) -> NDArray[np.uint64]:
         return self.patches.reshape(-1, *self.patches.shape[2:])
 
-    def integers(self) -> NDArray[np.signedinteger[Any]]:
-        """Return the sums, shape (vectors, *layer.shape)."""
+    def __len__(self) -> int:
+        return len(self.patches)
+
+    def store(self, out: NDArray[np.signedinteger[Any]]) -> None:
+        """Write the sums.
+
+        Parameters
+        ----------
+        out : array of layer.dtype, shape (vectors, *layer.shape), in C order
+        """
         layer, rows = self.layer, self._rows()
-        out: NDArray[Any] = np.empty((len(rows), layer.bias.shape[1]), layer.dtype)
-        popcount.accumulate(rows, layer.weight, layer.bias.astype(layer.dtype), layer.kinds, layer.shift, out)
-        return np.ascontiguousarray(out[:, : layer.shape[-1]]).reshape(len(self.patches), *layer.shape)
+        blocks, channels = layer.bias.shape[1], layer.shape[-1]
+        sums = out.reshape(len(rows), channels)
+        filled = sums if channels == blocks else np.empty((len(rows), blocks), layer.dtype)
+        popcount.accumulate(rows, layer.weight, layer.offsets, layer.kinds, layer.shift, filled)
+        if filled is not sums:
+            sums[:] = filled[:, :channels]
 
     def compare(self, comparison: Comparison) -> NDArray[np.uint64]:
         """Return the bits of a comparison that was made for the layer, as one stream per vector."""
@@ -94,6 +121,4 @@ class Sums:
         bits = out.reshape(*self.patches.shape[:2], -1)
         if len(layer.kinds) == 1 or channels % WORD == 0:
             return bits.reshape(len(bits), -1)
-        joined = np.zeros((len(bits), words(len(layer.kinds) * channels)), np.uint64)
-        popcount.join(bits, channels, joined)
-        return joined
+        return layer.joint(bits.reshape(len(bits), 1, -1))

@@ -175,7 +175,8 @@ def run_command(
 ) -> None:
     """Run the flow: fold, golden model, hls4ml projects and RTL, their simulations, exact comparison, report.
 
-    The exit status is 0 when every engine gave the golden model's integers, 1 when one did not, 2 when something that
+    The exit status is 0 when every engine gave the golden model's integers, 1 when one did not or a requirement
+    is not met, 2 when something that
     you gave cannot be used, 130 or 143 when a signal ended it, 141 when nobody reads on, 70 after an error that nobody
     has foreseen. What is already there is reused; a second run takes a second or two.
     """

@@ -16,6 +16,8 @@ from xnorflow.flows.kind import EngineKind
 from xnorflow.flows.results import LAYERS, inputs, network, read_results
 from xnorflow.flows.steps.vendor import jobs
 from xnorflow.flows.version import version
+from xnorflow.hls import power
+from xnorflow.reports import requirements
 from xnorflow.reports.findings import findings
 
 FACTS = ("load", "fold", "rtl", "golden", "synthesis", "compare")
@@ -70,7 +72,7 @@ def document(view: View, kinds: Sequence[EngineKind], steps: Sequence[str]) -> d
         "latency": [
             row for kind in kinds if kind.counts_cycles and not kind.vendor_made for row in _latency(view, kind)
         ],
-        "energy": entry.facts if (entry := view.entry("energy")) else None,
+        "energy": _energy(view),
         "synthesis": view["synthesis"].facts["targets"],
         "vendor": vendor,
         "predicted": _predicted(view, kinds, vendor),
@@ -82,6 +84,7 @@ def document(view: View, kinds: Sequence[EngineKind], steps: Sequence[str]) -> d
         ],
         "tools": _tools(kinds),
     }
+    report["requirements"] = requirements.check(report, view.options.require)
     return report | {"verdict": _verdict(report)}
 
 
@@ -173,6 +176,25 @@ def _latency(view: View, kind: EngineKind) -> list[dict[str, Any]]:
             "provenance": "simulated",
         }
     ]
+
+
+def _energy(view: View) -> dict[str, Any] | None:
+    """Return the estimate, and what it comes to on each target at the rate required, or else the highest one."""
+    entry = view.entry("energy")
+    if entry is None or not (rtl := _rtl(view)):
+        return None
+    wanted = view.options.require.get("images_per_second")
+    asked = wanted["limit"] if isinstance(wanted, Mapping) else wanted
+    rates = {
+        row["target"]: asked
+        or (row["placement"] or {}).get("images_per_second")
+        or 1e9 / rtl["interval"] / rtl["clock_ns"]
+        for row in view["synthesis"].facts["targets"]
+        if row["total"]
+    }
+    return entry.facts | {
+        "targets": [power.at_rate(target, entry.facts["parts"], rate) for target, rate in rates.items()]
+    }
 
 
 def _predicted(view: View, kinds: Sequence[EngineKind], vendor: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -33,6 +33,14 @@ take::
     run = ["hls4ml_stock", "hls4ml_packed", "rtl"]
     limit_s = 7200
 
+Table ``require`` says what the design has to reach, or the flow fails: see :mod:`xnorflow.reports.requirements`. A
+number is held against the best figure there is, or one of the provenance demanded, of the target named or any::
+
+    [require]
+    latency_ns = 20_000
+    lut = { limit = 5280, provenance = "placed-and-routed" }
+    target = "ice40"
+
 Table ``input`` says which integers a model takes that does not tell: settings of :class:`xnorflow.bnn.network.Input`,
 its shape for a PyTorch module alone::
 
@@ -121,6 +129,8 @@ class Options:
         Seconds that a step of theirs may take.
     input : mapping or None
         Settings of :class:`xnorflow.bnn.network.Input`, for a model that does not tell them.
+    require : mapping
+        What the flow is to fail without.
     waves : bool
         Whether a waveform of the RTL's whole simulation is kept, too, not only one of what goes wrong.
     fixed : Fixed or None
@@ -140,6 +150,7 @@ class Options:
     vendor_run: tuple[str, ...] = VENDOR_RUN
     vendor_limit_s: float = 3600.0
     input: Mapping[str, Any] | None = None
+    require: Mapping[str, Any] = field(default_factory=dict)
     waves: bool = False
     fixed: Fixed | None = None
     classes_may_differ: float = 0.001
@@ -201,15 +212,17 @@ def read(
             Input("input", (), **taken)
         rounding: dict[str, Any] = {**settings.get("fixed", {})}
         share = rounding.pop("classes_may_differ", Options.classes_may_differ)
+        targets = tuple(target(name).name for name in synthesis.get("targets", TARGETS))
         return Options(
             backend,
             hls,
             **_rtl(settings.get("rtl", {})),
-            targets=tuple(target(name).name for name in synthesis.get("targets", TARGETS)),
+            targets=targets,
             place_limit_s=synthesis.get("place_limit_s", Options.place_limit_s),
             vendor_run=tuple(vendor.get("run", VENDOR_RUN)),
             vendor_limit_s=vendor.get("limit_s", Options.vendor_limit_s),
             input=settings.get("input"),
+            require=_require(settings.get("require", {}), targets),
             waves=waves,
             fixed=Fixed(**rounding) if "fixed" in settings else None,
             classes_may_differ=share,
@@ -226,6 +239,14 @@ def tables(config: Path) -> dict[str, Any]:
         raise UserError(f"{config}: not a TOML file: {error}") from None
     except RecursionError:
         raise UserError(f"{config}: not a TOML file that can be read: it is nested too deep") from None
+
+
+def _require(table: Mapping[str, Any], targets: tuple[str, ...]) -> Mapping[str, Any]:
+    if table.get("target", targets[0] if targets else None) not in (*targets, None):
+        raise UserError(
+            f"require: target must be one of those synthesised for, {', '.join(targets)}, got {table['target']!r}"
+        )
+    return table
 
 
 def _rtl(table: Mapping[str, Any]) -> dict[str, Any]:

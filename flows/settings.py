@@ -30,8 +30,9 @@ _Width = Annotated[int, Field(ge=8, le=2**16, multiple_of=8, description="a mult
 _Table = Annotated[dict[str, Any], Field(description="a table")]
 _Tables = Annotated[dict[str, _Table], Field(description="tables, one a layer")]
 
-_Share = Annotated[float, Field(ge=0, le=1, description="a share of 0 to 1")]
+_Part = Annotated[float, Field(ge=0, le=1, description="a share of 0 to 1")]
 _Layers = Annotated[dict[str, int], Field(description="a table with a whole number for each layer")]
+_Provenance = Literal["vendor", "placed-and-routed", "measured", "simulated", "synthesised", "estimated", "quoted"]
 
 _RECORD = with_config(ConfigDict(extra="forbid", strict=True, allow_inf_nan=False))
 
@@ -93,7 +94,7 @@ class Fixed(TypedDict, total=False):
 
     bits: _Whole
     layers: _Layers
-    classes_may_differ: _Share
+    classes_may_differ: _Part
 
 
 @_RECORD
@@ -130,6 +131,44 @@ class SweepFile(TypedDict, total=False):
 
 
 @_RECORD
+class Demand(TypedDict):
+    """A limit, and where the figure must be from."""
+
+    limit: Annotated[float, Field(gt=0)]
+    provenance: _Provenance
+
+
+@_RECORD
+class DemandedShare(TypedDict):
+    """The same of a share."""
+
+    limit: Annotated[float, Field(gt=0, le=1)]
+    provenance: _Provenance
+
+
+_TABLE = f"or a table with a limit and a provenance, one of {', '.join(get_args(_Provenance))}"
+_Limit = Annotated[Annotated[float, Field(gt=0)] | Demand, Field(description=f"a number above 0, {_TABLE}")]
+_Share = Annotated[
+    Annotated[float, Field(gt=0, le=1)] | DemandedShare, Field(description=f"a share above 0, at most 1, {_TABLE}")
+]
+
+
+@_RECORD
+class Require(TypedDict, total=False):
+    """Table ``require``."""
+
+    latency_ns: _Limit
+    images_per_second: _Limit
+    clock_mhz: _Limit
+    lut: _Limit
+    bram: _Limit
+    power_mw: _Limit
+    energy_nj: _Limit
+    accuracy: _Share
+    target: _Name
+
+
+@_RECORD
 class File(TypedDict, total=False):
     """A configuration file."""
 
@@ -139,6 +178,7 @@ class File(TypedDict, total=False):
     vendor: Vendor
     input: Input
     fixed: Fixed
+    require: Require
 
 
 def parse(content: Mapping[str, Any]) -> File:

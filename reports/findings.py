@@ -13,9 +13,10 @@ class Finding:
     ----------
     what : str
         The engine, the target or the step.
-    status : {"fail", "unfit", "unrouted", "unmet"}
-        "fail" fails the flow. The others are findings about the hardware, which is as exact as before: it needs more
-        than the device has, its wires found no way within the limit, or it does not meet the timing asked for.
+    status : {"fail", "unfit", "unrouted", "unmet", "unknown"}
+        "fail" fails the flow: something is not exact, or a requirement is not met. The others are findings about the
+        hardware, which is as exact as before: it needs more than the device has, its wires found no way within the
+        limit, it does not meet the timing asked for, or nothing tells whether it meets a requirement.
     reason : str
     """
 
@@ -36,6 +37,8 @@ def _is_finding(of: dict[str, Any]) -> bool:
 def _parts(report: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield everything that has a status and a reason, by name."""
     yield from report["engines"].items()
+    for row in report["requirements"]:
+        yield f"requirement {row['what']}", row
     for row in report["synthesis"]:
         yield f"synthesis for {row['title']}", row
         if row["placement"]:

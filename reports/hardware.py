@@ -1,7 +1,7 @@
 """What the hardware takes and reaches by every tool, side by side: the open ones' figures and the vendor's."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +25,15 @@ class Made:
         Those used as memories among the LUTs.
     bram_kb : float or None
         Size of all block RAMs in kibibits, whole blocks whatever is in them.
+    blocks : float or None
+        How many they are, as the tool counts them.
     dsp : int or None
     fmax_mhz : float or None
     latency, interval : int or None
         In cycles, at most.
     power_w : float or None
+    target : str or None
+        What it was synthesised for; None with the vendor's tools.
     """
 
     design: str
@@ -43,6 +47,8 @@ class Made:
     latency: int | None = None
     interval: int | None = None
     power_w: float | None = None
+    blocks: float | None = None
+    target: str | None = None
 
     @property
     def latency_us(self) -> float | None:
@@ -55,12 +61,12 @@ class Made:
         return 1e6 * self.fmax_mhz / self.interval if self.interval and self.fmax_mhz else None
 
 
-def made(report: dict[str, Any]) -> list[Made]:
+def made(report: Mapping[str, Any]) -> list[Made]:
     """Return what a report tells of the hardware: the RTL by the open tools, then the vendor's jobs."""
     return [*_open(report), *_vendor(report)]
 
 
-def _open(report: dict[str, Any]) -> Iterator[Made]:
+def _open(report: Mapping[str, Any]) -> Iterator[Made]:
     cycles = {what: report["rtl"][what] for what in ("latency", "interval")} if report["rtl"] else {}
     for row in report["synthesis"]:
         if not row["total"]:
@@ -69,7 +75,7 @@ def _open(report: dict[str, Any]) -> Iterator[Made]:
         yield Made(
             "rtl", f"{row['tool']} for {row['title']}", "synthesised",
             total["lut"], total["ff"], total["bram"] * _kib(row), total["dsp"],
-            **cycles,
+            blocks=total["bram"], target=row["target"], **cycles,
         )  # fmt: skip
         if placed and placed["fmax_mhz"]:
             used = {of["name"]: of["used"] for of in placed["usage"]}
@@ -79,11 +85,12 @@ def _open(report: dict[str, Any]) -> Iterator[Made]:
             )
             yield Made(
                 "rtl", f"{placed['tool']} on {placed['device']}", "placed-and-routed",
-                lut, ff, (bram or 0) * _kib(row), dsp or 0, placed["fmax_mhz"], **cycles,
+                lut, ff, (bram or 0) * _kib(row), dsp or 0, placed["fmax_mhz"],
+                blocks=bram or 0, target=row["target"], **cycles,
             )  # fmt: skip
 
 
-def _vendor(report: dict[str, Any]) -> Iterator[Made]:
+def _vendor(report: Mapping[str, Any]) -> Iterator[Made]:
     for job in report["vendor"]:
         figures = job["figures"]
         tops = {kind: [of for of in figures[kind] if of["top"]] for kind in ("resources", "latency", "timing", "power")}
@@ -102,6 +109,7 @@ def _vendor(report: dict[str, Any]) -> Iterator[Made]:
                 of["lut"], of["ff"], bram, of["dsp"],
                 same["timing"]["fmax_mhz"] if same["timing"] else None,
                 power_w=same["power"]["total_w"] if same["power"] else None,
+                blocks=of["bram"],
                 **cycles,
             )  # fmt: skip
 

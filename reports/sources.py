@@ -86,6 +86,9 @@ def sources(report: dict[str, Any]) -> dict[str, Source]:
             )
     found["hardware"] = Source("Hardware at a glance", "as each row says", "the tool that is named in it; latency and "
                                "throughput are cycles at its clock")  # fmt: skip
+    if report["requirements"]:
+        found["requirements"] = Source("Requirements", "as each row says", "the configuration's table [require], held "
+                                       "against the best figure of this report")  # fmt: skip
     if report["vendor"]:
         found["vendor"] = Source("Vendor's figures", "vendor", "the report file of the tool that is named beside each")
     if report["energy"]:

@@ -25,10 +25,7 @@ def step(kinds: Sequence[EngineKind], others: Sequence[Step]) -> Step:
         partial(_report, tuple(kinds), names),
         takes=FACTS,
         may_take=tuple(name for name in dict.fromkeys((*names, "energy")) if name not in FACTS),
-        options=(
-            "subject",
-            "origin",
-        ),
+        options=("subject", "origin", "require"),
         packages=tuple(
             dict.fromkeys(("jinja2", "matplotlib", "jsonschema", *(p for kind in kinds for p in kind.packages)))
         ),

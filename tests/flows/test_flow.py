@@ -112,6 +112,19 @@ def test_what_the_models_predict_stands_beside_what_synthesis_found(place):
     ]
 
 
+def test_a_requirement_that_is_not_met_fails_the_flow(place):
+    kept = place.flow(options=Options(require={"lut": 17, "accuracy": 0.9}))
+    assert kept["verdict"] == place.outcome.verdict == "pass"
+    assert [(row["what"], row["status"]) for row in kept["requirements"]] == [("lut", "pass"), ("accuracy", "unknown")]
+    assert [(finding.what, finding.status) for finding in place.outcome.findings] == [
+        ("requirement accuracy", "unknown")
+    ]
+    broken = place.flow(options=Options(require={"lut": 16.9}))
+    assert broken["verdict"] == place.outcome.verdict == "fail"
+    assert broken["requirements"][0]["reason"].startswith("at most 16.9 LUTs required, 17 found: synthesised, ")
+    assert place.reused() == ALL, "only the report is made anew"
+
+
 def test_a_second_flow_reuses_everything_and_says_so(place):
     first = place.flow()
     assert place.flow() == first

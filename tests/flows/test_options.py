@@ -1,6 +1,7 @@
 """The configuration file: what it changes in the projects, and what is refused."""
 
 import re
+from typing import get_args, get_type_hints
 
 import pytest
 from rich.console import Console
@@ -10,10 +11,11 @@ from tests.hls.rtl.test_project import small_image
 from xnorflow.bnn import io
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.frontends.core.fixed import Fixed
-from xnorflow.flows import folding, subject
+from xnorflow.flows import folding, settings, subject
 from xnorflow.flows.options import Options, read
 from xnorflow.flows.run import run
 from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
+from xnorflow.reports.requirements import KINDS, PROVENANCES
 
 
 def written(folder, text):
@@ -33,6 +35,29 @@ def test_defaults_and_settings(tmp_path):
 def test_settings_of_the_vendors_tools(tmp_path):
     options = read(written(tmp_path, "[vendor]\nrun = ['rtl']\nlimit_s = 60\n"))
     assert options == Options(vendor_run=("rtl",), vendor_limit_s=60.0)
+
+
+def test_requirements(tmp_path):
+    text = """
+        [synthesis]
+        targets = ["ecp5"]
+        [require]
+        lut = 5_000
+        accuracy = 0.98
+        clock_mhz = { limit = 50.5, provenance = "placed-and-routed" }
+        target = "ecp5"
+    """
+    assert read(written(tmp_path, text)).require == {
+        "lut": 5000,
+        "accuracy": 0.98,
+        "clock_mhz": {"limit": 50.5, "provenance": "placed-and-routed"},
+        "target": "ecp5",
+    }
+
+
+def test_the_choices_are_those_that_are_checked():
+    assert [*get_type_hints(settings.Require)] == [*KINDS, "target"]
+    assert get_args(get_type_hints(settings.Demand)["provenance"]) == PROVENANCES
 
 
 def test_settings_of_the_rtl(tmp_path):
@@ -93,7 +118,10 @@ def test_a_wish_takes_the_place_of_the_files(tmp_path):
     ("text", "message"),
     [
         ("[hls\n", "not a TOML file"),
-        ("[hsl]\n", r"setting hsl; there are \[hls\], \[rtl\], \[synthesis\], \[vendor\], \[input\] and \[fixed\]"),
+        (
+            "[hsl]\n",
+            r"setting hsl; there are \[hls\], \[rtl\], \[synthesis\], \[vendor\], \[input\], \[fixed\] and \[require\]",
+        ),
         ("[fixed]\nbits = 17\n", "fixed: bits: expected 2 to 16 bits, got 17"),
         ("[fixed]\nbits = 8.5\n", "fixed: bits must be a whole number, got 8.5"),
         ("[fixed.layers]\nconv1 = 1\n", "fixed: conv1: expected 2 to 16 bits, got 1"),
@@ -135,6 +163,13 @@ def test_a_wish_takes_the_place_of_the_files(tmp_path):
         ("[synthesis]\ntargets = 'ecp5'\n", "targets must be a list of names"),
         ("[synthesis]\nfor = 'ecp5'\n", "unknown setting for; there are targets"),
         ("[rtl.layers.dense1]\npe = 0\n", "pe must be a whole number"),
+        ("[require]\nluts = 5\n", "require: unknown setting luts; there are latency_ns, images_per_second, clock_mhz"),
+        ("[require]\nlut = 0\n", "require: lut must be a number above 0, or a table with a limit and a provenance"),
+        ("[require]\nlut = nan\n", "require: lut must be a number above 0"),
+        ("[require]\nlut = {limit = 5}\n", "lut must be a number above 0, or a table with a limit and a provenance"),
+        ("[require]\nlut = {limit = 5, provenance = 'guessed'}\n", "one of vendor, placed-and-routed, measured"),
+        ("[require]\naccuracy = 98.2\n", "require: accuracy must be a share above 0, at most 1"),
+        ("[require]\ntarget = 'ice40'\n", "target must be one of those synthesised for, xilinx7, ecp5, got 'ice40'"),
     ],
 )
 def test_refused(tmp_path, text, message):

@@ -34,6 +34,10 @@ def passing():
     """What a test must not change."""
     return {
         "schema_version": 2,
+        "requirements": [
+            {"what": "lut", "limit": 5280, "found": 1300, "provenance": "placed-and-routed", "source": "nextpnr 0.11",
+             "status": "pass", "reason": "at most 5,280 LUTs required, 1,300 found"},
+        ],
         "created": "2026-01-01T00:00:00+00:00",
         "model": "small",
         "description": "a <b>small</b> network & more",
@@ -115,6 +119,14 @@ def passing():
             "parts": [{"name": "wire_toggles", "count": 60000.5, "picojoules_each": 0.041, "picojoules": 2460.0,
                        "source": "a paper"}],
             "formula": "count x picojoules_each", "uncertainty": 3.0, "provenance": "estimated",
+            "targets": [
+                {"target": "ecp5", "device": "LFE5U-25F", "static_mw": 124.7, "dynamic_pj": 2460.0,
+                 "images_per_second": 1000.0, "power_mw": 124.70246, "energy_nj": 124702.46,
+                 "sources": ["a data sheet"], "formula": "static + dynamic", "provenance": "estimated"},
+                {"target": "ultrascale+", "device": None, "static_mw": None, "dynamic_pj": 900.0,
+                 "images_per_second": 1000.0, "power_mw": None, "energy_nj": None,
+                 "sources": ["a data sheet"], "formula": "static + dynamic", "provenance": "estimated"},
+            ],
         },
         "vendor": [
             {"job": "rtl", "folder": "build/small/vendor_rtl", "status": "fail",

@@ -19,7 +19,7 @@ from xnorflow.reports.index import row as row_of_index
 from xnorflow.reports.render import render, validate
 
 SECTIONS = (
-    *("summary", "findings", "baseline", "engines", "layers", "samples", "confusion", "rtl", "latency"),
+    *("summary", "findings", "requirements", "baseline", "engines", "layers", "samples", "confusion", "rtl", "latency"),
     *("hardware", "synthesis", "vendor", "predicted", "energy", "memory", "provenance"),
 )
 

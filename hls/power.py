@@ -1,0 +1,119 @@
+"""Power at a given rate: what an inference switches, for each target, and what its device takes at rest.
+
+Dynamic energy goes with capacitance times voltage squared, and capacitance with the size of the process: constants of
+:mod:`xnorflow.hls.energy` are scaled from the process that they were published for to the target's. Static power is the
+typical supply current at rest, from the data sheet of one device: others of a family take more or less.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+FORMULA = (
+    "dynamic: each part x nanometres / its constant's x (volts / its constant's)^2; "
+    "power = static + dynamic x images per second; energy = power / images per second"
+)
+
+
+@dataclass(frozen=True)
+class Process:
+    """What a target's logic is made in.
+
+    Attributes
+    ----------
+    nanometres, volts : float
+        Of the process, and of the core's supply.
+    source : str
+    """
+
+    nanometres: float
+    volts: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Static:
+    """Power of a device at rest.
+
+    Attributes
+    ----------
+    device : str
+    milliwatts : float
+    source : str
+        The data sheet, and what was computed from what stands there.
+    """
+
+    device: str
+    milliwatts: float
+    source: str
+
+
+#: By target.
+PROCESSES: Mapping[str, Process] = {
+    "xilinx7": Process(28, 1.0, "AMD DS180, 7 Series FPGAs Data Sheet: Overview"),
+    "ultrascale+": Process(16, 0.85, "AMD DS890, UltraScale Architecture and Product Data Sheet: Overview"),
+    "ecp5": Process(40, 1.1, "Lattice FPGA-DS-02012, ECP5 and ECP5-5G Family Data Sheet"),
+    "ice40": Process(40, 1.2, "Lattice FPGA-DS-02008, iCE40 UltraPlus Family Data Sheet"),
+}
+
+#: By target; one that is not here is unknown.
+STATIC: Mapping[str, Static] = {
+    "xilinx7": Static(
+        "XC7A35T", 95 * 1.0, "AMD DS181, Artix-7 FPGAs Data Sheet, table 7: ICCINTQ 95 mA at 85 °C x 1.0 V, core alone"
+    ),
+    "ecp5": Static(
+        "LFE5U-25F",
+        77 * 1.1 + 16 * 2.5,
+        "Lattice FPGA-DS-02012, supply current (static): ICC 77 mA x 1.1 V and ICCAUX 16 mA x 2.5 V",
+    ),
+    "ice40": Static("iCE40UP5K", 0.075 * 1.2, "Lattice FPGA-DS-02008, table 4.6: ICCSTDBY 75 uA x 1.2 V"),
+}
+
+_HOROWITZ, _ZYNQ = Process(45, 0.9, "M. Horowitz, ISSCC 2014"), Process(28, 1.0, "an xc7z020")
+#: The process that each constant of an estimate was published for.
+_CONSTANTS = {
+    "register_toggles": _HOROWITZ,
+    "wire_toggles": _HOROWITZ,
+    "memory_bits": _HOROWITZ,
+    "clocked_bits": _ZYNQ,
+}
+
+
+def at_rate(target: str, parts: Iterable[Mapping[str, Any]], images_per_second: float) -> dict[str, Any]:
+    """Estimate power and energy of a design that is given images at a rate.
+
+    Parameters
+    ----------
+    target : str
+        One of :data:`xnorflow.hls.synthesis.targets.TARGETS`.
+    parts : iterable of mappings
+        See :func:`xnorflow.hls.energy.estimate`.
+    images_per_second : float
+        Above 0.
+
+    Returns
+    -------
+    dict
+        JSON-ready. ``target``; ``device`` and ``static_mw``, None if unknown; ``dynamic_pj``, of an inference;
+        ``images_per_second``; ``power_mw`` and ``energy_nj``, of an inference, None where the static power is;
+        ``sources``; ``formula``; ``provenance`` ("estimated").
+    """
+    process, static = PROCESSES[target], STATIC.get(target)
+    dynamic = sum(part["picojoules"] * _factor(_CONSTANTS[part["name"]], process) for part in parts)
+    power = static.milliwatts + dynamic * 1e-9 * images_per_second if static else None
+    return {
+        "target": target,
+        "device": static.device if static else None,
+        "static_mw": static.milliwatts if static else None,
+        "dynamic_pj": dynamic,
+        "images_per_second": images_per_second,
+        "power_mw": power,
+        "energy_nj": None if power is None else power * 1e6 / images_per_second,
+        "sources": [process.source, *([static.source] if static else [])],
+        "formula": FORMULA,
+        "provenance": "estimated",
+    }
+
+
+def _factor(published: Process, target: Process) -> float:
+    return target.nanometres / published.nanometres * (target.volts / published.volts) ** 2
