@@ -276,6 +276,7 @@ def _accuracy(flow: Flow) -> dict[str, Any]:
         "golden_count": images,
         "golden_dataset": flow.entries["load"].facts["dataset"] if images else None,
         "confusion": golden["confusion"],
+        "precision_recall": golden["precision_recall"],
         "recorded": test.get("accuracy"),
         "recorded_count": test.get("count"),
         "recorded_dataset": dataset.get("name"),

@@ -194,10 +194,10 @@ def _own_data(flow: Flow) -> "Labelled | None":
 
 
 def classes(network: "Network") -> int:
-    """Return the number of classes that a network tells apart: the size of its scores."""
+    """Return the number of classes that a network tells apart: the size of its scores, two by the sign of one."""
     from xnorflow.cosim.engine import outputs
 
-    return network.signals[outputs(network)[0]].size
+    return max(2, network.signals[outputs(network)[0]].size)
 
 
 def random_inputs(taken: "Input", count: int) -> NDArray[np.int32]:
@@ -284,7 +284,7 @@ def _golden_basis(flow: Flow) -> dict[str, Any]:
 
 
 def _golden(flow: Flow, entry: Entry, advance: Advance) -> None:
-    from xnorflow.cosim.classes import classes, meaning
+    from xnorflow.cosim.classes import classes, meaning, precision_recall
     from xnorflow.cosim.golden import Golden
 
     golden = Golden()
@@ -315,6 +315,7 @@ def _golden(flow: Flow, entry: Entry, advance: Advance) -> None:
         ],
         "outputs": outputs_digest(flow.network, golden),
         "confusion": _confusion(labels, found[:images]) if images and found is not None else None,
+        "precision_recall": precision_recall(flow.network, results, flow.labels) if images else None,
     }
     accuracy = f", {right / images:.2%} of {images:,} images right" if right is not None else ""
     entry.summary = f"{count:,} vectors at {count / seconds:,.0f} a second{accuracy}"
