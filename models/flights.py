@@ -69,9 +69,10 @@ def _figures(counts: np.ndarray) -> list[str]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        raise SystemExit("usage: python -m xnorflow.models.flights FOLDER")
     try:
+        if len(sys.argv) != 2:
+            raise UserError("usage: python -m xnorflow.models.flights FOLDER")
         measure(Path(sys.argv[1]), Console())
     except UserError as error:
-        raise SystemExit(str(error)) from None
+        Console(stderr=True, soft_wrap=True).print(f"error: {error}", markup=False, highlight=False)
+        raise SystemExit(2) from None

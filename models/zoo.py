@@ -275,8 +275,8 @@ _DEFINITIONS = (
     ),
     ModelDefinition(
         name="drone_bnn",
-        description="whether an obstacle is too near in a camera's grey frame of 54x40 pixels: four 3x3 binary"
-        " convolutions (16 to 64 channels) and one score, 0 or more for too near",
+        description="a camera's frames of 54x40 8-bit pixels, obstacle too near or not: four 3x3 binary convolutions"
+        " (16 to 64 channels) and one score, 0 or more for too near",
         dataset="collision",
         input=Input("input", (), shape=(40, 54, 1), kind="unsigned", bits=8),
         recipe=Recipe(40, 64, 5e-3, 1e-6, 0.0, _CAMERA),
