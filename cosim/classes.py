@@ -1,7 +1,7 @@
 """Which class a vector's results mean, where they mean one."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,3 +61,47 @@ def classes(
         case "score" if len(labels) and np.isin(labels, (-1, 1)).all():
             return (last[:, 0] >= 0).astype(np.int64), (labels + 1) // 2
     return None, labels
+
+
+MOST_POINTS = 256
+"""Of a curve; of more scores than these, as many are kept, evenly."""
+
+
+def precision_recall(
+    network: Network, results: Mapping[str, IntArray], labels: NDArray[np.integer]
+) -> dict[str, Any] | None:
+    """Say what a classifier of two classes would find, and take wrongly for class 1, at each threshold of its score.
+
+    The score is the single one, or by how much that of class 1 is above that of class 0. Such thresholds are integers,
+    which the hardware can compare with, so every point is a choice that a user has.
+
+    Parameters
+    ----------
+    network, results, labels
+        As :func:`classes` takes them.
+
+    Returns
+    -------
+    dict or None
+        ``positives``: images of class 1. ``threshold``: the smallest score that :func:`classes` takes for class 1.
+        ``average_precision``: the mean over the images of class 1 of the precision at their own scores. ``points``:
+        by falling score, the threshold, how many images of class 1 reach it, and how many of class 0. None where there
+        are no two classes, or no images of both.
+    """
+    found, truth = classes(network, results, labels)
+    names = [network.output.name, *(network.output.inputs if isinstance(network.output, Argmax) else ())]
+    last = results[names[-1]].reshape(len(results[names[-1]]), -1)[: len(labels)].astype(np.int64)
+    outputs = 1 if meaning(network) == "score" else 2
+    if found is None or last.shape[1] != outputs or not np.array_equal(np.unique(truth), (0, 1)):
+        return None
+    score, threshold = (last[:, 0], 0) if outputs == 1 else (last[:, 1] - last[:, 0], 1)
+    ascending, of_score = np.unique(score, return_inverse=True)
+    hits, alarms = (np.bincount(of_score[truth == k], minlength=len(ascending))[::-1].cumsum() for k in (1, 0))
+    precision = hits / (hits + alarms)
+    kept = np.linspace(0, len(ascending) - 1, min(len(ascending), MOST_POINTS)).round().astype(int)
+    return {
+        "positives": int(hits[-1]),
+        "threshold": threshold,
+        "average_precision": float((np.diff(hits, prepend=0) * precision).sum() / hits[-1]),
+        "points": np.stack([ascending[::-1], hits, alarms], axis=1)[kept].tolist(),
+    }

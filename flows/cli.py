@@ -118,9 +118,9 @@ def run_command(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Folder that has MNIST's four idx files, or CIFAR-10's images. Without it, $XNORFLOW_DATA or what a "
-            "training downloaded; without all of them, scikit-learn's digits in MNIST's size, or pieces of its "
-            "photographs.",
+            help="Folder that has MNIST's four idx files, CIFAR-10's images, or a drone's frames. Without it, "
+            "$XNORFLOW_DATA or what a training downloaded; without all of them, scikit-learn's digits in MNIST's size, "
+            "or pieces of its photographs.",
             show_default=False,
         ),
     ] = None,

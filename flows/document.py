@@ -320,6 +320,7 @@ def _accuracy(view: View) -> dict[str, Any]:
         "golden_count": images,
         "golden_dataset": view["load"].facts["dataset"] if images else None,
         "confusion": golden["confusion"],
+        "precision_recall": golden["precision_recall"],
         "recorded": test.get("accuracy"),
         "recorded_count": test.get("count"),
         "recorded_dataset": dataset.get("name"),

@@ -22,7 +22,7 @@ def random_inputs(taken: "Input", count: int) -> NDArray[np.int32]:
 
 
 def classes(network: "Network") -> int:
-    """Return the number of classes that a network tells apart: the size of its scores."""
+    """Return the number of classes that a network tells apart: the size of its scores, two by the sign of one."""
     from xnorflow.cosim.engine import outputs
 
-    return network.signals[outputs(network)[0]].size
+    return max(2, network.signals[outputs(network)[0]].size)

@@ -1,12 +1,14 @@
 """Data sets, and their images as the integers that a model takes in.
 
-MNIST and CIFAR-10 come from a folder that the user names, or from the cache that training fills through torchvision.
-What stands in for them where they are not is bundled with scikit-learn: handwritten digits, and photographs.
+MNIST and CIFAR-10 come from a folder that the user names, or from the cache that training fills through torchvision;
+the frames of a camera from a folder alone. What stands in for them where they are not is bundled with scikit-learn:
+handwritten digits, and photographs.
 """
 
 import hashlib
 import math
 import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -14,19 +16,19 @@ from types import ModuleType
 import numpy as np
 
 from xnorflow.bnn.errors import UserError
-from xnorflow.models import cifar10, mnist
+from xnorflow.models import cifar10, collision, mnist
 from xnorflow.models.zoo import ModelDefinition
 
 DATA_VARIABLE = "XNORFLOW_DATA"
 """Environment variable that names the folder of the data sets."""
 
-SOURCES: dict[str, ModuleType] = {"mnist": mnist, "cifar10": cifar10}
+SOURCES: dict[str, ModuleType] = {"mnist": mnist, "cifar10": cifar10, "collision": collision}
 """Of each data set that is made of files: how they are found, read and downloaded."""
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images uint8 (N, height, width[, 3]) and labels int64 (N,) in 0..9, with a SHA-256 over all four arrays.
+    """Images uint8 (N, height, width[, 3]) and labels int64 (N,) from 0, with a SHA-256 over all four arrays.
 
     ``note`` says in a few words where the data came from. Test images that stand in for others may have no labels: then
     ``test_labels`` has length 0.
@@ -41,10 +43,12 @@ class Dataset:
     note: str
 
 
-_Labelled = tuple[np.ndarray, np.ndarray]  # images uint8 (N, height, width[, 3]) and labels (N,)
+Labelled = tuple[np.ndarray, np.ndarray]
+"""Images uint8 (N, height, width[, 3]) and labels (N,)."""
 
 
-def _dataset(name: str, note: str, train: _Labelled, test: _Labelled) -> Dataset:
+def make(name: str, note: str, train: Labelled, test: Labelled) -> Dataset:
+    """Make a data set of images and labels."""
     digest = hashlib.sha256()
     arrays = []
     for array, dtype in zip((*train, *test), ("u1", "<i8") * 2, strict=True):
@@ -78,7 +82,7 @@ def check_folder(folder: Path, where: str) -> Path:
 
 def _read(name: str, folder: Path) -> Dataset:
     source = SOURCES[name]
-    return _dataset(name, source.NOTE, *source.read(folder))
+    return make(name, source.NOTE, *source.read(folder))
 
 
 def _place(name: str, folder: Path | None) -> Path | None:
@@ -129,7 +133,7 @@ def load(name: str, folder: Path | None = None, *, download: bool = False) -> Da
 # --- scikit-learn's digits
 
 
-def _load_digits() -> _Labelled:
+def _load_digits() -> Labelled:
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
@@ -145,7 +149,7 @@ def digits() -> Dataset:
         images, labels, test_size=360, random_state=0, stratify=labels
     )
     note = "scikit-learn's bundled 8x8 digits, fixed split of 1437 and 360"
-    return _dataset("digits", note, (train_images, train_labels), (test_images, test_labels))
+    return make("digits", note, (train_images, train_labels), (test_images, test_labels))
 
 
 def digits_as_mnist() -> Dataset:
@@ -157,7 +161,7 @@ def digits_as_mnist() -> Dataset:
     scaled = np.rint(large * (255 / 16)).clip(0, 255).astype(np.uint8)
     none = (np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.int64))
     note = "scikit-learn's bundled digits resampled to 28x28, in place of MNIST"
-    return _dataset("digits_as_mnist", note, none, (np.pad(scaled, ((0, 0), (4, 4), (4, 4))), labels))
+    return make("digits_as_mnist", note, none, (np.pad(scaled, ((0, 0), (4, 4), (4, 4))), labels))
 
 
 # --- scikit-learn's photographs
@@ -165,19 +169,40 @@ def digits_as_mnist() -> Dataset:
 
 def photographs_as_cifar10() -> Dataset:
     """scikit-learn's two photographs in pieces of 32 x 32 pixels, 520 test images that bear no labels."""
+    note = "pieces of scikit-learn's two bundled photographs, without labels, in place of CIFAR-10"
+    return _unlabelled("photographs_as_cifar10", note, np.concatenate(list(_pieces(32, 32))))
+
+
+def photographs_as_frames() -> Dataset:
+    """The same photographs in grey pieces of 40 x 54 pixels, 220 test images that bear no labels."""
+    pieces = np.concatenate(list(_pieces(*collision.IMAGE)))
+    note = "grey pieces of scikit-learn's two bundled photographs, without labels, in place of a drone's frames"
+    return _unlabelled("photographs_as_frames", note, np.rint(pieces.mean(axis=3)).astype(np.uint8))
+
+
+def _pieces(high: int, wide: int) -> Iterator[np.ndarray]:
+    """Each photograph, uint8 (pieces, high, wide, 3)."""
     from sklearn.datasets import load_sample_images
 
-    pieces = []
     for photograph in load_sample_images().images:
-        rows, columns = (size // 32 for size in photograph.shape[:2])
-        grid = photograph[: rows * 32, : columns * 32].reshape(rows, 32, columns, 32, 3)
-        pieces.append(grid.swapaxes(1, 2).reshape(-1, 32, 32, 3))
-    none = (np.zeros((0, 32, 32, 3), np.uint8), np.zeros(0, np.int64))
-    note = "pieces of scikit-learn's two bundled photographs, without labels, in place of CIFAR-10"
-    return _dataset("photographs_as_cifar10", note, none, (np.concatenate(pieces), none[1]))
+        rows, columns = photograph.shape[0] // high, photograph.shape[1] // wide
+        grid = photograph[: rows * high, : columns * wide].reshape(rows, high, columns, wide, 3)
+        yield grid.swapaxes(1, 2).reshape(-1, high, wide, 3)
+
+
+def _unlabelled(name: str, note: str, images: np.ndarray) -> Dataset:
+    none = np.zeros(0, np.int64)
+    return make(name, note, (images[:0], none), (images, none))
 
 
 # --- what a model takes in
+
+STAND_INS: dict[str, Callable[[], Dataset]] = {
+    "mnist": digits_as_mnist,
+    "cifar10": photographs_as_cifar10,
+    "collision": photographs_as_frames,
+}
+"""Of each of :data:`SOURCES`: what a model is tried on where the data set itself is not there."""
 
 
 def training_images(definition: ModelDefinition, folder: Path | None = None) -> Dataset:
@@ -189,7 +214,7 @@ def evaluation_images(definition: ModelDefinition, folder: Path | None = None) -
     """Data set whose test images a model is judged by, and its name; never downloads.
 
     For an MNIST model that is ``mnist`` if it is in ``folder``, the environment variable's folder or the cache (in this
-    order), else ``digits_as_mnist``; for a CIFAR-10 model likewise, else ``photographs_as_cifar10``.
+    order), else ``digits_as_mnist``; for others likewise, else ``photographs_as_cifar10`` or ``photographs_as_frames``.
 
     Raises
     ------
@@ -199,7 +224,7 @@ def evaluation_images(definition: ModelDefinition, folder: Path | None = None) -
     if definition.dataset == "digits":
         dataset = digits()
     elif _place(definition.dataset, folder) is None:
-        dataset = {"mnist": digits_as_mnist, "cifar10": photographs_as_cifar10}[definition.dataset]()
+        dataset = STAND_INS[definition.dataset]()
     else:
         dataset = load(definition.dataset, folder)
     return dataset, dataset.name

@@ -80,6 +80,8 @@ def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generat
         grid = grid + field.permute(0, 2, 3, 1) * torch.tensor([2 / width, 2 / height])
     planes = images.reshape(count, height, width, -1).movedim(3, 1).float()
     moved = F.grid_sample(planes, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    if augmentation.gain or augmentation.offset:
+        moved = moved * (1 + draw(augmentation.gain, 1, 1, 1)) + draw(augmentation.offset, 1, 1, 1)
     return moved.round().clamp(0, 255).to(torch.uint8).movedim(1, 3).reshape(images.shape)
 
 
@@ -88,14 +90,30 @@ def _taken(images: Tensor, definition: ModelDefinition) -> Tensor:
     return module_input(encode(images.numpy(), definition), definition.input)
 
 
+def classes(scores: Tensor) -> Tensor:
+    """Class of each row of scores (N, outputs): the largest one's; of a single output, 1 where it is 0 or more."""
+    return (scores[:, 0] >= 0).long() if scores.shape[1] == 1 else scores.argmax(1)
+
+
+def loss_of(scores: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
+    """Mean cross-entropy of scores (N, outputs); a single output is the log-odds of class 1."""
+    if scores.shape[1] == 1:
+        scores = F.pad(scores, (1, 0))  # beside a score that is always 0
+    return F.cross_entropy(scores, labels, label_smoothing=label_smoothing)
+
+
 @torch.no_grad()
+def classify(module: nn.Module, images: Tensor, definition: ModelDefinition) -> Tensor:
+    """Class int64 (N,) that the module, put in eval mode, gives to each of the uint8 images (N, H, W[, C])."""
+    module.eval()
+    return torch.cat([classes(module(_taken(x, definition))) for x in images.split(1000)])
+
+
 def count_correct(module: Any, images: Tensor, labels: Tensor, definition: ModelDefinition) -> int:
     """How many uint8 images (N, H, W[, C]) the module, put in eval mode, or Keras model classifies as labelled."""
     if definition.framework != "pytorch":
         return train_keras.count_correct(module, images.numpy(), labels.numpy(), definition)
-    module.eval()
-    batches = zip(images.split(1000), labels.split(1000), strict=True)
-    return sum(int((module(_taken(x, definition)).argmax(1) == y).sum()) for x, y in batches)
+    return int((classify(module, images, definition) == labels).sum())
 
 
 # --- one run
@@ -162,14 +180,14 @@ def _train_epoch(
         if recipe.augmentation is not None:
             x = augment(x, recipe.augmentation, generator)
         with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bfloat16):
-            logits = module(_taken(x, run.definition))
-        loss = F.cross_entropy(logits.float(), y, label_smoothing=recipe.label_smoothing)
+            scores = module(_taken(x, run.definition))
+        loss = loss_of(scores.float(), y, recipe.label_smoothing)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         clip_latent_weights(module)
         total_loss += loss.item() * len(batch)
-        correct += int((logits.argmax(1) == y).sum())
+        correct += int((classes(scores) == y).sum())
     return total_loss / len(images), correct / len(images)
 
 

@@ -34,6 +34,10 @@ class Augmentation:
         Whole pixels either way, per axis, which blur nothing.
     flip
         Whether half of the images are mirrored, left to right.
+    gain
+        Relative change of all pixels, either way.
+    offset
+        What is added to all pixels, either way, in steps of 8-bit pixels.
     """
 
     rotation: float = 0.0
@@ -43,6 +47,8 @@ class Augmentation:
     elastic: float = 0.0
     crop: int = 0
     flip: bool = False
+    gain: float = 0.0
+    offset: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ class ModelDefinition:
 
     name: str
     description: str
-    dataset: Literal["mnist", "cifar10", "digits"]
+    dataset: Literal["mnist", "cifar10", "collision", "digits"]
     input: Input
     recipe: Recipe
     build: Callable[[], Any]
@@ -138,6 +144,21 @@ def _cifar10_cnv() -> "nn.Sequential":
     return nn.Sequential(*layers, nn.Flatten(), *BNN((256, 512, 512, 10)))
 
 
+def _drone_bnn() -> "nn.Sequential":
+    from torch import nn
+
+    from xnorflow.models.layers import BinaryConv2d, BinaryLinear, Sign
+
+    def block(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
+        return BinaryConv2d(inputs, outputs, 3), nn.MaxPool2d(2), nn.BatchNorm2d(outputs), Sign()
+
+    return nn.Sequential(
+        *(*block(1, 16), *block(16, 32), *block(32, 64)),
+        *(BinaryConv2d(64, 64, 3), nn.BatchNorm2d(64), Sign()),
+        *(nn.Flatten(), BinaryLinear(3 * 64, 1), nn.BatchNorm1d(1)),
+    )
+
+
 def _mnist_qkeras() -> Any:
     from xnorflow.bnn.frontends.keras_file import import_keras
 
@@ -177,6 +198,8 @@ def _mnist_larq() -> Any:
 
 
 _BINARY_MNIST = Input("input", (), shape=(784,), kind="bipolar")
+
+_CAMERA = Augmentation(rotation=3, scale=0.1, crop=2, flip=True, gain=0.3, offset=30)
 
 _DEFINITIONS = (
     ModelDefinition(
@@ -249,6 +272,15 @@ _DEFINITIONS = (
         input=Input("input", (), shape=(32, 32, 3), kind="signed", bits=8),
         recipe=Recipe(32, 100, 5e-3, 1e-6, 0.0, Augmentation(crop=3, flip=True), bfloat16=True),
         build=_cifar10_cnv,
+    ),
+    ModelDefinition(
+        name="drone_bnn",
+        description="a camera's frames of 54x40 8-bit pixels, obstacle too near or not: four 3x3 binary convolutions"
+        " (16 to 64 channels) and one score, 0 or more for too near",
+        dataset="collision",
+        input=Input("input", (), shape=(40, 54, 1), kind="unsigned", bits=8),
+        recipe=Recipe(40, 64, 5e-3, 1e-6, 0.0, _CAMERA),
+        build=_drone_bnn,
     ),
     ModelDefinition(
         name="digits_bnn",

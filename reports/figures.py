@@ -62,8 +62,8 @@ def figures(report: dict[str, Any]) -> dict[str, str]:
     -------
     dict of str
         SVG elements by name: ``network``, ``memory``, ``weights``, ``work``, ``speed``, ``build`` where a project was
-        compiled, ``pipeline`` where there is RTL, ``resources_<target>`` for what was synthesised, and
-        ``scores_<n>`` for each sample where the results are scores.
+        compiled, ``precision_recall`` of two classes, ``pipeline`` where there is RTL, ``resources_<target>`` for what
+        was synthesised, and ``scores_<n>`` for each sample where the results are scores.
     """
     layers = [layer for layer in report["layers"] if layer["weight_bits"]]
     names = [layer["name"] for layer in layers]
@@ -96,6 +96,8 @@ def figures(report: dict[str, Any]) -> dict[str, str]:
     for row in report["synthesis"]:
         if row["total"]:
             drawn[f"resources_{row['target']}"] = _resources(row, _layer_colours(report["synthesis"]))
+    if report["accuracy"]["precision_recall"]:
+        drawn["precision_recall"] = _precision_recall(report["accuracy"])
     for n, sample in enumerate(report["samples"] if report["argmax"]["of"] != "values" else ()):
         drawn[f"scores_{n}"] = _scores(
             unpack(sample["layers"][-1]["values"]), sample["class"] if report["argmax"]["of"] == "class" else None
@@ -222,6 +224,25 @@ def _bars(
             axes.minorticks_off()
         else:
             axes.set_xlim(0, largest * 1.3)  # room for the labels
+    return figure
+
+
+def _precision_recall(accuracy: dict[str, Any]) -> Figure:
+    """Draw precision against recall over all thresholds, and the point of the network's own one."""
+    curve = accuracy["precision_recall"]
+    hits, alarms = (np.array([point[n] for point in curve["points"]]) for n in (1, 2))
+    (_, alarmed), (_, found) = accuracy["confusion"]
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(_WIDTH, 3), layout="constrained")
+        axes: Axes = figure.add_subplot(xlabel="recall in %", ylabel="precision in %")
+        axes.grid(color=_LINE, linewidth=0.5)
+        axes.plot(100 * hits / curve["positives"], 100 * hits / (hits + alarms), color=_FIRST, linewidth=1.3)
+        if found:
+            own = 100 * found / curve["positives"], 100 * found / (found + alarmed)
+            axes.scatter(*own, color=_SECOND, zorder=3)
+            axes.annotate(f"score ≥ {curve['threshold']}", own, (-6, -12), textcoords="offset points", ha="right")
+        axes.set_xlim(-2, 102)
+        axes.set_ylim(-2, 102)
     return figure
 
 

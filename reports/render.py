@@ -68,6 +68,7 @@ def template(name: str) -> Any:
         "change": change,
         "first_name": lambda dotted: dotted.split(".")[0],
         "by_layer": by_layer,
+        "thresholds": thresholds,
         "fullest": lambda usage: max(usage, key=lambda of: of["used"] / max(of["available"], 1)),
         "seconds": lambda value: f"{value:.1f} s" if value >= 0.1 else f"{value * 1000:.1f} ms",
         "cell": lambda value: str(value).replace("|", "\\|").replace("\n", " "),
@@ -95,3 +96,12 @@ def by_layer(path: list[dict[str, Any]]) -> list[dict[str, Any]]:
         sums = {kind: round(sum(step[kind] for step in steps), 3) for kind in ("logic_ns", "routing_ns")}
         joined.append({"layer": layer, "signals": [step["signal"] for step in steps], **sums})
     return joined
+
+
+RECALLS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+
+
+def thresholds(curve: dict[str, Any]) -> list[list[int]]:
+    """Return the points of a precision-recall curve that are the first to reach each of :data:`RECALLS`."""
+    first = (next(point for point in curve["points"] if point[1] >= r * curve["positives"]) for r in RECALLS)
+    return [list(point) for point in dict.fromkeys(map(tuple, first))]

@@ -56,6 +56,9 @@ def sources(report: dict[str, Any]) -> dict[str, Source]:
     if accuracy["confusion"]:
         how = f"the golden model on {accuracy['golden_count']:,} images of {accuracy['golden_dataset']}"
         found["confusion"] = Source("Confusion matrix", "measured", how)
+    if accuracy["precision_recall"]:
+        how = f"scores of the golden model on {accuracy['golden_count']:,} images of {accuracy['golden_dataset']}"
+        found["precision_recall"] = Source("Precision and recall", "measured", how)
     if rtl:
         met = sorted({row["by"] for row in report["predicted"] if "cycles" in row["what"]})
         how = f"the RTL's cycle model, which {' and '.join(met)} met" if met else "the RTL's cycle model, not simulated"

@@ -43,7 +43,7 @@ def _bench(view: View, entry: Entry, advance: Advance) -> None:
 
 
 def _golden(view: View, entry: Entry, advance: Advance) -> None:
-    from xnorflow.cosim.classes import classes, meaning
+    from xnorflow.cosim.classes import classes, meaning, precision_recall
     from xnorflow.cosim.golden import Golden
 
     computed, vectors, golden = network(view), inputs(view), Golden()
@@ -73,6 +73,7 @@ def _golden(view: View, entry: Entry, advance: Advance) -> None:
         ],
         "outputs": outputs_digest(computed, golden),
         "confusion": _confusion(expected, found[:images]) if images and found is not None else None,
+        "precision_recall": precision_recall(computed, results, labels(view)) if images else None,
     }
     entry.measured = {"seconds": seconds}
     accuracy = f", {right / images:.2%} of {images:,} images right" if right is not None else ""

@@ -15,6 +15,7 @@ CONFIGS = PROJECT / "flows" / "configs"
 REACHED = [
     ("unrolled", "mnist_bnn", 1, 12),
     ("mnist_bnn_up5k", "mnist_bnn", 12_000, 24_000),  # over 1,000 images per second at 12 MHz
+    ("drone_bnn_up5k", "drone_bnn", 300_000, 600_000),  # 40 frames per second, and 50 ms, at 12 MHz
     ("mnist_sfc_finn", "mnist_sfc", 16, 120),
     ("mnist_lfc_finn", "mnist_lfc", 128, 600),
 ]

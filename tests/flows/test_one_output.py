@@ -11,11 +11,13 @@ from tests.flows import fakes
 
 from xnorflow.bnn import io as network_io
 from xnorflow.bnn import qonnx_export
+from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import Affine, Conv2d, Dense, Input, Network, Threshold
-from xnorflow.flows import document, run, subject
+from xnorflow.flows import document, run, subject, vectors
 from xnorflow.flows.engines import ENGINES
 from xnorflow.flows.options import Options
 from xnorflow.flows.steps import load as load_step
+from xnorflow.models.labelled import labelled
 from xnorflow.reports.index import index
 from xnorflow.reports.render import validate
 
@@ -126,7 +128,19 @@ def test_its_sign_is_a_class_where_the_labels_are_two(flow, model, labels):
     assert report["accuracy"]["golden"] == (first + fourth) / 40 == (first + fourth) / (first + second + third + fourth)
     assert third + fourth == int((np.resize(labels, 40) > 0).sum())
     assert all(sample["class"] in (0, 1) and sample["label"] in (0, 1) for sample in report["samples"])
-    assert "Confusion matrix</h2> <p>Rows" in page
+    curve = report["accuracy"]["precision_recall"]
+    assert (curve["positives"], curve["threshold"]) == (third + fourth, 0)
+    taken = [point for point in curve["points"] if point[0] >= 0]
+    assert (taken[-1][1:] if taken else [0, 0]) == [fourth, second]
+    assert "Confusion matrix</h2> <p>Rows" in page and "Average precision" in page
+
+
+def test_labels_of_ones_own_are_0_and_1():
+    network = one_output(AFFINE)
+    x = np.ones((2, *network.input.shape), int)
+    assert labelled(x, [0, 1], network.input, vectors.classes(network)).y.tolist() == [0, 1]
+    with pytest.raises(UserError, match="expected 0 to 1, the model's classes, got 2 at 1"):
+        labelled(x, [0, 2], network.input, vectors.classes(network))
 
 
 @pytest.mark.parametrize("model", ["network", "scaled module"], indirect=True)

@@ -1,6 +1,7 @@
 """The committed checkpoints: each loads, says all about its making, and is as good as it says."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ ABOVE = {
     "mnist_qkeras": 0.95,
     "mnist_larq": 0.98,
     "cifar10_cnv": 0.78,
+    "drone_bnn": 0.9,
     "digits_bnn": 0.95,
 }
 
@@ -53,7 +55,8 @@ def test_it_says_all_about_its_making(name):
     assert set(metadata["versions"]) == {"python", "numpy", *FRAMEWORKS[definition.framework][0]}
     assert 1 <= metadata["selection"]["epoch"] <= metadata["epochs"]
     test = metadata["test"]
-    assert test["count"] == {"mnist": 10_000, "cifar10": 10_000, "digits": 360}[definition.dataset]
+    counts = {"mnist": 10_000, "cifar10": 10_000, "collision": 451, "digits": 360}
+    assert test["count"] == counts[definition.dataset]
     assert test["accuracy"] == test["correct"] / test["count"]
     assert test["accuracy"] > ABOVE[name]
 
@@ -65,10 +68,13 @@ def test_the_accuracy_of_digits_bnn_is_as_recorded():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not os.environ.get(data.DATA_VARIABLE), reason=f"needs MNIST: {data.DATA_VARIABLE} is not set")
-@pytest.mark.parametrize("name", [name for name in zoo.ZOO if name.startswith("mnist")])
-def test_the_accuracy_on_mnist_is_as_recorded(name):
-    dataset, metadata = data.load("mnist"), committed(name).metadata
+@pytest.mark.skipif(not os.environ.get(data.DATA_VARIABLE), reason=f"needs data sets: {data.DATA_VARIABLE} is not set")
+@pytest.mark.parametrize("name", [name for name in zoo.ZOO if zoo.get(name).dataset in ("mnist", "collision")])
+def test_the_accuracy_on_the_data_set_is_as_recorded(name):
+    source = zoo.get(name).dataset
+    if not data.SOURCES[source].is_in(Path(os.environ[data.DATA_VARIABLE])):
+        pytest.skip(f"needs {data.SOURCES[source].TITLE} in {data.DATA_VARIABLE}")
+    dataset, metadata = data.load(source), committed(name).metadata
     assert dataset.digest == metadata["dataset"]["digest"]
     assert measured(name, dataset) == (metadata["test"]["correct"], metadata["test"]["count"])
 

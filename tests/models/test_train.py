@@ -133,6 +133,14 @@ def test_validation_images_are_not_trained_on(dataset):
     np.testing.assert_array_equal(together[np.lexsort(together.T)], original[np.lexsort(original.T)])
 
 
+def test_a_single_output_is_the_log_odds_of_class_1():
+    scores, labels = torch.tensor([[-2.0], [0.0], [3.0]]), torch.tensor([0, 1, 0])
+    assert training.classes(scores).tolist() == [0, 1, 1]  # 0 counts as positive, as in the golden model
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(scores[:, 0], labels.float())
+    torch.testing.assert_close(training.loss_of(scores, labels, 0.0), expected)
+    assert training.classes(torch.tensor([[1.0, 2.0, 0.0], [3.0, 2.0, 3.0]])).tolist() == [1, 0]
+
+
 def test_the_recorded_accuracy_is_that_of_the_file(tmp_path, dataset):
     trained, path = train(tmp_path, dataset)
     images, labels = torch.from_numpy(dataset.test_images), torch.from_numpy(dataset.test_labels)
@@ -166,9 +174,9 @@ def test_no_distortion_changes_nothing():
     assert torch.equal(training.augment(images(), Augmentation(), torch.Generator()), images())
 
 
-@pytest.mark.parametrize("field", ["rotation", "scale", "shear", "shift", "elastic", "crop", "flip"])
+@pytest.mark.parametrize("field", ["rotation", "scale", "shear", "shift", "elastic", "crop", "flip", "gain", "offset"])
 def test_each_distortion_does_something_and_repeats_with_its_seed(field):
-    augmentation = replace(Augmentation(), **{field: 1 if field in ("crop", "flip") else 0.5})
+    augmentation = replace(Augmentation(), **{field: 1 if field in ("crop", "flip", "offset") else 0.5})
     first, second = (training.augment(images(), augmentation, torch.Generator().manual_seed(1)) for _ in range(2))
     assert torch.equal(first, second)
     assert first.dtype == torch.uint8
@@ -192,6 +200,14 @@ def test_a_crop_moves_whole_pixels_of_all_colours_alike():
     assert {(row, column) for _, row, column, colour in moved.nonzero().tolist() if not colour} == {
         (row, column) for row in range(12, 17) for column in range(12, 17)
     }
+
+
+def test_gain_and_offset_change_all_pixels_of_an_image_alike():
+    grey = torch.full((200, 4, 4), 100, dtype=torch.uint8)
+    for augmentation, low, high in ((Augmentation(gain=0.2), 80, 120), (Augmentation(offset=15), 85, 115)):
+        changed = training.augment(grey, augmentation, torch.Generator().manual_seed(0))
+        assert (changed == changed[:, :1, :1]).all()
+        assert low <= changed.min() < low + 3 and high - 3 < changed.max() <= high
 
 
 def test_a_flip_mirrors_half_of_the_images():

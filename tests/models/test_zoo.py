@@ -16,20 +16,22 @@ def test_an_unknown_model_lists_the_choices():
 
 
 @pytest.mark.parametrize("name", zoo.ZOO)
-def test_a_model_takes_its_input_and_gives_ten_outputs(name):
+def test_a_model_takes_its_input_and_gives_a_score_for_each_class_or_one_for_two(name):
     definition = zoo.get(name)
+    outputs = 1 if definition.dataset == "collision" else 10
     encoded = torch.ones((2, *definition.input.shape)).numpy()
     if definition.framework == "pytorch":
-        assert definition.build().eval()(module_input(encoded, definition.input)).shape == (2, 10)
+        assert definition.build().eval()(module_input(encoded, definition.input)).shape == (2, outputs)
     else:
-        assert definition.build()(encoded).shape == (2, 10)
+        assert definition.build()(encoded).shape == (2, outputs)
 
 
 @pytest.mark.parametrize("name", zoo.ZOO)
 def test_the_input_is_consistent(name):
     definition = zoo.get(name)
     assert definition.name == name
-    assert math.prod(definition.input.shape) == {"mnist": 784, "cifar10": 3072, "digits": 64}[definition.dataset]
+    sizes = {"mnist": 784, "cifar10": 3072, "collision": 40 * 54, "digits": 64}
+    assert math.prod(definition.input.shape) == sizes[definition.dataset]
     if definition.input.kind == "bipolar":
         assert definition.input.bits == 1
         assert definition.binarise_at is not None

@@ -50,6 +50,10 @@ def passing():
         },
         "accuracy": {
             "golden": 0.9583, "golden_count": 360, "golden_dataset": "digits", "confusion": [[170, 10], [5, 175]],
+            "precision_recall": {
+                "positives": 180, "threshold": 1, "average_precision": 0.9876,
+                "points": [[30, 100, 0], [9, 150, 2], [1, 175, 10], [-4, 180, 44], [-20, 180, 180]],
+            },
             "recorded": 0.9722, "recorded_count": 10000, "recorded_dataset": "mnist",
         },
         "argmax": {"of": "class", "claim": "proved", "vectors": 0, "ambiguous": 0},

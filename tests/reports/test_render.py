@@ -135,6 +135,27 @@ def test_a_report_without_images_layers_with_weights_or_resources(report, tmp_pa
     assert "not measured" in (tmp_path / "report.md").read_text()
 
 
+def test_precision_and_recall_of_two_classes_are_shown_at_thresholds_to_choose_from(report, tmp_path):
+    text = " ".join(page(report, tmp_path).text.split())
+    assert "Class 1 where the score of class 1 less that of class 0 is 1 or more" in text
+    assert "Average precision 98.76%." in text
+    html = (tmp_path / "report.html").read_text()
+    table = html[html.index("<th>score of at least</th>") :].partition("</table>")[0]
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row) for row in table.split("<tr>")[1:]]
+    # The first threshold that finds half of the images, and then those that find more; none twice.
+    assert rows == [
+        ["30", "100", "55.56%", "0", "100.00%"],
+        ["9", "150", "83.33%", "2", "98.68%"],
+        ["1", "175", "97.22%", "10", "94.59%"],
+        ["-4", "180", "100.00%", "44", "80.36%"],
+    ]
+    markdown = (tmp_path / "report.md").read_text()
+    assert "| recall of class 1 | 97.22% |" in markdown and "| precision of class 1 | 94.59% |" in markdown
+    assert html.count('id="precision_recall-figure_1"') == html.count("score ≥ 1<") == 1  # the network's own point
+    report["accuracy"]["precision_recall"] = None
+    assert "Average precision" not in page(report, tmp_path).text
+
+
 def test_resources_are_shown_with_their_provenance(report, tmp_path):
     text = " ".join(page(report, tmp_path).text.split())
     for expected in (
@@ -233,6 +254,7 @@ def test_figures_are_well_formed_and_take_the_colours_of_the_page(report):
             "memory",
             "network",
             "pipeline",
+            "precision_recall",
             "resources_ecp5",
             "scores_0",
             "scores_1",
