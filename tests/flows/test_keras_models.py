@@ -13,7 +13,7 @@ from xnorflow.bnn.errors import UserError
 from xnorflow.cosim.engine import EngineError
 from xnorflow.cosim.golden import Golden
 from xnorflow.cosim.keras import Keras
-from xnorflow.flows import run, subject
+from xnorflow.flows import cli, run, subject
 from xnorflow.flows.engines import ENGINES
 from xnorflow.flows.formats import FORMATS, Converted
 from xnorflow.flows.options import Options
@@ -205,6 +205,20 @@ def test_another_description_of_the_input_is_another_network(tmp_path, flow):
     second = flow(tmp_path / "m.h5", {"kind": "unsigned", "bits": 4})
     assert first["network_digest"] != second["network_digest"]
     assert first["inputs"]["digest"] != second["inputs"]["digest"]
+
+
+def test_check_lists_every_layer_of_a_file(tmp_path, monkeypatch, capsys):
+    x = keras.Input((20,))
+    y = L.BatchNormalization(name="norm")(qkeras.QDense(5, name="fine", kernel_quantizer="binary(alpha=1)")(x))
+    model = keras.Model(x, L.Dense(3, name="real")(y))
+    hostile(model, 1).save(tmp_path / "m.h5")
+    (tmp_path / "m.toml").write_text('[input]\nkind = "bipolar"\n')
+    monkeypatch.setattr("sys.argv", ["flows", "check", str(tmp_path / "m.h5"), "--config", str(tmp_path / "m.toml")])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    said = capsys.readouterr().out
+    assert stopped.value.code == 1 and "taken   layer 'fine' (QDense)" in said
+    assert "refused layer 'real' (Dense): expected weights -a, 0 and +a" in said and "2 of 3 operators" in said
 
 
 def test_without_a_description_of_the_input_the_lines_to_write_are_told(tmp_path, flow):
