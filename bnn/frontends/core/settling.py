@@ -276,7 +276,7 @@ class Settling(Layout):
         assert value.step is not None
         reals = np.unique(shown).astype(np.float64)
         levels = found.find_levels(reals) if len(reals) <= found.MOST else None
-        if levels is None:
+        if levels is None or not self._are_levels(value, levels):
             return None
         signal = self.joined(value)
 
@@ -300,6 +300,17 @@ class Settling(Layout):
         ambiguous = self._count_ambiguous(value, signal, levels)
         self._tell_zeros(value, signal, levels)
         return self._placed(value, folded, mirrored, levels, ambiguous)
+
+    def _are_levels(self, value: Value, levels: Levels) -> bool:
+        """Whether the framework, too, has nothing but levels, where its operand lies beside the rounded one.
+
+        A clip of rounded values gives few values here, and any there.
+        """
+        if not self.is_rounded(value):
+            return True
+        rows = found.sample(self.joined(value))[0]
+        beside = [levels.number(self._evaluate(value, rows, end)) for end in (-1, 1)]
+        return bool(np.isfinite(beside).all())
 
     def _fold(self, value: Value, signal: Signal, levels: Levels) -> Threshold | MultiThreshold:
         """Return one operation for the channels of all sources."""
