@@ -100,7 +100,7 @@ ACTIVATIONS = {
 }
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1), bits=st.integers(2, 16), kind=st.sampled_from(list(ACTIVATIONS)),
     pooled=st.booleans(), spread=st.sampled_from([0.0, 3.0]),
