@@ -61,6 +61,17 @@ def test_equals_the_oracle_on_random_networks(network, count, seed):
     check(network, strategies.inputs_for(network, count, seed))
 
 
+@pytest.mark.parametrize(("bits", "largest"), [(8, 127), (8, 2**15 - 1), (16, 2**15 - 1)])
+def test_integer_weights_at_the_ends_of_floating_point(bits, largest):
+    """Sums of less than 2**24, which float32 holds, and of more, which it does not."""
+    rng = np.random.default_rng(bits)
+    weight = largest - rng.integers(0, 3, (5, 3, 3, 30)) * rng.choice([-1, 1], (5, 3, 3, 30)) * (largest > 200)
+    weight = np.clip(weight, -largest, largest) * rng.choice([-1, 1], (5, 1, 1, 1))
+    conv = Conv2d("conv", ("x",), weight=weight, padding=(1, 1, 0, 2))
+    check(chain(Input("x", (), shape=(4, 4, 30), kind="unsigned", bits=bits), conv), strategies.inputs_for(
+        chain(Input("x", (), shape=(4, 4, 30), kind="unsigned", bits=bits)), 7))  # fmt: skip
+
+
 @pytest.mark.parametrize("ternary", [False, True])
 @pytest.mark.parametrize("outputs", WIDTHS)
 @pytest.mark.parametrize("inputs", WIDTHS)

@@ -278,7 +278,7 @@ class Settling(Layout):
         """Fold the steps into thresholds, where they give few values, evenly spaced."""
         assert value.step is not None
         levels = self._levels(value, integers, shown)
-        if levels is None:
+        if levels is None or not self._are_levels(value, levels):
             return None
         signal, reals = self.joined(value), levels.reals
 
@@ -308,13 +308,14 @@ class Settling(Layout):
 
     def _levels(self, value: Value, integers: IntArray, shown: Array) -> Levels | None:
         """Find the values that steps give; those that float32 spreads are one, which float64 tells."""
-        ends = (0,) if value.encoding.exact else _INSIDE
+        alone = value.encoding.exact or self.is_rounded(value)  # of rounded weights, the ends are too far apart
+        ends = (0,) if alone else _INSIDE
         values = np.concatenate([value.encoding.values(integers, end) for end in ends])
-        results = shown if value.encoding.exact else run(values, value.step)[0]
+        results = shown if alone else run(values, value.step)[0]
         reals, first = np.unique(results, return_index=True)
         reals = reals.astype(np.float64)
         levels = found.find_levels(reals) if len(reals) <= found.MOST else None
-        if levels is not None or len(reals) == 1 or not np.isfinite(reals).all():
+        if levels is not None or len(reals) == 1 or not np.isfinite(reals).all() or self.is_rounded(value):
             return levels
         group = found.grouped(reals)
         if group is None:
@@ -336,6 +337,17 @@ class Settling(Layout):
                 noise = max(noise, float(levels.away(result).max()))
                 largest = max(largest, *(float(np.abs(of).max()) for of in inner))
         return noise if value.encoding.exact else max(noise, 8 * UNIT * largest)  # between the ends it may round worse
+
+    def _are_levels(self, value: Value, levels: Levels) -> bool:
+        """Whether the framework, too, has nothing but levels, where its operand lies beside the rounded one.
+
+        A clip of rounded values gives few values here, and any there.
+        """
+        if not self.is_rounded(value):
+            return True
+        rows = found.sample(self.joined(value))[0]
+        beside = [levels.number(self._evaluate(value, rows, end)) for end in (-1, 1)]
+        return bool(np.isfinite(beside).all())
 
     def _fold(self, value: Value, signal: Signal, levels: Levels) -> Threshold | MultiThreshold:
         """Return one operation for the channels of all sources."""

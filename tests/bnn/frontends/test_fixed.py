@@ -100,7 +100,7 @@ ACTIVATIONS = {
 }
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1), bits=st.integers(2, 16), kind=st.sampled_from(list(ACTIVATIONS)),
     pooled=st.booleans(), spread=st.sampled_from([0.0, 3.0]),
@@ -127,6 +127,16 @@ def test_values_are_within_the_bound_of_real_ones(seed, bits, kind, pooled, spre
     levels = [of for of in core.operations if isinstance(of, MultiThreshold)]
     assert all(of.levels < 2 ** min(bits, 8) for of in levels)  # there are none where all is in the linear part
     assert {of.name for of in levels} == set(core.rounded)
+
+
+def test_a_clip_of_rounded_values_is_no_quantiser_but_a_sign_is():
+    core, value = begun(Fixed(4), np.full(2, 1 / 7), np.zeros(2))
+    kernel = np.random.default_rng(0).normal(size=(2, 1, 1, 2)).astype(np.float32)
+    values = core.need(core.step([core.convolution(value, kernel, Geometry())], lambda x: np.maximum(x, 0)))
+    clipped = core.need(core.step([values], lambda x: np.minimum(x, 3)))
+    signs = core.need(core.step([values], lambda x: np.where(x >= 5, 1, -1).astype(x.dtype)))
+    assert clipped.sources[0] in core.rounded and clipped.sources[0] not in core.observed
+    assert signs.sources[0] not in core.rounded and signs.sources[0] in core.observed
 
 
 def test_values_that_rise_and_fall_are_refused():
