@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,8 @@ _COMPILER = "g++"
 _FLAGS = ("-std=c++11", "-w", "-pthread")
 _VECTORS_ON_DISK = 100
 _LAYERS = "layers.json"  # beside the program: the name and shape of each layer that it can show
+#: Held while a project is written: hls4ml has one back end and one writer for all threads.
+_WRITING = threading.Lock()
 
 
 class CSim(Engine):
@@ -99,7 +102,10 @@ class CSim(Engine):
         if inputs is None or expected is None:
             inputs, expected = np.zeros((0, 1), np.int8), np.zeros((0, 1), np.int8)
         try:
-            made = project.write(network, folder, self.config, inputs[:_VECTORS_ON_DISK], expected[:_VECTORS_ON_DISK])
+            with _WRITING:
+                made = project.write(
+                    network, folder, self.config, inputs[:_VECTORS_ON_DISK], expected[:_VECTORS_ON_DISK]
+                )
         except Unsupported as error:
             raise EngineUnavailable(str(error)) from None
         self._network, self._folder = network, folder

@@ -101,7 +101,7 @@ GENERIC = {
     "cosim/rtl_vitis.py": "walks what hls.project.hardware has left out: argmax and flatten",
     "flows/document.py": "shows results that golden has computed",
     "flows/regress.py": "names layers",
-    "flows/stages.py": "asks whether there is a layer with weights",
+    "flows/steps/fold.py": "asks whether there is a layer with weights",
     "hls/errors.py": "refuses what no generator has of operations that they know",
     "hls/config.py": "names layers with weights",
     "hls/folding.py": "folds layers with weights",
