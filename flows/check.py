@@ -15,7 +15,7 @@ def check_command(
     checkpoint: Annotated[Path | None, typer.Option(help="Parameters of the module.", show_default=False)] = None,
     config: Annotated[
         Path | None,
-        typer.Option(help="TOML file, whose table [input] says which integers the model takes.", show_default=False),
+        typer.Option(help="TOML file, whose table input says which integers the model takes.", show_default=False),
     ] = None,
 ) -> None:
     """Show every operator of a model, taken or refused, and why.
