@@ -175,7 +175,7 @@ def plant(network: Network, group: Faults, index: int) -> Network:
             direction = operation.direction.copy()
             direction[channel] = value
             new = [replace(operation, direction=direction)]
-        case ("scale" | "offset"), Affine():
+        case (("scale" | "offset"), Affine()):
             values = getattr(operation, group.kind).copy()
             values[channel] = value
             new = [replace(operation, **{group.kind: values})]
@@ -199,8 +199,11 @@ def plant(network: Network, group: Faults, index: int) -> Network:
 
 def _fresh(network: Network) -> str:
     """Return a name that no layer bears."""
-    return next(name for name in (f"fault_{number}" for number in range(len(network.operations) + 1))
-                if name not in network.signals)
+    return next(
+        name
+        for name in (f"fault_{number}" for number in range(len(network.operations) + 1))
+        if name not in network.signals
+    )
 
 
 def _short(network: Network, sums: Operation, channel: int, amount: int) -> list[Operation]:

@@ -2,10 +2,12 @@
 
 A fault changes one channel of one result. It is followed in three stages, each of which drops what has vanished:
 
-1. the changed channel, from the sums and the fault alone. Where a dense layer takes bipolar values, all faults of a
-   neuron's weights make no more than four different errors of its sum (-2, -1, +1, +2), so those are followed in their
-   stead; which weight makes which error in which vector is told by the bits that come in, 64 vectors a word;
-2. that channel through thresholds and pools, as long as channels do not mix: for most, the threshold is out of reach;
+1. the changed channel, from the sums and the fault alone. Where a layer takes bipolar values, a wrong weight makes one
+   of four errors of its neuron's sum (-2, -1, +1, +2), and which one is told by the bits that come in. So a dense
+   layer's errors are followed in place of its faults, and each fault picks its own, 64 vectors a word; a convolution's
+   faults pick, 64 positions a word, which bits behind its threshold they flip;
+2. that channel through sums, thresholds and pools, as long as channels do not mix: for most, the threshold is out of
+   reach;
 3. the rest of the network on the golden model's packed kernels, every different change of a channel once.
 """
 
@@ -19,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.bnn.network import (
+    Add,
     Affine,
     Conv2d,
     Dense,
@@ -29,7 +32,7 @@ from xnorflow.bnn.network import (
     Signal,
     Threshold,
 )
-from xnorflow.bnn.packing import WORD, pack_bits, words
+from xnorflow.bnn.packing import WORD, pack_bits, unpack, words
 from xnorflow.cosim import packed
 from xnorflow.cosim.coverage import channels
 from xnorflow.cosim.coverage.faults import Faults, plant
@@ -40,7 +43,7 @@ from xnorflow.cosim.sums import Sums
 Bits = NDArray[np.bool_]
 Words = NDArray[np.uint64]
 
-#: Integers of one array that stage 1 makes at once.
+#: Values of one array that stage 1 makes at once.
 _AT_ONCE = 1 << 22
 
 #: Kinds of faults that are in a whole operation: few, and each is planted.
@@ -54,13 +57,16 @@ class Changes:
     Attributes
     ----------
     vector, channel : int64 array, shape (rows,)
-    values : int64 array, shape (rows, *positions)
+    values : integer array, shape (rows, *positions)
         The channel's new values.
     """
 
     vector: IntArray
     channel: IntArray
-    values: IntArray
+    values: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.vector)
 
     def __getitem__(self, rows: NDArray[Any]) -> "Changes":
         return Changes(self.vector[rows], self.channel[rows], self.values[rows])
@@ -91,11 +97,12 @@ class Vectors:
             self._integers[name] = packed.integers(self.values[name], self.signals[name])
         return self._integers[name]
 
-    def channel(self, name: str, vector: IntArray, channel: IntArray) -> IntArray:
-        """Return one channel of an operation's result per row, int64, shape (rows, *positions)."""
+    def channel(self, name: str, vector: IntArray, channel: IntArray) -> NDArray[Any]:
+        """Return one channel of an operation's result per row, int64 or bipolar int8, shape (rows, *positions)."""
         whole = self.integers(name)
         rows = whole.reshape(len(whole), -1, whole.shape[-1])[vector, :, channel]
-        return rows.astype(np.int64).reshape(len(rows), *whole.shape[1:-1])
+        kind = np.int8 if self.signals[name].bipolar else np.int64
+        return rows.astype(kind, copy=False).reshape(len(rows), *whole.shape[1:-1])
 
 
 class Simulator:
@@ -145,8 +152,11 @@ class Simulator:
             return np.zeros((0, words(len(vectors))), np.uint64)
         if group.kind in _WHOLE:
             return pack_bits(np.array([self._by_planting(group, int(index), vectors) for index in which]))
-        if group.kind == "weight" and isinstance(operation, Dense) and self._signals[operation.inputs[0]].bipolar:
-            return self._by_error(operation, group, which, vectors)
+        if group.kind == "weight" and self._signals[operation.inputs[0]].bipolar:
+            if isinstance(operation, Dense):
+                return self._by_error(operation, group, which, vectors)
+            if (sign := self._sign(operation)) is not None:
+                return self._by_flips(operation, sign, group, which, vectors)
         result = []
         signal = self._signals[group.layer]
         size = max(1, _AT_ONCE // (len(vectors) * (signal.size // signal.channels)))
@@ -160,35 +170,56 @@ class Simulator:
 
     def visible(self, operation: Operation, changes: Changes, vectors: Vectors) -> Bits:
         """Say which changes of an operation's result change a result that is compared, shape (rows,)."""
-        found = np.zeros(len(changes.vector), np.bool_)
+        found = np.zeros(len(changes), np.bool_)
         rows = np.arange(len(found))
-        while True:
+        while len(rows):
             now = vectors.channel(operation.name, changes.vector, changes.channel)
-            differ = (now != changes.values).reshape(len(rows), -1).any(axis=1)
+            differ = (now != changes.values).any(axis=tuple(range(1, now.ndim)))
             rows, changes = rows[differ], changes[differ]
             if operation.name in self.observed:
                 found[rows] = True
                 return found
-            readers = self.network.consumers(operation.name)
-            if not len(rows) or len(readers) != 1 or not isinstance(readers[0], channels.CHANNELWISE):
+            reader = self._only_reader(operation)
+            if reader is None:
                 break
-            operation = readers[0]
-            changes = replace(changes, values=channels.apply(operation, changes.values, changes.channel))
+            if isinstance(reader, Add):
+                others = vectors.channel(reader.name, changes.vector, changes.channel) - now[differ]
+                changes = replace(changes, values=others + changes.values)
+            elif isinstance(reader, channels.CHANNELWISE):
+                changes = replace(changes, values=channels.apply(reader, changes.values, changes.channel))
+            else:
+                break
+            operation = reader
         if len(rows):
-            keys = np.column_stack([changes.vector, changes.channel, changes.values.reshape(len(rows), -1)])
-            _, first, each = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-            found[rows] = self._propagated(operation, changes[first], vectors)[each.reshape(-1)]
+            first, each = _distinct(changes, self._signals[operation.name].bipolar)
+            found[rows] = self._propagated(operation, changes[first], vectors)[each]
         return found
+
+    def _only_reader(self, operation: Operation) -> Operation | None:
+        """Return the operation that reads a result if there is one alone, and it reads it once."""
+        readers = self.network.consumers(operation.name)
+        return readers[0] if len(readers) == 1 and readers[0].inputs.count(operation.name) == 1 else None
+
+    def _sign(self, operation: Operation) -> Threshold | None:
+        """Return the threshold that a convolution's sums reach, alone or added to others, and nothing else does."""
+        at: Operation | None = operation
+        while at is not None and at.name not in self.observed:
+            at = self._only_reader(at)
+            if isinstance(at, Threshold):
+                return at
+            if not isinstance(at, Add):
+                break
+        return None
 
     def _propagated(self, operation: Operation, changes: Changes, vectors: Vectors) -> Bits:
         """Say which changes are seen, by computing all that follows the operation."""
-        count = len(changes.vector)
+        count = len(changes)
         size = tile_size(self.network, count, self._threads)
         tiles = [slice(first, first + size) for first in range(0, count, size)]
         return np.concatenate(list(self._pool.map(lambda tile: self._tile(operation, changes[tile], vectors), tiles)))
 
     def _tile(self, operation: Operation, changes: Changes, vectors: Vectors) -> Bits:
-        found = np.zeros(len(changes.vector), np.bool_)
+        found = np.zeros(len(changes), np.bool_)
         rows, vector = np.arange(len(found)), changes.vector
         values = {operation.name: _changed(vectors, operation.name, changes)}
         for follower, cut in self._followers[operation.name]:
@@ -234,7 +265,12 @@ class Simulator:
                     behind.append(operation)
             read = [set(operation.inputs) & reached for operation in behind]
             result[start.name] = [
-                (operation, all(names <= {operation.name} | {later.name for later in behind[i + 1 :]} for names in read[i + 1 :]))
+                (
+                    operation,
+                    all(
+                        names <= {operation.name} | {later.name for later in behind[i + 1 :]} for names in read[i + 1 :]
+                    ),
+                )
                 for i, operation in enumerate(behind)
             ]
         return result
@@ -264,17 +300,53 @@ class Simulator:
             neuron, vector = np.repeat(neurons, len(vectors)), np.tile(np.arange(len(vectors)), len(neurons))
             sums = vectors.channel(operation.name, vector, neuron)
             more, less = (
-                pack_bits(self.visible(operation, Changes(vector, neuron, sums + error), vectors).reshape(len(neurons), -1))[number]
+                pack_bits(
+                    self.visible(operation, Changes(vector, neuron, sums + error), vectors).reshape(len(neurons), -1)
+                )[number]
                 for error in (size, -size)
             )
             up = np.where(change[these, None] > 0, ones[these], ~ones[these])  # the product has the weight's sign
             shown[these] = (up & more) | (~up & less)
         return shown
 
+    def _by_flips(
+        self, operation: Operation, sign: Threshold, group: Faults, which: IntArray, vectors: Vectors
+    ) -> Words:
+        """Return what :meth:`shown` does, for weights of a convolution of bipolar operands before a threshold."""
+        assert isinstance(operation, Conv2d)
+        count = len(vectors)
+        channel, place = group.channel[which], group.place[which]
+        change = group.value[which] - operation.weight.reshape(len(operation.weight), -1)[channel, place]
+        seen = _windows(operation, vectors.integers(operation.inputs[0]))
+        taps = np.ascontiguousarray(seen.transpose(4, 5, 3, 0, 1, 2)).reshape(-1, count, seen.shape[1] * seen.shape[2])
+        plus, minus = pack_bits(taps > 0), pack_bits(taps < 0)
+        sums = _by_channel(vectors.integers(sign.inputs[0]))
+        signs = _by_channel(vectors.integers(sign.name))
+        positions, now = signs.shape[2], pack_bits(signs > 0)
+        limit = (sign.threshold + (sign.direction < 0))[:, None, None]  # x <= t is the opposite of x >= t + 1
+        flipped = {
+            error: pack_bits((sums + error >= limit) != (sums >= limit))
+            for size in np.unique(np.abs(change)).tolist()
+            for error in (size, -size)
+        }
+        shown = np.zeros((len(which), count), np.bool_)
+        size = max(1, _AT_ONCE // (count * positions))
+        for error in np.unique(change).tolist():
+            these = np.flatnonzero(change == error)
+            for some in (these[first : first + size] for first in range(0, len(these), size)):
+                flips = plus[place[some]] & flipped[error][channel[some]]
+                flips |= minus[place[some]] & flipped[-error][channel[some]]
+                fault, vector = np.nonzero(flips.any(axis=2))
+                neuron = channel[some[fault]]
+                new = unpack(now[neuron, vector] ^ flips[fault, vector], positions)
+                changes = Changes(vector, neuron, new.reshape(-1, *self._signals[sign.name].shape[:2]))
+                shown[some[fault], vector] = self.visible(sign, changes, vectors)
+        return pack_bits(shown)
+
     def _faulty(
         self, operation: Operation, group: Faults, fault: IntArray, vector: IntArray, vectors: Vectors
-    ) -> IntArray:
-        """Return the faults' channels with the faults in them, int64, shape (rows, *positions)."""
+    ) -> NDArray[Any]:
+        """Return the faults' channels with the faults in them, shape (rows, *positions)."""
         channel, place, value = (column[fault] for column in (group.channel, group.place, group.value))
         source = operation.inputs[0]
         match group.kind, operation:
@@ -286,7 +358,9 @@ class Simulator:
                 change = value - operation.weight.reshape(len(operation.weight), -1)[channel, place]
                 sums = vectors.channel(operation.name, vector, channel)
                 y, x, i = np.unravel_index(place, operation.weight.shape[1:])
-                return sums + change[:, None, None] * _windows(operation, vectors.integers(source))[vector, :, :, i, y, x]
+                return (
+                    sums + change[:, None, None] * _windows(operation, vectors.integers(source))[vector, :, :, i, y, x]
+                )
             case "carry", _:
                 sums = vectors.channel(operation.name, vector, channel)
                 amount = channels.by_row(value, sums)
@@ -294,10 +368,10 @@ class Simulator:
                 return sums - np.where(sums - least >= amount, amount, 0)
             case "threshold", Threshold():
                 x = vectors.channel(source, vector, channel)
-                return channels.passed(x, value, operation.direction[channel]) * 2 - 1
+                return channels.signs(x, value, operation.direction[channel])
             case "direction", Threshold():
                 x = vectors.channel(source, vector, channel)
-                return channels.passed(x, operation.threshold[channel], value) * 2 - 1
+                return channels.signs(x, operation.threshold[channel], value)
             case "threshold", MultiThreshold():
                 x, threshold = vectors.channel(source, vector, channel), operation.threshold[channel]
                 threshold[np.arange(len(fault)), place] = value
@@ -305,7 +379,7 @@ class Simulator:
             case "direction", MultiThreshold():
                 x = vectors.channel(source, vector, channel)
                 return channels.levels(operation, x, operation.threshold[channel], value)
-            case ("scale" | "offset"), Affine():
+            case (("scale" | "offset"), Affine()):
                 x = vectors.channel(source, vector, channel)
                 terms = {"scale": operation.scale[channel], "offset": operation.offset[channel], group.kind: value}
                 return channels.by_row(terms["scale"], x) * x + channels.by_row(terms["offset"], x)
@@ -336,6 +410,21 @@ def _windows(operation: Conv2d, x: NDArray[Any]) -> NDArray[Any]:
     return every[:, :: operation.stride[0], :: operation.stride[1]]
 
 
+def _by_channel(x: NDArray[Any]) -> NDArray[Any]:
+    """Return results, shape (vectors, *positions, channels), as (channels, vectors, positions)."""
+    return np.ascontiguousarray(np.moveaxis(x.reshape(len(x), -1, x.shape[-1]), 2, 0))
+
+
+def _distinct(changes: Changes, bipolar: bool) -> tuple[IntArray, IntArray]:
+    """Return rows that hold every different change once, and which of them each row is."""
+    values = changes.values.reshape(len(changes), -1)
+    columns = [changes.vector[:, None], changes.channel[:, None]]
+    columns.append(pack_bits(values > 0).view(np.int64) if bipolar else values.astype(np.int64))
+    keys = np.concatenate(columns, axis=1)
+    _, first, each = np.unique(keys.view(f"V{keys.itemsize * keys.shape[1]}"), return_index=True, return_inverse=True)
+    return first, each.reshape(-1)
+
+
 def _taken(value: packed.Value, vector: IntArray) -> packed.Value:
     return Sums(value.layer, value.patches[vector]) if isinstance(value, Sums) else value[vector]
 
@@ -343,7 +432,7 @@ def _taken(value: packed.Value, vector: IntArray) -> packed.Value:
 def _changed(vectors: Vectors, name: str, changes: Changes) -> packed.Value:
     """Return an operation's value for the changes' vectors, with the channels changed."""
     signal, value = vectors.signals[name], vectors.values[name]
-    new = changes.values.reshape(len(changes.vector), -1)
+    new = changes.values.reshape(len(changes), -1)
     if not signal.bipolar:
         numbers = vectors.integers(name)[changes.vector]
         flat = numbers.reshape(len(new), -1, signal.channels)
