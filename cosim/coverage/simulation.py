@@ -5,7 +5,7 @@ A fault changes one channel of one result. It is followed in three stages, each 
 1. the changed channel, from the sums and the fault alone. Where a layer takes bipolar values, a wrong weight makes one
    of four errors of its neuron's sum (-2, -1, +1, +2), and which one is told by the bits that come in. So a dense
    layer's errors are followed in place of its faults, and each fault picks its own, 64 vectors a word; a convolution's
-   faults pick, 64 positions a word, which bits behind its threshold they flip;
+   faults pick, 64 positions a word, which comparisons with its threshold they turn;
 2. that channel through sums, thresholds and pools, as long as channels do not mix: for most, the threshold is out of
    reach;
 3. the rest of the network on the golden model's packed kernels, every different change of a channel once.
@@ -26,6 +26,7 @@ from xnorflow.bnn.network import (
     Conv2d,
     Dense,
     IntArray,
+    MaxPool2d,
     MultiThreshold,
     Network,
     Operation,
@@ -155,8 +156,8 @@ class Simulator:
         if group.kind == "weight" and self._signals[operation.inputs[0]].bipolar:
             if isinstance(operation, Dense):
                 return self._by_error(operation, group, which, vectors)
-            if (sign := self._sign(operation)) is not None:
-                return self._by_flips(operation, sign, group, which, vectors)
+            if (path := self._path(operation)) is not None:
+                return self._by_flips(operation, path, group, which, vectors)
         result = []
         signal = self._signals[group.layer]
         size = max(1, _AT_ONCE // (len(vectors) * (signal.size // signal.channels)))
@@ -200,15 +201,16 @@ class Simulator:
         readers = self.network.consumers(operation.name)
         return readers[0] if len(readers) == 1 and readers[0].inputs.count(operation.name) == 1 else None
 
-    def _sign(self, operation: Operation) -> Threshold | None:
-        """Return the threshold that a convolution's sums reach, alone or added to others, and nothing else does."""
+    def _path(self, operation: Operation) -> list[Operation] | None:
+        """Return what follows a convolution up to its threshold, if that is sums, perhaps a max pool, and no more."""
+        path: list[Operation] = []
         at: Operation | None = operation
         while at is not None and at.name not in self.observed:
             at = self._only_reader(at)
-            if isinstance(at, Threshold):
-                return at
-            if not isinstance(at, Add):
-                break
+            if isinstance(at, Add | MaxPool2d) and not (path and isinstance(path[-1], MaxPool2d)):
+                path.append(at)
+            else:
+                return [*path, at] if isinstance(at, Threshold) else None
         return None
 
     def _propagated(self, operation: Operation, changes: Changes, vectors: Vectors) -> Bits:
@@ -310,22 +312,28 @@ class Simulator:
         return shown
 
     def _by_flips(
-        self, operation: Operation, sign: Threshold, group: Faults, which: IntArray, vectors: Vectors
+        self, operation: Operation, path: list[Operation], group: Faults, which: IntArray, vectors: Vectors
     ) -> Words:
-        """Return what :meth:`shown` does, for weights of a convolution of bipolar operands before a threshold."""
-        assert isinstance(operation, Conv2d)
+        """Return what :meth:`shown` does, for weights of a convolution of bipolar operands, a `path` to a threshold.
+
+        A pool goes behind the comparison: the largest value reaches a limit where any does.
+        """
+        *before, sign = path
+        assert isinstance(operation, Conv2d) and isinstance(sign, Threshold)
+        pool = before.pop() if before and isinstance(before[-1], MaxPool2d) else None
         count = len(vectors)
         channel, place = group.channel[which], group.place[which]
         change = group.value[which] - operation.weight.reshape(len(operation.weight), -1)[channel, place]
         seen = _windows(operation, vectors.integers(operation.inputs[0]))
         taps = np.ascontiguousarray(seen.transpose(4, 5, 3, 0, 1, 2)).reshape(-1, count, seen.shape[1] * seen.shape[2])
         plus, minus = pack_bits(taps > 0), pack_bits(taps < 0)
-        sums = _by_channel(vectors.integers(sign.inputs[0]))
-        signs = _by_channel(vectors.integers(sign.name))
-        positions, now = signs.shape[2], pack_bits(signs > 0)
-        limit = (sign.threshold + (sign.direction < 0))[:, None, None]  # x <= t is the opposite of x >= t + 1
+        sums = _by_channel(vectors.integers((before or [operation])[-1].name))
+        down = sign.direction < 0  # x <= t is the opposite of x >= t + 1
+        limit = (sign.threshold + down)[:, None, None]
+        above = sums >= limit
+        now, positions = pack_bits(above), sums.shape[2]
         flipped = {
-            error: pack_bits((sums + error >= limit) != (sums >= limit))
+            error: pack_bits((sums + error >= limit) != above)
             for size in np.unique(np.abs(change)).tolist()
             for error in (size, -size)
         }
@@ -339,8 +347,10 @@ class Simulator:
                 fault, vector = np.nonzero(flips.any(axis=2))
                 neuron = channel[some[fault]]
                 new = unpack(now[neuron, vector] ^ flips[fault, vector], positions)
-                changes = Changes(vector, neuron, new.reshape(-1, *self._signals[sign.name].shape[:2]))
-                shown[some[fault], vector] = self.visible(sign, changes, vectors)
+                new = new.reshape(-1, *self._signals[operation.name].shape[:2])
+                new = channels.apply(pool, new, neuron) if pool else new
+                turned = channels.by_row(sign.direction[neuron], new)
+                shown[some[fault], vector] = self.visible(sign, Changes(vector, neuron, new * turned), vectors)
         return pack_bits(shown)
 
     def _faulty(
