@@ -22,7 +22,7 @@ from xnorflow.bnn.network import (
     Threshold,
 )
 from xnorflow.bnn.packing import unpack_bits
-from xnorflow.cosim.coverage import measure
+from xnorflow.cosim.coverage import measure, vectors
 from xnorflow.cosim.coverage.faults import Faults, faults, plant
 from xnorflow.cosim.coverage.redundancy import redundant
 from xnorflow.cosim.coverage.simulation import Simulator
@@ -38,7 +38,7 @@ def truth(network: Network, group: Faults, index: int, inputs: np.ndarray, obser
     return shown
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     network=strategies.networks(width=5, hidden=3, input_bits=4, grown=True),
     count=st.integers(1, 70),
@@ -49,11 +49,11 @@ def test_prediction_equals_planting(network: Network, count: int, seed: int, eve
     inputs = strategies.inputs_for(network, count, seed)
     observed = tuple(network.signals) if every_layer else outputs(network)
     simulator = Simulator(network, observed)
-    vectors = simulator.vectors(inputs)
+    block = simulator.vectors(inputs)
     evidence = measure.measure(network, inputs, observed)
     for group, never, first in zip(evidence.groups, evidence.redundant, evidence.first, strict=True):
         every = np.arange(len(group))
-        predicted = unpack_bits(simulator.shown(group, every, vectors), count)
+        predicted = unpack_bits(simulator.shown(group, every, block), count)
         for index in every[:: max(1, len(group) // 10)].tolist():
             shown = truth(network, group, index, inputs, observed)
             where = f"{group.layer}, {group.kind} {index} of\n{network}"
@@ -61,7 +61,7 @@ def test_prediction_equals_planting(network: Network, count: int, seed: int, eve
             assert first[index] == (-1 if never[index] or not shown.any() else shown.argmax()), where
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(network=strategies.networks(width=5, hidden=3, input_bits=2, grown=True))
 def test_no_input_at_all_shows_what_is_proved_redundant(network: Network) -> None:
     taken = network.signals[network.input.name]
@@ -192,3 +192,43 @@ def test_what_is_not_affordable_is_drawn_and_the_interval_holds_the_truth() -> N
     assert every.exact and not drawn.exact and drawn.faults == every.faults
     assert drawn.low < every.shown < drawn.high and drawn.high - drawn.low < 0.1 * every.faults
     assert drawn.shown != every.shown
+
+
+def bits(count: int) -> np.ndarray:
+    return np.array(list(product([-1, 1], repeat=count)), np.int8)
+
+
+def test_the_best_vectors_come_first() -> None:
+    network = image(-1)
+    inputs = strategies.inputs_for(network, 60, seed=2)
+    order = vectors.best(network, inputs, 10)
+    alone = [measure.measure(network, inputs[[i]]).coverage().total.shown for i in range(len(inputs))]
+    assert alone[order[0]] == max(alone) > min(alone)
+    by_count = [measure.measure(network, inputs[order[:n]]).coverage().total.shown for n in range(1, 11)]
+    gains = np.diff([0, *by_count])
+    assert (gains[1:] <= gains[:-1]).all() and by_count[-1] > measure.measure(
+        network, inputs[:10]
+    ).coverage().total.shown
+    assert sorted(vectors.best(network, inputs, 100)) == list(range(60))
+
+
+@pytest.mark.parametrize("network", [constant(), image(-1)], ids=["dense", "image"])
+def test_directed_vectors_show_what_random_ones_miss(network: Network) -> None:
+    inputs = strategies.inputs_for(network, 2, seed=1)
+    new = vectors.directed(network, inputs, 40, seed=3)
+    assert new.dtype == inputs.dtype and set(np.unique(new)) <= {-1, 1} and 0 < len(new) <= 40
+    assert (new == vectors.directed(network, inputs, 40, seed=3)).all()
+    found = measure.measure(network, np.concatenate([inputs, new])).coverage().total
+    assert found.shown > measure.measure(network, inputs).coverage().total.shown
+    if network.name == "constant":
+        assert found.shown == measure.measure(network, bits(7)).coverage().total.shown
+    else:
+        assert found.share == 1 and len(new) < 20
+
+
+def test_no_more_vectors_than_the_goal_or_the_time_asks_for() -> None:
+    network = image(1)
+    inputs = strategies.inputs_for(network, 2, seed=1)
+    assert len(vectors.directed(network, inputs, 40, seconds=0)) == 0
+    few, many = (len(vectors.directed(network, inputs, 40, goal=goal)) for goal in (0.9, 1.0))
+    assert 0 < few < many
