@@ -1,6 +1,6 @@
 # Thin wrappers over the Python commands; `make help` lists them. Any of them works as the first command in a fresh clone.
 .DEFAULT_GOAL := help
-.PHONY: help flow report test lint mutants planted docs train regress bench setup all-extras clean
+.PHONY: help flow report test test-all lint mutants planted docs train regress bench setup all-extras clean
 
 # What the user gives is text, never make's or the shell's language: the variables of the command line lose their meaning
 # to make here, and reach the program through the environment.
@@ -13,19 +13,19 @@ override READY := .venv/.ready
 override EVERYTHING := keras qonnx train docs test
 override RUN := $(PYTHON) -m xnorflow.flows.make
 
-override STRANGE := $(filter-out help flow report test lint mutants planted docs train regress bench setup clean $(READY),$(MAKECMDGOALS))
+override STRANGE := $(filter-out help flow report test test-all lint mutants planted docs train regress bench setup clean $(READY),$(MAKECMDGOALS))
 ifneq ($(STRANGE),)
 $(error no target $(firstword $(STRANGE)): the model is a variable, as in: make flow MODEL=$(firstword $(STRANGE)); `make help` lists the targets)
 endif
 ifneq ($(XNORFLOW_GIVEN),)
-ifneq ($(filter help test lint planted docs bench setup,$(MAKECMDGOALS))$(if $(MAKECMDGOALS),,help),)
-$(error $(filter help test lint planted docs bench setup,$(MAKECMDGOALS)) takes no variables, got $(XNORFLOW_GIVEN); `make help` lists who takes which)
+ifneq ($(filter help test test-all lint planted docs bench setup,$(MAKECMDGOALS))$(if $(MAKECMDGOALS),,help),)
+$(error $(filter help test test-all lint planted docs bench setup,$(MAKECMDGOALS)) takes no variables, got $(XNORFLOW_GIVEN); `make help` lists who takes which)
 endif
 endif
 
 help:  ## list the targets
 	@echo 'usage: make TARGET [VARIABLE=value ...]'
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
 		printf '  %-8s %s\n' "$$target" "$$text"; done
 
 flow: $(READY)  ## run the flow: MODEL=name, file or package.module:factory [CHECKPOINT=file] [VECTORS=n|all] [BACKEND=vitis|vivado] [CONFIG=file] [TARGET_FPS=rate | MAX_LUTS=n] [DATA=folder] [OUT=folder] [WAVES=1] [FORCE=1]
@@ -34,11 +34,14 @@ flow: $(READY)  ## run the flow: MODEL=name, file or package.module:factory [CHE
 report: $(READY)  ## write reports/index.html over all flows that have run
 	@$(RUN) report
 
-test: $(READY) all-extras  ## run every test, then compare the models with their baselines
+test: $(READY) all-extras  ## run the tests, then compare the models with their baselines
 	@$(PYTHON) -m pytest -n auto -m 'not slow'
 	@$(PYTHON) -m xnorflow regress --no-synthesis
 	@$(PYTHON) -m xnorflow regress digits_bnn mnist_bnn
-	@$(PYTHON) -m pytest -n auto -m slow
+	@$(PYTHON) -m pytest -n auto -m 'slow and not exhaustive'
+
+test-all: test  ## run every test, those beyond CI's time, too
+	@$(PYTHON) -m pytest -n auto -m exhaustive
 
 lint: $(READY) all-extras  ## check style and types
 	@$(PYTHON) -m ruff check

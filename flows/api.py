@@ -19,14 +19,14 @@ from rich.console import Console
 from xnorflow.bnn.errors import UserError
 from xnorflow.flows import tables
 from xnorflow.flows.extras import needing
+from xnorflow.flows.formats import Converted, Subject, read_subject
 from xnorflow.flows.options import Options
-from xnorflow.flows.subject import Subject, find, slug
+from xnorflow.flows.subject import find, slug
 
 if TYPE_CHECKING:
     from torch import nn
 
     from xnorflow.bnn import network as ir
-    from xnorflow.flows.formats import Converted
 
 
 def Input(
@@ -305,8 +305,7 @@ def convert(
     """
     from xnorflow.bnn.canonical import canonicalise
     from xnorflow.bnn.network import Network
-    from xnorflow.flows.formats import FORMATS, Converted
-    from xnorflow.flows.stages import read_subject
+    from xnorflow.flows.formats import FORMATS
 
     settings: dict[str, Any] | None = None
     if isinstance(model, Network):
@@ -343,7 +342,6 @@ def _module(model: Any, input: "ir.Input", name: str | None) -> "tuple[Subject, 
     from torch import nn
 
     from xnorflow.bnn.frontends.torch import trace
-    from xnorflow.flows.formats import Converted
 
     if not isinstance(model, nn.Module):
         raise UserError(

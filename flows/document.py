@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from xnorflow.flows.cache import PROJECT, tool_versions
-from xnorflow.flows.engines import ENGINES, EngineKind
-from xnorflow.flows.flow import LAYERS, Flow, read_results
-from xnorflow.flows.formats import FORMATS
-from xnorflow.flows.subject import Subject
+from xnorflow.flows.engines import ENGINES
+from xnorflow.flows.flow import LAYERS, EngineKind, Flow, read_results
+from xnorflow.flows.formats import FORMATS, Subject
 from xnorflow.flows.vendor import jobs
 from xnorflow.flows.version import version
 from xnorflow.reports.findings import findings

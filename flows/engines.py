@@ -1,111 +1,18 @@
 """The engines that a flow compares with the golden model, as data: adding an engine is adding an entry to ENGINES."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from xnorflow.cosim.engine import Engine, EngineError, EngineUnavailable
+from xnorflow.flows.flow import RTL_SOURCES, EngineKind, Flow
 from xnorflow.flows.options import Options
 from xnorflow.hls.folders import file_digest
-
-if TYPE_CHECKING:
-    from xnorflow.flows.flow import Flow
 
 _NETLIST_LIMIT, _NETLIST_CYCLES = 1e8, 2000
 """LUTs times cycles that a netlist is simulated for at most, some minutes; as how many cycles compiling it counts."""
 
-BENCH_VECTORS = 100
-"""Vectors that a project's own test bench gets."""
 
-
-@dataclass(frozen=True)
-class EngineKind:
-    """What a flow must know of an engine before it makes one.
-
-    An engine that builds has, beside `prepare`, a method `attach(network, folder)` that takes up what `prepare` has
-    left in the folder, perhaps in another process.
-
-    Attributes
-    ----------
-    name : str
-        Key of the engine in the report, and its folder.
-    title : str
-        What it is, for people.
-    builds : bool
-        Whether `prepare` makes a project worth keeping (stage ``project``), or nothing (then there is only the run).
-    stage : str
-        Stage that runs it.
-    make : callable
-        From the flow, whose steps `needs` are done, to the engine.
-    sources : tuple of str
-        Files and folders of the code that makes its results.
-    packages, commands : tuple of str
-        Python packages and programs whose versions matter.
-    trained : bool
-        Whether it is the trained model itself, in its framework: what the scores' argmax is measured against.
-    settings : callable
-        What of the options matters to its results, JSON.
-    takes_vectors : bool
-        Whether `prepare` takes two further arguments: inputs and expected scores, for the project's own test bench.
-    needs : tuple of str
-        Steps whose results it is made from, beside the Network.
-    counts_cycles : bool
-        Whether a run tells clock cycles (:class:`xnorflow.cosim.rtl.Timing`). Its vectors then go in one run, back to
-        back, and no more than the engine's ``max_vectors``.
-    keeps_waveform : bool
-        Whether a run with every layer leaves the waveform of the whole RTL (attribute ``waveform``), for the estimate
-        of energy.
-    vendor_made : callable or None
-        For an engine whose steps follow the vendor's tools: what of their results it is made from, JSON.
-    hls_style : str or None
-        Style of the hls4ml project that it builds, if it does.
-    sees_layers : bool
-        Whether a run with every layer tells more than one without; else none is made for the comparison of layers.
-    subjects : tuple of str or None
-        Kinds of subject (:class:`xnorflow.flows.subject.Subject`) whose flows have it, None for all: a framework's
-        engine has nothing to say of a model of another framework.
-    """
-
-    name: str
-    title: str
-    builds: bool
-    stage: str
-    make: Callable[["Flow"], Engine]
-    sources: tuple[str, ...]
-    packages: tuple[str, ...]
-    commands: tuple[str, ...] = ()
-    trained: bool = False
-    settings: Callable[[Options], Any] = lambda options: None
-    takes_vectors: bool = False
-    needs: tuple[str, ...] = ()
-    counts_cycles: bool = False
-    keeps_waveform: bool = False
-    vendor_made: Callable[["Flow"], Any] | None = None
-    hls_style: Literal["stock", "packed"] | None = None
-    sees_layers: bool = True
-    subjects: tuple[str, ...] | None = None
-
-    def takes(self, subject: str | None) -> bool:
-        """Say whether flows that start from this kind of subject, None for any, have the engine at all."""
-        return subject is None or self.subjects is None or subject in self.subjects
-
-    @property
-    def waveform(self) -> str:
-        """Name of the file that keeps the waveform of vectors that went wrong, or of a run if one was asked for."""
-        return f"waveform_{self.name}.fst"
-
-    @property
-    def build_step(self) -> str:
-        """Name of the step that builds the project."""
-        return f"project {self.name}"
-
-    @property
-    def run_step(self) -> str:
-        """Name of the step that runs the engine."""
-        return self.stage if self.stage == self.name else f"{self.stage} {self.name}"
-
-
-def _pytorch(flow: "Flow") -> Engine:
+def _pytorch(flow: Flow) -> Engine:
     from xnorflow.cosim.pytorch import PyTorch
 
     if flow.converted.model is None:
@@ -113,20 +20,20 @@ def _pytorch(flow: "Flow") -> Engine:
     return PyTorch(flow.converted.model)
 
 
-def _keras(flow: "Flow") -> Engine:
+def _keras(flow: Flow) -> Engine:
     from xnorflow.cosim.keras import Keras
 
     return Keras(*flow.converted.model)
 
 
-def _onnx(flow: "Flow") -> Engine:
+def _onnx(flow: Flow) -> Engine:
     from xnorflow.cosim.qonnx_source import QonnxSource
 
     return QonnxSource(*flow.converted.model)
 
 
-def _hls4ml(style: Literal["stock", "packed"]) -> Callable[["Flow"], Engine]:
-    def make(flow: "Flow") -> Engine:
+def _hls4ml(style: Literal["stock", "packed"]) -> Callable[[Flow], Engine]:
+    def make(flow: Flow) -> Engine:
         from xnorflow.cosim.csim import CSim
 
         return CSim(style, flow.options.backend, **_hls_settings(flow.options))
@@ -140,25 +47,25 @@ def _hls_settings(options: Options) -> dict[str, Any]:
     return {**goal, **options.hls}
 
 
-def _qonnx(flow: "Flow") -> Engine:
+def _qonnx(flow: Flow) -> Engine:
     from xnorflow.cosim.qonnx import Qonnx
 
     return Qonnx()
 
 
-def _rtl_icarus(flow: "Flow") -> Engine:
+def _rtl_icarus(flow: Flow) -> Engine:
     from xnorflow.cosim.rtl_icarus import RtlIcarus
 
     return RtlIcarus(flow.rtl(), waves=flow.options.waves)
 
 
-def _rtl_cxxrtl(flow: "Flow") -> Engine:
+def _rtl_cxxrtl(flow: Flow) -> Engine:
     from xnorflow.cosim.rtl_cxxrtl import RtlCxxrtl
 
     return RtlCxxrtl(flow.rtl())
 
 
-def _netlist(flow: "Flow") -> Engine:
+def _netlist(flow: Flow) -> Engine:
     """Take the first of the flow's targets whose cells all have models, or else one that has models of all cells."""
     from xnorflow.cosim.rtl_netlist import RtlNetlist
     from xnorflow.hls.synthesis.netlist import MODELLED, NoModel, write
@@ -190,7 +97,7 @@ def _netlist(flow: "Flow") -> Engine:
     raise EngineUnavailable(reason)
 
 
-def _rtl_vitis(flow: "Flow") -> Engine:
+def _rtl_vitis(flow: Flow) -> Engine:
     from xnorflow.cosim.rtl_icarus import RtlIcarus
     from xnorflow.cosim.rtl_vitis import adapt
     from xnorflow.flows.vendor import folder
@@ -203,7 +110,7 @@ def _rtl_vitis(flow: "Flow") -> Engine:
     return engine
 
 
-def _verilog_of_vitis(flow: "Flow") -> dict[str, str]:
+def _verilog_of_vitis(flow: Flow) -> dict[str, str]:
     from xnorflow.cosim.rtl_vitis import verilog
     from xnorflow.flows.vendor import folder
 
@@ -224,9 +131,6 @@ _HLS4ML: dict[str, Any] = {
     "settings": lambda options: {"backend": options.backend, **_hls_settings(options)},
     "takes_vectors": True,
 }
-
-RTL_SOURCES = ("bnn", "hls/*.py", "hls/rtl")
-"""Code that writes the RTL."""
 
 _RTL: dict[str, Any] = {
     "builds": True,

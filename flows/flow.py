@@ -4,21 +4,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.flows.cache import Entry, Store, code_digest, digest, tool_versions
-from xnorflow.flows.engines import BENCH_VECTORS, EngineKind
+from xnorflow.flows.formats import Converted, Subject, read_subject
 from xnorflow.flows.options import Options
-from xnorflow.flows.subject import Subject
 from xnorflow.hls.folders import file_digest
 
 if TYPE_CHECKING:
     from xnorflow.bnn.network import Network
     from xnorflow.cosim.engine import Engine
-    from xnorflow.flows.formats import Converted
     from xnorflow.hls.rtl.project import RtlProject
     from xnorflow.models.labelled import Labelled
 
@@ -33,6 +31,12 @@ LAYERWISE = 8
 WAVEFORM = "activity.fst"
 """File of a run that keeps a waveform, that of the vectors whose every layer is compared."""
 
+RTL_SOURCES = ("bnn", "hls/*.py", "hls/rtl")
+"""Code that writes the RTL."""
+
+BENCH_VECTORS = 100
+"""Vectors that a project's own test bench gets."""
+
 _FLOW = ("flows/engines.py", "flows/flow.py", "flows/formats.py", "flows/stages.py")  # has a part in every step
 
 
@@ -40,6 +44,93 @@ class Advance(Protocol):
     """Told how much of a step is done, in vectors."""
 
     def __call__(self, done: int, total: int) -> None: ...
+
+
+@dataclass(frozen=True)
+class EngineKind:
+    """What a flow must know of an engine before it makes one.
+
+    An engine that builds has, beside `prepare`, a method `attach(network, folder)` that takes up what `prepare` has
+    left in the folder, perhaps in another process.
+
+    Attributes
+    ----------
+    name : str
+        Key of the engine in the report, and its folder.
+    title : str
+        What it is, for people.
+    builds : bool
+        Whether `prepare` makes a project worth keeping (stage ``project``), or nothing (then there is only the run).
+    stage : str
+        Stage that runs it.
+    make : callable
+        From the flow, whose steps `needs` are done, to the engine.
+    sources : tuple of str
+        Files and folders of the code that makes its results.
+    packages, commands : tuple of str
+        Python packages and programs whose versions matter.
+    trained : bool
+        Whether it is the trained model itself, in its framework: what the scores' argmax is measured against.
+    settings : callable
+        What of the options matters to its results, JSON.
+    takes_vectors : bool
+        Whether `prepare` takes two further arguments: inputs and expected scores, for the project's own test bench.
+    needs : tuple of str
+        Steps whose results it is made from, beside the Network.
+    counts_cycles : bool
+        Whether a run tells clock cycles (:class:`xnorflow.cosim.rtl.Timing`). Its vectors then go in one run, back to
+        back, and no more than the engine's ``max_vectors``.
+    keeps_waveform : bool
+        Whether a run with every layer leaves the waveform of the whole RTL (attribute ``waveform``), for the estimate
+        of energy.
+    vendor_made : callable or None
+        For an engine whose steps follow the vendor's tools: what of their results it is made from, JSON.
+    hls_style : str or None
+        Style of the hls4ml project that it builds, if it does.
+    sees_layers : bool
+        Whether a run with every layer tells more than one without; else none is made for the comparison of layers.
+    subjects : tuple of str or None
+        Kinds of subject (:class:`xnorflow.flows.subject.Subject`) whose flows have it, None for all: a framework's
+        engine has nothing to say of a model of another framework.
+    """
+
+    name: str
+    title: str
+    builds: bool
+    stage: str
+    make: Callable[["Flow"], "Engine"]
+    sources: tuple[str, ...]
+    packages: tuple[str, ...]
+    commands: tuple[str, ...] = ()
+    trained: bool = False
+    settings: Callable[[Options], Any] = lambda options: None
+    takes_vectors: bool = False
+    needs: tuple[str, ...] = ()
+    counts_cycles: bool = False
+    keeps_waveform: bool = False
+    vendor_made: Callable[["Flow"], Any] | None = None
+    hls_style: Literal["stock", "packed"] | None = None
+    sees_layers: bool = True
+    subjects: tuple[str, ...] | None = None
+
+    def takes(self, subject: str | None) -> bool:
+        """Say whether flows that start from this kind of subject, None for any, have the engine at all."""
+        return subject is None or self.subjects is None or subject in self.subjects
+
+    @property
+    def waveform(self) -> str:
+        """Name of the file that keeps the waveform of vectors that went wrong, or of a run if one was asked for."""
+        return f"waveform_{self.name}.fst"
+
+    @property
+    def build_step(self) -> str:
+        """Name of the step that builds the project."""
+        return f"project {self.name}"
+
+    @property
+    def run_step(self) -> str:
+        """Name of the step that runs the engine."""
+        return self.stage if self.stage == self.name else f"{self.stage} {self.name}"
 
 
 @dataclass(frozen=True)
@@ -116,7 +207,7 @@ class Flow:
     options: Options
     store: Store
     force: bool = False
-    given: "Converted | None" = None
+    given: Converted | None = None
     entries: dict[str, Entry] = field(default_factory=dict)
     problems: dict[str, tuple[str, str]] = field(default_factory=dict)
     _engines: dict[str, "Engine"] = field(default_factory=dict)
@@ -131,10 +222,8 @@ class Flow:
         return network
 
     @cached_property
-    def converted(self) -> "Converted":
+    def converted(self) -> Converted:
         """The subject as a Network, as it is, with what its conversion says; read when it is first asked for."""
-        from xnorflow.flows.stages import read_subject
-
         if self.given:
             return self.given
         return read_subject(self.subject, self.options.input)

@@ -1,4 +1,4 @@
-"""What else a flow can start from, files of other frameworks and factories, as data: adding one is adding an entry."""
+"""What a flow can start from; files of other frameworks and factories as data: adding one is adding an entry."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -11,7 +11,41 @@ from xnorflow.bnn.errors import NetworkError, UserError
 if TYPE_CHECKING:
     from xnorflow.bnn.frontends.core.check import Survey
     from xnorflow.bnn.network import Input, Network
-    from xnorflow.flows.subject import Subject
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that was asked for and found.
+
+    Attributes
+    ----------
+    name : str
+        Names the Network and the folders of the flow; lower case letters, digits and underscores.
+    kind : {"checkpoint", "network"} or a key of :data:`FORMATS`
+    path : Path
+        Of a module, the file of its parameters, or else the one that its factory is in.
+    zoo : str or None
+        For a checkpoint, of Keras, too, the zoo's definition that it is an instance of.
+    recorded : dict
+        For a checkpoint, the facts recorded at its training.
+    factory : str or None
+        For a module, what makes it: ``package.module:name``, with arguments or without.
+    weights : Path or None
+        For a module, the file of its parameters, None where the factory brings them.
+    """
+
+    name: str
+    kind: str
+    path: Path
+    zoo: str | None
+    recorded: dict[str, Any]
+    factory: str | None = None
+    weights: Path | None = None
+
+    @property
+    def origin(self) -> str:
+        """What it is made from, for messages."""
+        return self.factory or str(self.path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +98,9 @@ class Format:
     title: str
     suffixes: tuple[str, ...]
     magic: bytes | None
-    read: Callable[["Subject", Mapping[str, Any] | None], Converted]
+    read: Callable[[Subject, Mapping[str, Any] | None], Converted]
     packages: tuple[str, ...]
-    check: Callable[["Subject", Mapping[str, Any] | None], "Survey"] | None = None
+    check: Callable[[Subject, Mapping[str, Any] | None], "Survey"] | None = None
 
 
 def recognise(path: Path) -> str | None:
@@ -112,7 +146,7 @@ def described_input(model: str, shape: tuple[int, ...] | None, settings: Mapping
         raise UserError(f"table [input]: {error}") from None
 
 
-def _keras(subject: "Subject", settings: Mapping[str, Any] | None) -> Converted:
+def _keras(subject: Subject, settings: Mapping[str, Any] | None) -> Converted:
     from xnorflow.bnn.frontends import keras, keras_file
 
     path = subject.path
@@ -128,7 +162,7 @@ def _keras(subject: "Subject", settings: Mapping[str, Any] | None) -> Converted:
     return Converted(conversion.network, conversion.notes, conversion.ambiguous, (model, conversion))
 
 
-def _module(subject: "Subject", settings: Mapping[str, Any] | None) -> Converted:
+def _module(subject: Subject, settings: Mapping[str, Any] | None) -> Converted:
     from xnorflow.bnn.frontends import torch, torch_file
 
     assert subject.factory
@@ -139,7 +173,7 @@ def _module(subject: "Subject", settings: Mapping[str, Any] | None) -> Converted
     return Converted(conversion.network, notes, conversion.ambiguous, conversion, conversion.digest)
 
 
-def _check_module(subject: "Subject", settings: Mapping[str, Any] | None) -> "Survey":
+def _check_module(subject: Subject, settings: Mapping[str, Any] | None) -> "Survey":
     from xnorflow.bnn.frontends import torch, torch_file
 
     assert subject.factory
@@ -148,7 +182,7 @@ def _check_module(subject: "Subject", settings: Mapping[str, Any] | None) -> "Su
     return torch.check(module, subject.name, taken)
 
 
-def _brevitas(subject: "Subject", settings: Mapping[str, Any] | None) -> Converted:
+def _brevitas(subject: Subject, settings: Mapping[str, Any] | None) -> Converted:
     from xnorflow.bnn.frontends import brevitas, qonnx, torch_file
 
     assert subject.factory
@@ -161,7 +195,7 @@ def _brevitas(subject: "Subject", settings: Mapping[str, Any] | None) -> Convert
     return Converted(conversion.network, notes, conversion.ambiguous, (model, conversion), digest)
 
 
-def _onnx(subject: "Subject", settings: Mapping[str, Any] | None) -> Converted:
+def _onnx(subject: Subject, settings: Mapping[str, Any] | None) -> Converted:
     from xnorflow.bnn.frontends import qonnx, qonnx_file
 
     path = subject.path
@@ -204,3 +238,26 @@ FORMATS = {
         packages=("torch", "brevitas", "qonnx", "onnx", "onnxruntime"),
     ),
 }
+
+
+def read_subject(subject: Subject, settings: Mapping[str, Any] | None = None) -> Converted:
+    """Read the subject, of whatever kind; `settings` are those of table ``input``, for a file that does not tell."""
+    if settings is not None and (subject.zoo or subject.kind not in FORMATS):
+        raise UserError(f"table [input]: {subject.path} tells itself which integers it takes; remove the table")
+    if subject.zoo is None:
+        from xnorflow.bnn import io
+
+        known = FORMATS.get(subject.kind)
+        return known.read(subject, settings) if known else Converted(io.load(subject.path))
+    from xnorflow.bnn.frontends.torch import trace
+    from xnorflow.models import checkpoint, zoo
+
+    taken = zoo.get(subject.zoo).input
+    if subject.kind in FORMATS:
+        settings = {"kind": taken.kind, "bits": taken.bits, "fraction": taken.fraction}
+        converted = FORMATS[subject.kind].read(subject, settings)
+        if (got := converted.network.input.shape) != taken.shape:
+            raise UserError(f"{subject.path}: expected an input of {subject.zoo}'s shape {taken.shape}, got {got}")
+        return converted
+    conversion = trace(checkpoint.load(subject.path).module, subject.name, taken)
+    return Converted(conversion.network, conversion.notes, conversion.ambiguous, conversion)

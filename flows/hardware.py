@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xnorflow.flows.cache import Entry
-from xnorflow.flows.engines import RTL_SOURCES, EngineKind
-from xnorflow.flows.flow import WAVEFORM, Advance, Flow, Step
+from xnorflow.flows.flow import RTL_SOURCES, WAVEFORM, Advance, EngineKind, Flow, Step
 from xnorflow.flows.options import LUTS, TARGET_FPS, Options
 
 if TYPE_CHECKING:

@@ -26,8 +26,7 @@ from xnorflow.bnn.network import (
 )
 from xnorflow.cosim.compare import Comparison, compare
 from xnorflow.cosim.engine import EngineError
-from xnorflow.flows.engines import EngineKind
-from xnorflow.flows.flow import Flow
+from xnorflow.flows.flow import EngineKind, Flow
 from xnorflow.reports.arrays import pack
 
 _REPLAYED = 64  # at most so many mismatching vectors are run again, layer by layer, and kept

@@ -24,10 +24,11 @@ from rich.table import Table
 from xnorflow.bnn.errors import UserError
 from xnorflow.flows import subject
 from xnorflow.flows.cache import write
+from xnorflow.flows.formats import read_subject
 from xnorflow.flows.hardware import fold_rtl
 from xnorflow.flows.options import Options
 from xnorflow.flows.places import BUILD, claimed
-from xnorflow.flows.stages import BASELINE_VECTORS, outputs_digest, read_subject
+from xnorflow.flows.stages import BASELINE_VECTORS, outputs_digest
 from xnorflow.reports import measures
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from xnorflow.flows.cache import Entry, Store
 from xnorflow.flows.engines import ENGINES
 from xnorflow.flows.extras import needing
 from xnorflow.flows.flow import Flow, Step
+from xnorflow.flows.formats import Subject
 from xnorflow.flows.options import Options
 from xnorflow.flows.places import BUILD, LOCK, PUBLISHED, REPORTS, claimed, judge, locked, publish
 from xnorflow.flows.stages import steps
-from xnorflow.flows.subject import Subject
 from xnorflow.reports.findings import Finding
 
 if TYPE_CHECKING:

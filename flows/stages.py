@@ -22,10 +22,21 @@ from xnorflow.bnn.errors import UserError
 from xnorflow.cosim.engine import EngineError
 from xnorflow.flows import hardware, vendor
 from xnorflow.flows.cache import Entry, tool_versions
-from xnorflow.flows.engines import BENCH_VECTORS, ENGINES, EngineKind
-from xnorflow.flows.flow import LAYERS, LAYERWISE, RESULTS, WAVEFORM, Advance, Flow, IntArray, Step, read_results
-from xnorflow.flows.formats import FORMATS, Converted
-from xnorflow.flows.subject import Subject
+from xnorflow.flows.engines import ENGINES
+from xnorflow.flows.flow import (
+    BENCH_VECTORS,
+    LAYERS,
+    LAYERWISE,
+    RESULTS,
+    WAVEFORM,
+    Advance,
+    EngineKind,
+    Flow,
+    IntArray,
+    Step,
+    read_results,
+)
+from xnorflow.flows.formats import FORMATS
 from xnorflow.flows.version import version
 
 if TYPE_CHECKING:
@@ -248,29 +259,6 @@ def _fold(flow: Flow, entry: Entry, advance: Advance) -> None:
     entry.summary += "".join(f"; {note}" for note in flow.converted.notes)
     if unproved := sum(flow.converted.ambiguous.values()):
         entry.summary += f"; {unproved:,} accumulators' signs depend on how the framework rounds its sums"
-
-
-def read_subject(subject: Subject, settings: Mapping[str, Any] | None = None) -> Converted:
-    """Read the subject, of whatever kind; `settings` are those of table ``input``, for a file that does not tell."""
-    if settings is not None and (subject.zoo or subject.kind not in FORMATS):
-        raise UserError(f"table [input]: {subject.path} tells itself which integers it takes; remove the table")
-    if subject.zoo is None:
-        from xnorflow.bnn import io
-
-        known = FORMATS.get(subject.kind)
-        return known.read(subject, settings) if known else Converted(io.load(subject.path))
-    from xnorflow.bnn.frontends.torch import trace
-    from xnorflow.models import checkpoint, zoo
-
-    taken = zoo.get(subject.zoo).input
-    if subject.kind in FORMATS:
-        settings = {"kind": taken.kind, "bits": taken.bits, "fraction": taken.fraction}
-        converted = FORMATS[subject.kind].read(subject, settings)
-        if (got := converted.network.input.shape) != taken.shape:
-            raise UserError(f"{subject.path}: expected an input of {subject.zoo}'s shape {taken.shape}, got {got}")
-        return converted
-    conversion = trace(checkpoint.load(subject.path).module, subject.name, taken)
-    return Converted(conversion.network, conversion.notes, conversion.ambiguous, conversion)
 
 
 # --- golden: the reference

@@ -1,52 +1,15 @@
-"""What a flow is about: a model of the zoo, a file, its kind told without loading it, or a factory of modules."""
+"""The search for what the user names: a model of the zoo, a file, its kind told without loading it, or a factory."""
 
 import ast
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import name_fault
-from xnorflow.flows.formats import FORMATS, recognise
+from xnorflow.flows.formats import FORMATS, Subject, recognise
 
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(\(.*\))?\Z", re.DOTALL)  # package.module:name(literals)
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A model that was asked for and found.
-
-    Attributes
-    ----------
-    name : str
-        Names the Network and the folders of the flow; lower case letters, digits and underscores.
-    kind : {"checkpoint", "network"} or a key of :data:`xnorflow.flows.formats.FORMATS`
-    path : Path
-        Of a module, the file of its parameters, or else the one that its factory is in.
-    zoo : str or None
-        For a checkpoint, of Keras, too, the zoo's definition that it is an instance of.
-    recorded : dict
-        For a checkpoint, the facts recorded at its training.
-    factory : str or None
-        For a module, what makes it: ``package.module:name``, with arguments or without.
-    weights : Path or None
-        For a module, the file of its parameters, None where the factory brings them.
-    """
-
-    name: str
-    kind: str
-    path: Path
-    zoo: str | None
-    recorded: dict[str, Any]
-    factory: str | None = None
-    weights: Path | None = None
-
-    @property
-    def origin(self) -> str:
-        """What it is made from, for messages."""
-        return self.factory or str(self.path)
 
 
 def find(model: str, weights: Path | None = None) -> Subject:

@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from xnorflow.flows.cache import Entry
 from xnorflow.flows.cache import write as write_file
-from xnorflow.flows.engines import RTL_SOURCES, EngineKind
-from xnorflow.flows.flow import WAVEFORM, Advance, Flow, Step
+from xnorflow.flows.flow import RTL_SOURCES, WAVEFORM, Advance, EngineKind, Flow, Step
 
 if TYPE_CHECKING:
     from xnorflow.hls.config import HlsConfig

@@ -15,7 +15,7 @@ import numpy as np
 from xnorflow.bnn.network import Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Threshold
 from xnorflow.cosim.engine import EngineError, EngineUnavailable
 from xnorflow.cosim.golden import Golden
-from xnorflow.flows.engines import EngineKind
+from xnorflow.flows.flow import EngineKind
 from xnorflow.hls.synthesis.tools import SynthesisError, ToolMissing
 
 

@@ -125,9 +125,9 @@ def test_a_missing_extra_is_told_with_the_line_that_installs_it(monkeypatch, her
     def lack(subject, settings=None):
         raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
 
-    from xnorflow.flows import stages
+    from xnorflow.flows import api
 
-    monkeypatch.setattr(stages, "read_subject", lack)
+    monkeypatch.setattr(api, "read_subject", lack)
     with pytest.raises(xf.UserError, match=r"needs tensorflow.*pip install 'xnorflow\[keras\]'"):
         xf.run("digits_bnn", quiet=True)
 

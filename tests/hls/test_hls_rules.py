@@ -16,11 +16,13 @@ from xnorflow.hls.config import HlsConfig
 from xnorflow.models import zoo
 
 slow = pytest.mark.slow
+LARGE = ("cifar10_cnv", "mnist_larq", "mnist_lfc", "mnist_sfc")  # the same kernels as the others, in far more code
+MODELS = [pytest.param(name, marks=[pytest.mark.exhaustive] if name in LARGE else []) for name in zoo.ZOO]
 NOTHING = np.zeros((0, 1), np.int8)
 
 
 def network(name: str) -> Network:
-    from xnorflow.flows.stages import read_subject
+    from xnorflow.flows.formats import read_subject
     from xnorflow.flows.subject import find
 
     return read_subject(find(name), None).network
@@ -32,7 +34,7 @@ def written(name: str, folder: Path, style: str = "packed") -> project.Project:
 
 
 @slow
-@pytest.mark.parametrize("name", list(zoo.ZOO))
+@pytest.mark.parametrize("name", MODELS)
 def test_every_packed_project_of_the_zoo_keeps_the_rules_and_its_foldings_the_goal(tmp_path, name):
     made = written(name, tmp_path)
     assert violations(tmp_path) == []
@@ -105,7 +107,7 @@ def warnings(folder: Path, compiler: str, standard: str) -> str:
 
 @slow
 @pytest.mark.parametrize("compiler", ["g++", "clang++"])
-@pytest.mark.parametrize("name", list(zoo.ZOO))
+@pytest.mark.parametrize("name", MODELS)
 def test_compilers_have_nothing_to_warn_of(tmp_path, name, compiler):
     for style in ("packed", "stock"):
         written(name, tmp_path / style, style)
