@@ -74,7 +74,8 @@ def _inputs(net: "Net", count: int, data: Path | None) -> tuple[NDArray[np.integ
     from xnorflow.models import labelled, zoo
 
     taken, zoo_model = net.network.input, net._subject.zoo
-    images, name = np.zeros((0, *taken.shape), np.int32), "none"
+    images: NDArray[np.integer] = np.zeros((0, *taken.shape), np.int32)
+    name = ""
     if data and labelled.is_own(data):
         threshold = zoo.get(zoo_model).binarise_at if zoo_model else None
         own = labelled.read(data, taken, classes(net.network), threshold)

@@ -46,13 +46,13 @@ def apply(operation: Operation, x: NDArray[Any], channel: IntArray) -> NDArray[A
     raise TypeError(operation)
 
 
-def signs(x: NDArray[Any], threshold: IntArray, direction: NDArray[np.int8]) -> NDArray[np.int8]:
+def signs(x: NDArray[Any], threshold: IntArray, direction: NDArray[np.signedinteger[Any]]) -> NDArray[np.int8]:
     """Return +1 where a row's threshold is passed in its direction, else -1."""
     return np.where(_passed(x, threshold, direction), np.int8(1), np.int8(-1))
 
 
 def levels(
-    operation: MultiThreshold, x: NDArray[Any], threshold: IntArray, direction: NDArray[np.int8]
+    operation: MultiThreshold, x: NDArray[Any], threshold: IntArray, direction: NDArray[np.signedinteger[Any]]
 ) -> NDArray[np.int64]:
     """Return an operation's result for other thresholds, shape (rows, levels), and directions, shape (rows,)."""
     number = np.zeros(x.shape, np.int64)
@@ -61,7 +61,7 @@ def levels(
     return operation.low + operation.step * number
 
 
-def _passed(x: NDArray[Any], threshold: IntArray, direction: NDArray[np.int8]) -> NDArray[np.bool_]:
+def _passed(x: NDArray[Any], threshold: IntArray, direction: NDArray[np.signedinteger[Any]]) -> NDArray[np.bool_]:
     limit = by_row(threshold, x)
     return np.where(by_row(direction, x) > 0, x >= limit, x <= limit)
 

@@ -28,6 +28,7 @@ from xnorflow.bnn.network import (
     Threshold,
 )
 from xnorflow.cosim.coverage.faults import Faults, swapped
+from xnorflow.cosim.coverage.patches import patches
 from xnorflow.cosim.engine import outputs
 
 Bits = NDArray[np.bool_]
@@ -136,11 +137,8 @@ def _between(operand: Signal, direction: NDArray[np.int8], now: IntArray, group:
 
 def _inside(operation: Conv2d, operand: Signal) -> Bits:
     """Say which places of a kernel lie on the operand: shape (positions, kernel_h, kernel_w, inputs)."""
-    top, bottom, left, right = operation.padding
-    around = np.pad(np.ones(operand.shape, np.bool_), ((top, bottom), (left, right), (0, 0)))
-    every = np.lib.stride_tricks.sliding_window_view(around, operation.weight.shape[1:3], axis=(0, 1))
-    chosen = every[:: operation.stride[0], :: operation.stride[1]].transpose(0, 1, 3, 4, 2)
-    return chosen.reshape(-1, *operation.weight.shape[1:])
+    seen = patches(operation, np.ones((1, *operand.shape), np.bool_), 0)
+    return seen.transpose(0, 1, 2, 4, 5, 3).reshape(-1, *operation.weight.shape[1:])
 
 
 def _outside(operation: Conv2d, operand: Signal) -> IntArray:

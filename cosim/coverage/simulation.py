@@ -37,6 +37,7 @@ from xnorflow.bnn.packing import WORD, pack_bits, unpack, words
 from xnorflow.cosim import packed
 from xnorflow.cosim.coverage import channels
 from xnorflow.cosim.coverage.faults import Faults, plant
+from xnorflow.cosim.coverage.patches import patches
 from xnorflow.cosim.engine import outputs
 from xnorflow.cosim.golden import Golden, cores, tile_size
 from xnorflow.cosim.sums import Sums
@@ -324,7 +325,7 @@ class Simulator:
         count = len(vectors)
         channel, place = group.channel[which], group.place[which]
         change = group.value[which] - operation.weight.reshape(len(operation.weight), -1)[channel, place]
-        seen = _windows(operation, vectors.integers(operation.inputs[0]))
+        seen = patches(operation, vectors.integers(operation.inputs[0]), operation.pad_value)
         taps = np.ascontiguousarray(seen.transpose(4, 5, 3, 0, 1, 2)).reshape(-1, count, seen.shape[1] * seen.shape[2])
         plus, minus = pack_bits(taps > 0), pack_bits(taps < 0)
         sums = _by_channel(vectors.integers((before or [operation])[-1].name))
@@ -369,7 +370,9 @@ class Simulator:
                 sums = vectors.channel(operation.name, vector, channel)
                 y, x, i = np.unravel_index(place, operation.weight.shape[1:])
                 return (
-                    sums + change[:, None, None] * _windows(operation, vectors.integers(source))[vector, :, :, i, y, x]
+                    sums
+                    + change[:, None, None]
+                    * patches(operation, vectors.integers(source), operation.pad_value)[vector, :, :, i, y, x]
                 )
             case "carry", _:
                 sums = vectors.channel(operation.name, vector, channel)
@@ -410,14 +413,6 @@ def _wide(network: Network) -> Mapping[str, Signal]:
             signal = replace(signal, low=low, high=low + operation.step * operation.levels)
         signals[operation.name] = signal
     return signals
-
-
-def _windows(operation: Conv2d, x: NDArray[Any]) -> NDArray[Any]:
-    """Return a view of what each weight is multiplied by: (vectors, height, width, inputs, kernel_h, kernel_w)."""
-    top, bottom, left, right = operation.padding
-    padded = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=operation.pad_value)
-    every = np.lib.stride_tricks.sliding_window_view(padded, operation.weight.shape[1:3], axis=(1, 2))
-    return every[:, :: operation.stride[0], :: operation.stride[1]]
 
 
 def _by_channel(x: NDArray[Any]) -> NDArray[Any]:
