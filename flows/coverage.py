@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from xnorflow.bnn.errors import UserError
 from xnorflow.flows import tables
 from xnorflow.flows.terminal import console
 
@@ -36,6 +37,13 @@ def coverage_command(
     layers: Annotated[
         int, typer.Option(min=0, help="Vectors, the first ones, of which every layer is compared, too.")
     ] = 8,
+    directed: Annotated[
+        int, typer.Option(min=0, max=100_000, help="Make up to so many more vectors, for faults that did not show.")
+    ] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="File to write all vectors to, with directed ones: .npy, int32.", show_default=False),
+    ] = None,
 ) -> None:
     """Show how much vectors prove: the share of all small faults in the network that they would have shown.
 
@@ -43,14 +51,21 @@ def coverage_command(
     differs: the network's outputs for every vector, and every layer for the first few. Nothing is sampled unless the
     table says so. Faults that no input at all can show are counted apart.
 
-    Try: xnorflow coverage digits_bnn --vectors 100
+    Try: xnorflow coverage digits_bnn --vectors 100 --directed 100
     """
+    from xnorflow.cosim.coverage import vectors as chosen
     from xnorflow.cosim.coverage.measure import measure
     from xnorflow.flows import api, options
 
+    if out and out.suffix != ".npy":
+        raise UserError(f"out: expected a name that ends in .npy, got {out}")
     shown = console()
     net = api.convert(model, options.read(config).input, checkpoint=checkpoint)
     inputs, what = _inputs(net, vectors, data)
+    if directed:
+        with _progress(shown, "directed vectors") as advance:
+            new = chosen.directed(net.network, inputs, directed, advance=advance)
+        inputs, what = np.concatenate([inputs, new]), f"{what} and {len(new):,} directed vectors"
     with _progress(shown, "faults simulated") as advance:
         by_outputs = measure(net.network, inputs, advance=advance).coverage()
     layerwise = inputs[:layers]
@@ -65,6 +80,9 @@ def coverage_command(
     )
     for layer, channel, missed, faults in found.weakest[:_WEAKEST]:
         shown.print(f"  {layer}, channel {channel}: {missed:,} of {faults:,} faults not shown")
+    if out:
+        np.save(out, inputs)
+        shown.print(f"vectors: {escape(str(out))}")
 
 
 def _inputs(net: "Net", count: int, data: Path | None) -> tuple[NDArray[np.integer], str]:
