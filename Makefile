@@ -52,7 +52,7 @@ mutants: $(READY) all-extras  ## change the code in small ways, and count what t
 	@bash flows/setup.sh mutants
 	@$(PYTHON) tests/mutants.py
 
-planted: $(READY) all-extras  ## plant faults in the Verilog templates: each must be caught in simulation (twenty minutes)
+planted: $(READY) all-extras  ## plant faults in the Verilog templates and the C++ headers: each must be caught in simulation (an hour)
 	@$(PYTHON) -m tests.planted
 
 docs: $(READY)  ## build the manual, strictly, in site/

@@ -20,7 +20,7 @@ from xnorflow.bnn.network import Argmax, Flatten, Input, Network
 from xnorflow.cosim.engine import EngineError, EngineUnavailable, Results
 from xnorflow.hls.config import HlsConfig
 from xnorflow.hls.errors import Unsupported
-from xnorflow.hls.processes import Processes
+from xnorflow.hls.processes import NotStarted, Processes
 
 _COMPILER = "g++"
 _FLAGS = ("-std=c++11", "-w", "-pthread")
@@ -199,7 +199,7 @@ class CSim:
             try:
                 # Stock layers load their weights by a path inside the project, so that it can be moved.
                 status, said = processes.ask(command, self._folder)
-            except OSError as error:
+            except NotStarted as error:
                 raise EngineError(f"{self.name}: cannot run {self._program}: {error}") from None
             if status:
                 raise EngineError(

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -350,6 +351,8 @@ def _runner(processes: Processes) -> Any:
                 if status := processes.call(command, folder, stdout, _LIMIT, self.env):
                     raise RuntimeError(f"{command[0]} ended with exit status {status}")
 
+    # Of the name of a waveform that is never written: each run gives one of its own, as a path that vvp takes as it is.
+    warnings.filterwarnings("ignore", "String .* contains non-ASCII characters", UserWarning, "cocotb_tools")
     runner = Runner()
     runner.log.setLevel(logging.ERROR)
     return runner

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import platform
+import shutil
 import signal
 import sys
 import tempfile
@@ -165,8 +166,8 @@ def run_command(
     """Run the flow: fold, golden model, hls4ml projects and RTL, their simulations, exact comparison, report.
 
     The exit status is 0 when every engine gave the golden model's integers, 1 when one did not, 2 when something that
-    you gave cannot be used, 130 or 143 when a signal ended it, 70 after an error that nobody has foreseen. What is
-    already there is reused; a second run takes a second or two.
+    you gave cannot be used, 130 or 143 when a signal ended it, 141 when nobody reads on, 70 after an error that nobody
+    has foreseen. What is already there is reused; a second run takes a second or two.
     """
     from xnorflow.flows import options, subject
     from xnorflow.flows.run import run
@@ -396,7 +397,20 @@ _OF_THE_MACHINE = {
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line; whatever goes wrong is told in a few lines, under an exit status that says what kind."""
+    """Run the command line; whatever goes wrong is told in a few lines, under an exit status that says what kind.
+
+    Where nobody reads on, as behind ``| head``, it ends without a word, as programs do that SIGPIPE ends.
+    """
+    try:
+        _run(arguments)
+    except SystemExit as ended:
+        if not isinstance(ended.__context__, BrokenPipeError):  # which Rich and Click turn into status 1
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # for what Python still holds and writes when it ends
+        sys.exit(128 + signal.SIGPIPE)
+
+
+def _run(arguments: Sequence[str] | None) -> NoReturn:
     from xnorflow.cosim.engine import EngineError, EngineUnavailable
     from xnorflow.hls.processes import Stopped, stoppable
 
@@ -420,15 +434,28 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except RecursionError:
         status, told = 2, f"something that you gave is nested too deeply{_traceback()}"
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
-            where = f"{error.filename}: " if error.filename else ""
-            status, told = 2, f"{where}{error.strerror}; {_OF_THE_MACHINE[error.errno]}; what was finished is kept"
+        if told := _of_the_machine(error):
+            status = 2
         else:
             what = " ".join(f"{type(error).__name__}: {error}".split())
             status, told = UNFORESEEN, f"xnorflow itself has failed, not your design: {what}{_traceback()}"
     if status:
         console(stderr=True).print(f"[red]error:[/] {escape(told)}")
     sys.exit(status)
+
+
+def _of_the_machine(error: Exception) -> str:
+    """Say what the user can do about an error of the operating system that says nothing of the design, or nothing."""
+    if isinstance(error, shutil.Error) and error.args and isinstance(error.args[0], list):  # copying a folder
+        (_, where, why), *_ = error.args[0]
+        number = next((number for number in _OF_THE_MACHINE if os.strerror(number) in str(why)), None)
+    elif isinstance(error, OSError):
+        number, where = error.errno, error.filename
+    else:
+        return ""
+    if number not in _OF_THE_MACHINE:
+        return ""
+    return f"{where or 'here'}: {os.strerror(number)}; {_OF_THE_MACHINE[number]}; what was finished is kept"
 
 
 def _traceback() -> str:

@@ -6,6 +6,7 @@ process go.
 """
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -84,6 +85,10 @@ class _Undisturbed(threading.local):
             raise Stopped(signal.Signals(stopped))
 
 
+class NotStarted(OSError):
+    """A program cannot be started."""
+
+
 _undisturbed = _Undisturbed()
 _guard: "subprocess.Popen[bytes] | None" = None
 _guard_lock = threading.Lock()
@@ -148,8 +153,10 @@ class Processes:
 
         Raises
         ------
-        OSError
+        NotStarted
             If it cannot be started.
+        OSError
+            ENOSPC if it says so, under whatever status it ends: the work may be damaged, but is not at fault.
         subprocess.TimeoutExpired
             If it took longer than `limit_s` seconds.
         concurrent.futures.CancelledError
@@ -157,28 +164,35 @@ class Processes:
         """
         if self._ended:
             raise CancelledError
+        before = os.fstat(output.fileno()).st_size
         with _undisturbed:
             _start_guard()
-            process = subprocess.Popen(
-                command,
-                cwd=folder,
-                env=environ,
-                stdin=subprocess.DEVNULL,  # a program that asks for commands after a failure shall end
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # a group of its own, so that what it starts itself can be ended with it
-            )
+            try:
+                process = subprocess.Popen(
+                    command,
+                    cwd=folder,
+                    env=environ,
+                    stdin=subprocess.DEVNULL,  # a program that asks for commands after a failure shall end
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # a group of its own, so that what it starts itself can be ended with it
+                )
+            except OSError as error:
+                raise NotStarted(error.errno, error.strerror, error.filename) from None
             _tell_guard("+", process)
             self._running.add(process)
         if self._ended:  # left while the process was being started, and so perhaps unseen
             self._end(process)
         try:
-            return process.wait(limit_s)
+            status = process.wait(limit_s)
         finally:
             self._end(process)
             with _undisturbed:
                 self._running.discard(process)
                 _tell_guard("-", process)
+        if _disk_full(output, before):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"{command[0]}, run in {folder}")
+        return status
 
     def ask(
         self,
@@ -201,6 +215,16 @@ class Processes:
                 process.wait(self._grace_s)
         _signal(process, signal.SIGKILL)
         process.wait()
+
+
+def _disk_full(output: IO[Any], start: int) -> bool:
+    """Whether what was written from byte `start` on tells of a full disk, or the disk is full: it cuts a log short."""
+    with Path(f"/dev/fd/{output.fileno()}").open("rb") as written:  # perhaps `output` is only for writing
+        written.seek(start)
+        if os.strerror(errno.ENOSPC).encode() in written.read():
+            return True
+    disk = os.fstatvfs(output.fileno())
+    return disk.f_blocks > 0 and disk.f_bfree == 0  # some file systems do not count blocks at all
 
 
 def _signal(process: "subprocess.Popen[bytes]", number: signal.Signals) -> None:

@@ -135,7 +135,7 @@ class Processes(processes.Processes):
                 status = self.call([*tool.command, *arguments], folder, log, limit_s)
         except CancelledError:
             raise SynthesisError(f"{tool}: not started, because something else has failed") from None
-        except OSError as error:
+        except processes.NotStarted as error:
             raise SynthesisError(f"{tool}: cannot be started: {error}") from None
         except subprocess.TimeoutExpired:
             raise TimeLimit(f"{tool}: not finished after {limit_s:g} s{excerpt(path)}") from None

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from xnorflow.hls.processes import Processes
+from xnorflow.hls.processes import NotStarted, Processes
 from xnorflow.hls.vendor import results
 from xnorflow.hls.vendor.causes import cause
 from xnorflow.hls.vendor.steps import STAMP, STAMPED, Job, Step
@@ -95,7 +95,7 @@ def _run(job: Job, step: Step, tool: Tool, timeout_s: float, environ: Mapping[st
         raise VendorError(
             f"{told} took longer than {timeout_s:g} s and was ended; log: {log}\n{_excerpt(job, step)}"
         ) from None
-    except OSError as error:
+    except NotStarted as error:
         raise VendorError(f"{step.name}: cannot run {tool.path}: {error}") from None
     seconds = time.perf_counter() - start
     if status:

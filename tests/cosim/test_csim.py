@@ -98,7 +98,7 @@ def padded_network(pad_value: int) -> Network:
     b = Builder("padded", Input("image", (), (5, 6, 3)), 3)
     b.add(Conv2d, "conv1", weight=b.weights(5, 3, 2, 3), stride=(1, 2), padding=(2, 1, 1, 0), pad_value=pad_value)
     b.threshold("sign1", down=0.0)
-    b.add(Conv2d, "conv2", weight=b.weights(4, 1, 2, 5, zeros=0.3), padding=(0, 0, 1, 1), pad_value=pad_value)
+    b.add(Conv2d, "conv2", weight=b.weights(9, 1, 2, 5, zeros=0.3), padding=(0, 0, 1, 1), pad_value=pad_value)
     b.threshold("sign2", down=0.0)
     b.add(Flatten, "flatten")
     return b.add(Dense, "fc", weight=b.weights(3, b.signal.size)).network()
@@ -179,12 +179,56 @@ def test_every_layer_is_exact(tmp_path, make, style, backend, io_type, more):
 
 
 def small_network() -> Network:
-    """Unrolled in seconds: signed integers, zero padding and ternary weights of bits, scores without a threshold."""
+    """Unrolled in seconds: signed integers, zero padding and ternary weights of bits, two words, scores alone."""
     b = Builder("small", Input("image", (), (3, 4, 2), "signed", 3), 6)
     b.add(Conv2d, "conv1", weight=b.weights(6, 2, 2, 2, zeros=0.2), padding=(1, 0, 0, 1)).threshold("sign1")
-    b.add(Conv2d, "conv2", weight=b.weights(5, 3, 3, 6, zeros=0.2), padding=(1, 1, 1, 1)).threshold("sign2")
+    b.add(Conv2d, "conv2", weight=b.weights(8, 3, 3, 6, zeros=0.2), padding=(1, 1, 1, 1)).threshold("sign2")
     b.add(Flatten, "flatten")
-    return b.add(Dense, "fc", weight=b.weights(3, b.signal.size)).network()
+    b.add(Dense, "fc1", weight=b.weights(66, b.signal.size, zeros=0.85)).threshold("sign3")
+    last = b.weights(3, 66, zeros=0.5)
+    last[0, :60], last[0, 60:] = 0, 1  # a sum of fewer bits than the accumulator has
+    return b.add(Dense, "fc2", weight=last).network()
+
+
+def wide_network() -> Network:
+    """More than a word of channels padded with +1, of integers per cycle, and of thresholds than a fold has.
+
+    Integers are pooled and then compared in both directions, and padding is left out of sums in several folds.
+    """
+    rng = np.random.default_rng(8)
+
+    def weights(*shape: int) -> np.ndarray:
+        return rng.choice([-1, 1], shape)
+
+    levels, around = np.sort(rng.integers(-40, 40, (70, 15)), axis=1), (1, 0, 0, 1)
+    return Network(
+        "wide",
+        (
+            Input("x", (), shape=(3, 3, 2), kind="unsigned", bits=4),
+            Conv2d("conv1", ("x",), weight=weights(66, 2, 2, 2), padding=(0, 1, 1, 0)),
+            Threshold("sign1", ("conv1",), threshold=rng.integers(-9, 10, 66), direction=np.ones(66)),
+            Conv2d("conv2", ("sign1",), weight=weights(5, 2, 2, 66), padding=around, pad_value=1),
+            Conv2d("conv3", ("sign1",), weight=weights(5, 2, 2, 66), padding=around),
+            Add("sum1", ("conv2", "conv3")),
+            MaxPool2d("pool", ("sum1",), size=(2, 2), stride=(1, 1)),
+            Threshold("sign2", ("pool",), threshold=np.array([8, 20, 9, 30, 15]), direction=weights(5)),
+            Flatten("flat", ("sign2",)),
+            Flatten("flat_pool", ("pool",)),
+            Dense("dense1", ("flat",), weight=weights(20, 20)),
+            Add("sum2", ("dense1", "flat_pool")),
+            Dense("dense2", ("sum2",), weight=weights(70, 20)),
+            MultiThreshold("act", ("dense2",), threshold=levels, direction=weights(70)),
+            Dense("dense3", ("act",), weight=rng.choice([-1, 0, 1], (3, 70))),
+        ),
+    )
+
+
+WIDE = {"io_type": "io_parallel", "strategy": "resource", "reuse_factor": 40, "layers": {"dense3": {"reuse_factor": 1}}}
+
+
+@slow
+def test_what_is_wider_than_a_word_or_a_fold_is_exact(tmp_path):
+    assert compared(CSim("packed", **WIDE), wide_network(), tmp_path).first is None
 
 
 @slow

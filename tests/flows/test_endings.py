@@ -3,18 +3,28 @@
 import errno
 import os
 import re
+import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from tests.flows import fakes
 
+from xnorflow.bnn.io import save
 from xnorflow.cosim.engine import EngineError
 from xnorflow.flows import cli
+from xnorflow.flows.cache import PROJECT
 from xnorflow.hls.processes import Stopped
 
 
 def _full():
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "build/x")
+
+
+def _copies():
+    raise shutil.Error([("x", "build/y", f"[Errno 28] {os.strerror(errno.ENOSPC)}: 'x' -> 'build/y'")])
 
 
 def _raises(error):
@@ -30,6 +40,7 @@ def _deep():
 
 ENDINGS = {
     "disk full": (_full, 2, "build/x: No space left on device; free some space", False),
+    "disk full, copying": (_copies, 2, "build/y: No space left on device; free some space", False),
     "read-only": (_raises(OSError(errno.EROFS, "Read-only file system", "build")), 2, "can be written to", False),
     "memory": (_raises(MemoryError()), 2, "not enough memory", True),
     "recursion": (_deep, 2, "nested too deeply", True),
@@ -69,3 +80,27 @@ def test_a_traceback_is_kept_where_the_build_folder_cannot_be_written(tmp_path, 
     with pytest.raises(SystemExit):
         cli.main(["clean"])
     assert Path(capfd.readouterr().err.split("traceback: ")[1].strip()).is_relative_to(tmp_path)
+
+
+@pytest.mark.parametrize("words", [["list"], ["--help"], ["run", "no_such_model"]])
+def test_where_nobody_reads_on_the_end_is_quiet(words):
+    read, write = os.pipe()
+    os.close(read)
+    told = subprocess.PIPE if words[0] != "run" else write  # a message of what is wrong goes nowhere, too
+    done = subprocess.run([sys.executable, "-m", "xnorflow", *words], stdout=write, stderr=told, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr or b"") == (128 + signal.SIGPIPE, b"")
+
+
+def test_a_flow_ends_where_nobody_reads_on(tmp_path):
+    save(fakes.network(), tmp_path / "small.safetensors")
+    flow = subprocess.Popen(
+        [sys.executable, "-m", "tests.flows.fakes", tmp_path, "run", tmp_path / "small.safetensors", "--vectors", "9"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=PROJECT,
+    )
+    assert b"load" in flow.stdout.readline()
+    flow.stdout.close()
+    assert flow.stderr.read() == b""
+    assert flow.wait(60) == 128 + signal.SIGPIPE

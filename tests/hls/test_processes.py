@@ -1,5 +1,7 @@
 """No program outlives its work, nor does anything that it has started."""
 
+import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from xnorflow.hls.processes import Processes, Stopped, stoppable
+from xnorflow.hls.processes import NotStarted, Processes, Stopped, stoppable
 
 # A program as g++ is one: it waits for another, whose process number it leaves in a file.
 PARENT = ["sh", "-c", "sleep 60 & echo $! > child; wait"]
@@ -79,8 +81,29 @@ def test_leaving_ends_a_program_that_is_just_being_started(tmp_path: Path, monke
 
 
 def test_what_cannot_be_started_is_told(tmp_path: Path) -> None:
-    with Processes() as processes, pytest.raises(FileNotFoundError, match="no_such_program"):
+    with Processes() as processes, pytest.raises(NotStarted, match="no_such_program"):
         processes.ask(["no_such_program"], tmp_path)
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_a_program_that_says_that_the_disk_is_full_is_not_at_fault(tmp_path: Path, status: int) -> None:
+    said = "cc1plus: fatal error: error writing to /tmp/x.s: No space left on device"
+    with Processes() as processes, pytest.raises(OSError, match="No space left on device: 'sh, run in") as raised:
+        processes.ask(["sh", "-c", f"echo '{said}' >&2; exit {status}"], tmp_path)
+    assert raised.value.errno == errno.ENOSPC
+
+
+def test_a_full_disk_is_told_of_a_program_that_says_nothing_of_it(tmp_path: Path) -> None:
+    """Nor has anything that ran before on the same log, which counts no more."""
+    full, free, uncounted = (10, 0), (10, 10), (0, 0)  # blocks, and those that are free
+    log = tmp_path / "log"
+    log.write_text("No space left on device\n")
+    with Processes() as processes, log.open("ab") as output, pytest.MonkeyPatch.context() as patch:
+        for (blocks, left), fine in ((full, False), (free, True), (uncounted, True)):
+            state = os.statvfs_result((4096, 4096, blocks, left, left, 9, 9, 9, 0, 255))
+            patch.setattr(os, "fstatvfs", lambda _, state=state: state)
+            with contextlib.nullcontext() if fine else pytest.raises(OSError, match="No space left on device"):
+                assert processes.call(["false"], tmp_path, output) == 1
 
 
 # A piece of work as a flow does it: one program here, one in a thread, and what it says when it is asked to end.

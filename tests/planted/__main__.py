@@ -1,4 +1,6 @@
-"""Plant every edit of :mod:`tests.planted.edits`, one at a time: ``python -m tests.planted [WORD of file or network]``.
+"""Plant every edit of :mod:`tests.planted.edits`, one at a time: ``python -m tests.planted [WORD]``.
+
+A word of a file's name, or the name of a table or a network, takes the edits with it alone.
 
 Each is made in a copy of ``hls/``, which a process of its own imports in place of the project's. It is an error if the
 text is not there once, if the edit makes something that no tool takes, or if no engine sees it. Takes some minutes.
@@ -53,7 +55,9 @@ def _tell(line: str) -> None:
 
 
 def main(word: str = "") -> int:
-    edits = [edit for table in TABLES.values() for edit in table if word in edit.file or word == edit.network]
+    edits = [
+        edit for table, its in TABLES.items() for edit in its if word in edit.file or word in (table, edit.network)
+    ]
     cases = list(dict.fromkeys(edit.network for edit in edits))
     failed = 0
     with ThreadPoolExecutor(2) as pool:

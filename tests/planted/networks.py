@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
+from tests.cosim import test_csim
+from tests.hls import test_project
 from tests.hls.rtl.test_project import small_image, small_residual
 
 from xnorflow.bnn.network import (
@@ -18,6 +21,7 @@ from xnorflow.bnn.network import (
     SumPool2d,
     Threshold,
 )
+from xnorflow.hls.config import HlsConfig
 from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
 
 _RANDOM = np.random.default_rng(4)
@@ -78,8 +82,24 @@ def _global() -> Network:
     )
 
 
+class Case(NamedTuple):
+    """A network and the engine that runs it.
+
+    Attributes
+    ----------
+    engine : {"rtl", "csim", "test bench"}
+    network : Network
+    config : RtlConfig, HlsConfig, or mapping
+        Of the project; for "csim", the settings of :class:`~xnorflow.cosim.csim.CSim`.
+    """
+
+    engine: str
+    network: Network
+    config: Any
+
+
 _SLOW = RtlConfig(default=Folded(1, 3), in_width=8, out_width=8)
-CASES: Mapping[str, tuple[Network, RtlConfig]] = {
+_RTL: Mapping[str, tuple[Network, RtlConfig]] = {
     "image": (small_image(), _SLOW),
     "padded with ones": (_ones(), _SLOW),
     "residual": (small_residual(), _SLOW),
@@ -90,4 +110,26 @@ CASES: Mapping[str, tuple[Network, RtlConfig]] = {
     "unrolled ties": (_ties(), RtlConfig(default=Unrolled(2))),
     "unrolled": (_dense("parallel", *_affine(6)), RtlConfig(default=Unrolled(2))),
     "unrolled image": (small_image(), RtlConfig(default=Folded(1, 3), layers={"conv2": Unrolled(2)})),
+}
+
+# What the tests of the C-simulation run, so that what is caught here is caught there.
+_FOLDED = {"backend": "vivado", "io_type": "io_stream", "strategy": "resource", "reuse_factor": 3}
+_CSIM: Mapping[str, tuple[Network, Mapping[str, Any]]] = {
+    "dense": (test_csim.vectors_network(), {"io_type": "io_parallel"}),
+    "folded image": (test_csim.images_network(), _FOLDED),
+    "padded with ones, C++": (test_csim.padded_network(1), {"io_type": "io_parallel"}),
+    "branches": (test_csim.residual_network(), {"backend": "vivado"}),
+    "folded branches": (
+        test_csim.residual_network(),
+        {"backend": "vivado", "strategy": "resource", "reuse_factor": 5},
+    ),
+    "hard-wired": (test_csim.small_network(), {"io_type": "io_stream", "strategy": "latency"}),
+    "hard-wired, parallel": (test_csim.small_network(), {"io_type": "io_parallel", "strategy": "latency"}),
+    "wide": (test_csim.wide_network(), test_csim.WIDE),
+}
+
+CASES: Mapping[str, Case] = {
+    **{name: Case("rtl", *case) for name, case in _RTL.items()},
+    **{name: Case("csim", *case) for name, case in _CSIM.items()},
+    "test bench": Case("test bench", test_project.network(), HlsConfig()),
 }

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 from tests.planted.__main__ import planted
-from tests.planted.edits import TABLES, VERILOG
+from tests.planted.edits import CPP, TABLES, VERILOG
 from tests.planted.networks import CASES
 
 from xnorflow.flows.cache import PROJECT
@@ -21,6 +21,25 @@ def test_the_text_of_an_edit_is_there_once(edit):
 def test_every_template_of_verilog_has_edits():
     templates = {path.name for path in (PROJECT / "hls/rtl/templates").glob("*.v.j2")} - {"ports.v.j2"}
     assert {edit.file.rpartition("/")[2] for edit in VERILOG} >= templates and len(VERILOG) >= 45
+
+
+def test_every_file_of_cpp_that_computes_or_compares_has_edits():
+    ours = PROJECT / "hls/nnet_utils"
+    files = {f"hls/nnet_utils/{path.relative_to(ours)}" for path in ours.rglob("*.h")} - {
+        "hls/nnet_utils/lanes/ap_fixed.h"  # as a vendor's, it only names ap_int.h's types
+    }
+    files |= {f"hls/templates/{name}.j2" for name in ("csim.cpp", "dut.h", "test.cpp")} | {"hls/circuit.py"}
+    assert {edit.file for edit in CPP} == files and len(CPP) >= 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("old", "why"), [("if adder.carry", "vector"), ("return vectors && !wrong", "expected status")]
+)
+@pytest.mark.skipif(not shutil.which("g++"), reason="needs g++: apt-get install g++")
+def test_an_edit_of_cpp_is_caught(old, why):
+    edit = next(edit for edit in CPP if old in edit.old)
+    assert planted(edit, edit.network).startswith(f"caught: {why}")
 
 
 @pytest.mark.slow
