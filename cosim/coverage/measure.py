@@ -21,7 +21,7 @@ _LARGEST_BLOCK = 256
 _BLOCK_BITS = 1 << 27
 
 #: Multiplications that the faults of one group may take; beyond, so many are drawn as keep to them.
-AFFORDABLE = 4e13
+AFFORDABLE = 2e12
 
 #: Vectors that a fault takes on average until it is shown, for the choice between all and drawn ones.
 _VECTORS_EACH = 8

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests import oracle, strategies
 
 from xnorflow.bnn.network import (
+    Add,
     Affine,
     Argmax,
     Conv2d,
@@ -137,6 +138,42 @@ def image(direction: int, pool: tuple[int, int] = (2, 2)) -> Network:
             Dense("dense", ("flat",), signs(4, 12)),
         ),
     )
+
+
+def pooled(pad_value: int) -> Network:
+    """Ternary convolutions whose sums are pooled, or added and pooled, before thresholds of both directions."""
+    weight = signs(3, 3, 3, 2)
+    weight[:, 1, ::2] = 0
+    return Network(
+        "pooled",
+        (
+            Input("x", (), shape=(5, 7, 2)),
+            Conv2d("conv1", ("x",), weight, padding=(1, 1, 1, 1), pad_value=pad_value),
+            MaxPool2d("pool1", ("conv1",), size=(2, 3), stride=(2, 2)),
+            Threshold("sign1", ("pool1",), np.array([5, 1, 3]), np.array([1, -1, -1], np.int8)),
+            Conv2d("conv2", ("sign1",), signs(3, 1, 2, 3), padding=(0, 0, 1, 0), pad_value=pad_value),
+            Conv2d("conv3", ("sign1",), signs(3, 2, 2, 3), padding=(1, 0, 1, 0)),
+            Add("add", ("conv2", "sign1", "conv3")),
+            MaxPool2d("pool2", ("add",), size=(2, 2), stride=(1, 1), padding=(1, 0, 0, 0)),
+            Threshold("sign2", ("pool2",), np.array([0, 2, 4]), np.array([-1, 1, 1], np.int8)),
+            Flatten("flat", ("sign2",)),
+            Dense("dense", ("flat",), signs(4, 12)),
+        ),
+    )
+
+
+@pytest.mark.parametrize("network", [image(1), image(-1), pooled(0), pooled(1)], ids=["up", "down", "zeros", "ones"])
+def test_every_fault_of_a_convolution_is_predicted(network: Network) -> None:
+    inputs = strategies.inputs_for(network, 12, seed=4)
+    simulator = Simulator(network)
+    block, seen = simulator.vectors(inputs), []
+    for group in faults(network):
+        predicted = unpack_bits(simulator.shown(group, np.arange(len(group)), block), len(inputs))
+        for index in range(len(group)):
+            shown = truth(network, group, index, inputs, outputs(network))
+            assert (predicted[index] == shown).all(), f"{group.layer}, {group.kind} {index}"
+            seen.append(shown.mean())
+    assert min(seen) == 0 and max(seen) == 1 and 0.2 < np.mean(seen) < 0.8
 
 
 @pytest.mark.parametrize("direction", [1, -1])
