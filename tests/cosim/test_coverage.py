@@ -115,6 +115,37 @@ def test_what_is_redundant_is_proved_by_every_proof() -> None:
     assert not never["dense2", "weight"].any() and not never["argmax", "tie"].any()
 
 
+def shadowed() -> Network:
+    """Neuron 0 is always on until a zero of it becomes a weight; neuron 2 is read by one that is always on alone."""
+    ones = np.ones(3, np.int8)
+    weight = np.array([[0, 1, -1, 0, 0], [1, 1, 1, -1, 1], [1, -1, 1, 1, 1]], np.int8)
+    return Network(
+        "shadowed",
+        (
+            Input("x", (), shape=(5,)),
+            Dense("dense1", ("x",), weight),
+            Threshold("sign1", ("dense1",), np.array([-2, 1, 1]), ones),
+            Dense("dense2", ("sign1",), np.array([[0, 0, 1], [1, 1, 0], [1, -1, 0]], np.int8)),
+            Threshold("sign2", ("dense2",), np.array([-1, 0, 1]), ones),
+            Dense("dense3", ("sign2",), signs(2, 3)),
+        ),
+    )
+
+
+def test_nothing_that_an_input_shows_is_called_redundant() -> None:
+    network = shadowed()
+    groups = faults(network)
+    proved = redundant(network, groups)
+    for group, never in zip(groups, proved, strict=True):
+        for index in np.flatnonzero(never).tolist():
+            assert not truth(network, group, index, bits(5), outputs(network)).any(), f"{group.layer}, {group.kind}"
+    flipped, zeroed, to_one = (
+        (group.channel[never], int((~never & (group.channel == 0)).sum())) for group, never in zip(groups[:3], proved)
+    )
+    assert [np.bincount(channel, minlength=3).tolist() for channel, _ in (flipped, zeroed)] == [[2, 0, 5]] * 2
+    assert to_one[1] == 3  # which takes the sum below where the neuron is always on
+
+
 def test_sums_of_different_parity_never_tie() -> None:
     x = Input("x", (), shape=(3,))
     scores = Affine("scores", ("dense",), scale=np.array([2, 2]), offset=np.array([0, 1]))
@@ -208,6 +239,18 @@ def test_counts_add_up_and_the_first_vectors_are_the_flow_s() -> None:
         assert sum(row[2] for row in part.weakest) == part.total.detectable - part.total.shown
     both = evidence.coverage(1) | measure.measure(network, inputs[:1], tuple(network.signals)).coverage()
     assert evidence.coverage(1).total.shown < both.total.shown < both.total.detectable
+
+
+def test_the_first_vector_is_told_behind_many_that_show_nothing_new() -> None:
+    network = image(-1)
+    one = strategies.inputs_for(network, 40, seed=5)
+    inputs = np.concatenate([np.repeat(one[:1], 230, axis=0), one])
+    evidence, simulator = measure.measure(network, inputs), Simulator(network)
+    for group, first in zip(evidence.groups, evidence.first, strict=True):
+        words = simulator.shown(group, np.arange(len(group)), simulator.vectors(inputs))
+        shown = unpack_bits(words, len(inputs))
+        assert (first == np.where(shown.any(axis=1), shown.argmax(axis=1), -1)).all()
+    assert max(int(first.max()) for first in evidence.first) > 230
 
 
 def test_what_is_not_affordable_is_drawn_and_the_interval_holds_the_truth() -> None:
