@@ -94,10 +94,16 @@ class Program:
             _store(values[name], self._signals[name], out)
 
 
-def steps(network: Network) -> dict[str, Step]:
+def steps(network: Network, signals: Mapping[str, Signal] | None = None) -> dict[str, Step]:
     """Return what computes each operation's value from its operands' values, by operation name.
 
     The input's step takes integers of any dtype in C order, and raises :class:`OutOfRange`.
+
+    Parameters
+    ----------
+    network : Network
+    signals : mapping of operation name to Signal, optional
+        The network's own by default; wider ones for values that faults take out of their ranges.
 
     Raises
     ------
@@ -112,7 +118,7 @@ def steps(network: Network) -> dict[str, Step]:
                 f"layer {operation.name!r}: the golden model has no {type(operation).__name__}; "
                 f"it knows {', '.join(known.__name__ for known in _STEPS)}"
             )
-        operands = [network.signals[source] for source in operation.inputs]
+        operands = [(signals or network.signals)[source] for source in operation.inputs]
         result[operation.name] = build(operation, *operands)
     return result
 

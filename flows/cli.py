@@ -19,6 +19,7 @@ from rich.markup import escape
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.flows.check import check_command
+from xnorflow.flows.coverage import coverage_command
 from xnorflow.flows.options import LUTS, TARGET_FPS
 from xnorflow.flows.terminal import console
 
@@ -209,6 +210,7 @@ def run_command(
 
 
 app.command("check")(check_command)
+app.command("coverage")(coverage_command)
 
 _MODEL = Annotated[str, typer.Argument(help="As `run` takes it.", show_default=False)]
 _CHECKPOINT = Annotated[Path | None, typer.Option(help="As `run` takes it.", show_default=False)]

@@ -10,6 +10,7 @@ from tests.oracle import IntArray
 from xnorflow.bnn import canonical, export, io, qonnx_export
 from xnorflow.bnn.errors import NetworkError
 from xnorflow.bnn.network import Dense, Input, Network, Operation, Signal
+from xnorflow.cosim.coverage import measure
 from xnorflow.cosim.engine import EngineUnavailable
 from xnorflow.cosim.golden import Golden
 from xnorflow.cosim.qonnx import Qonnx
@@ -61,6 +62,7 @@ WALKERS = {
     "pruning": lambda folder: pruning.prune(NETWORK),
     "measured layers": lambda folder: measures.layers(NETWORK),
     "memory": lambda folder: measures.memory(NETWORK),
+    "coverage": lambda folder: measure.measure(NETWORK, np.zeros((1, 4), np.int8)),
     "mismatch": lambda folder: mismatch.window(NETWORK, RESULTS, {}, "novel1", (0,)),
 }
 
@@ -88,6 +90,7 @@ def test_an_unknown_unit_is_refused(walker):
 HELD = {
     *("bnn/canonical.py", "bnn/export.py", "bnn/io.py", "bnn/qonnx_export.py", "cosim/packed.py"),
     *("hls/packed.py", "hls/stock.py", "hls/rtl/lowering.py", "hls/rtl/pruning.py", "reports/measures.py"),
+    *("cosim/coverage/faults.py", "cosim/coverage/measure.py"),
 }
 #: The rest, and why they need not refuse.
 GENERIC = {
@@ -96,6 +99,8 @@ GENERIC = {
     "cosim/bench.py": "runs steps that packed has made",
     "cosim/bench_cases.py": "counts the weights of layers that golden has taken",
     "cosim/compare.py": "compares arrays by name",
+    "cosim/coverage/redundancy.py": "proves nothing of what it does not know",
+    "cosim/coverage/simulation.py": "simulates faults of a network that the fault model and packed have taken",
     "cosim/csim.py": "names what a project of hls/ observes",
     "cosim/rtl.py": "names the layers of a project that lowering has made",
     "cosim/rtl_vitis.py": "walks what hls.project.hardware has left out: argmax and flatten",

@@ -85,6 +85,32 @@ def test_the_page_has_every_section_and_number(report, tmp_path):
     assert shown.tags.count("img") == 4  # two layers of two vectors
 
 
+def test_the_contents_are_the_headings_in_their_order(failed, tmp_path):
+    for report in (
+        failed,
+        failed | {"engines": {"golden": failed["engines"]["golden"]}, "vendor": [], "synthesis": []},
+    ):
+        html = page(report, tmp_path) and (tmp_path / "report.html").read_text()
+        listed = re.findall(r'<li><a href="#(.+?)">(.+?)</a></li>', html)
+        headed = re.findall(r'<section id="(.+?)">\s*<h2>(.+?)</h2>', html.replace("Vendor's", "Vendor&#39;s"))
+        assert listed == headed and len(listed) > 10
+
+
+def test_what_no_tool_was_there_for_is_one_line(report, tmp_path):
+    skipped = {"status": "skipped", "reason": "vitis_hls is not on PATH", "tool": None, "seconds": None, "log": "-"}
+    job = report["vendor"][0] | {"steps": [skipped | {"name": name} for name in ("csynth", "cosim")], "problems": []}
+    job["figures"] = {key: [] for key in job["figures"]}
+    report["vendor"] = [job]
+    text = " ".join(page(report, tmp_path).text.split())
+    assert "skipped csynth, cosim: vitis_hls is not on PATH Scripts:" in text
+
+
+def test_accuracy_on_other_images_says_so_first(report, tmp_path):
+    assert "95.83% not on mnist: golden model, 360 images of digits" in " ".join(page(report, tmp_path).text.split())
+    report["accuracy"]["golden_dataset"] = "mnist"
+    assert "95.83% golden model, 360 images of mnist" in " ".join(page(report, tmp_path).text.split())
+
+
 def test_the_page_needs_nothing_from_outside_and_escapes_what_it_shows(report, tmp_path):
     shown = page(report, tmp_path)
     beside = ("bitstream_ecp5.bit", "pins.txt")  # files of the flow

@@ -1,0 +1,314 @@
+"""Coverage: predicted to be shown exactly where the planted fault changes an integer, and redundant where none can."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests import oracle, strategies
+
+from xnorflow.bnn.network import (
+    Add,
+    Affine,
+    Argmax,
+    Conv2d,
+    Dense,
+    Flatten,
+    Input,
+    MaxPool2d,
+    MultiThreshold,
+    Network,
+    SumPool2d,
+    Threshold,
+)
+from xnorflow.bnn.packing import unpack_bits
+from xnorflow.cosim.coverage import measure, vectors
+from xnorflow.cosim.coverage.faults import Faults, faults, plant
+from xnorflow.cosim.coverage.redundancy import redundant
+from xnorflow.cosim.coverage.simulation import Simulator
+from xnorflow.cosim.engine import outputs
+
+
+def truth(network: Network, group: Faults, index: int, inputs: np.ndarray, observed: tuple[str, ...]) -> np.ndarray:
+    """Say which vectors show a fault that is planted into the network, by the oracle."""
+    right, got = oracle.run(network, inputs), oracle.run(plant(network, group, index), inputs)
+    shown = np.zeros(len(inputs), np.bool_)
+    for name in set(observed) & set(got):
+        shown |= (got[name] != right[name]).reshape(len(inputs), -1).any(axis=1)
+    return shown
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    network=strategies.networks(width=5, hidden=3, input_bits=4, grown=True),
+    count=st.integers(1, 70),
+    seed=st.integers(0, 2**32 - 1),
+    every_layer=st.booleans(),
+)
+def test_prediction_equals_planting(network: Network, count: int, seed: int, every_layer: bool) -> None:
+    inputs = strategies.inputs_for(network, count, seed)
+    observed = tuple(network.signals) if every_layer else outputs(network)
+    simulator = Simulator(network, observed)
+    block = simulator.vectors(inputs)
+    evidence = measure.measure(network, inputs, observed)
+    for group, never, first in zip(evidence.groups, evidence.redundant, evidence.first, strict=True):
+        every = np.arange(len(group))
+        predicted = unpack_bits(simulator.shown(group, every, block), count)
+        for index in every[:: max(1, len(group) // 10)].tolist():
+            shown = truth(network, group, index, inputs, observed)
+            where = f"{group.layer}, {group.kind} {index} of\n{network}"
+            assert (predicted[index] == shown).all(), where
+            assert first[index] == (-1 if never[index] or not shown.any() else shown.argmax()), where
+
+
+@settings(max_examples=40, deadline=None)
+@given(network=strategies.networks(width=5, hidden=3, input_bits=2, grown=True))
+def test_no_input_at_all_shows_what_is_proved_redundant(network: Network) -> None:
+    taken = network.signals[network.input.name]
+    values = np.arange(taken.low[0], taken.high[0] + 1, taken.step)
+    if len(values) ** taken.size <= 1 << 10:
+        inputs = np.array(list(product(values, repeat=taken.size))).reshape(-1, *taken.shape)
+    else:
+        inputs = np.random.default_rng(1).choice(values, (300, *taken.shape))
+        inputs[:2] = values[[0, -1]].reshape(-1, *[1] * len(taken.shape))
+    groups = faults(network)
+    for group, never in zip(groups, redundant(network, groups), strict=True):
+        for index in np.flatnonzero(never)[:6].tolist():
+            shown = truth(network, group, index, inputs, outputs(network))
+            assert not shown.any(), f"{group.layer}, {group.kind} {index} of\n{network}"
+
+
+def signs(*shape: int) -> np.ndarray:
+    return np.random.default_rng(shape).choice(np.array([-1, 1], np.int8), shape)
+
+
+def constant() -> Network:
+    """Neuron 0 is always on, 1 and 2 are neither, and neuron 3 is read by nobody."""
+    low = np.array([-7, 1, 1, 1])
+    weight = signs(2, 4)
+    weight[:, 3] = 0
+    return Network(
+        "constant",
+        (
+            Input("x", (), shape=(7,)),
+            Dense("dense1", ("x",), signs(4, 7)),
+            Threshold("sign", ("dense1",), low, np.array([1, 1, -1, 1], np.int8)),
+            Dense("dense2", ("sign",), weight),
+            Argmax("argmax", ("dense2",)),
+        ),
+    )
+
+
+def test_what_is_redundant_is_proved_by_every_proof() -> None:
+    groups = faults(constant())
+    never = {
+        (g.layer, g.kind): n.reshape(4, -1) if g.layer in ("dense1", "sign") and g.kind != "threshold" else n
+        for g, n in zip(groups, redundant(constant(), groups), strict=True)
+    }
+    assert never["dense1", "weight"].all(axis=1).tolist() == [True, False, False, True]
+    assert never["dense1", "weight"].any(axis=1).tolist() == [True, False, False, True]
+    assert never["dense1", "carry"].all(axis=1).tolist() == [True, False, False, True]
+    up, down = never["sign", "threshold"].reshape(2, 4).tolist()
+    assert (up, down) == ([False, False, False, True], [True, False, False, True])
+    assert never["sign", "direction"].ravel().tolist() == [False, False, False, True]
+    assert not never["dense2", "weight"].any() and not never["argmax", "tie"].any()
+
+
+def shadowed() -> Network:
+    """Neuron 0 is always on until a zero of it becomes a weight; neuron 2 is read by one that is always on alone."""
+    ones = np.ones(3, np.int8)
+    weight = np.array([[0, 1, -1, 0, 0], [1, 1, 1, -1, 1], [1, -1, 1, 1, 1]], np.int8)
+    return Network(
+        "shadowed",
+        (
+            Input("x", (), shape=(5,)),
+            Dense("dense1", ("x",), weight),
+            Threshold("sign1", ("dense1",), np.array([-2, 1, 1]), ones),
+            Dense("dense2", ("sign1",), np.array([[0, 0, 1], [1, 1, 0], [1, -1, 0]], np.int8)),
+            Threshold("sign2", ("dense2",), np.array([-1, 0, 1]), ones),
+            Dense("dense3", ("sign2",), signs(2, 3)),
+        ),
+    )
+
+
+def test_nothing_that_an_input_shows_is_called_redundant() -> None:
+    network = shadowed()
+    groups = faults(network)
+    proved = redundant(network, groups)
+    for group, never in zip(groups, proved, strict=True):
+        for index in np.flatnonzero(never).tolist():
+            assert not truth(network, group, index, bits(5), outputs(network)).any(), f"{group.layer}, {group.kind}"
+    flipped, zeroed, to_one = (
+        (group.channel[never], int((~never & (group.channel == 0)).sum())) for group, never in zip(groups[:3], proved)
+    )
+    assert [np.bincount(channel, minlength=3).tolist() for channel, _ in (flipped, zeroed)] == [[2, 0, 5]] * 2
+    assert to_one[1] == 3  # which takes the sum below where the neuron is always on
+
+
+def test_sums_of_different_parity_never_tie() -> None:
+    x = Input("x", (), shape=(3,))
+    scores = Affine("scores", ("dense",), scale=np.array([2, 2]), offset=np.array([0, 1]))
+    network = Network("odd", (x, Dense("dense", ("x",), signs(2, 3)), scores, Argmax("argmax", ("scores",))))
+    group = faults(network)[-1]
+    assert group.kind == "tie" and redundant(network, (group,))[0].all()
+
+
+def image(direction: int, pool: tuple[int, int] = (2, 2)) -> Network:
+    """A padded convolution of 2 channels and a pool behind thresholds that all point one way."""
+    return Network(
+        "image",
+        (
+            Input("x", (), shape=(6, 6, 2)),
+            Conv2d("conv1", ("x",), signs(2, 3, 3, 2), padding=(1, 1, 1, 1), pad_value=-1),
+            Threshold("sign1", ("conv1",), np.array([1, -3]), np.full(2, direction, np.int8)),
+            MaxPool2d("pool", ("sign1",), size=pool, stride=pool),
+            Conv2d("conv2", ("pool",), signs(3, 2, 2, 2)),
+            Threshold("sign2", ("conv2",), np.array([1, -1, 0]), signs(3)),
+            Flatten("flat", ("sign2",)),
+            Dense("dense", ("flat",), signs(4, 12)),
+        ),
+    )
+
+
+def pooled(pad_value: int) -> Network:
+    """Ternary convolutions whose sums are pooled, or added and pooled, before thresholds of both directions."""
+    weight = signs(3, 3, 3, 2)
+    weight[:, 1, ::2] = 0
+    return Network(
+        "pooled",
+        (
+            Input("x", (), shape=(5, 7, 2)),
+            Conv2d("conv1", ("x",), weight, padding=(1, 1, 1, 1), pad_value=pad_value),
+            MaxPool2d("pool1", ("conv1",), size=(2, 3), stride=(2, 2)),
+            Threshold("sign1", ("pool1",), np.array([5, 1, 3]), np.array([1, -1, -1], np.int8)),
+            Conv2d("conv2", ("sign1",), signs(3, 1, 2, 3), padding=(0, 0, 1, 0), pad_value=pad_value),
+            Conv2d("conv3", ("sign1",), signs(3, 2, 2, 3), padding=(1, 0, 1, 0)),
+            Add("add", ("conv2", "sign1", "conv3")),
+            MaxPool2d("pool2", ("add",), size=(2, 2), stride=(1, 1), padding=(1, 0, 0, 0)),
+            Threshold("sign2", ("pool2",), np.array([0, 2, 4]), np.array([-1, 1, 1], np.int8)),
+            Flatten("flat", ("sign2",)),
+            Dense("dense", ("flat",), signs(4, 12)),
+        ),
+    )
+
+
+@pytest.mark.parametrize("network", [image(1), image(-1), pooled(0), pooled(1)], ids=["up", "down", "zeros", "ones"])
+def test_every_fault_of_a_convolution_is_predicted(network: Network) -> None:
+    inputs = strategies.inputs_for(network, 12, seed=4)
+    simulator = Simulator(network)
+    block, seen = simulator.vectors(inputs), []
+    for group in faults(network):
+        predicted = unpack_bits(simulator.shown(group, np.arange(len(group)), block), len(inputs))
+        for index in range(len(group)):
+            shown = truth(network, group, index, inputs, outputs(network))
+            assert (predicted[index] == shown).all(), f"{group.layer}, {group.kind} {index}"
+            seen.append(shown.mean())
+    assert min(seen) == 0 and max(seen) == 1 and 0.2 < np.mean(seen) < 0.8
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_the_order_of_pool_and_threshold_matters_where_one_points_down(direction: int) -> None:
+    network = image(direction)
+    evidence = measure.measure(network, strategies.inputs_for(network, 20))
+    found = {group.kind: i for i, group in enumerate(evidence.groups)}
+    assert evidence.redundant[found["order"]].tolist() == [direction > 0]
+    assert (evidence.first[found["order"]] >= 0).tolist() == [direction < 0]
+
+
+def test_a_weight_that_only_meets_padding_is_redundant() -> None:
+    conv = Conv2d("conv", ("x",), signs(2, 3, 3, 2), padding=(1, 1, 1, 1))
+    network = Network("dot", (Input("x", (), shape=(1, 1, 2)), conv, Flatten("flat", ("conv",))))
+    weights = faults(network)[0]
+    assert redundant(network, (weights,))[0].reshape(2, 3, 3, 2).all(axis=(0, 3)).tolist() == [
+        [True, True, True],
+        [True, False, True],
+        [True, True, True],
+    ]
+
+
+def test_counts_add_up_and_the_first_vectors_are_the_flow_s() -> None:
+    network = image(-1)
+    inputs = strategies.inputs_for(network, 90, seed=5)
+    evidence = measure.measure(network, inputs)
+    for count in (1, 2, 7, 90):
+        part, alone = evidence.coverage(count), measure.measure(network, inputs[:count]).coverage()
+        assert part.total == alone.total and part.layers == alone.layers and part.total.exact
+        assert sum(of.shown for of in part.layers.values()) == part.total.shown
+        assert sum(of.faults for of in part.kinds.values()) == part.total.faults
+        assert sum(row[2] for row in part.weakest) == part.total.detectable - part.total.shown
+    both = evidence.coverage(1) | measure.measure(network, inputs[:1], tuple(network.signals)).coverage()
+    assert evidence.coverage(1).total.shown < both.total.shown < both.total.detectable
+
+
+def test_the_first_vector_is_told_behind_many_that_show_nothing_new() -> None:
+    network = image(-1)
+    one = strategies.inputs_for(network, 40, seed=5)
+    inputs = np.concatenate([np.repeat(one[:1], 230, axis=0), one])
+    evidence, simulator = measure.measure(network, inputs), Simulator(network)
+    for group, first in zip(evidence.groups, evidence.first, strict=True):
+        words = simulator.shown(group, np.arange(len(group)), simulator.vectors(inputs))
+        shown = unpack_bits(words, len(inputs))
+        assert (first == np.where(shown.any(axis=1), shown.argmax(axis=1), -1)).all()
+    assert max(int(first.max()) for first in evidence.first) > 230
+
+
+def test_what_is_not_affordable_is_drawn_and_the_interval_holds_the_truth() -> None:
+    network = image(-1)
+    wide = Network(
+        "wide",
+        (
+            Input("x", (), shape=(6, 6, 20)),
+            Conv2d("conv0", ("x",), signs(60, 2, 2, 20)),
+            MultiThreshold("levels", ("conv0",), np.tile([-4, 6], (60, 1)), signs(60)),
+            SumPool2d("sums", ("levels",), size=(5, 5), stride=(1, 1)),
+            Flatten("flat", ("sums",)),
+            Dense("dense", ("flat",), signs(2, 60)),
+        ),
+    )
+    assert measure.measure(network, strategies.inputs_for(network, 2), affordable=1).coverage().total.exact
+    inputs = strategies.inputs_for(wide, 3)
+    drawn, every = (measure.measure(wide, inputs, affordable=most).coverage().layers["conv0"] for most in (1, 1e15))
+    assert every.exact and not drawn.exact and drawn.faults == every.faults
+    assert drawn.low < every.shown < drawn.high and drawn.high - drawn.low < 0.1 * every.faults
+    assert drawn.shown != every.shown
+
+
+def bits(count: int) -> np.ndarray:
+    return np.array(list(product([-1, 1], repeat=count)), np.int8)
+
+
+def test_the_best_vectors_come_first() -> None:
+    network = image(-1)
+    inputs = strategies.inputs_for(network, 60, seed=2)
+    order = vectors.best(network, inputs, 10)
+    alone = [measure.measure(network, inputs[[i]]).coverage().total.shown for i in range(len(inputs))]
+    assert alone[order[0]] == max(alone) > min(alone)
+    by_count = [measure.measure(network, inputs[order[:n]]).coverage().total.shown for n in range(1, 11)]
+    gains = np.diff([0, *by_count])
+    assert (gains[1:] <= gains[:-1]).all() and by_count[-1] > measure.measure(
+        network, inputs[:10]
+    ).coverage().total.shown
+    assert sorted(vectors.best(network, inputs, 100)) == list(range(60))
+
+
+@pytest.mark.parametrize("network", [constant(), image(-1)], ids=["dense", "image"])
+def test_directed_vectors_show_what_random_ones_miss(network: Network) -> None:
+    inputs = strategies.inputs_for(network, 2, seed=1)
+    new = vectors.directed(network, inputs, 40, seed=3)
+    assert new.dtype == inputs.dtype and set(np.unique(new)) <= {-1, 1} and 0 < len(new) <= 40
+    assert (new == vectors.directed(network, inputs, 40, seed=3)).all()
+    found = measure.measure(network, np.concatenate([inputs, new])).coverage().total
+    assert found.shown > measure.measure(network, inputs).coverage().total.shown
+    if network.name == "constant":
+        assert found.shown == measure.measure(network, bits(7)).coverage().total.shown
+    else:
+        assert found.share == 1 and len(new) < 20
+
+
+def test_no_more_vectors_than_the_goal_or_the_time_asks_for() -> None:
+    network = image(1)
+    inputs = strategies.inputs_for(network, 2, seed=1)
+    assert len(vectors.directed(network, inputs, 40, seconds=0)) == 0
+    few, many = (len(vectors.directed(network, inputs, 40, goal=goal)) for goal in (0.9, 1.0))
+    assert 0 < few < many

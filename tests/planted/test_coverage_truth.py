@@ -1,0 +1,35 @@
+"""What coverage predicts is what generated hardware shows; ``tests.planted.coverage`` plants more than these few."""
+
+import shutil
+
+import numpy as np
+import pytest
+from tests.planted import coverage
+
+needs_icarus = pytest.mark.skipif(not shutil.which("iverilog"), reason="needs iverilog: apt-get install iverilog")
+needs_compiler = pytest.mark.skipif(not shutil.which("g++"), reason="needs g++: apt-get install g++")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("engine", "network", "count"),
+    [
+        pytest.param("rtl", "image", 8, marks=needs_icarus),
+        pytest.param("rtl", "digits_bnn", 5, marks=needs_icarus),
+        pytest.param("hls", "image", 2, marks=needs_compiler),
+    ],
+)
+def test_planted_faults_show_in_exactly_the_predicted_vectors(engine: str, network: str, count: int) -> None:
+    planted, showed, wrong = coverage.check(engine, *coverage.case(network), count)
+    assert wrong == [] and planted >= count // 2 and showed
+
+
+@pytest.mark.slow
+@needs_icarus
+def test_a_wrong_prediction_would_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(self: object, group: object, which: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+        return np.zeros((len(which), 1), np.uint64)
+
+    monkeypatch.setattr(coverage.Simulator, "shown", nothing)
+    _, showed, wrong = coverage.check("rtl", *coverage.case("image"), 6)
+    assert len(wrong) == showed > 0
