@@ -122,7 +122,7 @@ def test_hls4mls_graph_predicts_the_golden_models_integers(tmp_path, style):
 
 
 def test_a_missing_extra_is_told_with_the_line_that_installs_it(monkeypatch, here):
-    def lack(subject, settings=None):
+    def lack(subject, settings=None, fixed=None):
         raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
 
     from xnorflow.flows import api

@@ -180,7 +180,7 @@ NETWORKS = {
     "header deep JSON": (header('{"schema": 1, "network": ' + DEEP), "not a Network"),
     "header a number": (header("7"), "not a Network"),
     "header huge number": (header('{"schema": ' + "9" * 5000 + "}"), "not a Network"),
-    "header schema text": (header('{"schema": "1"}'), "expected schema 1, got '1'"),
+    "header schema text": (header('{"schema": "1"}'), "expected schema 1 to 2, got '1'"),
     "header schema only": (header('{"schema": 1}'), "expected a network of"),
 }  # fmt: skip
 

@@ -47,7 +47,7 @@ def dense(scale="1", bias=False):
 
 def fed(path, settings):
     """Return what the file holds, vectors for it, and the golden model's results."""
-    converted = FORMATS["keras"].read(subject.find(str(path)), settings)
+    converted = FORMATS["keras"].read(subject.find(str(path)), settings, None)
     taken, rng = converted.network.input, np.random.default_rng(1)
     inputs = (
         rng.choice([-1, 1], (40, *taken.shape)) if taken.kind == "bipolar" else rng.integers(0, 256, (40, *taken.shape))

@@ -178,6 +178,8 @@ def test_an_image_and_bits_are_no_class(flow, tmp_path):
 )
 def test_measured_is_only_what_was_compared(meaning, affine, thresholds, expected):
     engines = [{"status": "pass", "vectors": 40}]
-    found = document._argmax(meaning, affine, thresholds, engines)
+    fold = {"ambiguous": affine, "conversion": {"ambiguous": thresholds}, "rounded": []}
+    found = document._argmax(meaning, fold, engines)
     assert (found["claim"], found["vectors"], found["ambiguous"]) == expected
-    assert document._argmax(meaning, affine, thresholds, [])["claim"] in ("proved", "unknown")
+    assert document._argmax(meaning, fold, [])["claim"] in ("proved", "unknown")
+    assert document._argmax(meaning, fold | {"rounded": [{"name": "dense1"}]}, engines)["claim"] == "rounded"
