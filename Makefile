@@ -18,8 +18,8 @@ ifneq ($(STRANGE),)
 $(error no target $(firstword $(STRANGE)): the model is a variable, as in: make flow MODEL=$(firstword $(STRANGE)); `make help` lists the targets)
 endif
 ifneq ($(XNORFLOW_GIVEN),)
-ifneq ($(filter help test test-all lint planted docs bench setup,$(MAKECMDGOALS))$(if $(MAKECMDGOALS),,help),)
-$(error $(filter help test test-all lint planted docs bench setup,$(MAKECMDGOALS)) takes no variables, got $(XNORFLOW_GIVEN); `make help` lists who takes which)
+ifneq ($(filter help test test-all lint planted docs setup,$(MAKECMDGOALS))$(if $(MAKECMDGOALS),,help),)
+$(error $(filter help test test-all lint planted docs setup,$(MAKECMDGOALS)) takes no variables, got $(XNORFLOW_GIVEN); `make help` lists who takes which)
 endif
 endif
 
@@ -67,7 +67,7 @@ regress: $(READY)  ## compare the models with reports/baselines: [MODEL=name or 
 
 bench: $(READY)  ## measure the golden model's speed against PyTorch and onnxruntime, and the area of unrolled matrices: [LOWER=AVX2]
 	@bash flows/setup.sh qonnx
-	@$(PYTHON) -m xnorflow.cosim.bench $(if $(LOWER),--path "$(LOWER)")
+	@$(PYTHON) -m xnorflow.cosim.bench
 	@$(PYTHON) -m xnorflow.hls.rtl.bench
 
 setup: $(READY) all-extras  ## install everything, what tests need, too (every other target installs what it needs)

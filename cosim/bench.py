@@ -7,7 +7,6 @@ and one sign. onnxruntime computes a dense layer's sums by MatMulInteger on uint
 timed, results are compared.
 """
 
-import argparse
 import functools
 import os
 import statistics
@@ -35,6 +34,9 @@ from xnorflow.cosim.table_tile import TableTile
 
 ROUNDS = 15
 _WIDTH = 120
+
+VARIABLES = ("LOWER",)
+"""Of make's command line: a lower path to count bits by, and for torch to compute by."""
 
 #: Which variables force a path, for numba and for torch's libraries.
 LOWER = {
@@ -216,14 +218,16 @@ def _table(title: str, *columns: str) -> Table:
 
 def main() -> None:
     """Measure everything and print tables."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--path", choices=LOWER, help="count bits, and let torch compute, by a lower path")
-    chosen = parser.parse_args().path
+    if unknown := set(os.environ.get("XNORFLOW_GIVEN", "").split()) - set(VARIABLES):
+        sys.exit(f"error: make bench takes no variable {min(unknown)}; it takes {' and '.join(VARIABLES)}")
+    chosen = os.environ.get("LOWER")
+    if chosen and chosen not in LOWER:
+        sys.exit(f"error: LOWER: there is no path {chosen!r}; there are {', '.join(LOWER)}")
     if chosen and any(os.environ.get(name) != value for name, value in LOWER[chosen].items()):
         os.environ.update(LOWER[chosen])  # read when libraries load, so from the start again
-        os.execv(sys.executable, [sys.executable, "-m", "xnorflow.cosim.bench", *sys.argv[1:]])
+        os.execv(sys.executable, [sys.executable, "-m", "xnorflow.cosim.bench"])
     if chosen and chosen != PATH.name:
-        raise SystemExit(f"--path: this machine cannot run {chosen}; it runs {PATH.name}")
+        sys.exit(f"error: LOWER: this machine cannot run {chosen}; it runs {PATH.name}")
     Console().print(f"golden model: {PATH.name}; torch: {torch.backends.cpu.get_cpu_capability()}")
     cases = [
         dense("784-128", [784, 128], 32768, last_sign=True),

@@ -9,6 +9,7 @@ import pytest
 from tests import mutants
 
 from xnorflow.bnn.errors import UserError
+from xnorflow.cosim import bench
 from xnorflow.flows import make
 from xnorflow.flows.cache import PROJECT
 
@@ -120,7 +121,7 @@ def test_the_options_are_those_of_the_command():
 def test_the_help_names_every_variable():
     taken = {target: variables for target, (_, variables) in make.TARGETS.items()} | {
         "mutants": mutants.VARIABLES,
-        "bench": ("LOWER",),
+        "bench": bench.VARIABLES,
     }
     for target, text in re.findall(r"^([a-z]+):[^#]*## (.*)", (PROJECT / "Makefile").read_text(), re.M):
         named = set(re.findall(r"\b([A-Z_]+)=", text))
