@@ -56,6 +56,7 @@ def document(flow: Flow) -> dict[str, Any]:
         ],
         "energy": flow.entries["energy"].facts if "energy" in flow.entries else None,
         "synthesis": flow.entries["synthesis"].facts["targets"],
+        "asic": flow.entries["synthesis"].facts["asic"],
         "vendor": vendor,
         "predicted": _predicted(flow, vendor),
         "baseline": _baseline(flow),

