@@ -162,6 +162,9 @@ def _powered(flow: Flow, asic: "Asic", project: "RtlProject") -> dict[str, Any]:
     from xnorflow.hls.synthesis.opensta import power
     from xnorflow.hls.synthesis.tools import SynthesisError, ToolMissing, find
 
+    if not asic.target.library.ties:
+        reason = "the library has no cells of the constants 0 and 1, without which OpenSTA computes no power"
+        return {**_UNPOWERED, "status": "skipped", "reason": reason}
     try:
         find("sta")
         engine = RtlNetlist(project, str(asic.tool), asic.target.library.name)

@@ -67,7 +67,7 @@ def _rtl_cxxrtl(flow: Flow) -> Engine:
 
 
 def _netlist(flow: Flow) -> Engine:
-    """Take the first Liberty file; without any, the first of the flow's targets whose cells all have models, or else one that has models of all cells."""
+    """Take the first Liberty file, or the first target whose cells all have models, or one that has them of all."""
     from xnorflow.cosim.rtl_netlist import RtlNetlist
     from xnorflow.hls.synthesis.asic import TooLarge
     from xnorflow.hls.synthesis.netlist import MODELLED, NoModel, write

@@ -88,8 +88,9 @@ def _asic(report: dict[str, Any]) -> Iterator[Made]:
     for row in report["asic"]:
         if row["total"]:
             yield Made(
-                "rtl", f"{row['tool']} for {row['library']}", "synthesised", None, row["total"]["flip_flops"], None, None,
-                row["timing"]["fmax_mhz"], power_w=row["power"]["total_w"], **cycles,
+                "rtl", f"{row['tool']} for {row['library']}", "synthesised",
+                None, row["total"]["flip_flops"], None, None, row["timing"]["fmax_mhz"],
+                power_w=row["power"]["total_w"], **cycles,
             )  # fmt: skip
 
 

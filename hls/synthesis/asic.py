@@ -1,9 +1,9 @@
 """An ASIC of standard cells: every unit of a project mapped to a Liberty file's cells, area, and what to take along.
 
 Yosys maps flip-flops and, by ABC, logic: for the clock, with a buffer wherever a net has more than :data:`FAN_OUT`
-readers, and with the cells' drive strengths chosen by their loads. There are no wires yet, and no clock tree: a physical
-flow adds them. Memories become cells, too: what is only read becomes logic, the rest flip-flops. That is the way for
-small ones only, so that beyond :data:`ROM_BITS` and :data:`RAM_BITS` a design is refused.
+readers, and with the cells' drive strengths chosen by their loads. There are no wires yet, and no clock tree: a
+physical flow adds them. Memories become cells, too: what is only read becomes logic, the rest flip-flops. That is the
+way for small ones only, so that beyond :data:`ROM_BITS` and :data:`RAM_BITS` a design is refused.
 """
 
 import hashlib
@@ -19,7 +19,8 @@ from xnorflow.hls.synthesis.liberty import CELLS, Library
 from xnorflow.hls.synthesis.tools import Processes, SynthesisError, Tool, build_once, find
 from xnorflow.hls.synthesis.yosys import LIMIT_S, Part, Synthesised, parts, synthesise_parts
 
-CLOCK = "aclk"
+#: Of the top module and of every unit.
+CLOCK, RESET = "aclk", "aresetn"
 #: Readers of a net, at most.
 FAN_OUT = 16
 #: Bits of a memory that is only read, and of one that is written, which are mapped to cells at most.
@@ -85,11 +86,13 @@ class Cells:
             "strash", "ifraig", "scorr", "dc2", "dch,-f", "map,-B,0.9,{D}", "topo", f"buffer,-c,-N,{FAN_OUT}",
             "upsize,{D}", "dnsize,{D}",
         )  # fmt: skip
+        ties = self.library.ties
         return [
             f"synth -flatten -top {top}",
             f"dfflibmap -liberty {self.file}",
             f"abc -liberty {self.file} -D {picoseconds} -script +{';'.join(steps)}",
             "setundef -zero",
+            *([f"hilomap -locell {' '.join(ties[0])} -hicell {' '.join(ties[1])}"] if ties else []),
             "opt_clean -purge",
         ]
 
@@ -192,8 +195,8 @@ def physical(project: RtlProject, asic: Asic, cache: Path, *, limit_s: float = L
 
     The netlist keeps a module per unit. ``config.json`` is for LibreLane (OpenROAD), which brings cells and routing
     rules of a process itself: see ``README.md`` in the folder. With the models of the cells, which say what the Liberty
-    file says, it is a project that is run and compared as `project` is; there are no probes, because synthesis has moved
-    what they would watch.
+    file says, it is a project that is run and compared as `project` is; there are no probes, because synthesis has
+    moved what they would watch.
 
     Raises
     ------
@@ -248,7 +251,7 @@ def physical(project: RtlProject, asic: Asic, cache: Path, *, limit_s: float = L
 
 
 def _split(netlist: str) -> str:
-    """Return a netlist in which every assignment has one bit on its left: OpenSTA's reader takes no concatenation there.
+    """Return a netlist whose assignments have one bit on their left: OpenSTA's reader takes no concatenation there.
 
     Only ports are wider than a bit; what is assigned to their bits are other bits of ports, and constants.
     """
@@ -256,10 +259,10 @@ def _split(netlist: str) -> str:
     def apart(assignment: re.Match[str]) -> str:
         left, right = _bits(assignment[1]), _bits(assignment[2])
         if len(left) != len(right):
-            raise SynthesisError(f"Yosys's netlist: sides of different widths in: {assignment[0].strip()}")
+            raise SynthesisError(f"Yosys's netlist: sides of different widths in: {assignment[0].strip()[:100]}")
         return "\n".join(f"  assign {to} = {of};" for to, of in zip(left, right))
 
-    return re.sub(r"^  assign (.*) = (.*);$", apart, netlist, flags=re.M)
+    return re.sub(r"^  assign (\{.*) = (.*);$", apart, netlist, flags=re.M)
 
 
 def _bits(side: str) -> list[str]:

@@ -5,7 +5,7 @@ import hashlib
 import io
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -60,12 +60,15 @@ class Library:
     cells : mapping of str to Cell
     gate : Cell
         The smallest NAND of two inputs, whose area is one gate equivalent.
+    ties : tuple of (str, str), or None
+        Cell and output pin of the smallest constant 0 and 1; None if the library lacks one.
     """
 
     name: str
     folder: Path
     cells: Mapping[str, Cell]
     gate: Cell
+    ties: tuple[tuple[str, str], tuple[str, str]] | None
 
 
 def load(path: Path, cache: Path) -> Library:
@@ -103,7 +106,8 @@ def load(path: Path, cache: Path) -> Library:
         (private / CELLS).write_text(marked)
 
     build_once(folder, build)
-    return Library(name, folder, cells, gate)
+    low, high = (_tie(usable, constant) for constant in "01")
+    return Library(name, folder, cells, gate, (low, high) if low and high else None)
 
 
 def _unpacked(path: Path, content: bytes) -> bytes:
@@ -191,6 +195,18 @@ def _cell(found: dict[str, Any]) -> Cell:
     )
 
 
+def _tie(cells: Iterable[Cell], constant: str) -> tuple[str, str] | None:
+    """Return the smallest cell and its pin of a constant, if there is one."""
+    found = [
+        (cell.area, cell.name, pin)
+        for cell in cells
+        if not cell.inputs
+        for pin, function in cell.outputs.items()
+        if function.strip("() ") == constant
+    ]
+    return min(found)[1:] if found else None
+
+
 def _is_nand(cell: Cell) -> bool:
     if cell.sequential or len(cell.inputs) != 2 or len(cell.outputs) != 1:
         return False
@@ -204,7 +220,9 @@ def _is_nand(cell: Cell) -> bool:
 
 
 def _value(function: str, pins: Mapping[str, bool]) -> bool:
-    """Return what a Liberty function gives: ``!`` or ``'`` inverts, ``^``, then ``*``, ``&`` or a space, ``+`` or ``|``.
+    """Return what a Liberty function gives.
+
+    ``!`` or ``'`` inverts and binds most; then come ``^``, ``*`` or ``&`` or a space, and ``+`` or ``|``.
 
     Raises
     ------

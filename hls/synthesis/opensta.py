@@ -1,8 +1,8 @@
 """Timing and power of an ASIC's netlist by OpenSTA, before there are wires.
 
 Power is that of the switching which a simulation of the same netlist has seen, net by net: without glitches, for the
-simulation has no delays, and without wires and clock tree, which are not there yet. Where the library has a model of the
-wires that a net of some fan-out may need, OpenSTA takes that.
+simulation has no delays, and without wires and clock tree, which are not there yet. Where the library has a model of
+the wires that a net of some fan-out may need, OpenSTA takes that.
 """
 
 import hashlib
@@ -10,12 +10,14 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from xnorflow.hls.energy import toggles
 from xnorflow.hls.rtl.project import RtlProject
-from xnorflow.hls.synthesis.asic import CONSTRAINTS, NAMES, NETLIST, Asic
+from xnorflow.hls.synthesis.asic import CONSTRAINTS, NAMES, NETLIST, RESET, Asic
+from xnorflow.hls.synthesis.liberty import Library
 from xnorflow.hls.synthesis.tools import Processes, SynthesisError, Tool, build_once, find
 
 #: A netlist of some hundred thousand cells takes minutes.
@@ -32,7 +34,7 @@ class Timing:
     clock_ns, slack_ns : float
         The period, and what is left of it on the slowest path; negative: it is missed by so much.
     path : tuple of str
-        The slowest path's cells: instance and cell.
+        The slowest path: each instance with its cell, and a port with "in" or "out".
     """
 
     tool: Tool
@@ -100,8 +102,10 @@ def timing(netlist: RtlProject, asic: Asic, cache: Path, *, limit_s: float = LIM
     clock_ns = asic.target.clock_ns
     if not float(slack[1]) < clock_ns:
         raise SynthesisError(f"{tool}: told a slack of {slack[1]} ns at a clock of {clock_ns:g} ns")
-    path = re.findall(r"^ *-?[\d.]+ +-?[\d.]+ [v^] (\S+)/\w+ \((\w+)\)", said, re.M)
-    return Timing(tool, clock_ns, float(slack[1]), tuple(dict.fromkeys(f"{cell} ({kind})" for cell, kind in path)))
+    path = re.findall(r"^ *-?[\d.]+ +-?[\d.]+ [v^] (\S+?)(?:/\w+)? \((\w+)\)", said, re.M)
+    return Timing(
+        tool, clock_ns, float(slack[1]), tuple(cell for cell, _ in groupby(f"{cell} ({kind})" for cell, kind in path))
+    )
 
 
 def power(
@@ -128,7 +132,8 @@ def power(
     tool = find("sta")
     cycles, seen = toggles(waveform, clock)
     modules = json.loads((netlist.folder / NAMES).read_text())["modules"]
-    commands, nets = _annotated(modules, netlist.top, {name: count / cycles for name, count in seen.items()})
+    rates = {name: count / cycles for name, count in seen.items()}
+    commands, nets = _annotated(modules, netlist.top, rates, asic.target.library)
     layers = {part.module: part.layer or "" for part in asic.parts}
     units = {
         name: layers[cell["type"]] for name, cell in modules[netlist.top]["cells"].items() if cell["type"] in layers
@@ -144,38 +149,64 @@ def power(
             for unit in units
         ),
     ]
-    said = _run(tool, netlist, asic, report, cache, limit_s)
-    design = re.search(r"^design (.*)$", said, re.M)
-    try:
-        internal, switching, leakage = map(float, design[1].split()[:3]) if design else ()
-        by_unit = {unit: float(watts) for unit, watts in re.findall(r"^unit (\S+) (\S+)$", said, re.M)}
-        by_layer: dict[str, float] = {}
-        for unit, layer in units.items():
-            by_layer[layer] = by_layer.get(layer, 0.0) + by_unit[unit]
-    except (ValueError, KeyError):
-        raise SynthesisError(f"{tool}: told no power") from None
+    text = _without_ties((netlist.folder / NETLIST).read_text(), asic.target.library)
+    said = _run(tool, netlist, asic, report, cache, limit_s, text)
+    design = re.search(r"^design ([-+.e\d]+) ([-+.e\d]+) ([-+.e\d]+) ", said, re.M)
+    by_unit = dict(re.findall(r"^unit (\S+) ([-+.e\d]+)$", said, re.M))
+    if not design or set(by_unit) != set(units):
+        raise SynthesisError(f"{tool}: told no power")
+    internal, switching, leakage = map(float, design.groups())
+    by_layer: dict[str, float] = {}
+    for unit, layer in units.items():
+        by_layer[layer] = by_layer.get(layer, 0.0) + float(by_unit[unit])
     groups = {"internal": internal, "switching": switching, "leakage": leakage}
     if len(modules[netlist.top]["cells"]) > len(units):
         by_layer[""] = sum(groups.values()) - sum(by_layer.values())
     return Power(tool, groups, by_layer, nets)
 
 
-def _annotated(modules: Mapping[str, Any], top: str, seen: Mapping[str, float]) -> tuple[list[str], int]:
+def _annotated(
+    modules: Mapping[str, Any], top: str, seen: Mapping[str, float], library: Library
+) -> tuple[list[str], int]:
     """Return commands that tell OpenSTA how often each pin of a cell changes in a cycle, and of how many nets."""
-    commands, nets = [], set()
-    for path, cell, connections, names in _cells(modules, top, ""):
+    commands: list[str] = []
+    nets: set[str] = set()
+    ties = {name for name, _ in library.ties or ()}
+    gate = (*library.gate.inputs, *library.gate.outputs)
+    for path, cell, kind, connections, names in _cells(modules, top, ""):
+        if kind in ties:
+            commands += [_changes(f"{path}{cell}/{pin}", 0.0) for pin in gate]
+            continue
         for pin, bit in connections.items():
             name = next((f"{path}{name}" for name in names.get(bit, ()) if f"{path}{name}" in seen), None)
             if name is not None:
                 nets.add(name)
-                commands.append(f"sta::set_power_pin_activity [get_pins {{{path}{cell}/{pin}}}] {seen[name]:.6g} 0.5")
+                commands.append(_changes(f"{path}{cell}/{pin}", seen[name]))
     return commands, len(nets)
+
+
+def _changes(pin: str, rate: float) -> str:
+    return f"sta::set_power_pin_activity [get_pins {{{pin}}}] {rate:.6g} 0.5"
+
+
+def _without_ties(netlist: str, library: Library) -> str:
+    """Return a netlist in which a gate of still inputs stands in for each constant: OpenSTA 2.0 may crash on those."""
+    first, second = library.gate.inputs
+    (output,) = library.gate.outputs
+    for cell, pin in dict.fromkeys(library.ties or ()):
+        netlist = re.sub(
+            rf"^  {re.escape(cell)} (\S+) \(\n    \.{re.escape(pin)}\((.*)\)\n",
+            rf"  {library.gate.name} \1 (\n    .{first}({RESET}), .{second}({RESET}), .{output}(\2)\n",
+            netlist,
+            flags=re.M,
+        )
+    return netlist
 
 
 def _cells(
     modules: Mapping[str, Any], module: str, path: str
-) -> Iterator[tuple[str, str, dict[str, int], dict[int, list[str]]]]:
-    """Yield the library's cells with the bits at their pins, and the names of bits in their module."""
+) -> Iterator[tuple[str, str, str, dict[str, int], dict[int, list[str]]]]:
+    """Yield the library's cells: path, name, type, the bits at the pins, and the names of bits in the module."""
     names: dict[int, list[str]] = {}
     for name, net in modules[module]["netnames"].items():
         for index, bit in enumerate(net["bits"]):
@@ -184,16 +215,24 @@ def _cells(
         if cell["type"] in modules:
             yield from _cells(modules, cell["type"], f"{path}{name}/")
         else:
-            yield path, name, {pin: bits[0] for pin, bits in cell["connections"].items() if len(bits) == 1}, names
+            yield (
+                path,
+                name,
+                cell["type"],
+                {pin: bits[0] for pin, bits in cell["connections"].items() if len(bits) == 1},
+                names,
+            )
 
 
-def _run(tool: Tool, netlist: RtlProject, asic: Asic, commands: Sequence[str], cache: Path, limit_s: float) -> str:
-    """Run commands on a netlist, and return what OpenSTA has said."""
+def _run(
+    tool: Tool, netlist: RtlProject, asic: Asic, commands: Sequence[str], cache: Path, limit_s: float, text: str = ""
+) -> str:
+    """Run commands on a netlist, or on `text` in its place, and return what OpenSTA has said."""
     beside = f"../{netlist.folder.name}"
     script = "\n".join(
         [
             f"read_liberty {asic.target.file}",
-            f"read_verilog {beside}/{NETLIST}",
+            f"read_verilog {NETLIST if text else f'{beside}/{NETLIST}'}",
             f"link_design {netlist.top}",
             f"read_sdc {beside}/{CONSTRAINTS}",
             *commands,
@@ -201,11 +240,13 @@ def _run(tool: Tool, netlist: RtlProject, asic: Asic, commands: Sequence[str], c
             "",
         ]
     )
-    key = hashlib.sha256(f"{tool}\0{script}".encode()).hexdigest()
+    key = hashlib.sha256(f"{tool}\0{script}\0{beside}\0{text}".encode()).hexdigest()
     folder = cache.resolve() / f"{netlist.top}-sta-{key[:16]}"
 
     def build(private: Path) -> None:
         (private / "run.tcl").write_text(script)
+        if text:
+            (private / NETLIST).write_text(text)
         with Processes() as processes:
             processes.run(tool, ["-no_splash", "-exit", "run.tcl"], private, limit_s)
         wrong = re.search(r"^Error.*|.*Creating black box.*", (private / "log").read_text(errors="replace"), re.M)

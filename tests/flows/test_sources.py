@@ -31,6 +31,10 @@ ENTRY = {
     "onnx": ["cosim.qonnx_source", "flows.formats"],
     "rtl": ["hls.rtl.cycles", "hls.rtl.folding", "hls.rtl.project"],
     "synthesis": [
+        "flows.asic",
+        "cosim.rtl_netlist",
+        "hls.synthesis.asic",
+        "hls.synthesis.opensta",
         "hls.synthesis.yosys",
         "hls.synthesis.nextpnr",
         "hls.synthesis.timing",
@@ -47,12 +51,16 @@ ENTRY = {
     "cosim rtl_icarus": ["cosim.rtl_icarus", "hls.rtl.project"],
     "cosim rtl_cxxrtl": ["cosim.rtl_cxxrtl", "hls.rtl.project"],
     "project netlist": [
+        "flows.asic",
+        "hls.synthesis.asic",
         "cosim.rtl_netlist",
         "hls.rtl.project",
         "hls.synthesis.netlist",
         "hls.synthesis.yosys",
     ],
     "cosim netlist": [
+        "flows.asic",
+        "hls.synthesis.asic",
         "cosim.rtl_netlist",
         "hls.rtl.project",
         "hls.synthesis.netlist",
