@@ -1,9 +1,11 @@
 """An ASIC of standard cells: every unit of a project mapped to a Liberty file's cells, area, and what to take along.
 
-Yosys maps flip-flops and, by ABC, logic: for the clock, with a buffer wherever a net has more than :data:`FAN_OUT`
-readers, and with the cells' drive strengths chosen by their loads. There are no wires yet, and no clock tree: a
-physical flow adds them. Memories become cells, too: what is only read becomes logic, the rest flip-flops. That is the
-way for small ones only, so that beyond :data:`ROM_BITS` and :data:`RAM_BITS` a design is refused.
+Yosys maps flip-flops and, by ABC, logic: for the clock, with buffers where a gate has more than :data:`FAN_OUT`
+readers, and with the gates' drive strengths chosen by their loads. ABC does not touch what registers and inputs drive,
+however many readers that has. There are no wires yet, and no clock tree: a physical flow adds and mends all of these.
+
+Memories become cells, too: what is only read becomes logic, the rest flip-flops. That is the way for small ones only,
+so that beyond :data:`ROM_BITS` and :data:`RAM_BITS` a design is refused.
 """
 
 import hashlib
@@ -21,7 +23,7 @@ from xnorflow.hls.synthesis.yosys import LIMIT_S, Part, Synthesised, parts, synt
 
 #: Of the top module and of every unit.
 CLOCK, RESET = "aclk", "aresetn"
-#: Readers of a net, at most.
+#: Readers of a gate's output, at most.
 FAN_OUT = 16
 #: Bits of a memory that is only read, and of one that is written, which are mapped to cells at most.
 ROM_BITS, RAM_BITS = 1 << 18, 1 << 14
