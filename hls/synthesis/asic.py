@@ -219,7 +219,7 @@ def physical(project: RtlProject, asic: Asic, cache: Path, *, limit_s: float = L
         "delete =A:blackbox",
         f"write_json {NAMES}",
     ]
-    key = hashlib.sha256("\0".join([*(part.folder.name for part in asic.parts), *commands]).encode())
+    key = hashlib.sha256("\0".join([*(part.folder.name for part in asic.parts), *commands, "random"]).encode())
     folder = cache.resolve() / f"{top}-physical-{key.hexdigest()[:16]}"
 
     def build(private: Path) -> None:
@@ -231,6 +231,11 @@ def physical(project: RtlProject, asic: Asic, cache: Path, *, limit_s: float = L
         for name in (NETLIST, MODELS, NAMES):
             if not (private / name).is_file():
                 raise SynthesisError(f"{asic.tool}: left no {name}")
+        # Silicon wakes up with a 0 or a 1 in each register, not with an X that gates would spread further than it goes.
+        models = re.sub(
+            r"^  reg (\S+) *;$", r"\g<0>\n  initial \1 = $random;", (private / MODELS).read_text(), flags=re.M
+        )
+        (private / MODELS).write_text(models)
         (private / NETLIST).write_text(_split((private / NETLIST).read_text()))
         for path in (*private.glob("part*.il"), private / "physical.ys", private / "log"):
             path.unlink()
