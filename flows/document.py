@@ -74,6 +74,7 @@ def document(view: View, kinds: Sequence[EngineKind], steps: Sequence[str]) -> d
         ],
         "energy": _energy(view),
         "synthesis": view["synthesis"].facts["targets"],
+        "asic": view["synthesis"].facts["asic"],
         "vendor": vendor,
         "predicted": _predicted(view, kinds, vendor),
         "baseline": _baseline(view),

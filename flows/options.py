@@ -24,6 +24,7 @@ or what :data:`LUTS` allow::
 
     [synthesis]
     targets = ["xilinx7", "ultrascale+", "ecp5", "ice40"]
+    liberty = ["my_cells.lib.gz"]   # an ASIC of these cells, too; beside this file, if the path is not absolute
     place_limit_s = 600   # for each of at most three attempts to place and route
 
 Table ``vendor`` says with which projects the vendor's tools are run, where there are any, and how long each step may
@@ -121,6 +122,8 @@ class Options:
         Whether the user wants that rate; else a lower one will do where it cannot be reached.
     targets : tuple of str
         What the RTL is synthesised for, and placed and routed where an open tool can.
+    liberty : tuple of str
+        Liberty files of standard cells, for each of which the RTL becomes an ASIC.
     place_limit_s : float
         Seconds that each attempt to place and route may take.
     vendor_run : tuple of str
@@ -146,6 +149,7 @@ class Options:
     max_luts: int | None = None
     goal_given: bool = False
     targets: tuple[str, ...] = TARGETS
+    liberty: tuple[str, ...] = ()
     place_limit_s: float = 600.0
     vendor_run: tuple[str, ...] = VENDOR_RUN
     vendor_limit_s: float = 3600.0
@@ -218,6 +222,7 @@ def read(
             hls,
             **_rtl(settings.get("rtl", {})),
             targets=targets,
+            liberty=_beside(config, synthesis.get("liberty", [])),
             place_limit_s=synthesis.get("place_limit_s", Options.place_limit_s),
             vendor_run=tuple(vendor.get("run", VENDOR_RUN)),
             vendor_limit_s=vendor.get("limit_s", Options.vendor_limit_s),
@@ -229,6 +234,15 @@ def read(
         )
     except UserError as error:
         raise UserError(f"{config}: {error}" if config else str(error)) from None
+
+
+def _beside(config: Path | None, files: list[str]) -> tuple[str, ...]:
+    """Return files, those of a relative path beside the configuration file that names them."""
+    if len({Path(file).name for file in files}) < len(files):
+        raise UserError(
+            "synthesis: liberty names two files of the same name, and so one folder for the results of both"
+        )
+    return tuple(str((config.parent if config else Path()) / file) for file in files)
 
 
 def tables(config: Path) -> dict[str, Any]:

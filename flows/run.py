@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from xnorflow.bnn.errors import UserError
-from xnorflow.flows import tidy
+from xnorflow.flows import asic, tidy
 from xnorflow.flows.cache import Entry, Store, tool_versions
 from xnorflow.flows.engines import ENGINES
 from xnorflow.flows.execute import execute
@@ -110,6 +110,7 @@ def run(
     plan = steps(kinds, synthesise)
     jobs = [step for step in plan if step.name.startswith(vendor.STEP)]
     names = [*(kind.name for kind in kinds if kind.builds), *(step.folder for step in jobs)]
+    names += asic.names(options.liberty)
     judge(target, names if out and copy else ())
     most = tidy.limit()
     with claimed(store.root, console, shared=not force), needing(subject.origin, UserError):
@@ -123,12 +124,19 @@ def run(
             if step == "fold":
                 options.check(network(View(flow, next(one for one in plan if one.name == "rtl"))))
 
+        asic.check(options.liberty, store.root / PARTS)
         # A report must not outlive the results that it speaks of.
         withdraw = partial((target / PUBLISHED[-1]).unlink, missing_ok=True)
         started = time.time()
         execute(flow, plan, store, console, force=force, before_making=withdraw, after=check)
         made = {name: of for name, of in flow.results.items() if isinstance(of, Entry)}
         projects = {kind.name: made[kind.build_step].folder / "project" for kind in kinds if kind.build_step in made}
+        of_asic = made["synthesis"]
+        projects |= {
+            row["folder"]: of_asic.folder / row["folder"]
+            for row in of_asic.facts["asic"]
+            if row["folder"]
+        }
         projects |= {job.folder: vendor.folder(made[job.name]) for job in jobs if _has_project(made, job)}
         with locked(target / LOCK, f"another flow that writes to {target}", console):
             copies = publish(target, made["report"].folder, projects if out and copy else {})

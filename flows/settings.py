@@ -20,6 +20,8 @@ _Size = Annotated[int, Field(ge=1, lt=2**31, description="a whole number of 1 or
 _Shape = Annotated[list[_Size], Field(min_length=1, description="a list of whole numbers above 0")]
 _Name = Annotated[str, Field(max_length=100, description="a name")]
 _Names = Annotated[list[_Name], Field(description="a list of names")]
+_Path = Annotated[str, Field(min_length=1, max_length=4096)]
+_Files = Annotated[list[_Path], Field(description="a list of files")]
 _Job = Literal["hls4ml_stock", "hls4ml_packed", "rtl"]
 _Jobs = Annotated[list[_Job], Field(description=f"a list of {', '.join(get_args(_Job))}")]
 _Period = Annotated[float, Field(gt=0, le=1e6, description="a period in nanoseconds above 0, at most 1,000,000")]
@@ -77,6 +79,7 @@ class Synthesis(TypedDict, total=False):
     """Table ``synthesis``."""
 
     targets: _Names
+    liberty: _Files
     place_limit_s: _Seconds
 
 

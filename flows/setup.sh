@@ -99,6 +99,7 @@ command -v g++ > /dev/null || missing+=(g++)
 command -v clang++ > /dev/null || missing+=(clang)
 command -v iverilog > /dev/null || missing+=(iverilog)
 command -v yosys > /dev/null || missing+=(yosys)
+command -v sta > /dev/null || missing+=(opensta) # timing and power of an ASIC
 [[ ,$extras, != *,test,* ]] || command -v chromium > /dev/null || missing+=(chromium) # tests look at reports in it
 for package in "${missing[@]}"; do # one by one: the lack of one must not keep the other away
     apt_install "$package" ||

@@ -112,20 +112,9 @@ def activity(waveform: Path, clock: str, frames: int, memory_bits: float) -> Act
     UserError
         If the waveform cannot be read, has no such clock, or `frames` is not 1 or more.
     """
-    import pywellen  # type: ignore[import-untyped]
-
     if frames < 1:
         raise UserError(f"energy: a waveform of {frames} frames has no activity per frame")
-    try:
-        if not waveform.is_file():
-            raise RuntimeError("no such file")
-        variables = pywellen.Waveform(str(waveform)).all_vars()
-    except RuntimeError as error:
-        raise UserError(f"{waveform}: not a waveform in VCD or FST format: {error}") from None
-    clocks = [variable for variable in variables if variable.name == clock]
-    if not clocks:
-        raise UserError(f"{waveform}: no signal {clock}, the clock, in it")
-
+    variables, edges = _read(waveform, clock)
     histories: dict[str, list[_History]] = {}  # by signal, which several variables can have in common
     register_bits: dict[str, int] = {}
     modules: dict[str, dict[str, Counter[_History]]] = defaultdict(lambda: {"Reg": Counter(), "Wire": Counter()})
@@ -146,13 +135,67 @@ def activity(waveform: Path, clock: str, frames: int, memory_bits: float) -> Act
         nets |= kinds["Reg"] | kinds["Wire"]
     register_toggles = sum(count * toggles for (toggles, _), count in registers.items())
     toggles = sum(count * toggles for (toggles, _), count in nets.items())
-    cycles = sum(value == 1 for _, value in clocks[0].tv)
     return Activity(
         register_toggles / frames,
         (toggles - register_toggles) / frames,
-        sum(register_bits.values()) * cycles / frames,
+        sum(register_bits.values()) * edges / frames,
         memory_bits,
     )
+
+
+def toggles(waveform: Path, clock: str) -> tuple[int, dict[str, int]]:
+    """Count how often every net changes.
+
+    Parameters
+    ----------
+    waveform, clock
+        As for :func:`activity`.
+
+    Returns
+    -------
+    int
+        Clock cycles in the waveform.
+    dict
+        Net -> changes between 0 and 1. A net is ``instance/instance/name``, without the top module, and ``name[i]`` for
+        bit i of a vector.
+
+    Raises
+    ------
+    UserError
+        If the waveform cannot be read, or has no such clock.
+    """
+    variables, edges = _read(waveform, clock)
+    found: dict[str, int] = {}
+    counted: dict[str, list[int]] = {}  # by signal, which several variables can have in common
+    for variable in variables:
+        if variable.var_type not in ("Reg", "Wire") or variable.name == clock:
+            continue
+        signal = str(variable.signal_id)
+        if signal not in counted:
+            counted[signal] = [changes for changes, _ in _histories(variable.tv, variable.bitwidth)]
+        scope = variable.full_name[: -len(variable.name)].strip(".").split(".")[1:]
+        name = "/".join([*scope, variable.name.removeprefix("\\")])  # an escaped name of Verilog
+        if len(counted[signal]) == 1:
+            found[name] = counted[signal][0]
+        else:
+            found |= {f"{name}[{bit}]": count for bit, count in enumerate(counted[signal])}
+    return edges, found
+
+
+def _read(waveform: Path, clock: str) -> tuple[list[Any], int]:
+    """Return a waveform's variables, and the rising edges of the clock."""
+    import pywellen  # type: ignore[import-untyped]
+
+    try:
+        if not waveform.is_file():
+            raise RuntimeError("no such file")
+        variables = list(pywellen.Waveform(str(waveform)).all_vars())
+    except RuntimeError as error:
+        raise UserError(f"{waveform}: not a waveform in VCD or FST format: {error}") from None
+    clocks = [variable for variable in variables if variable.name == clock]
+    if not clocks:
+        raise UserError(f"{waveform}: no signal {clock}, the clock, in it")
+    return variables, sum(value == 1 for _, value in clocks[0].tv)
 
 
 def _histories(changes: list[tuple[int, int | str]], width: int) -> list[_History]:

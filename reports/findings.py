@@ -43,6 +43,11 @@ def _parts(report: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield f"synthesis for {row['title']}", row
         if row["placement"]:
             yield f"place and route for {row['title']}", row["placement"]
+    for row in report["asic"]:
+        yield f"ASIC of {row['library']}", row
+        for what in ("timing", "power"):
+            if row[what]:
+                yield f"{what} of the ASIC of {row['library']}", row[what]
     for job in report["vendor"]:
         for step in job["steps"]:
             yield f"vendor's {step['name']} of {job['job']}", step

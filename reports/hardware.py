@@ -62,8 +62,8 @@ class Made:
 
 
 def made(report: Mapping[str, Any]) -> list[Made]:
-    """Return what a report tells of the hardware: the RTL by the open tools, then the vendor's jobs."""
-    return [*_open(report), *_vendor(report)]
+    """Return what a report tells of the hardware: the RTL by the open tools, as an ASIC, then the vendor's jobs."""
+    return [*_open(report), *_asic(report), *_vendor(report)]
 
 
 def _open(report: Mapping[str, Any]) -> Iterator[Made]:
@@ -87,6 +87,17 @@ def _open(report: Mapping[str, Any]) -> Iterator[Made]:
                 "rtl", f"{placed['tool']} on {placed['device']}", "placed-and-routed",
                 lut, ff, (bram or 0) * _kib(row), dsp or 0, placed["fmax_mhz"],
                 blocks=bram or 0, target=row["target"], **cycles,
+            )  # fmt: skip
+
+
+def _asic(report: Mapping[str, Any]) -> Iterator[Made]:
+    cycles = {what: report["rtl"][what] for what in ("latency", "interval")} if report["rtl"] else {}
+    for row in report["asic"]:
+        if row["total"]:
+            yield Made(
+                "rtl", f"{row['tool']} for {row['library']}", "synthesised",
+                None, row["total"]["flip_flops"], None, None, row["timing"]["fmax_mhz"],
+                power_w=row["power"]["total_w"], **cycles,
             )  # fmt: skip
 
 

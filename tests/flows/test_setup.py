@@ -131,6 +131,7 @@ def test_missing_programs_without_apt_are_told_but_do_not_stop(machine):
     assert "g++ is missing" in done.stderr
     assert "iverilog is missing" in done.stderr
     assert "yosys is missing" in done.stderr
+    assert "opensta is missing" in done.stderr
     assert "chromium" not in done.stderr  # for the tests alone
     assert "chromium is missing" in machine.setup("test").stderr
     assert machine.ready()
@@ -141,6 +142,7 @@ def test_missing_programs_are_installed_and_the_lists_fetched_if_need_be(machine
     machine.add("python3.11", PYTHON)
     machine.add("iverilog")
     machine.add("yosys")
+    machine.add("sta")
     machine.add("clang++")
     machine.add("chromium")
     machine.add("apt-get", APT)

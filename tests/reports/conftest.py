@@ -132,6 +132,21 @@ def passing():
                  "sources": ["a data sheet"], "formula": "static + dynamic", "provenance": "estimated"},
             ],
         },
+        "asic": [
+            {"library": "cells_tt", "folder": "asic_cells", "clock_ns": 20.0, "status": "pass", "reason": None,
+             "provenance": "synthesised", "tool": "yosys 0.23", "gate": "NAND2",
+             "total": {"cells": 900, "flip_flops": 90, "area_um2": 7654.3, "gates": 2040.0},
+             "layers": [{"name": "dense1", "cells": 900, "flip_flops": 90, "area_um2": 7654.3, "gates": 2040.0}],
+             "timing": {"status": "pass", "reason": None, "provenance": "synthesised", "tool": "opensta 2.0",
+                        "slack_ns": 4.5, "fmax_mhz": 64.5, "path": ["u/_1_ (DFF)", "u/_2_ (NAND2)"]},
+             "power": {"status": "pass", "reason": None, "provenance": "synthesised", "tool": "opensta 2.0",
+                       "frames": 4, "nets": 812, "total_w": 0.00321,
+                       "groups": {"internal": 0.003, "switching": 0.0002, "leakage": 0.00001},
+                       "layers": [{"name": "dense1", "watts": 0.00321}]}},
+            {"library": "other", "folder": None, "clock_ns": 20.0, "status": "unfit", "reason": "needs a macro",
+             "provenance": "synthesised", "tool": None, "gate": None, "total": None, "layers": [], "timing": None,
+             "power": None},
+        ],
         "vendor": [
             {"job": "rtl", "folder": "build/small/vendor_rtl", "status": "fail",
              "steps": [

@@ -20,7 +20,7 @@ from xnorflow.reports.render import render, validate
 
 SECTIONS = (
     *("summary", "findings", "requirements", "baseline", "engines", "layers", "samples", "confusion", "rtl", "latency"),
-    *("hardware", "synthesis", "vendor", "predicted", "energy", "memory", "provenance"),
+    *("hardware", "synthesis", "asic", "vendor", "predicted", "energy", "memory", "provenance"),
 )
 
 
@@ -152,12 +152,13 @@ def test_a_report_without_images_layers_with_weights_or_resources(report, tmp_pa
         "latency": [],
         "energy": None,
         "synthesis": [],
+        "asic": [],
         "vendor": [],
         "predicted": [],
         "baseline": None,
         "samples": [],
     }
-    assert set(SECTIONS) - set(page(report, tmp_path).ids) == {"findings"}
+    assert set(SECTIONS) - set(page(report, tmp_path).ids) == {"findings", "asic"}
     assert "not measured" in (tmp_path / "report.md").read_text()
 
 
@@ -211,7 +212,8 @@ def test_every_place_gives_the_same_number_of_luts(report, tmp_path):
 
 
 def test_figures_of_all_tools_stand_side_by_side(report, tmp_path):
-    placed, vendors = made(report)[1:]
+    placed, cells, vendors = made(report)[1:]
+    assert (cells.lut, cells.ff, cells.fmax_mhz, cells.power_w) == (None, 90, 64.5, 0.00321)
     assert (placed.lut, placed.fmax_mhz, placed.latency, placed.provenance) == (
         1300,
         87.654,
@@ -225,6 +227,24 @@ def test_figures_of_all_tools_stand_side_by_side(report, tmp_path):
         for expected in ("yosys 0.23 for Lattice ECP5", "126 Kb", "87.7 MHz", "141 µs", "6,543"):
             assert expected in text, expected
     assert "the dynamic part comes to 372 nJ per inference" in " ".join(shown.text.split())  # 0.137 W x 678 x 4 ns
+
+
+def test_an_asic_is_shown_with_its_provenance(report, tmp_path):
+    text = " ".join(page(report, tmp_path).text.split())
+    for expected in (
+        "synthesised by yosys 0.23 for a clock of 20.0 ns", "the area of NAND2", "by opensta 2.0: 64.5 MHz, 4.50 ns",
+        "Power, by opensta 2.0: 3.21 mW", "switching of 812 nets in 4 frames", "7,654", "2,040", "unfit needs a macro",
+        "2 cells: from u/_1_ (DFF) to u/_2_ (NAND2)",
+    ):  # fmt: skip
+        assert expected in text, expected
+    report["asic"][0]["timing"] |= {"status": "unmet", "reason": "timing not met at 20 ns", "slack_ns": -1.5}
+    report["asic"][0]["power"] |= {"status": "skipped", "reason": "no OpenSTA here", "total_w": None, "layers": []}
+    text = " ".join(page(report, tmp_path).text.split())
+    assert "-1.50 ns left of the clock not met" in text and "Power: skipped no OpenSTA here" in text
+    told = (tmp_path / "report.md").read_text()
+    assert "| area, cells_tt | 7,654 µm², 2,040 GE | | | synthesised |" in told
+    assert "- **timing of the ASIC of cells_tt: unmet**: timing not met at 20 ns" in told
+    assert "- cells_tt: no power: no OpenSTA here" in told and "- **ASIC of other: unfit**: needs a macro" in told
 
 
 def test_json_is_the_report(report, tmp_path):

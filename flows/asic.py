@@ -1,0 +1,192 @@
+"""The RTL as an ASIC, for each Liberty file that the user names: area, timing, power, and a folder to take along."""
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xnorflow.flows.cache import Entry
+from xnorflow.flows.graph import View
+from xnorflow.flows.results import network, read_results
+from xnorflow.flows.rtl import project as rtl_project
+
+if TYPE_CHECKING:
+    from xnorflow.hls.rtl.project import RtlProject
+    from xnorflow.hls.synthesis.asic import Asic
+    from xnorflow.hls.synthesis.liberty import Library
+
+_FRAMES = 4  # whose switching counts, back to back
+_TAKEN = ("netlist.v", "cells.v", "constraints.sdc", "config.json", "README.md")
+
+_UNMAPPED: Mapping[str, Any] = {
+    "status": "pass", "reason": None, "provenance": "synthesised", "tool": None, "gate": None, "total": None,
+    "layers": [], "timing": None, "power": None,
+}  # fmt: skip
+_UNTIMED: Mapping[str, Any] = {
+    "status": "pass", "reason": None, "provenance": "synthesised", "tool": None, "slack_ns": None, "fmax_mhz": None,
+    "path": [],
+}  # fmt: skip
+_UNPOWERED: Mapping[str, Any] = {
+    "status": "pass", "reason": None, "provenance": "synthesised", "tool": None, "frames": None, "nets": None,
+    "total_w": None, "groups": {}, "layers": [],
+}  # fmt: skip
+
+
+def names(liberty: tuple[str, ...]) -> list[str]:
+    """Return the name of the folder to take along, for each Liberty file."""
+    stems = (re.sub(r"(\.lib)?(\.gz)?$", "", Path(path).name) for path in liberty)
+    return ["asic_" + re.sub(r"[^A-Za-z0-9_.-]", "_", stem) for stem in stems]
+
+
+def state(view: View) -> list[str]:
+    """Return what tells one state of the Liberty files' content from another."""
+    return [_digest(path) for path in view.options.liberty]
+
+
+def _digest(path: str) -> str:
+    from xnorflow.bnn.errors import UserError
+    from xnorflow.hls.folders import file_digest
+
+    try:
+        return file_digest(Path(path))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def rows(view: View, entry: Entry) -> Iterator[dict[str, Any]]:
+    """Yield what came of each Liberty file, and leave the folder to take along in the entry."""
+    from xnorflow.hls.synthesis.tools import SynthesisError, ToolMissing
+
+    clock_ns = view["rtl"].facts["clock_ns"]
+    for path, name in zip(view.options.liberty, names(view.options.liberty)):
+        library = _library(view.parts, path)
+        row = {"library": library.name, "folder": None, "clock_ns": clock_ns, **_UNMAPPED}
+        try:
+            asic, netlist = _mapped(view, path)
+        except ToolMissing as missing:
+            yield row | {"status": "skipped", "reason": str(missing)}
+        except SynthesisError as error:
+            yield row | {"status": "fail", "reason": str(error)}
+        except _too_large() as error:
+            yield row | {"status": "unfit", "reason": str(error)}
+        else:
+            (entry.folder / name).mkdir()
+            for file in _TAKEN:
+                shutil.copyfile(netlist.folder / file, entry.folder / name / file)
+            yield row | {
+                "folder": name,
+                "tool": str(asic.tool),
+                "gate": library.gate.name,
+                "total": asdict(asic.total),
+                "layers": [{"name": of or "between the layers", **asdict(area)} for of, area in asic.layers.items()],
+                "timing": _timed(view, asic, netlist),
+                "power": _powered(view, asic, netlist),
+            }
+
+
+def netlist(view: View) -> tuple["RtlProject", str, str]:
+    """Return the netlist of the first Liberty file's cells, as a project, by what tool and for what it was made.
+
+    Raises
+    ------
+    ToolMissing, SynthesisError, TooLarge
+        As :func:`xnorflow.hls.synthesis.asic.synthesise`.
+    """
+    asic, project = _mapped(view, view.options.liberty[0])
+    return project, str(asic.tool), asic.target.library.name
+
+
+def brief(row: Mapping[str, Any]) -> str:
+    """Say in a few words what came of a Liberty file."""
+    if not row["total"]:
+        return f"{row['library']} {row['status']}"
+    text = f"{row['library']} {row['total']['area_um2']:,.0f} µm²"
+    if row["timing"]["fmax_mhz"]:
+        text += f" at {row['timing']['fmax_mhz']:.1f} MHz"
+    return text + (f", {1e3 * row['power']['total_w']:.3g} mW" if row["power"]["total_w"] else "")
+
+
+def _too_large() -> type[Exception]:
+    from xnorflow.hls.synthesis.asic import TooLarge
+
+    return TooLarge
+
+
+def check(liberty: tuple[str, ...], parts: Path) -> None:
+    """Raise a UserError if a Liberty file cannot be used; `parts` is where what is read of it is kept."""
+    for path in liberty:
+        _library(parts, path)
+
+
+def _library(parts: Path, path: str) -> "Library":
+    return _loaded(path, _digest(path), parts)
+
+
+@lru_cache
+def _loaded(path: str, _content: str, cache: Path) -> "Library":
+    from xnorflow.hls.synthesis.liberty import load
+
+    return load(Path(path), cache)
+
+
+def _mapped(view: View, path: str) -> tuple["Asic", "RtlProject"]:
+    from xnorflow.hls.synthesis.asic import physical, synthesise
+
+    project = rtl_project(view)
+    asic = synthesise(project, _library(view.parts, path), view["rtl"].facts["clock_ns"], view.parts)
+    return asic, physical(project, asic, view.parts)
+
+
+def _timed(view: View, asic: "Asic", project: "RtlProject") -> dict[str, Any]:
+    from xnorflow.hls.synthesis.opensta import timing
+    from xnorflow.hls.synthesis.tools import SynthesisError, ToolMissing
+
+    try:
+        found = timing(project, asic, view.parts)
+    except ToolMissing as missing:
+        return {**_UNTIMED, "status": "skipped", "reason": str(missing)}
+    except SynthesisError as error:
+        return {**_UNTIMED, "status": "fail", "reason": str(error)}
+    made = {"tool": str(found.tool), "slack_ns": found.slack_ns, "fmax_mhz": found.fmax_mhz, "path": list(found.path)}
+    if found.slack_ns >= 0:
+        return {**_UNTIMED, **made}
+    missed = f"timing not met at {found.clock_ns:g} ns: the slowest path takes {-found.slack_ns:.3g} ns more"
+    return {**_UNTIMED, **made, "status": "unmet", "reason": missed}
+
+
+def _powered(view: View, asic: "Asic", project: "RtlProject") -> dict[str, Any]:
+    """Simulate a few frames through the netlist, and let OpenSTA compute the power of that."""
+    from xnorflow.cosim.engine import EngineError, EngineUnavailable
+    from xnorflow.cosim.rtl_netlist import RtlNetlist
+    from xnorflow.hls.synthesis.asic import CLOCK
+    from xnorflow.hls.synthesis.opensta import power
+    from xnorflow.hls.synthesis.tools import SynthesisError, ToolMissing, find
+
+    if not asic.target.library.ties:
+        reason = "the library has no cells of the constants 0 and 1, without which OpenSTA computes no power"
+        return {**_UNPOWERED, "status": "skipped", "reason": reason}
+    try:
+        find("sta")
+        engine = RtlNetlist(project, str(asic.tool), asic.target.library.name)
+        folder = view.parts / f"{project.folder.name}-simulated"
+        engine.prepare(network(view), folder)
+        frames = read_results(view["bench"])["inputs"][: min(_FRAMES, engine.max_vectors or _FRAMES)]
+        engine.run(frames, every_layer=True)
+        assert engine.waveform is not None, "kept with every layer"
+        found = power(project, asic, engine.waveform, CLOCK, view.parts)
+    except (ToolMissing, EngineUnavailable) as missing:
+        return {**_UNPOWERED, "status": "skipped", "reason": str(missing)}
+    except (SynthesisError, EngineError) as error:
+        return {**_UNPOWERED, "status": "fail", "reason": str(error)}
+    return {
+        **_UNPOWERED,
+        "tool": str(found.tool),
+        "frames": len(frames),
+        "nets": found.nets,
+        "total_w": found.total,
+        "groups": dict(found.groups),
+        "layers": [{"name": of or "between the layers", "watts": watts} for of, watts in found.layers.items()],
+    }

@@ -1,0 +1,100 @@
+"""A flow with a Liberty file: the report has area, timing and power, and the netlist gives golden's integers."""
+
+import io as text
+import json
+import shutil
+
+import pytest
+from rich.console import Console
+from tests.flows import fakes
+from tests.hls.synthesis import cells
+
+import xnorflow.flows.document
+import xnorflow.flows.run
+import xnorflow.flows.stages
+from xnorflow.bnn import io
+from xnorflow.bnn.errors import UserError
+from xnorflow.flows import options, run, subject
+from xnorflow.flows.asic import names
+from xnorflow.flows.engines import ENGINES
+from xnorflow.hls.synthesis import asic
+
+needs_tools = pytest.mark.skipif(
+    not all(map(shutil.which, ("yosys", "iverilog", "sta"))), reason="needs yosys, iverilog and opensta"
+)
+
+
+@pytest.fixture
+def flow(tmp_path, monkeypatch):
+    """Return a function that runs a flow with the netlist as its only engine, and returns its report."""
+    io.save(fakes.network(), tmp_path / "small.safetensors")
+    kinds = tuple(kind for kind in ENGINES if kind.name == "netlist")
+    for module in (xnorflow.flows.document, xnorflow.flows.run, xnorflow.flows.stages):
+        monkeypatch.setattr(module, "ENGINES", kinds)
+    (tmp_path / "asic.toml").write_text(
+        '[rtl]\nclock_ns = 20.0\n[synthesis]\ntargets = []\nliberty = ["small cells.lib"]\n'
+    )
+
+    def go():
+        outcome = run.run(
+            subject.find(str(tmp_path / "small.safetensors")),
+            Console(file=text.StringIO()),
+            vectors=40,
+            options=options.read(tmp_path / "asic.toml"),
+            build=tmp_path / "build",
+            reports=tmp_path / "reports",
+            out=tmp_path / "out",
+        )
+        return json.loads((outcome.report / "report.json").read_text()), outcome.report
+
+    return go
+
+
+@needs_tools
+@pytest.mark.slow
+def test_a_flow_makes_an_asic(flow, tmp_path):
+    cells.write(tmp_path)
+    report, folder = flow()
+    (row,) = report["asic"]
+    assert (report["verdict"], row["status"], row["library"], row["clock_ns"]) == ("pass", "pass", "small_tt", 20.0)
+    assert row["total"]["gates"] == pytest.approx(row["total"]["area_um2"] / cells.NAND)
+    assert row["timing"]["status"] == row["power"]["status"] == "pass" and row["power"]["total_w"] > 0
+    engine = report["engines"]["netlist"]
+    assert engine["status"] == "pass" and engine["title"].endswith("for small_tt")
+    assert {path.name for path in (folder / "asic_small_cells").iterdir()} >= {"netlist.v", "constraints.sdc"}
+    assert "GE" in (folder / "report.md").read_text() and 'id="asic"' in (folder / "report.html").read_text()
+    steps = {step["name"]: step["summary"] for step in report["steps"]}
+    assert "small_tt" in steps["synthesis"] and "µm²" in steps["synthesis"]
+
+
+@needs_tools
+@pytest.mark.slow
+def test_a_memory_that_needs_a_macro_is_told_and_fails_nothing(flow, tmp_path, monkeypatch):
+    cells.write(tmp_path)
+    monkeypatch.setattr(asic, "ROM_BITS", 10)
+    report, _ = flow()
+    (row,) = report["asic"]
+    assert (row["status"], row["total"]) == ("unfit", None) and "needs a macro" in row["reason"]
+    assert report["engines"]["netlist"]["status"] == "skipped"
+
+
+def test_a_file_that_is_no_library_is_told_before_the_golden_model_runs(flow, tmp_path):
+    (tmp_path / "small cells.lib").write_text("nothing")
+    with pytest.raises(UserError, match="expected a library of cells in Liberty format"):
+        flow()
+    assert not (tmp_path / "build" / "small" / "golden").exists() and not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_not_there_is_told(flow):
+    with pytest.raises(UserError, match=r"small cells\.lib: cannot be read"):
+        flow()
+
+
+def test_two_files_of_one_name_are_refused(tmp_path):
+    (tmp_path / "asic.toml").write_text('[synthesis]\nliberty = ["a/x.lib", "b/x.lib"]\n')
+    with pytest.raises(UserError, match="two files of the same name"):
+        options.read(tmp_path / "asic.toml")
+
+
+def test_a_folder_is_named_after_the_file():
+    assert names(("/a/b c.lib.gz", "tt.lib", "x")) == ["asic_b_c", "asic_tt", "asic_x"]
