@@ -132,11 +132,7 @@ def run(
         made = {name: of for name, of in flow.results.items() if isinstance(of, Entry)}
         projects = {kind.name: made[kind.build_step].folder / "project" for kind in kinds if kind.build_step in made}
         of_asic = made["synthesis"]
-        projects |= {
-            row["folder"]: of_asic.folder / row["folder"]
-            for row in of_asic.facts["asic"]
-            if row["folder"]
-        }
+        projects |= {row["folder"]: of_asic.folder / row["folder"] for row in of_asic.facts["asic"] if row["folder"]}
         projects |= {job.folder: vendor.folder(made[job.name]) for job in jobs if _has_project(made, job)}
         with locked(target / LOCK, f"another flow that writes to {target}", console):
             copies = publish(target, made["report"].folder, projects if out and copy else {})
