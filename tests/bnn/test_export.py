@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from tests import strategies
 
 from xnorflow.bnn.export import export
-from xnorflow.bnn.network import Affine, Conv2d, Dense, Input, MultiThreshold, Network, Threshold
+from xnorflow.bnn.network import Affine, Conv2d, Dense, Input, MultiThreshold, Network, Threshold, weight_bits
 
 
 def signed(value: int, width: int) -> int:
@@ -25,8 +25,11 @@ def test_every_format_holds_the_same_rows(tmp_path: Path, network: Network) -> N
         numbers: dict[str, np.ndarray] = {}
         if isinstance(operation, Dense | Conv2d):
             rows = operation.weight.reshape(len(operation.weight), -1)
-            bits[f"{operation.name}_weight"] = rows > 0
-            if not rows.all():
+            if weight_bits(rows) > 2:
+                numbers[f"{operation.name}_weight"] = rows.ravel()
+            else:
+                bits[f"{operation.name}_weight"] = rows > 0
+            if weight_bits(rows) == 2:
                 bits[f"{operation.name}_mask"] = rows != 0
         elif isinstance(operation, Threshold | MultiThreshold):
             numbers[f"{operation.name}_threshold"] = operation.threshold.ravel()

@@ -67,7 +67,7 @@ def test_equal_networks_are_equal_files(tmp_path: Path) -> None:
     ("words", "change"),
     [
         ("not a Network", lambda t, m, h: m.pop("schema")),
-        ("needs a newer xnorflow", lambda t, m, h: m.update(schema=2)),
+        ("needs a newer xnorflow", lambda t, m, h: m.update(schema=3)),
         ("inconsistent header.*network", lambda t, m, h: m.pop("network")),
         ("inconsistent header", lambda t, m, h: m.update(network="not a network")),
         ("inconsistent header", lambda t, m, h: h.pop("operations")),

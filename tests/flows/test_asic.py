@@ -9,9 +9,6 @@ from rich.console import Console
 from tests.flows import fakes
 from tests.hls.synthesis import cells
 
-import xnorflow.flows.document
-import xnorflow.flows.run
-import xnorflow.flows.stages
 from xnorflow.bnn import io
 from xnorflow.bnn.errors import UserError
 from xnorflow.flows import options, run, subject
@@ -25,12 +22,10 @@ needs_tools = pytest.mark.skipif(
 
 
 @pytest.fixture
-def flow(tmp_path, monkeypatch):
+def flow(tmp_path):
     """Return a function that runs a flow with the netlist as its only engine, and returns its report."""
     io.save(fakes.network(), tmp_path / "small.safetensors")
     kinds = tuple(kind for kind in ENGINES if kind.name == "netlist")
-    for module in (xnorflow.flows.document, xnorflow.flows.run, xnorflow.flows.stages):
-        monkeypatch.setattr(module, "ENGINES", kinds)
     (tmp_path / "asic.toml").write_text(
         '[rtl]\nclock_ns = 20.0\n[synthesis]\ntargets = []\nliberty = ["small cells.lib"]\n'
     )
@@ -44,6 +39,7 @@ def flow(tmp_path, monkeypatch):
             build=tmp_path / "build",
             reports=tmp_path / "reports",
             out=tmp_path / "out",
+            engines=kinds,
         )
         return json.loads((outcome.report / "report.json").read_text()), outcome.report
 

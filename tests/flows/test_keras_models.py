@@ -173,8 +173,8 @@ def test_a_conversion_that_is_wrong_fails_the_flow(tmp_path, flow, monkeypatch):
     hostile(dense(), 3, halves=True).save(tmp_path / "m.h5")
     read = FORMATS["keras"].read
 
-    def other_model(found, settings):
-        converted = read(found, settings)
+    def other_model(found, settings, fixed):
+        converted = read(found, settings, fixed)
         model, conversion = converted.model
         model.layers[-2].set_weights([-model.layers[-2].get_weights()[0]])
         return Converted(converted.network, converted.notes, converted.ambiguous, (model, conversion))
@@ -189,8 +189,8 @@ def test_signs_that_depend_on_the_order_of_sums_are_counted_and_nothing_is_calle
     hostile(dense(), 3, halves=True).save(tmp_path / "m.h5")
     read = FORMATS["keras"].read
 
-    def doubtful(found, settings):
-        converted = read(found, settings)
+    def doubtful(found, settings, fixed):
+        converted = read(found, settings, fixed)
         return Converted(converted.network, (), {"threshold1": 7}, converted.model)
 
     monkeypatch.setitem(FORMATS, "keras", FORMATS["keras"].__class__(**{**vars(FORMATS["keras"]), "read": doubtful}))

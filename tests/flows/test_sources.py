@@ -35,7 +35,7 @@ CODE = sorted(
         ("project hls4ml_packed", {"hls/nnet_utils/nnet_packed.h", "hls/templates/dut.h.j2"}, {"cosim/rtl_icarus.py"}),
         ("cosim rtl_cxxrtl", {"cosim/rtl_driver.cc", "cosim/rtl_bits.h"}, {"cosim/rtl_icarus.py", "cosim/golden.py"}),
         ("cosim rtl_icarus", {"cosim/rtl_bench.py"}, {"cosim/rtl_driver.cc", "hls/synthesis/yosys.py"}),
-        ("synthesis", {"hls/synthesis/pins.v.j2", "hls/synthesis/nextpnr.py"}, {"cosim/rtl_icarus.py"}),
+        ("synthesis", {"hls/synthesis/pins.v.j2", "hls/synthesis/nextpnr.py"}, {"cosim/rtl_cxxrtl.py"}),
         ("vendor rtl", {"hls/vendor/templates/vivado.tcl.j2"}, {"hls/synthesis/yosys.py"}),
         ("compare", {"flows/mismatch.py", "cosim/compare.py", "cosim/pytorch.py"}, {"reports/render.py"}),
         ("report", {"reports/templates/report.css", "reports/report.schema.json", "flows/document.py"}, set()),

@@ -252,7 +252,7 @@ CPP = [
         ("typename CONFIG_T::scale_t(scale[0]) +", "typename CONFIG_T::scale_t(1) +", "dense"),
         ("+ typename CONFIG_T::offset_t(offset);", "+ typename CONFIG_T::offset_t(0);", "dense"),
         ("(n_packets1 > n_packets2 ? n_packets1 : n_packets2) - 1;", "n_packets1 - 1;", "branches"),
-        ("value<element2_t, CONFIG_T::n_chan2>(right.x, c);", "value<element2_t, CONFIG_T::n_chan2>(right.x, 0);", "branches"),
+        ("value<element2_t, CONFIG_T::n_chan2>(right.x, c));", "value<element2_t, CONFIG_T::n_chan2>(right.x, 0));", "branches"),
     ),
     *_in(
         "circuit.py",

@@ -88,7 +88,8 @@ def test_the_page_has_every_section_and_number(report, tmp_path):
 def test_the_contents_are_the_headings_in_their_order(failed, tmp_path):
     for report in (
         failed,
-        failed | {"engines": {"golden": failed["engines"]["golden"]}, "vendor": [], "synthesis": []},
+        failed | {"engines": {"golden": failed["engines"]["golden"]}, "vendor": [], "synthesis": [], "asic": []},
+        failed | {"requirements": []},
     ):
         html = page(report, tmp_path) and (tmp_path / "report.html").read_text()
         listed = re.findall(r'<li><a href="#(.+?)">(.+?)</a></li>', html)

@@ -8,7 +8,7 @@ from xnorflow.reports.requirements import KINDS, check
 
 @pytest.fixture
 def report(passing):
-    return {**copy.deepcopy(passing), "vendor": []}
+    return {**copy.deepcopy(passing), "vendor": [], "asic": []}
 
 
 def one(report, what, asked, **more):

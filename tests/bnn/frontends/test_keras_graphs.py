@@ -98,7 +98,7 @@ def test_summands_whose_scales_differ_from_channel_to_channel():
     scales = np.array([0.25, 0.75, 2, 7], np.float32)[:, None]
     model.layers[1].set_weights([np.sign(model.layers[1].get_weights()[0] + 1e-3) * scales])
     network = agree(model, Input("x", (), (6, 6, 4), "signed", 3), 12).network
-    assert kinds(network).endswith("Conv2d Add Threshold Flatten Dense Argmax")
+    assert kinds(network).endswith("Add Conv2d Threshold Flatten Dense Argmax")
 
 
 def test_the_weights_of_two_branches_may_be_the_same():

@@ -168,7 +168,7 @@ def test_random_architectures(data):
         ("one value at a time, got magnitude_aware_sign",
          (QuantDense(3, **FIRST), QuantDense(3, input_quantizer="magnitude_aware_sign")), VECTOR),
         ("weights -a, 0 and", (QuantDense(3),), VECTOR),
-        (r"QuantSeparableConv1D\): not supported.*a kernel of \(1, k\)",
+        (r"Reshape\): expected an image, got a vector; give the Input the shape \(6, 36\)",
          (L.Flatten(), L.Reshape((6, 36)), lq.layers.QuantSeparableConv1D(2, 2)), IMAGE),
         (r"got 1 where the operand has 0 \+ n \* 1",
          (QuantConv2D(3, 3, padding="same", pad_values=1.0, **FIRST),), PIXELS),

@@ -165,7 +165,7 @@ def linear(change: Callable[[nn.Module], object]) -> nn.Sequential:
         ("at least one layer", nn.Sequential(), VECTOR),
         (r"module '1' \(Softshrink\): softshrink: not supported; supported are",
          nn.Sequential(BinaryLinear(20, 3), nn.Softshrink()), VECTOR),
-        (r"module '3' \(BinaryLinear\): mm: expected a sign or quantiser between two layers of weights, or scales",
+        (r"module '1' \(BatchNorm1d\): batch_norm: expected a sign or quantiser after it \(before module '3'",
          hostile(nn.Sequential(BinaryLinear(20, 3), nn.BatchNorm1d(3), nn.Dropout(), BinaryLinear(3, 2)).eval(), 2),
          VECTOR),
         (r"module '1' \(ReLU\): relu: expected a sign or quantiser after it \(before module '2'",

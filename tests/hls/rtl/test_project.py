@@ -415,7 +415,7 @@ def test_layers_can_be_probed_where_the_project_says(tmp_path):
         lambda: Unrolled(1, effort="some"),
         lambda: RtlConfig(in_width=12),
         lambda: RtlConfig(clock_ns=0),
-        lambda: RtlConfig(layers={"nobody": Folded()}).check(small_dense()),
+        lambda: RtlConfig(layers={"nobody": Folded()}).spread(small_dense()),
     ],
 )
 def test_bad_configurations_are_refused(make):
