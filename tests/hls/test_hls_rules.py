@@ -16,8 +16,16 @@ from xnorflow.hls.config import HlsConfig
 from xnorflow.models import zoo
 
 slow = pytest.mark.slow
-LARGE = ("cifar10_cnv", "mnist_larq", "mnist_lfc", "mnist_sfc")  # the same kernels as the others, in far more code
-MODELS = [pytest.param(name, marks=[pytest.mark.exhaustive] if name in LARGE else []) for name in zoo.ZOO]
+REPEATING = (
+    "cifar10_cnv",
+    "drone_bnn",
+    "mnist_bnn",
+    "mnist_larq",
+    "mnist_lfc",
+    "mnist_qkeras",
+    "mnist_sfc",
+)  # kernels of others
+MODELS = [pytest.param(name, marks=[pytest.mark.exhaustive] if name in REPEATING else []) for name in zoo.ZOO]
 NOTHING = np.zeros((0, 1), np.int8)
 
 

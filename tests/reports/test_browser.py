@@ -263,7 +263,7 @@ def test_the_report_of_a_real_flow_is_whole_and_legible(show, tmp_path):
         shown = show(outcome.report / "report.html", screen, scheme)
         shown.keep(f"digits_bnn-{screen}-{scheme}")
         sections = shown.page.eval_on_selector_all("main > section", "sections => sections.map(s => s.id)")
-        assert sections == [section for section in SECTIONS if section not in ("findings", "requirements")]
+        assert sections == [section for section in SECTIONS if section not in ("findings", "requirements", "asic")]
         assert shown.page.evaluate(EMPTY_CHARTS) == [] and shown.page.evaluate(POOR_CONTRAST) == []
         assert shown.page.evaluate(BEYOND_THE_EDGE, False) == []
 
