@@ -11,15 +11,14 @@ so that beyond :data:`ROM_BITS` and :data:`RAM_BITS` a design is refused.
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from functools import reduce
 from pathlib import Path
 
 from xnorflow.hls.rtl.project import RtlProject
 from xnorflow.hls.synthesis.liberty import CELLS, Library
 from xnorflow.hls.synthesis.tools import Processes, SynthesisError, Tool, build_once, find
-from xnorflow.hls.synthesis.yosys import LIMIT_S, Part, Synthesised, parts, synthesise_parts
+from xnorflow.hls.synthesis.yosys import LIMIT_S, Part, Synthesised, Whole, parts, synthesise_parts
 
 #: Of the top module and of every unit.
 CLOCK, RESET = "aclk", "aresetn"
@@ -112,35 +111,19 @@ class Cells:
 
 
 @dataclass(frozen=True)
-class Asic:
-    """All parts of a project, mapped to cells.
+class Asic(Whole[Area]):
+    """A project, mapped to cells.
 
     Attributes
     ----------
     target : Cells
     tool : Tool
     parts : tuple of Synthesised
-        The top module, which joins the units, then the units in their order.
     """
 
     target: Cells
     tool: Tool
     parts: tuple[Synthesised[Area], ...]
-
-    @property
-    def total(self) -> Area:
-        """The sum of the parts; see :mod:`xnorflow.hls.synthesis`."""
-        return _total(part.resources for part in self.parts)
-
-    @property
-    def layers(self) -> dict[str, Area]:
-        """The sums over the units of each layer, in the pipeline's order; the top module is under ``""``."""
-        names = dict.fromkeys(part.layer or "" for part in (*self.parts[1:], self.parts[0]))
-        return {name: _total(part.resources for part in self.parts if (part.layer or "") == name) for name in names}
-
-
-def _total(areas: Iterable[Area]) -> Area:
-    return reduce(Area.__add__, areas, Area())
 
 
 def synthesise(

@@ -8,11 +8,13 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from xnorflow.hls.rtl.project import RtlProject
-from xnorflow.hls.synthesis.targets import Resources, Target, parse, target, total
+from xnorflow.hls.synthesis.targets import Resources, Target, parse, target
 from xnorflow.hls.synthesis.tools import Processes, SynthesisError, Tool, build_once, find
 
 #: A unit takes seconds to a few minutes; after this many something is wrong.
@@ -21,7 +23,13 @@ LIMIT_S = 1800.0
 BOXES = "boxes.v"
 
 
-Counted = TypeVar("Counted", covariant=True)
+Counted = TypeVar("Counted", bound="Summable", covariant=True)
+
+
+class Summable(Protocol):
+    """What may be added to its like."""
+
+    def __add__(self, other: Any, /) -> Any: ...
 
 
 class Family(Protocol[Counted]):
@@ -86,32 +94,40 @@ class Synthesised(Generic[Counted]):
     folder: Path
 
 
+class Whole(Generic[Counted]):
+    """All parts of a project: the top module, which joins the units, then the units in their order."""
+
+    parts: tuple[Synthesised[Counted], ...]
+
+    @property
+    def total(self) -> Counted:
+        """The sum of the parts; see :mod:`xnorflow.hls.synthesis`."""
+        return reduce(add, (part.resources for part in self.parts))
+
+    @property
+    def layers(self) -> dict[str, Counted]:
+        """The sums over the units of each layer, in the pipeline's order; the top module is under ``""``."""
+        found: dict[str, Counted] = {}
+        for part in (*self.parts[1:], self.parts[0]):
+            name = part.layer or ""
+            found[name] = found[name] + part.resources if name in found else part.resources
+        return found
+
+
 @dataclass(frozen=True)
-class Synthesis:
-    """All parts of a project.
+class Synthesis(Whole[Resources]):
+    """A project on an FPGA.
 
     Attributes
     ----------
     target : Target
     tool : Tool
     parts : tuple of Synthesised
-        The top module, which joins the units, then the units in their order.
     """
 
     target: Target
     tool: Tool
     parts: tuple[Synthesised[Resources], ...]
-
-    @property
-    def total(self) -> Resources:
-        """The sum of the parts; see :mod:`xnorflow.hls.synthesis`."""
-        return total(part.resources for part in self.parts)
-
-    @property
-    def layers(self) -> dict[str, Resources]:
-        """The sums over the units of each layer, in the pipeline's order; the top module is under ``""``."""
-        names = dict.fromkeys(part.layer or "" for part in (*self.parts[1:], self.parts[0]))
-        return {name: total(part.resources for part in self.parts if (part.layer or "") == name) for name in names}
 
 
 def synthesise(
