@@ -28,7 +28,6 @@ from xnorflow.bnn.network import Input, IntArray
 from xnorflow.bnn.qonnx_lowering import limits, named, session
 
 _MOST = 256  # values of an activation
-_NAMED = {"BINARY": (0, 1), "BIPOLAR": (-1, 1), "TERNARY": (-1, 1)}
 
 
 @dataclass(frozen=True, eq=False)

@@ -277,8 +277,8 @@ class Settling(Layout):
     def _activation(self, value: Value, integers: IntArray, shown: Array) -> Value | None:
         """Fold the steps into thresholds, where they give few values, evenly spaced."""
         assert value.step is not None
-        levels = self._levels(value, integers, shown)
-        if levels is None or not self._are_levels(value, levels):
+        levels = self._rounded_levels(value, shown) if self.is_rounded(value) else self._levels(value, integers, shown)
+        if levels is None:
             return None
         signal, reals = self.joined(value), levels.reals
 
@@ -308,14 +308,13 @@ class Settling(Layout):
 
     def _levels(self, value: Value, integers: IntArray, shown: Array) -> Levels | None:
         """Find the values that steps give; those that float32 spreads are one, which float64 tells."""
-        alone = value.encoding.exact or self.is_rounded(value)  # of rounded weights, the ends are too far apart
-        ends = (0,) if alone else _INSIDE
+        ends = (0,) if value.encoding.exact else _INSIDE
         values = np.concatenate([value.encoding.values(integers, end) for end in ends])
-        results = shown if alone else run(values, value.step)[0]
+        results = shown if value.encoding.exact else run(values, value.step)[0]
         reals, first = np.unique(results, return_index=True)
         reals = reals.astype(np.float64)
         levels = found.find_levels(reals) if len(reals) <= found.MOST else None
-        if levels is not None or len(reals) == 1 or not np.isfinite(reals).all() or self.is_rounded(value):
+        if levels is not None or len(reals) == 1 or not np.isfinite(reals).all():
             return levels
         group = found.grouped(reals)
         if group is None:
@@ -338,16 +337,18 @@ class Settling(Layout):
                 largest = max(largest, *(float(np.abs(of).max()) for of in inner))
         return noise if value.encoding.exact else max(noise, 8 * UNIT * largest)  # between the ends it may round worse
 
-    def _are_levels(self, value: Value, levels: Levels) -> bool:
-        """Whether the framework, too, has nothing but levels, where its operand lies beside the rounded one.
+    def _rounded_levels(self, value: Value, shown: Array) -> Levels | None:
+        """Find the values that steps behind rounded sums give, where the framework has nothing but these, too.
 
-        A clip of rounded values gives few values here, and any there.
+        Its operand lies beside the rounded one, and a clip of rounded values gives few values here, and any there.
         """
-        if not self.is_rounded(value):
-            return True
+        reals = np.unique(shown).astype(np.float64)
+        levels = found.find_levels(reals) if len(reals) <= found.MOST else None
+        if levels is None:
+            return None
         rows = found.sample(self.joined(value))[0]
         beside = [levels.number(self._evaluate(value, rows, end)) for end in (-1, 1)]
-        return bool(np.isfinite(beside).all())
+        return levels if np.isfinite(beside).all() else None
 
     def _fold(self, value: Value, signal: Signal, levels: Levels) -> Threshold | MultiThreshold:
         """Return one operation for the channels of all sources."""
