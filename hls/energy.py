@@ -13,7 +13,7 @@ from typing import Any
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.hls.rtl.lowering import Pipeline
-from xnorflow.hls.rtl.units import Matrix
+from xnorflow.hls.rtl.units import Mvtu
 
 
 @dataclass(frozen=True)
@@ -229,7 +229,7 @@ def memory_bits(pipeline: Pipeline) -> int:
     """
     total = 0
     for unit in pipeline.units:
-        if isinstance(unit, Matrix):
+        if isinstance(unit, Mvtu):
             neurons, inputs = unit.folds
             word = ceil(unit.weights.shape[0] / neurons) * unit.simd * (1 + unit.masked)
             total += unit.source.vectors * neurons * inputs * word

@@ -74,7 +74,7 @@ def cycles(pipeline: Pipeline, frames: int = 8) -> CycleModel:
         How many frames to follow, 2 or more; the interval is the distance between the last two.
     """
     taken = _taken(pipeline, frames)
-    entered, left = taken[pipeline.source.name], taken[(pipeline.scatter or pipeline).result.name]
+    entered, left = taken[pipeline.source.name], taken[(pipeline.output_converter or pipeline).result.name]
     per_frame = _made(pipeline)
     followed = tuple(
         Frame(entered[index * pipeline.source.vectors], left[(index + 1) * per_frame - 1]) for index in range(frames)
@@ -108,7 +108,7 @@ def occupancy(pipeline: Pipeline, frames: int = 4) -> list[tuple[Unit, tuple[Fra
 
 def _made(pipeline: Pipeline) -> int:
     """Return how many vectors, or beats, per frame leave the pipeline."""
-    return (pipeline.scatter or pipeline).result.vectors
+    return (pipeline.output_converter or pipeline).result.vectors
 
 
 def _noted(offer: Offer, moved: list[int]) -> Offer:
@@ -153,7 +153,7 @@ _SETTLING_FRAMES = 4
 
 
 def _units(pipeline: Pipeline) -> list[Unit]:
-    return [*pipeline.units, *([pipeline.scatter] if pipeline.scatter else [])]
+    return [*pipeline.units, *([pipeline.output_converter] if pipeline.output_converter else [])]
 
 
 def _always(cycle: int) -> int:
@@ -199,7 +199,7 @@ class _Model:
                 for operand in unit.operands:
                     joins[operand.name] = join
                     self.taken[operand.name] = self.taken[unit.source.name]
-            elif unit is pipeline.scatter:
+            elif unit is pipeline.output_converter:
                 offers[pipeline.result.name] = reader(unit.source.name)
         self.offer = reader(pipeline.source.name)
 

@@ -27,22 +27,22 @@ from xnorflow.hls.rtl.cycles import CycleModel, cycles, fit_queues
 from xnorflow.hls.rtl.lowering import Pipeline, lower
 from xnorflow.hls.rtl.units import (
     Fifo,
-    Gather,
     GlobalSum,
-    Matrix,
     MultiThresholdUnit,
+    Mvtu,
+    NarrowingConverter,
     ParallelAffine,
     Pool,
-    Scatter,
     SerialAffine,
     SerialArgmax,
+    SlidingWindow,
     Sum,
     SumPool,
     ThresholdUnit,
     TreeArgmax,
     Unit,
-    UnrolledMatrix,
-    Window,
+    UnrolledMvtu,
+    WideningConverter,
 )
 
 
@@ -140,7 +140,7 @@ class _Planner:
     def __init__(self, network: Network, config: RtlConfig) -> None:
         self.network, self.config = network, config
         units = lower(network, replace(config, default=Folded(1, 1))).units
-        self.free = [unit for unit in units if isinstance(unit, Matrix) and unit.layer not in config.layers]
+        self.free = [unit for unit in units if isinstance(unit, Mvtu) and unit.layer not in config.layers]
         fixed = [unit.interval for unit in units if unit not in self.free]
         self.fastest = max([*fixed, *(unit.source.vectors for unit in self.free)], default=1)
         self.slowest = max([self.fastest, *(unit.interval for unit in self.free)])
@@ -185,25 +185,25 @@ class _Planner:
         return replace(self.config, layers={**self.config.layers, **foldings})
 
     def _choice(self, pipeline: Pipeline) -> Choice:
-        foldings = {unit.layer: unit.folding for unit in pipeline.units if isinstance(unit, Matrix)}
+        foldings = {unit.layer: unit.folding for unit in pipeline.units if isinstance(unit, Mvtu)}
         return _choice(self._config(foldings), pipeline)
 
 
 def _choice(config: RtlConfig, pipeline: Pipeline) -> Choice:
     pipeline = fit_queues(pipeline)
-    layers = (_layer(unit, config) for unit in pipeline.units if isinstance(unit, Matrix | UnrolledMatrix))
+    layers = (_layer(unit, config) for unit in pipeline.units if isinstance(unit, Mvtu | UnrolledMvtu))
     return Choice(config, tuple(layers), _luts(pipeline), cycles(pipeline))
 
 
 def _luts(pipeline: Pipeline) -> int:
-    return sum(map(luts, [*pipeline.units, *([pipeline.scatter] if pipeline.scatter else [])]))
+    return sum(map(luts, [*pipeline.units, *([pipeline.output_converter] if pipeline.output_converter else [])]))
 
 
-def _cheapest(unit: Matrix, interval: int) -> Folded:
+def _cheapest(unit: Mvtu, interval: int) -> Folded:
     return min(_foldings(unit, interval), key=lambda folding: (luts(replace(unit, folding=folding)), folding.pe))
 
 
-def _foldings(unit: Matrix, interval: int) -> Iterator[Folded]:
+def _foldings(unit: Mvtu, interval: int) -> Iterator[Folded]:
     """Yield the foldings that take at most `interval` cycles per frame, one for each useful number of neurons."""
     neurons, inputs = unit.weights.shape
     budget = interval // unit.source.vectors  # cycles per vector
@@ -212,9 +212,9 @@ def _foldings(unit: Matrix, interval: int) -> Iterator[Folded]:
         yield Folded(pe, ceil(inputs / input_folds))
 
 
-def _layer(unit: Matrix | UnrolledMatrix, config: RtlConfig) -> Layer:
+def _layer(unit: Mvtu | UnrolledMvtu, config: RtlConfig) -> Layer:
     architecture, bits = config.of(unit.layer), 0
-    if isinstance(unit, Matrix):
+    if isinstance(unit, Mvtu):
         neuron_folds, input_folds = unit.folds
         neurons, inputs = unit.weights.shape
         pe, simd = ceil(neurons / neuron_folds), ceil(inputs / input_folds)
@@ -227,8 +227,8 @@ def _layer(unit: Matrix | UnrolledMatrix, config: RtlConfig) -> Layer:
 
 #: Counted as one LUT per bit of their input vector.
 _BY_WIDTH = (
-    Gather,
-    Scatter,
+    WideningConverter,
+    NarrowingConverter,
     Fifo,
     Pool,
     SumPool,
@@ -249,16 +249,16 @@ def luts(unit: Unit) -> int:
     TypeError
         If there is no estimate for the unit's class.
     """
-    if isinstance(unit, Matrix):
+    if isinstance(unit, Mvtu):
         (neurons, inputs), (neuron_folds, input_folds) = unit.weights.shape, unit.folds
         pe, simd = ceil(neurons / neuron_folds), ceil(inputs / input_folds)
         lane = (1.5 if unit.counting else 3.0) if unit.source.bipolar else unit.term_bits
         lane += 0.5 * unit.masked
         vector = inputs * (unit.source.bits + bool(unit.flag_channels)) if input_folds > 1 else 0
         return ceil(vector + pe * (simd * lane + 2 * unit.accumulator_bits) + 40)
-    if isinstance(unit, UnrolledMatrix):
+    if isinstance(unit, UnrolledMvtu):
         return unit.circuit.estimated_luts
-    if isinstance(unit, Window):
+    if isinstance(unit, SlidingWindow):
         return 40 + (unit.kernel[0] - 1) * unit.pixel_bits * unit.columns // 16
     if isinstance(unit, SerialAffine):
         return unit.source.width + unit.pe * unit.source.bits * unit.result.bits

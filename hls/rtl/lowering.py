@@ -40,23 +40,23 @@ from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
 from xnorflow.hls.rtl.pruning import Pruned, prune
 from xnorflow.hls.rtl.units import (
     Fifo,
-    Gather,
     GlobalSum,
-    Matrix,
     MultiThresholdUnit,
+    Mvtu,
+    NarrowingConverter,
     ParallelAffine,
     Pool,
-    Scatter,
     SerialAffine,
     SerialArgmax,
+    SlidingWindow,
     Stream,
     Sum,
     SumPool,
     ThresholdUnit,
     TreeArgmax,
     Unit,
-    UnrolledMatrix,
-    Window,
+    UnrolledMvtu,
+    WideningConverter,
 )
 
 
@@ -84,10 +84,10 @@ class Pipeline:
     units : tuple of Unit
         In order; each one's source is the result of one before or a branch of it.
     source : Stream
-        What the input port gives: whole vectors, or beats for a leading :class:`~xnorflow.hls.rtl.units.Gather`.
+        What the input port gives: whole vectors, or beats for a leading width converter.
     result : Stream
         The Network's output, before it is cut into beats.
-    scatter : Scatter or None
+    output_converter : NarrowingConverter or None
         Cuts the result into beats where the output port is narrower.
     carried : mapping of layer name to Stream
         The layers whose results can be observed, and where.
@@ -99,7 +99,7 @@ class Pipeline:
     units: tuple[Unit, ...]
     source: Stream
     result: Stream
-    scatter: Scatter | None
+    output_converter: NarrowingConverter | None
     carried: Mapping[str, Stream]
     pruned: Pruned
     forks: tuple[Fork, ...]
@@ -199,8 +199,10 @@ class _Lowering:
                     raise TypeError(f"no RTL for {type(operation).__name__}")
             self._hand_on(end)
         result = self.last
-        scatter = self._scatter(result)
-        return Pipeline(tuple(self.units), source, result, scatter, self.carried, self.pruned, tuple(self.forks))
+        output_converter = self._output_converter(result)
+        return Pipeline(
+            tuple(self.units), source, result, output_converter, self.carried, self.pruned, tuple(self.forks)
+        )
 
     @property
     def last(self) -> Stream:
@@ -255,10 +257,10 @@ class _Lowering:
             self._last = self.carried[name] = stream
             return stream
         port = Stream(self._fresh(f"{name}_beats"), width, 1, False, False, stream.vectors * beats)
-        self._append(Gather(name, port, stream, beats), name)
+        self._append(WideningConverter(name, port, stream, beats), name)
         return port
 
-    def _scatter(self, result: Stream) -> Scatter | None:
+    def _output_converter(self, result: Stream) -> NarrowingConverter | None:
         width = result.channels * score_bits(result) + class_bits(result)
         whole = 8 * ceil(width / 8)
         beat = min(whole, self.config.out_width or whole)
@@ -267,7 +269,7 @@ class _Lowering:
             return None
         framed = Stream(self._fresh("result"), beat * count, 1, False, False, result.vectors)
         beats = Stream(self._fresh("result_beats"), beat, 1, False, False, result.vectors * count)
-        return Scatter(self.network.output.name, framed, beats, count)
+        return NarrowingConverter(self.network.output.name, framed, beats, count)
 
     def _weighted(self, operation: Dense | Conv2d, pools: list[MaxPool2d], threshold: Threshold | None) -> None:
         """Append a layer with weights, and the threshold behind it in front of the max-pools between them."""
@@ -294,7 +296,7 @@ class _Lowering:
             if not taken.size:
                 taken = np.arange(1)
             weights = weights[:, taken]
-            unit: Unit = Matrix(name, self.last, result, weights, thresholds, architecture, core, taken, flag_channels)
+            unit: Unit = Mvtu(name, self.last, result, weights, thresholds, architecture, core, taken, flag_channels)
         else:
             if threshold is None:
                 ends = (-2, 1) if flag_channels else self.last.range  # a flagged value has two bits
@@ -310,12 +312,12 @@ class _Lowering:
                 result.bits,
                 architecture,
             )
-            unit = UnrolledMatrix(name, self.last, result, circuit, core, flag_channels)
+            unit = UnrolledMvtu(name, self.last, result, circuit, core, flag_channels)
         end = operation if threshold is None else threshold
         self._append(unit, None if pools else end.name)
         readers = self.network.consumers(end.name)
         queued = not pools and (len(readers) > 1 or any(isinstance(reader, _WITH_QUEUES) for reader in readers))
-        if isinstance(unit, Matrix) and not queued:
+        if isinstance(unit, Mvtu) and not queued:
             self._queue(f"{name}_results", operation)
         if threshold is not None:
             for pool in pools:
@@ -352,7 +354,7 @@ class _Lowering:
             extra=taps if flagged else 0,
         )
         self._append(
-            Window(operation.name, self.last, stream, height, width, kernel, stride, padding, pad_ones, flagged)
+            SlidingWindow(operation.name, self.last, stream, height, width, kernel, stride, padding, pad_ones, flagged)
         )
 
     def _pool(self, operation: MaxPool2d, carries: str | None, all_of: NDArray[np.bool_] | None = None) -> None:
@@ -405,7 +407,7 @@ class _Lowering:
             self.carried[operation.name] = self.last
             return
         stream = self._stream(operation.name, self._signal(operation.name))
-        self._append(Gather(operation.name, self.last, stream, self.last.vectors), operation.name)
+        self._append(WideningConverter(operation.name, self.last, stream, self.last.vectors), operation.name)
 
     def _slowest(self) -> int:
         return max((unit.interval for unit in self.units), default=1)

@@ -217,7 +217,7 @@ def write(network: Network, folder: Path, config: RtlConfig) -> RtlProject:
     """
     pipeline = plan(network, config)
     project = _describe(network, folder, pipeline)
-    units = [*pipeline.units, *([pipeline.scatter] if pipeline.scatter else [])]
+    units = [*pipeline.units, *([pipeline.output_converter] if pipeline.output_converter else [])]
     files = {f"{project.top}.v": _top(project, pipeline)}
     for unit in units:
         name = _module_name(network, unit)
@@ -298,9 +298,9 @@ def _module_name(network: Network, unit: Unit) -> str:
 
 
 def _describe(network: Network, folder: Path, pipeline: Pipeline) -> RtlProject:
-    result, scatter = pipeline.result, pipeline.scatter
+    result, output_converter = pipeline.result, pipeline.output_converter
     framed = result.channels * score_bits(result) + class_bits(result)
-    units = [*pipeline.units, *([scatter] if scatter else [])]
+    units = [*pipeline.units, *([output_converter] if output_converter else [])]
     top = verilog.identifier(network.name)
     return RtlProject(
         network=network,
@@ -311,8 +311,8 @@ def _describe(network: Network, folder: Path, pipeline: Pipeline) -> RtlProject:
         in_width=8 * ceil(pipeline.source.width / 8),
         in_beats=pipeline.source.vectors,
         in_element_bits=network.input.bits,
-        out_width=scatter.result.width if scatter else 8 * ceil(framed / 8),
-        out_beats=scatter.result.vectors if scatter else result.vectors,
+        out_width=output_converter.result.width if output_converter else 8 * ceil(framed / 8),
+        out_beats=output_converter.result.vectors if output_converter else result.vectors,
         score_bits=score_bits(result),
         score_count=result.channels * result.vectors,
         class_bits=class_bits(result),
@@ -336,8 +336,8 @@ def _top(project: RtlProject, pipeline: Pipeline) -> str:
     joins = [unit for unit in pipeline.units if isinstance(unit, Sum)]
     streams: list[Stream] = [pipeline.source, *(unit.result for unit in pipeline.units)]
     streams += [branch for fork in pipeline.forks for branch in fork.branches] + [join.source for join in joins]
-    if pipeline.scatter:
-        streams += [pipeline.scatter.source]
+    if pipeline.output_converter:
+        streams += [pipeline.output_converter.source]
     wiring = {"source": pipeline.source, "streams": streams, "forks": pipeline.forks, "joins": joins}
     return verilog.render("top.v.j2", **_facts(project, pipeline), **wiring)
 
@@ -357,7 +357,7 @@ def _readme(project: RtlProject, pipeline: Pipeline, clock_ns: float) -> str:
 def _facts(project: RtlProject, pipeline: Pipeline) -> dict[str, Any]:
     """Return what the templates of the top module, the README and the header have in common."""
     shape = project.network.input.shape
-    units = [*pipeline.units, *([pipeline.scatter] if pipeline.scatter else [])]
+    units = [*pipeline.units, *([pipeline.output_converter] if pipeline.output_converter else [])]
     return {
         "network": project.network,
         "top": project.top,
@@ -374,7 +374,7 @@ def _facts(project: RtlProject, pipeline: Pipeline) -> dict[str, Any]:
         "class_bits": project.class_bits,
         "pruned": {layer: counts for layer, counts in project.pruned.items() if any(counts)},
         "result": pipeline.result,
-        "scatter": pipeline.scatter,
+        "output_converter": pipeline.output_converter,
         "units": units,
         "modules": {unit.name: _module_name(project.network, unit) for unit in units},
     }

@@ -106,8 +106,8 @@ class Unit:
 
 
 @dataclass(frozen=True, eq=False)
-class Gather(Unit):
-    """Collects `count` source vectors into one, the first lowest: a flatten, or the beats of a wide vector."""
+class WideningConverter(Unit):
+    """A width converter: `count` source vectors into one, the first lowest; a flatten, or a wide vector's beats."""
 
     count: int
 
@@ -117,8 +117,8 @@ class Gather(Unit):
 
 
 @dataclass(frozen=True, eq=False)
-class Scatter(Unit):
-    """Sends one source vector as `count` vectors, the lowest bits first."""
+class NarrowingConverter(Unit):
+    """A width converter: sends one source vector as `count` vectors, the lowest bits first."""
 
     count: int
 
@@ -138,8 +138,8 @@ class Fifo(Unit):
 
 
 @dataclass(frozen=True, eq=False)
-class Window(Unit):
-    """A sliding window over an image, row by row, with a line buffer.
+class SlidingWindow(Unit):
+    """The sliding-window unit: patches of an image, row by row, with a line buffer.
 
     The padded image is scanned at one position per cycle; only positions inside the image take a source vector. The
     result holds the taps (kernel row, kernel column, channel) as a convolution's weights do and, with `flagged`, one
@@ -208,8 +208,10 @@ class Window(Unit):
 
 
 @dataclass(frozen=True, eq=False)
-class Matrix(Unit):
-    """Neurons, folded: ``weights @ x``, either as integers or compared with thresholds (``>=``).
+class Mvtu(Unit):
+    """A matrix-vector-threshold unit: neurons, folded.
+
+    It computes ``weights @ x``, either as integers or compared with thresholds (``>=``).
 
     Attributes
     ----------
@@ -345,8 +347,8 @@ def _adders(
 
 
 @dataclass(frozen=True, eq=False)
-class UnrolledMatrix(Unit):
-    """What :class:`Matrix` computes, with hard-wired weights and a vector in every cycle.
+class UnrolledMvtu(Unit):
+    """What :class:`Mvtu` computes, with hard-wired weights and a vector in every cycle.
 
     Attributes
     ----------
@@ -355,7 +357,7 @@ class UnrolledMatrix(Unit):
     core : str
         The name of that module.
     flag_channels : int
-        As for :class:`Matrix`; the values then go in as two's complement of two bits: -1, 0, +1.
+        As for :class:`Mvtu`; the values then go in as two's complement of two bits: -1, 0, +1.
     """
 
     circuit: popcount.UnrolledMatrix

@@ -13,23 +13,23 @@ from numpy.typing import NDArray
 
 from xnorflow.hls.rtl.units import (
     Fifo,
-    Gather,
     GlobalSum,
-    Matrix,
     MultiThresholdUnit,
+    Mvtu,
+    NarrowingConverter,
     ParallelAffine,
     Pool,
-    Scatter,
     SerialAffine,
     SerialArgmax,
+    SlidingWindow,
     Stream,
     Sum,
     SumPool,
     ThresholdUnit,
     TreeArgmax,
     Unit,
-    UnrolledMatrix,
-    Window,
+    UnrolledMvtu,
+    WideningConverter,
 )
 
 
@@ -146,15 +146,15 @@ def _integer_bits(values: NDArray[np.int64], bits: int) -> NDArray[np.bool_]:
     return (values[..., None] >> np.arange(bits) & 1).astype(bool)
 
 
-def _gather(unit: Gather, name: str) -> Module:
-    return Module(render("gather.v.j2", unit=unit, module=name))
+def _widening_converter(unit: WideningConverter, name: str) -> Module:
+    return Module(render("widening_converter.v.j2", unit=unit, module=name))
 
 
-def _scatter(unit: Scatter, name: str) -> Module:
-    return Module(render("scatter.v.j2", unit=unit, module=name))
+def _narrowing_converter(unit: NarrowingConverter, name: str) -> Module:
+    return Module(render("narrowing_converter.v.j2", unit=unit, module=name))
 
 
-def _matrix(unit: Matrix, name: str) -> Module:
+def _mvtu(unit: Mvtu, name: str) -> Module:
     neurons, inputs = unit.weights.shape
     neuron_folds, input_folds = unit.folds
     pe, simd = ceil(neurons / neuron_folds), ceil(inputs / input_folds)
@@ -171,7 +171,7 @@ def _matrix(unit: Matrix, name: str) -> Module:
     bias_bits = unit.accumulator_bits
     biases = _integer_bits(bias.reshape(neuron_folds, pe), bias_bits).reshape(neuron_folds, pe * bias_bits)
     text = render(
-        "matrix_folded.v.j2",
+        "mvtu_folded.v.j2",
         unit=unit,
         module=name,
         pe=pe,
@@ -202,7 +202,7 @@ def _times(value: str, factor: int) -> str:
     return " + ".join(f"({value} << {shift})" for shift in shifts)
 
 
-def _comparisons(unit: Matrix, pe: int, lane: int) -> dict[str, str]:
+def _comparisons(unit: Mvtu, pe: int, lane: int) -> dict[str, str]:
     """The bits that one of `pe` neurons counts in a cycle, by name; unless it is counting also those it takes away."""
     simd = unit.simd
     weights = f"word[{lane * simd} +: {simd}]"
@@ -213,7 +213,7 @@ def _comparisons(unit: Matrix, pe: int, lane: int) -> dict[str, str]:
     return bits
 
 
-def _term(unit: Matrix, lane: int) -> str:
+def _term(unit: Mvtu, lane: int) -> str:
     """What a neuron adds up for an integer; one to subtract is inverted, and what that lacks is in the bias."""
     value = f"values[{lane * unit.source.bits} +: {unit.source.bits}]"
     value = value if unit.source.signed else f"{{1'b0, {value}}}"
@@ -253,8 +253,8 @@ def _fifo(unit: Fifo, name: str) -> Module:
     return Module(render("fifo.v.j2", unit=unit, module=name))
 
 
-def _window(unit: Window, name: str) -> Module:
-    return Module(render("window.v.j2", unit=unit, module=name))
+def _sliding_window(unit: SlidingWindow, name: str) -> Module:
+    return Module(render("sliding_window.v.j2", unit=unit, module=name))
 
 
 def _pool(unit: Pool, name: str) -> Module:
@@ -335,8 +335,8 @@ def _threshold(unit: ThresholdUnit, name: str) -> Module:
     return Module(render("threshold.v.j2", unit=unit, module=name, bits=bits, bounds=bounds))
 
 
-def _unrolled_matrix(unit: UnrolledMatrix, name: str) -> Module:
-    return Module(render("matrix_unrolled.v.j2", unit=unit, module=name) + "\n" + unit.circuit.verilog)
+def _unrolled_mvtu(unit: UnrolledMvtu, name: str) -> Module:
+    return Module(render("mvtu_unrolled.v.j2", unit=unit, module=name) + "\n" + unit.circuit.verilog)
 
 
 def _serial_argmax(unit: SerialArgmax, name: str) -> Module:
@@ -348,12 +348,12 @@ def _tree_argmax(unit: TreeArgmax, name: str) -> Module:
 
 
 _MODULES: Mapping[type[Unit], Callable[[Any, str], Module]] = {
-    Gather: _gather,
-    Scatter: _scatter,
+    WideningConverter: _widening_converter,
+    NarrowingConverter: _narrowing_converter,
     Fifo: _fifo,
-    Window: _window,
-    Matrix: _matrix,
-    UnrolledMatrix: _unrolled_matrix,
+    SlidingWindow: _sliding_window,
+    Mvtu: _mvtu,
+    UnrolledMvtu: _unrolled_mvtu,
     Pool: _pool,
     Sum: _sum,
     SumPool: _sum_pool,

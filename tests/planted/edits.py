@@ -34,7 +34,7 @@ def _in(file: str, *edits: tuple[str, str, str]) -> list[Edit]:
 
 VERILOG = [
     *_of(
-        "matrix_folded",
+        "mvtu_folded",
         ("assign in_ready = enable && free;", "assign in_ready = free;", "image"),
         ("wire last_position = position == {{ input_folds - 1 }};", "wire last_position = position == {{ input_folds - 1 }} || position == 1;", "image"),
         ("first_1 <= position == 0;", "first_1 <= position == 1;", "image"),
@@ -53,7 +53,7 @@ VERILOG = [
         ("address == {{ depth - 2 }};", "address == {{ depth - 1 }};", "image"),
     ),
     *_of(
-        "window",
+        "sliding_window",
         ("row >= %d\" % top", "row > %d\" % top", "image"),
         ("row < %d\" % (top + unit.height)", "row <= %d\" % (top + unit.height)", "image"),
         ("column >= %d\" % left", "column > %d\" % left", "image"),
@@ -97,13 +97,13 @@ VERILOG = [
         ("if (enable && in_valid) sum_", "if (enable) sum_", "global"),
     ),
     *_of(
-        "gather",
+        "widening_converter",
         ("wire last = position == {{ unit.count - 1 }};", "wire last = position == {{ unit.count - 2 }};", "image"),
         ("if (enable && in_valid) vector", "if (enable) vector", "image"),
         ("out_valid <= in_valid && last;", "out_valid <= last;", "image"),
     ),
     *_of(
-        "scatter",
+        "narrowing_converter",
         ("left <= free ? {{ unit.count - 1 }}", "left <= free ? {{ unit.count }}", "image"),
         ("vector >> {{ unit.result.width }}", "vector", "image"),
         ("assign in_ready = enable && free;", "assign in_ready = enable;", "image"),
@@ -135,7 +135,7 @@ VERILOG = [
     ),
     *_of("valid_pipeline", ("{out_valid, valid} <= {valid, in_valid};", "{out_valid, valid} <= {in_valid, in_valid};", "unrolled")),
     *_of(
-        "matrix_unrolled",
+        "mvtu_unrolled",
         ("& !in_data[{{ channel }}], {{ flag }}}", "& in_data[{{ channel }}], {{ flag }}}", "unrolled image"),
     ),
     *_of(
