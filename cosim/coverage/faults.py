@@ -3,7 +3,8 @@
 =========== ======================================== ===================================================================
 kind        where                                    the error
 =========== ======================================== ===================================================================
-weight      each weight                              flipped; in a layer that has zeros, each of the other two values
+weight      each weight                              flipped; in a layer that has zeros, each of the other two values;
+                                                     of integers, each bit of their two's complement flipped
 carry       each neuron, each bit of its sum but the one carry into the bit is lost: the sum, counted in steps from its
             lowest                                   least, is short by 2**bit where it reaches 2**bit
 threshold   each threshold                           one step up, and one down: a step is the distance of sums that
@@ -24,8 +25,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import (
+    MAX_WEIGHT,
     OPERATIONS,
     Add,
     Affine,
@@ -80,17 +81,11 @@ def faults(network: Network) -> tuple[Faults, ...]:
     ------
     NetworkError
         If the network holds an operation of an unknown class.
-    UserError
-        If it has integer weights beyond -1, 0 and 1, or sums that shift their operands.
     """
     found: list[Faults] = []
     for operation in network.operations:
         if type(operation) not in OPERATIONS.values():
             raise refusal(operation, "the fault model")
-        if isinstance(operation, Dense | Conv2d) and weight_bits(operation.weight) > 2:
-            raise UserError(f"layer {operation.name!r}: coverage counts the faults of binary and ternary weights alone")
-        if isinstance(operation, Add) and any(operation.shifts):
-            raise UserError(f"layer {operation.name!r}: coverage does not know sums that shift their operands")
         found += (group for group in _faults(network, operation) if len(group))
     return tuple(found)
 
@@ -122,6 +117,14 @@ def _made(operation: Operation, kind: Kind, *columns: NDArray[np.integer] | NDAr
 
 def _weights(operation: Dense | Conv2d) -> Iterator[Faults]:
     weight = operation.weight.reshape(len(operation.weight), -1)
+    bits = weight_bits(weight)
+    if bits > 2:
+        every, bit = np.indices(weight.shape), np.arange(bits)
+        sign = 1 << (bits - 1)
+        flipped = weight[..., None].astype(np.int64) ^ np.where(bit == bits - 1, -sign, 1 << bit)
+        able = np.abs(flipped) <= MAX_WEIGHT
+        yield _made(operation, "weight", *(np.repeat(of[..., None], bits, axis=2)[able] for of in every), flipped[able])
+        return
     some = np.nonzero(weight)
     yield _made(operation, "weight", *some, -weight[some])
     if not operation.weight.all():
@@ -145,6 +148,12 @@ def _thresholds(operation: Threshold | MultiThreshold, x: Signal) -> Iterator[Fa
     yield _made(operation, "threshold", np.stack([channel] * 2), np.stack([level] * 2), stepped)
     channels = np.arange(len(operation.direction))
     yield _made(operation, "direction", channels, 0 * channels, -operation.direction)
+
+
+def largest_change(operation: Dense | Conv2d) -> int:
+    """Return by how much a fault changes a weight at most."""
+    bits = weight_bits(operation.weight)
+    return 2 if bits <= 2 else 1 << (bits - 1)
 
 
 def swapped(network: Network, operation: Operation) -> Operation | None:

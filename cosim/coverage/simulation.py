@@ -3,7 +3,8 @@
 A fault changes one channel of one result. It is followed in three stages, each of which drops what has vanished:
 
 1. the changed channel, from the sums and the fault alone. Where a layer takes bipolar values, a wrong weight makes one
-   of four errors of its neuron's sum (-2, -1, +1, +2), and which one is told by the bits that come in. So a dense
+   of few errors of its neuron's sum (-2, -1, +1, +2; of integers, plus or minus a power of two), and which one is told
+   by the bits that come in. So a dense
    layer's errors are followed in place of its faults, and each fault picks its own, 64 vectors a word; a convolution's
    faults pick, 64 positions a word, which comparisons with its threshold they turn;
 2. that channel through sums, thresholds and pools, as long as channels do not mix: for most, the threshold is out of
@@ -36,7 +37,7 @@ from xnorflow.bnn.network import (
 from xnorflow.bnn.packing import WORD, pack_bits, unpack, words
 from xnorflow.cosim import packed
 from xnorflow.cosim.coverage import channels
-from xnorflow.cosim.coverage.faults import Faults, plant
+from xnorflow.cosim.coverage.faults import Faults, largest_change, plant
 from xnorflow.cosim.coverage.patches import patches
 from xnorflow.cosim.engine import outputs
 from xnorflow.cosim.golden import Golden, cores, largest_bytes, tile_size
@@ -185,8 +186,9 @@ class Simulator:
             if reader is None:
                 break
             if isinstance(reader, Add):
-                others = vectors.channel(reader.name, changes.vector, changes.channel) - now[differ]
-                changes = replace(changes, values=others + changes.values)
+                shift = reader.shifts[reader.inputs.index(operation.name)]
+                more = (changes.values.astype(np.int64) - now[differ]) << shift
+                changes = replace(changes, values=vectors.channel(reader.name, changes.vector, changes.channel) + more)
             elif isinstance(reader, channels.CHANNELWISE):
                 changes = replace(changes, values=channels.apply(reader, changes.values, changes.channel))
             else:
@@ -208,7 +210,9 @@ class Simulator:
         at: Operation | None = operation
         while at is not None and at.name not in self.observed:
             at = self._only_reader(at)
-            if isinstance(at, Add | MaxPool2d) and not (path and isinstance(path[-1], MaxPool2d)):
+            plain = (isinstance(at, Add) and not at.shift) or isinstance(at, MaxPool2d)
+            if plain and not (path and isinstance(path[-1], MaxPool2d)):
+                assert at is not None
                 path.append(at)
             else:
                 return [*path, at] if isinstance(at, Threshold) else None
@@ -407,7 +411,8 @@ def _wide(network: Network) -> Mapping[str, Signal]:
         signal = operation.infer(*operands)
         if isinstance(operation, Dense | Conv2d | Affine):
             largest = max(1, *(int(np.abs(end).max()) for end in (operands[0].low, operands[0].high)))
-            signal = replace(signal, low=signal.low - 2 * largest, high=signal.high + 2 * largest, step=1)
+            largest *= 2 if isinstance(operation, Affine) else largest_change(operation)
+            signal = replace(signal, low=signal.low - largest, high=signal.high + largest, step=1)
         elif isinstance(operation, MultiThreshold):
             low = np.full_like(signal.low, operation.low)
             signal = replace(signal, low=low, high=low + operation.step * operation.levels)

@@ -23,6 +23,7 @@ from xnorflow.bnn.network import (
     Operation,
     SumPool2d,
     Threshold,
+    weight_bits,
 )
 from xnorflow.bnn.packing import unpack_bits
 from xnorflow.cosim.coverage.faults import Faults
@@ -182,7 +183,8 @@ class _Search:
             layer, low, high = self._wanted(group, fault)
             channel = int(group.channel[fault])
             summed = self.network[layer]
-            if isinstance(summed, Dense) and summed.inputs == (self.network.input.name,) and bipolar:
+            first = isinstance(summed, Dense) and summed.inputs == (self.network.input.name,)
+            if first and bipolar and weight_bits(summed.weight) <= 2:
                 mine = left[group.channel[left] == channel]
                 places = group.place[mine] if group.kind == "weight" else np.zeros(0, np.int64)
                 made.append(self._set(summed, channel, places, low, high, base))

@@ -1,5 +1,6 @@
 """Coverage: predicted to be shown exactly where the planted fault changes an integer, and redundant where none can."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from tests import oracle, strategies
 
 from xnorflow.bnn.network import (
+    MAX_WEIGHT,
     Add,
     Affine,
     Argmax,
@@ -41,7 +43,7 @@ def truth(network: Network, group: Faults, index: int, inputs: np.ndarray, obser
 
 @settings(max_examples=40, deadline=None)
 @given(
-    network=strategies.networks(width=5, hidden=3, input_bits=4, grown=True),
+    network=strategies.networks(width=5, hidden=3, input_bits=4, weight_bits=16, grown=True),
     count=st.integers(1, 70),
     seed=st.integers(0, 2**32 - 1),
     every_layer=st.booleans(),
@@ -63,7 +65,7 @@ def test_prediction_equals_planting(network: Network, count: int, seed: int, eve
 
 
 @settings(max_examples=40, deadline=None)
-@given(network=strategies.networks(width=5, hidden=3, input_bits=2, grown=True))
+@given(network=strategies.networks(width=5, hidden=3, input_bits=2, weight_bits=16, grown=True))
 def test_no_input_at_all_shows_what_is_proved_redundant(network: Network) -> None:
     taken = network.signals[network.input.name]
     values = np.arange(taken.low[0], taken.high[0] + 1, taken.step)
@@ -98,6 +100,16 @@ def constant() -> Network:
             Argmax("argmax", ("dense2",)),
         ),
     )
+
+
+def test_each_bit_of_an_integer_weight_is_flipped() -> None:
+    weight = np.array([[3, -4], [0, 1]])
+    network = Network("integers", (Input("x", (), shape=(2,)), Dense("dense", ("x",), weight)))
+    weights = faults(network)[0]
+    assert weights.value.reshape(2, 2, 4).tolist() == [[[2, 1, 7, -5], [-3, -2, -8, 4]], [[1, 2, 4, -8], [0, 3, 5, -7]]]
+    wide = replace(network.operations[1], weight=np.array([[MAX_WEIGHT, 0]]))
+    values = faults(Network("wide", (network.input, wide)))[0].value
+    assert len(values) == 31 and -MAX_WEIGHT - 1 not in values  # which no weight may be
 
 
 def test_what_is_redundant_is_proved_by_every_proof() -> None:

@@ -24,6 +24,14 @@ def test_planted_faults_show_in_exactly_the_predicted_vectors(engine: str, netwo
     assert wrong == [] and planted >= count // 2 and showed
 
 
+@pytest.mark.exhaustive  # half an hour
+@pytest.mark.parametrize("network", ["image", "digits_bnn"])
+@pytest.mark.parametrize("engine", [pytest.param("rtl", marks=needs_icarus), pytest.param("hls", marks=needs_compiler)])
+def test_three_hundred_planted_faults_show_as_predicted(engine: str, network: str) -> None:
+    planted, showed, wrong = coverage.check(engine, *coverage.case(network), 75, seed=1)
+    assert wrong == [] and planted == 75 and 0 < showed < 75
+
+
 @pytest.mark.slow
 @needs_icarus
 def test_a_wrong_prediction_would_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
