@@ -183,8 +183,8 @@ class _Search:
             layer, low, high = self._wanted(group, fault)
             channel = int(group.channel[fault])
             summed = self.network[layer]
-            first = isinstance(summed, Dense) and summed.inputs == (self.network.input.name,)
-            if first and bipolar and weight_bits(summed.weight) <= 2:
+            settable = bipolar and summed.inputs == (self.network.input.name,)
+            if settable and isinstance(summed, Dense) and weight_bits(summed.weight) <= 2:
                 mine = left[group.channel[left] == channel]
                 places = group.place[mine] if group.kind == "weight" else np.zeros(0, np.int64)
                 made.append(self._set(summed, channel, places, low, high, base))
