@@ -20,8 +20,9 @@ and ``<name>_offset``.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from xnorflow.bnn.network import (
     Add,
@@ -106,7 +107,7 @@ def _memories(network: Network) -> Iterator[_Memory]:
                 raise refusal(operation, "the export")
 
 
-def _bits(name: str, bits: np.ndarray) -> _Memory:
+def _bits(name: str, bits: NDArray[Any]) -> _Memory:
     rows = [int.from_bytes(row.astype("<u8").tobytes(), "little") for row in pack_bits(bits)]
     return _Memory(name, bits.shape[1], rows, None)
 

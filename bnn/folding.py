@@ -5,6 +5,7 @@ accumulator can take, and the integers are chosen to agree with what came out.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from xnorflow.bnn.errors import NetworkError
 from xnorflow.bnn.network import Affine, IntArray, MultiThreshold, Signal, Threshold
 
 #: The framework's formula: accumulators, int64 (values, channels), to its floating-point results of the same shape.
-Formula = Callable[[IntArray], NDArray[np.floating]]
+Formula = Callable[[IntArray], NDArray[np.floating[Any]]]
 
 _CHUNK = 1 << 22  # values evaluated at a time, to bound memory
 _MAX_SCORE_BITS = 40
@@ -113,7 +114,8 @@ def _evaluated(name: str, formula: Formula, grid: IntArray, low: int, step: int,
 
 def _falls(name: str, reached: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Return in which channels the levels fall over ascending accumulators."""
-    rises, falls = (reached[1:] > reached[:-1]).any(axis=0), (reached[1:] < reached[:-1]).any(axis=0)
+    rises: NDArray[np.bool_] = (reached[1:] > reached[:-1]).any(axis=0)
+    falls: NDArray[np.bool_] = (reached[1:] < reached[:-1]).any(axis=0)
     if (rises & falls).any():
         channel = int(np.argmax(rises & falls))
         changes = (reached[1:, channel] != reached[:-1, channel]).sum()
@@ -212,7 +214,7 @@ def fold_affine(
     return best[2]
 
 
-def _unsure_signs(low: NDArray[np.floating], high: NDArray[np.floating], integers: IntArray) -> int:
+def _unsure_signs(low: NDArray[np.floating[Any]], high: NDArray[np.floating[Any]], integers: IntArray) -> int:
     """Count the accumulators whose integer score may be 0 or more where the framework's is not, or the reverse."""
     return int(np.where(integers >= 0, low < 0, high >= 0).sum())
 
@@ -225,7 +227,7 @@ def _vague(integers: IntArray, real: NDArray[np.float64]) -> int:
 
 
 def _disagreements(
-    lows: list[NDArray[np.floating]], highs: list[NDArray[np.floating]], integers: list[IntArray]
+    lows: list[NDArray[np.floating[Any]]], highs: list[NDArray[np.floating[Any]]], integers: list[IntArray]
 ) -> int:
     """Count (class pair, accumulator pair) combinations in which the two kinds of score do not surely choose alike.
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -46,7 +47,7 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
     OSError
         If the folder is missing or cannot be written.
     """
-    tensors: dict[str, np.ndarray] = {}
+    tensors: dict[str, NDArray[Any]] = {}
     shapes: dict[str, list[int]] = {}
     for operation in network.operations:
         if type(operation) not in OPERATIONS.values():
@@ -139,7 +140,9 @@ def _described(network: Any) -> dict[str, Any]:
     return network | {"shapes": {key: tuple(shape) for key, shape in network["shapes"].items()}}
 
 
-def _operation(entry: dict[str, Any], shapes: dict[str, tuple[int, ...]], tensors: dict[str, np.ndarray]) -> Operation:
+def _operation(
+    entry: dict[str, Any], shapes: dict[str, tuple[int, ...]], tensors: dict[str, NDArray[Any]]
+) -> Operation:
     """Build one operation, taking its arrays out of `tensors`."""
     name, kind = entry["name"], entry["operation"]
     where = f"layer {_short(name)}"
@@ -169,14 +172,14 @@ def _operation(entry: dict[str, Any], shapes: dict[str, tuple[int, ...]], tensor
     return OPERATIONS[kind](**values)
 
 
-def _array(key: str, shape: tuple[int, ...], tensors: dict[str, np.ndarray]) -> np.ndarray:
+def _array(key: str, shape: tuple[int, ...], tensors: dict[str, NDArray[Any]]) -> NDArray[Any]:
     value = _tensor(key, tensors)
     if value.shape != shape:
         raise ValueError(f"expected {key} of shape {shape}, got {value.shape}")
     return value
 
 
-def _weight(key: str, shape: tuple[int, ...], tensors: dict[str, np.ndarray]) -> np.ndarray:
+def _weight(key: str, shape: tuple[int, ...], tensors: dict[str, NDArray[Any]]) -> NDArray[Any]:
     if key in tensors:
         whole = _array(key, shape, tensors)
         if whole.dtype not in (np.int8, np.int16) or not whole.size or weight_bits(whole) <= 2:
@@ -186,16 +189,17 @@ def _weight(key: str, shape: tuple[int, ...], tensors: dict[str, np.ndarray]) ->
     mask = _unpack(tensors.pop(f"{key}.mask"), shape) if f"{key}.mask" in tensors else np.ones(shape, bool)
     if (positive & ~mask).any():
         raise ValueError("a weight is both masked and positive")
-    return np.where(positive, 1, -1).astype(np.int8) * mask
+    weight: NDArray[np.int8] = np.where(positive, 1, -1).astype(np.int8) * mask
+    return weight
 
 
-def _tensor(key: str, tensors: dict[str, np.ndarray]) -> np.ndarray:
+def _tensor(key: str, tensors: dict[str, NDArray[Any]]) -> NDArray[Any]:
     if key not in tensors:
         raise ValueError(f"the file lacks the tensor {key}")
     return tensors.pop(key)
 
 
-def _unpack(packed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _unpack(packed: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     expected = (*shape[:-1], -(-shape[-1] // 64))
     if packed.dtype != np.uint64 or packed.shape != expected:
         raise ValueError(f"expected packed weights uint64{expected}, got {packed.dtype}{packed.shape}")

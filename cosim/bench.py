@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 from rich.progress import track
@@ -96,7 +97,7 @@ def contenders(case: Case, threads: int) -> dict[str, Callable[[], Any]]:
     }
 
 
-def _onnxruntime(layer: Dense, inputs: np.ndarray, threads: int, expected: np.ndarray) -> Callable[[], Any]:
+def _onnxruntime(layer: Dense, inputs: NDArray[Any], threads: int, expected: NDArray[Any]) -> Callable[[], Any]:
     """Sums of a dense layer by onnxruntime; -1 and +1 are 0 and 2 around a zero point of 1, made beforehand."""
     constants = {"w": np.ascontiguousarray(layer.weight.T), "zero": np.array(1, np.uint8)}
     graph = helper.make_graph(

@@ -2,9 +2,11 @@
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from xnorflow.bnn.network import Conv2d, Dense, Input, Network, Operation, Threshold
 from xnorflow.bnn.packing import words
@@ -72,7 +74,7 @@ def _threshold(
     rng: np.random.Generator,
     operations: list[Operation],
     layer: torch.nn.Linear | torch.nn.Conv2d,
-    weight: np.ndarray,
+    weight: NDArray[Any],
     sign: bool,
 ) -> None:
     """Give torch the weights, and both sides the same thresholds (half an integer for torch: no ties)."""

@@ -114,7 +114,7 @@ def pack_signs(values: NDArray[np.int8], out: Words) -> bool:
                 if abs(line[i]) != 1:
                     valid = np.uint64(0)
             out[row, whole] = rest
-    return valid == ~np.uint64(0)
+    return bool(valid == ~np.uint64(0))
 
 
 @njit(nogil=True, cache=True)

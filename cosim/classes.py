@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from xnorflow.bnn.network import Argmax, Network
 
-IntArray = NDArray[np.integer]
+IntArray = NDArray[np.integer[Any]]
 
 
 def meaning(network: Network) -> Literal["class", "score", "values"]:
@@ -30,7 +30,7 @@ def meaning(network: Network) -> Literal["class", "score", "values"]:
 
 
 def classes(
-    network: Network, results: Mapping[str, IntArray], labels: NDArray[np.integer]
+    network: Network, results: Mapping[str, IntArray], labels: NDArray[np.integer[Any]]
 ) -> tuple[IntArray | None, IntArray]:
     """Return the class of each vector, and the labels in the same terms.
 
@@ -68,7 +68,7 @@ MOST_POINTS = 256
 
 
 def precision_recall(
-    network: Network, results: Mapping[str, IntArray], labels: NDArray[np.integer]
+    network: Network, results: Mapping[str, IntArray], labels: NDArray[np.integer[Any]]
 ) -> dict[str, Any] | None:
     """Say what a classifier of two classes would find, and take wrongly for class 1, at each threshold of its score.
 

@@ -83,8 +83,8 @@ class CSim(Engine):
         self,
         network: Network,
         folder: Path,
-        inputs: NDArray[np.integer] | None = None,
-        expected: NDArray[np.integer] | None = None,
+        inputs: NDArray[np.integer[Any]] | None = None,
+        expected: NDArray[np.integer[Any]] | None = None,
     ) -> None:
         """Write the project into `folder` and compile it.
 
@@ -171,7 +171,7 @@ class CSim(Engine):
         finally:
             fresh.unlink(missing_ok=True)
 
-    def run(self, inputs: NDArray[np.integer], every_layer: bool = False) -> Results:
+    def run(self, inputs: NDArray[np.integer[Any]], every_layer: bool = False) -> Results:
         layers = self._layers if every_layer else self._layers[-1:]
         width = sum(math.prod(shape) for _, shape in layers)
         expected = (-1, *self._network.input.shape)
@@ -184,7 +184,7 @@ class CSim(Engine):
             values = np.concatenate(list(made))
         self.seconds = time.perf_counter() - start
 
-        results: dict[str, NDArray[np.integer]] = {}
+        results: dict[str, NDArray[np.integer[Any]]] = {}
         column = 0
         for name, shape in layers:
             size = math.prod(shape)
@@ -193,7 +193,7 @@ class CSim(Engine):
         return self._complete(results, inputs, every_layer)
 
     def _run(
-        self, inputs: NDArray[np.integer], width: int, every_layer: bool, processes: Processes
+        self, inputs: NDArray[np.integer[Any]], width: int, every_layer: bool, processes: Processes
     ) -> NDArray[np.int64]:
         """Run the program on some of the vectors; returns int64, shape (vectors, width)."""
         if not len(inputs):
@@ -221,10 +221,10 @@ class CSim(Engine):
         return values.reshape(len(inputs), width)
 
     def _complete(
-        self, results: dict[str, NDArray[np.integer]], inputs: NDArray[np.integer], every_layer: bool
+        self, results: dict[str, NDArray[np.integer[Any]]], inputs: NDArray[np.integer[Any]], every_layer: bool
     ) -> Results:
         """Add what the hardware leaves to the host: the views of flattened results, and the class."""
-        complete: dict[str, NDArray[np.integer]] = {}
+        complete: dict[str, NDArray[np.integer[Any]]] = {}
         for operation in self._network.operations:
             operand = complete.get(operation.inputs[0]) if operation.inputs else None
             if operation.name in results:

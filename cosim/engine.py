@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from xnorflow.bnn.network import Argmax, Network
 from xnorflow.cosim.timing import Timing
 
 #: Results by operation name; each array is integer, shape (vectors, *signal shape), bipolar values as -1 and +1.
-Results = Mapping[str, NDArray[np.integer]]
+Results = Mapping[str, NDArray[np.integer[Any]]]
 
 
 class EngineUnavailable(Exception):
@@ -88,7 +88,7 @@ class Engine(Protocol):
         """
         self.prepare(network, folder)
 
-    def run(self, inputs: NDArray[np.integer], every_layer: bool = False) -> Results:
+    def run(self, inputs: NDArray[np.integer[Any]], every_layer: bool = False) -> Results:
         """Compute the results for `inputs`, integer, shape (vectors, *input shape).
 
         The result holds at least the engine's share of :func:`outputs`; with `every_layer`, every operation's
@@ -108,8 +108,8 @@ class TakesVectors(Protocol):
         self,
         network: Network,
         folder: Path,
-        inputs: NDArray[np.integer] | None = None,
-        expected: NDArray[np.integer] | None = None,
+        inputs: NDArray[np.integer[Any]] | None = None,
+        expected: NDArray[np.integer[Any]] | None = None,
     ) -> None:
         """Build like :meth:`Engine.prepare`, with these inputs and expected scores for the test bench."""
 

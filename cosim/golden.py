@@ -3,7 +3,7 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +53,7 @@ class Golden(Engine):
         self._largest = largest_bytes(network)
         self._network = network
 
-    def run(self, inputs: NDArray[np.integer], every_layer: bool = False) -> Results:
+    def run(self, inputs: NDArray[np.integer[Any]], every_layer: bool = False) -> Results:
         """Compute the results for `inputs`.
 
         Parameters
@@ -122,7 +122,7 @@ def tile_size(largest: int, vectors: int, threads: int) -> int:
     return max(1, min(_TILE_BYTES // largest, -(-vectors // threads)))
 
 
-def _checked(network: Network, inputs: NDArray[np.integer]) -> NDArray[np.integer]:
+def _checked(network: Network, inputs: NDArray[np.integer[Any]]) -> NDArray[np.integer[Any]]:
     inputs, source = np.asarray(inputs), network.input
     if inputs.dtype.kind not in "iu":
         raise UserError(f"{_where(network)}: expected an integer array, got {inputs.dtype}")
@@ -136,7 +136,7 @@ def _where(network: Network) -> str:
     return f"input {network.input.name!r} of network {network.name!r}"
 
 
-def _out_of_range(network: Network, inputs: NDArray[np.integer], start: int) -> UserError:
+def _out_of_range(network: Network, inputs: NDArray[np.integer[Any]], start: int) -> UserError:
     """Name the first value that the network's Input cannot take; `start` is the number of the first vector."""
     source = network.input
     signal = network.signals[source.name]

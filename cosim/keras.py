@@ -56,7 +56,7 @@ class Keras(Engine):
             raise EngineError(f"network {network.name}: Keras computes none of its results as integers")
         self._network = network
 
-    def run(self, inputs: NDArray[np.integer], every_layer: bool = False) -> Results:
+    def run(self, inputs: NDArray[np.integer[Any]], every_layer: bool = False) -> Results:
         """Compute the last sums that Keras computes as we do and the class; or everything that it computes so."""
         from xnorflow.bnn.frontends.keras import run
 

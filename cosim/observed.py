@@ -32,4 +32,5 @@ def integers(
     rounded = np.rint(real)
     if real.size and np.abs(real - rounded).max() > _OFF:
         raise EngineError(f"layer {name}: expected integers from {framework}, got fractions")
-    return rounded.astype(np.int64)
+    whole: NDArray[np.int64] = rounded.astype(np.int64)
+    return whole

@@ -47,6 +47,7 @@ from xnorflow.bnn.network import (
 from xnorflow.bnn.packing import pack_bits, words
 from xnorflow.cosim import bitstream, moves, popcount
 from xnorflow.cosim.engine import EngineUnavailable, OutOfRange
+from xnorflow.cosim.paths import PATH
 from xnorflow.cosim.sums import Layer, Sums
 
 Array = NDArray[Any]
@@ -80,7 +81,7 @@ class Program:
         self._rest = [(operation.name, operation.inputs, built[operation.name]) for operation in rest]
         self.dtypes = {name: np.int8 if signal.bipolar else dtype(signal) for name, signal in network.signals.items()}
 
-    def run(self, inputs: NDArray[np.integer], results: Mapping[str, Array]) -> None:
+    def run(self, inputs: NDArray[np.integer[Any]], results: Mapping[str, Array]) -> None:
         """Write the results of the operations that `results` names, for integers in C order.
 
         Raises
@@ -197,7 +198,7 @@ def _layer(
     shift, low = int(operand.bipolar), int(operand.low.min())
     ones = np.count_nonzero(weight > 0, axis=1)
     blocked = popcount.block_weights(weight)
-    bias = np.zeros((len(extra), len(blocked) * popcount.PATH.neurons), np.int64)
+    bias = np.zeros((len(extra), len(blocked) * PATH.neurons), np.int64)
     bias[:, : len(weight)] = extra + low * weight.sum(axis=1, dtype=np.int64) + ((2**planes - 1) * ones << shift)
     largest = (2**planes - 1) * weight.shape[1]
     return Layer(signal.shape, blocked, bias, kinds, shift, dtype(signal), largest)
@@ -281,7 +282,8 @@ def _max_pool2d(operation: MaxPool2d, x: Signal) -> Step:
     def numbers(value: Value) -> Array:
         around = ((0, 0), (top, bottom), (left, right), (0, 0))
         padded = np.pad(integers(value, x), around, constant_values=int(x.low.min()))
-        return np.maximum.reduce(_window_views(padded, operation, positions))
+        pooled: Array = np.maximum.reduce(_window_views(padded, operation, positions))
+        return pooled
 
     if not x.bipolar:
         return numbers

@@ -1,7 +1,7 @@
 """The trained PyTorch module itself, as an engine."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,7 +53,7 @@ class PyTorch(Engine):
             raise EngineError(f"network {network.name} is not the conversion of the module that the engine was given")
         self._network = network
 
-    def run(self, inputs: NDArray[np.integer], every_layer: bool = False) -> Results:
+    def run(self, inputs: NDArray[np.integer[Any]], every_layer: bool = False) -> Results:
         """Compute the last of the integers and the class; or everything that PyTorch computes in integers."""
         from xnorflow.bnn.frontends.torch_trace import BATCH
 
@@ -79,7 +79,7 @@ class PyTorch(Engine):
             results[self._network.output.name] = np.concatenate(classes)
         return results
 
-    def _batch(self, inputs: NDArray[np.integer], wanted: set[str]) -> dict[str, "torch.Tensor"]:
+    def _batch(self, inputs: NDArray[np.integer[Any]], wanted: set[str]) -> dict[str, "torch.Tensor"]:
         """Run the module and its trace on a batch; return the results of the nodes that are wanted."""
         import torch
         from torch import fx

@@ -64,7 +64,7 @@ class Qonnx(Engine):
         self._model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "N"
         self._sessions: dict[tuple[str, ...], Any] = {}
 
-    def run(self, inputs: NDArray[np.integer], every_layer: bool = False) -> Results:
+    def run(self, inputs: NDArray[np.integer[Any]], every_layer: bool = False) -> Results:
         from xnorflow.bnn.errors import UserError
         from xnorflow.bnn.qonnx_export import INPUT
         from xnorflow.bnn.qonnx_lowering import session
@@ -82,7 +82,7 @@ class Qonnx(Engine):
             raise EngineError(f"qonnx: {error}") from None
         except Exception as error:  # onnxruntime has an exception of its own for each kind of failure
             raise EngineError(f"qonnx: onnxruntime failed: {str(error).splitlines()[0]}") from None
-        results: dict[str, NDArray[np.integer]] = {}
+        results: dict[str, NDArray[np.integer[Any]]] = {}
         for index, name in enumerate(names):
             values = np.moveaxis(np.concatenate([part[index] for part in parts]), 1, -1)
             results[name] = values.astype(np.int64)

@@ -76,7 +76,7 @@ class QonnxSource(Engine):
             (self._feed,) = [value.name for value in self._model.graph.input if value.name not in known]
             self._original = session(self._model, outputs)
 
-    def run(self, inputs: NDArray[np.integer], every_layer: bool = False) -> Results:
+    def run(self, inputs: NDArray[np.integer[Any]], every_layer: bool = False) -> Results:
         """Compute the last sums and the class; or everything that the model computes in integers."""
         observed = self._conversion.observed
         names = [name for name in observed if every_layer or name == list(observed)[-1]]
@@ -101,7 +101,7 @@ class QonnxSource(Engine):
             raise
         except Exception as error:  # onnxruntime has an exception of its own for each kind of failure
             raise EngineError(f"onnx: onnxruntime failed: {str(error).splitlines()[0]}") from None
-        results: dict[str, NDArray[np.integer]] = {}
+        results: dict[str, NDArray[np.integer[Any]]] = {}
         for name in names:
             shape = self._network.signals[name].shape
             results[name] = np.array(collected[name]).reshape(-1, *shape) * self._signs.get(name, 1)
@@ -116,7 +116,8 @@ class QonnxSource(Engine):
         for name in self._outputs:
             if np.issubdtype(values[name].dtype, np.integer) and name != self._conversion.scores:
                 return values[name].reshape(len(values[name]), -1)
-        return values[self._conversion.scores].argmax(axis=1)
+        classes: NDArray[np.int64] = values[self._conversion.scores].argmax(axis=1)
+        return classes
 
 
 def _from(model: "onnx.ModelProto", tensor: str) -> "onnx.ModelProto":
@@ -138,12 +139,12 @@ def _from(model: "onnx.ModelProto", tensor: str) -> "onnx.ModelProto":
     return cut
 
 
-def _integers(name: str, values: NDArray[np.floating], place: "Observed") -> NDArray[np.int64]:
+def _integers(name: str, values: NDArray[np.floating[Any]], place: "Observed") -> NDArray[np.int64]:
     """Return an operation's integers, channels last and flat, from the tensor that holds them."""
     flat = np.empty(values.size)
     flat[place.positions.ravel()] = values.ravel()
     real = (flat.reshape(-1, len(place.scale)) - place.shift) / place.scale
-    integers = np.rint(real).astype(np.int64)
+    integers: NDArray[np.int64] = np.rint(real).astype(np.int64)
     if not (np.abs(real - integers) < 0.25).all():
         raise EngineError(f"layer {name}: expected integers from the model, got fractions")
     return integers.ravel()

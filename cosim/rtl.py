@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +79,7 @@ class Project(Protocol):
     @property
     def timing(self) -> CycleModel | None: ...
 
-    def pack(self, inputs: NDArray[np.integer]) -> Bytes:
+    def pack(self, inputs: NDArray[np.integer[Any]]) -> Bytes:
         """Return the beats, shape (frames, in_beats, bytes), of inputs, shape (frames, *input shape)."""
 
     def unpack(self, beats: Bytes) -> Results:
@@ -111,7 +111,8 @@ def timeout(network: Network) -> int:
         for operation in network.operations
         if isinstance(operation, Dense | Conv2d)
     )
-    return 1000 + 2 * products + 16 * sum(signal.size for signal in signals)
+    limit: int = 1000 + 2 * products + 16 * sum(signal.size for signal in signals)
+    return limit
 
 
 def content_key(project: Project, *more: str) -> str:

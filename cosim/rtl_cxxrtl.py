@@ -12,6 +12,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +108,7 @@ class RtlCxxrtl(Engine):
         code = [path.read_text() for path in (_DRIVER, _BITS, Path(__file__))]
         return folder.resolve() / f"cxxrtl_{rtl.content_key(self.project, *self.tools().values(), *code)}"
 
-    def run(self, inputs: NDArray[np.integer], every_layer: bool = False) -> Results:
+    def run(self, inputs: NDArray[np.integer[Any]], every_layer: bool = False) -> Results:
         """Simulate all vectors back to back; with `every_layer`, return what the project's probes have seen, too.
 
         Raises

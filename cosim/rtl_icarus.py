@@ -174,7 +174,7 @@ class RtlIcarus(Engine):
     def _build_in(self, folder: Path) -> Path:
         return folder.resolve() / f"icarus_{rtl.content_key(self.project, _iverilog_version())}"
 
-    def run(self, inputs: NDArray[np.integer], every_layer: bool = False) -> Results:
+    def run(self, inputs: NDArray[np.integer[Any]], every_layer: bool = False) -> Results:
         """Simulate all passes and return the results of the one back to back.
 
         With `every_layer`, simulate only that pass, return what the project's probes have seen, too, and keep a

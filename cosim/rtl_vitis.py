@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +58,7 @@ class VitisProject:
     def _scores(self) -> Signal:
         return self.network.signals[hardware(self.network).output.name]
 
-    def pack(self, inputs: NDArray[np.integer]) -> Bytes:
+    def pack(self, inputs: NDArray[np.integer[Any]]) -> Bytes:
         storage = packed(self.network.signals[self.network.input.name])
         values = inputs.reshape(len(inputs), -1, storage.channels)
         elements = packing.pack(values.astype(np.int8)) if storage.kind == "packed" else values.astype(np.int64)
@@ -74,7 +75,7 @@ class VitisProject:
             values >>= unused
         else:
             values = (values.view(np.uint64) >> np.uint64(unused)).astype(np.int64)
-        results: dict[str, NDArray[np.integer]] = {}
+        results: dict[str, NDArray[np.integer[Any]]] = {}
         last = hardware(self.network).output.name
         for operation in self.network.operations:
             if operation.name == last:

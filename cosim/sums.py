@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from xnorflow.bnn.packing import WORD, words
 from xnorflow.cosim import popcount
 from xnorflow.cosim.moves import Moves, join
+from xnorflow.cosim.paths import PATH
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +58,7 @@ class Layer:
         channels = self.shape[-1]
         limit = np.full(self.bias.shape, -1)  # no count is that small: bits that fill up a block stay 0
         limit[:, :channels] = (self.bias[:, :channels] - threshold) >> self.shift
-        limit = limit.clip(-1, self.largest).astype(popcount.PATH.limit_type(self.largest))
+        limit = limit.clip(-1, self.largest).astype(PATH.limit_type(self.largest))
         flips = np.zeros(self.bias.shape[1], np.bool_)
         flips[:channels] = flip
         return Comparison(limit, np.packbits(flips, bitorder="little"))

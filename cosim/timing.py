@@ -6,6 +6,7 @@ beat of the frame before to its own. Both are measured with all frames back to b
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ class Spread:
     maximum: int
 
     @classmethod
-    def of(cls, cycles: NDArray[np.integer]) -> "Spread | None":
+    def of(cls, cycles: NDArray[np.integer[Any]]) -> "Spread | None":
         """Return the spread of `cycles`, or None if there are none."""
         return cls(int(cycles.min()), float(np.median(cycles)), int(cycles.max())) if cycles.size else None
 

@@ -237,7 +237,8 @@ class Report:
     @property
     def accuracy(self) -> float | None:
         """Share of the labelled vectors that the golden model classifies as labelled; None without any."""
-        return self.content["accuracy"]["golden"]
+        accuracy: float | None = self.content["accuracy"]["golden"]
+        return accuracy
 
     @property
     def latency(self) -> list[dict[str, Any]]:

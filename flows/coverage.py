@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -85,14 +85,14 @@ def coverage_command(
         shown.print(f"vectors: {escape(str(out))}")
 
 
-def _inputs(net: "Net", count: int, data: Path | None) -> tuple[NDArray[np.integer], str]:
+def _inputs(net: "Net", count: int, data: Path | None) -> tuple[NDArray[np.integer[Any]], str]:
     """Return the vectors of a flow, and what they are."""
     from xnorflow.flows.vectors import classes, random_inputs
     from xnorflow.models import data as datasets
     from xnorflow.models import labelled, zoo
 
     taken, zoo_model = net.network.input, net._subject.zoo
-    images: NDArray[np.integer] = np.zeros((0, *taken.shape), np.int32)
+    images: NDArray[np.integer[Any]] = np.zeros((0, *taken.shape), np.int32)
     name = ""
     if data and labelled.is_own(data):
         threshold = zoo.get(zoo_model).binarise_at if zoo_model else None

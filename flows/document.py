@@ -149,7 +149,8 @@ def _engine(view: View, kind: EngineKind, steps: Sequence[str]) -> dict[str, Any
         slow = compared["vectors"] < len(inputs(view))
         few = f"slow: took the first {compared['vectors']:,} of the {len(inputs(view)):,} vectors" if slow else None
         described["reason"] = "; ".join(filter(None, (few, run.facts["detail"]))) or None
-    return described | compared
+    row: dict[str, Any] = described | compared
+    return row
 
 
 def _problem(view: View, kind: EngineKind, steps: Sequence[str]) -> Problem | None:

@@ -93,7 +93,11 @@ def locate(view: View, kind: EngineKind, comparison: Comparison, replay: Path) -
 
 
 def window(
-    network: Network, expected: Mapping[str, NDArray], got: Mapping[str, NDArray], layer: str, index: tuple[int, ...]
+    network: Network,
+    expected: Mapping[str, NDArray[Any]],
+    got: Mapping[str, NDArray[Any]],
+    layer: str,
+    index: tuple[int, ...],
 ) -> dict[str, Any] | None:
     """Show how the golden model comes to one integer, from the inputs, weights and popcounts of its accumulator on.
 
@@ -176,7 +180,7 @@ def window(
 
 
 def _suspect(
-    terms: list[tuple[str, tuple[int, ...]]], expected: Mapping[str, NDArray], got: Mapping[str, NDArray]
+    terms: list[tuple[str, tuple[int, ...]]], expected: Mapping[str, NDArray[Any]], got: Mapping[str, NDArray[Any]]
 ) -> tuple[str, tuple[int, ...]]:
     """Return the first of the integers, each in a layer at an index, in which the engine differs, or the first."""
     wrong = ((name, at) for name, at in terms if name in got and got[name][at] != expected[name][at])
@@ -189,7 +193,7 @@ def _places(pool: SumPool2d, index: tuple[int, ...]) -> list[tuple[int, ...]]:
     return [(y + dy, x + dx, index[2]) for dy in range(pool.size[0]) for dx in range(pool.size[1])]
 
 
-def _largest(pool: MaxPool2d, operand: NDArray, index: tuple[int, ...]) -> tuple[int, ...]:
+def _largest(pool: MaxPool2d, operand: NDArray[Any], index: tuple[int, ...]) -> tuple[int, ...]:
     """Return where in its window a max-pool finds its result."""
     top, _, left, _ = pool.padding
     y, x = index[0] * pool.stride[0] - top, index[1] * pool.stride[1] - left
@@ -199,7 +203,9 @@ def _largest(pool: MaxPool2d, operand: NDArray, index: tuple[int, ...]) -> tuple
     return y + int(dy), x + int(dx), index[2]
 
 
-def _operands(operation: Dense | Conv2d, operand: NDArray, index: tuple[int, ...]) -> tuple[NDArray, NDArray]:
+def _operands(
+    operation: Dense | Conv2d, operand: NDArray[Any], index: tuple[int, ...]
+) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return what is multiplied, position by position; both of the weights' shape."""
     weights = operation.weight[index[-1]].astype(np.int64)
     if isinstance(operation, Dense):
@@ -210,7 +216,7 @@ def _operands(operation: Dense | Conv2d, operand: NDArray, index: tuple[int, ...
     return padded[y : y + weights.shape[0], x : x + weights.shape[1]], weights
 
 
-def _terms(inputs: NDArray, weights: NDArray, signal: Signal) -> list[dict[str, int]]:
+def _terms(inputs: NDArray[Any], weights: NDArray[Any], signal: Signal) -> list[dict[str, int]]:
     """Return the terms of a sum by the bits of its inputs and those of its weights' magnitudes."""
     values = [(1, inputs)]
     if not signal.bipolar:

@@ -25,7 +25,7 @@ from xnorflow.bnn.errors import UserError
 from xnorflow.flows import subject
 from xnorflow.flows.cache import write
 from xnorflow.flows.folding import fold_rtl
-from xnorflow.flows.formats import read_subject
+from xnorflow.flows.formats import Subject, read_subject
 from xnorflow.flows.graph import PARTS
 from xnorflow.flows.options import Options
 from xnorflow.flows.places import BUILD, claimed
@@ -122,7 +122,7 @@ def _known() -> tuple[list[str], dict[str, str]]:
     return [*ZOO, *outside], strange
 
 
-def measure(found: subject.Subject, *, tools: Sequence[bool] = ()) -> tuple[dict[str, Any], str]:
+def measure(found: Subject, *, tools: Sequence[bool] = ()) -> tuple[dict[str, Any], str]:
     """Run the golden model of a model on fixed random vectors, and choose, or synthesise, its RTL.
 
     Parameters

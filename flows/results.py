@@ -1,7 +1,7 @@
 """What the steps keep in their entries, as it is read again."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from xnorflow.flows.graph import View
 if TYPE_CHECKING:
     from xnorflow.bnn.network import Network
 
-IntArray = NDArray[np.integer]
+IntArray = NDArray[np.integer[Any]]
 
 RESULTS, LAYERS = "results.npz", "layers.npz"
 """Files of a run: what every vector gave, and every layer of a few."""

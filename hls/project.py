@@ -133,8 +133,8 @@ def write(
     network: Network,
     folder: Path,
     config: HlsConfig,
-    inputs: NDArray[np.integer],
-    expected: NDArray[np.integer],
+    inputs: NDArray[np.integer[Any]],
+    expected: NDArray[np.integer[Any]],
 ) -> Project:
     """Write the project of a network; files whose content is unchanged are left alone, outdated ones removed.
 
@@ -268,7 +268,7 @@ def _trace(graph: Any, project: Project, names: Mapping[str, str]) -> None:
 
 
 def _write_files(
-    graph: Any, project: Project, folder: Path, inputs: NDArray[np.integer], expected: NDArray[np.integer]
+    graph: Any, project: Project, folder: Path, inputs: NDArray[np.integer[Any]], expected: NDArray[np.integer[Any]]
 ) -> None:
     import jinja2
 
@@ -313,7 +313,7 @@ def _write_files(
     _write_vectors(vectors / "tb_output_predictions.dat", expected, project.output.size)
 
 
-def _write_vectors(path: Path, values: NDArray[np.integer], size: int) -> None:
+def _write_vectors(path: Path, values: NDArray[np.integer[Any]], size: int) -> None:
     if not np.issubdtype(values.dtype, np.integer) or values[:1].size not in (0, size):
         raise UserError(f"{path.name}: expected integers, {size} per vector, got {values.dtype}{list(values.shape)}")
     np.savetxt(path, values.reshape(len(values), size), fmt="%d")

@@ -2,12 +2,14 @@
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xnorflow.bnn.errors import UserError
 
-Labelled = tuple[np.ndarray, np.ndarray]
+Labelled = tuple[NDArray[Any], NDArray[Any]]
 """Images uint8 (N, 32, 32, 3) and labels int64 (N,)."""
 
 TITLE = "CIFAR-10"
@@ -87,7 +89,7 @@ def _read_tree(folder: Path) -> Labelled:
     return np.stack(images), np.array([label for _, label, _ in found], np.int64)
 
 
-def _read_image(path: Path) -> np.ndarray:
+def _read_image(path: Path) -> NDArray[Any]:
     from PIL import Image
 
     try:

@@ -15,12 +15,14 @@ import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xnorflow.bnn.errors import UserError
 
-Labelled = tuple[np.ndarray, np.ndarray]
+Labelled = tuple[NDArray[Any], NDArray[Any]]
 """Images uint8 (N, 40, 54) and labels int64 (N,), 1 where an obstacle is too near."""
 
 TITLE = "The set of DroNet's collision frames"
@@ -49,10 +51,10 @@ _LARGEST = 1 << 31  # bytes of a file's arrays
 class Flights:
     """Images uint8 (N, 40, 54), labels int64 (N,), and of each the number of its flight and its place in it, from 0."""
 
-    images: np.ndarray
-    labels: np.ndarray
-    flight: np.ndarray
-    place: np.ndarray
+    images: NDArray[Any]
+    labels: NDArray[Any]
+    flight: NDArray[Any]
+    place: NDArray[Any]
     names: tuple[str, ...]
 
 
@@ -93,7 +95,7 @@ def flights(folder: Path) -> Flights:
     found = files(folder)
     if not found:
         raise UserError(f"no frames in {folder}: {PATTERN} is neither there nor in its sub-folder dronet-collision")
-    parts: list[tuple[str, np.ndarray, np.ndarray]] = []
+    parts: list[tuple[str, NDArray[Any], NDArray[Any]]] = []
     for path in found:
         frames, labels, sequences, numbers = _read(path)
         for name in np.unique(sequences):
@@ -110,7 +112,7 @@ def flights(folder: Path) -> Flights:
     )
 
 
-def _read(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _read(path: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Frames, labels int64, names of flights and numbers of frames."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -138,19 +140,20 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return frames, labels.astype(np.int64), sequences, np.array([int(found[1]) for found in numbers if found])
 
 
-def binned(frames: np.ndarray) -> np.ndarray:
+def binned(frames: NDArray[Any]) -> NDArray[Any]:
     """Frames uint8 (N, 122, 162) as images (N, 40, 54): the mean of 3 x 3 pixels, a half rounded up."""
     height, width = IMAGE
     top, left = ((size - BINNING * kept) // 2 for size, kept in zip(SIZE, (height, width), strict=True))
     kept = frames[:, top : top + BINNING * height, left : left + BINNING * width]
     sums = kept.reshape(-1, height, BINNING, width, BINNING).sum(axis=(2, 4), dtype=np.uint16)
-    return ((sums + BINNING**2 // 2) // BINNING**2).astype(np.uint8)
+    images: NDArray[Any] = ((sums + BINNING**2 // 2) // BINNING**2).astype(np.uint8)
+    return images
 
 
 # --- the split
 
 
-def held_out(of: Flights) -> tuple[np.ndarray, np.ndarray]:
+def held_out(of: Flights) -> tuple[NDArray[Any], NDArray[Any]]:
     """Say of each frame whether it is for training, and whether it is for the test: bool (N,), neither beside a block.
 
     Frames of a flight that follow each other are near-duplicates: drawn one by one, those of the test would be known

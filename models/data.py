@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.models import cifar10, collision, mnist
@@ -35,15 +37,15 @@ class Dataset:
     """
 
     name: str
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
+    train_images: NDArray[Any]
+    train_labels: NDArray[Any]
+    test_images: NDArray[Any]
+    test_labels: NDArray[Any]
     digest: str
     note: str
 
 
-Labelled = tuple[np.ndarray, np.ndarray]
+Labelled = tuple[NDArray[Any], NDArray[Any]]
 """Images uint8 (N, height, width[, 3]) and labels (N,)."""
 
 
@@ -180,7 +182,7 @@ def photographs_as_frames() -> Dataset:
     return _unlabelled("photographs_as_frames", note, np.rint(pieces.mean(axis=3)).astype(np.uint8))
 
 
-def _pieces(high: int, wide: int) -> Iterator[np.ndarray]:
+def _pieces(high: int, wide: int) -> Iterator[NDArray[Any]]:
     """Each photograph, uint8 (pieces, high, wide, 3)."""
     from sklearn.datasets import load_sample_images
 
@@ -190,7 +192,7 @@ def _pieces(high: int, wide: int) -> Iterator[np.ndarray]:
         yield grid.swapaxes(1, 2).reshape(-1, high, wide, 3)
 
 
-def _unlabelled(name: str, note: str, images: np.ndarray) -> Dataset:
+def _unlabelled(name: str, note: str, images: NDArray[Any]) -> Dataset:
     none = np.zeros(0, np.int64)
     return make(name, note, (images[:0], none), (images, none))
 
@@ -236,7 +238,7 @@ def evaluation_files(definition: ModelDefinition, folder: Path | None = None) ->
     return SOURCES[definition.dataset].files(place) if place else []
 
 
-def encode(images: np.ndarray, definition: ModelDefinition) -> np.ndarray:
+def encode(images: NDArray[Any], definition: ModelDefinition) -> NDArray[Any]:
     """Images uint8 (N, height, width[, 3]) as integers of a model's input, shape (N, *input shape), channels last.
 
     Bipolar inputs are int8, +1 where the pixel reaches ``definition.binarise_at`` and -1 elsewhere; unsigned ones are

@@ -6,9 +6,11 @@ and tests it on those. The checkpoints go to ``runs/flights``; an interrupted me
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -27,7 +29,7 @@ def fold(of: collision.Flights, number: int) -> tuple[data.Dataset, list[str]]:
     return data.make(f"flights_{number}", f"DroNet's collision frames; test: {', '.join(names)}", *parts), names
 
 
-def confusion(path: Path, dataset: data.Dataset) -> np.ndarray:
+def confusion(path: Path, dataset: data.Dataset) -> NDArray[Any]:
     """Count the test images by label (row) and class that the checkpoint gives them (column): int64 (2, 2)."""
     loaded = checkpoint.load(path)
     found = train.classify(loaded.module, torch.from_numpy(dataset.test_images), zoo.get(loaded.name)).numpy()
@@ -36,7 +38,7 @@ def confusion(path: Path, dataset: data.Dataset) -> np.ndarray:
     return counts
 
 
-def measure(folder: Path, console: Console) -> np.ndarray:
+def measure(folder: Path, console: Console) -> NDArray[Any]:
     """Train and test every fold, and print a table; return what :func:`confusion` counts in all of them together.
 
     Raises
@@ -61,7 +63,7 @@ def measure(folder: Path, console: Console) -> np.ndarray:
     return total
 
 
-def _figures(counts: np.ndarray) -> list[str]:
+def _figures(counts: NDArray[Any]) -> list[str]:
     """Frames, those too near, accuracy, recall and precision."""
     (_, alarms), (_, found) = counts
     shares = ((np.trace(counts), counts.sum()), (found, counts[1].sum()), (found, found + alarms))

@@ -42,7 +42,7 @@ class Labelled:
 
     name: str
     note: str
-    x: NDArray[np.integer]
+    x: NDArray[np.integer[Any]]
     y: NDArray[np.int64]
     digest: str
 
@@ -130,7 +130,7 @@ def labelled(
     return Labelled(name, note, integers, labels.astype(np.int64), sha.hexdigest())
 
 
-def _integers(values: NDArray[Any], taken: "Input", name: str) -> NDArray[np.integer]:
+def _integers(values: NDArray[Any], taken: "Input", name: str) -> NDArray[np.integer[Any]]:
     if not np.issubdtype(values.dtype, np.integer):
         if not np.issubdtype(values.dtype, np.floating):
             raise UserError(f"{name}: x: expected numbers, got {values.dtype}")
@@ -174,7 +174,7 @@ def _classes(folder: Path) -> list[tuple[str, list[Path]]]:
     ]
 
 
-def _pixels(file: Path, taken: "Input", binarise_at: int | None) -> NDArray[np.integer]:
+def _pixels(file: Path, taken: "Input", binarise_at: int | None) -> NDArray[np.integer[Any]]:
     from PIL import Image
 
     colour = len(taken.shape) == 3 and taken.shape[-1] == 3

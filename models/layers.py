@@ -21,7 +21,8 @@ class _StraightThroughSign(torch.autograd.Function):
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
         (x,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        return gradient * (x.abs() <= 1)
+        passed: Tensor = gradient * (x.abs() <= 1)
+        return passed
 
 
 def binarize(x: Tensor) -> Tensor:
@@ -29,7 +30,8 @@ def binarize(x: Tensor) -> Tensor:
 
     The gradient passes unchanged where ``|x| <= 1`` and is zero elsewhere.
     """
-    return _StraightThroughSign.apply(x)
+    signs: Tensor = _StraightThroughSign.apply(x)  # type: ignore[no-untyped-call]
+    return signs
 
 
 class Sign(nn.Module):
@@ -115,7 +117,8 @@ class Residual(nn.Module):
         self.branch = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.branch(x)
+        total: Tensor = x + self.branch(x)
+        return total
 
 
 def clip_latent_weights(module: nn.Module) -> None:

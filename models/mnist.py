@@ -5,12 +5,14 @@ import math
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xnorflow.bnn.errors import UserError
 
-Labelled = tuple[np.ndarray, np.ndarray]
+Labelled = tuple[NDArray[Any], NDArray[Any]]
 """Images uint8 (N, 28, 28) and labels uint8 (N,)."""
 
 TITLE = "MNIST"
@@ -34,7 +36,7 @@ def _find(folder: Path, name: str) -> Path | None:
     return None
 
 
-def _read_idx(path: Path, dimensions: int) -> np.ndarray:
+def _read_idx(path: Path, dimensions: int) -> NDArray[Any]:
     """Array of uint8 in an idx file, gzip-compressed if it ends in ``.gz``."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:

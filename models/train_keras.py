@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xnorflow.bnn.frontends.keras_file import import_keras
 from xnorflow.models.data import encode
@@ -12,12 +13,12 @@ from xnorflow.models.zoo import ModelDefinition, Recipe
 _BEST = "best.weights.h5"
 
 
-def taken(images: np.ndarray, definition: ModelDefinition) -> np.ndarray:
+def taken(images: NDArray[Any], definition: ModelDefinition) -> NDArray[Any]:
     """uint8 images (N, H, W) as the model's float32 input."""
     return (encode(images, definition) / 2.0**definition.input.fraction).astype(np.float32)
 
 
-def count_correct(model: Any, images: np.ndarray, labels: np.ndarray, definition: ModelDefinition) -> int:
+def count_correct(model: Any, images: NDArray[Any], labels: NDArray[Any], definition: ModelDefinition) -> int:
     """How many of the uint8 images (N, H, W) the model classifies as labelled."""
     scores = model.predict(taken(images, definition), batch_size=1000, verbose=0)
     return int((scores.argmax(axis=1) == labels).sum())
@@ -27,8 +28,8 @@ def fit(
     definition: ModelDefinition,
     recipe: Recipe,
     seed: int,
-    training: tuple[np.ndarray, np.ndarray],
-    validation: tuple[np.ndarray, np.ndarray],
+    training: tuple[NDArray[Any], NDArray[Any]],
+    validation: tuple[NDArray[Any], NDArray[Any]],
     folder: Path,
 ) -> tuple[Any, int, float]:
     """Train by the recipe; the model of the best epoch, that epoch (from 1) and its validation accuracy.

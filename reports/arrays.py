@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def pack(values: NDArray[np.integer]) -> dict[str, Any]:
+def pack(values: NDArray[np.integer[Any]]) -> dict[str, Any]:
     """Return integers, of any shape, as JSON.
 
     Returns

@@ -381,7 +381,7 @@ def _resources(row: dict[str, Any], colours: dict[str, str]) -> Figure:
     return figure
 
 
-def _scores(scores: NDArray[np.integer], best: int | None) -> Figure:
+def _scores(scores: NDArray[np.integer[Any]], best: int | None) -> Figure:
     """Draw each score as a bar from zero, that of the class emphasised."""
     values = scores.ravel()
     with rc_context(_STYLE):
@@ -429,7 +429,7 @@ def picture(packed: dict[str, Any], name: str, other: dict[str, Any] | None = No
     return f'<img src="data:image/png;base64,{data}" alt="{escape(name)}" width="{width}" height="{height}">'
 
 
-def _tiles(values: NDArray[Any]) -> NDArray[np.floating]:
+def _tiles(values: NDArray[Any]) -> NDArray[np.floating[Any]]:
     """Return values, (length,) or (height, width, channels), as one matrix with gaps (NaN) between channels."""
     if values.ndim != 3:
         flat = values.ravel()

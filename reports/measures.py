@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xnorflow.bnn.network import (
     OPERATIONS,
@@ -127,7 +128,7 @@ def memory(network: Network) -> dict[str, Any]:
     }
 
 
-def _width(values: np.ndarray) -> int:
+def _width(values: NDArray[Any]) -> int:
     """Return the two's complement bits that hold all values."""
     low, high = int(values.min()), int(values.max())
     return max(high.bit_length(), (-low - 1).bit_length() if low < 0 else 0) + (low < 0)

@@ -155,6 +155,7 @@ def _parameter(layer: Any, what: str, variable: Any) -> NDArray[np.float64]:
 
 def name_of(function: Any) -> str:
     """Name an activation as its author would."""
-    if type(function).__str__ is not object.__str__ and type(function).__module__.startswith("qkeras"):
+    kind: Any = type(function)
+    if kind.__str__ is not object.__str__ and kind.__module__.startswith("qkeras"):
         return str(function)
-    return str(getattr(function, "name", None) or getattr(function, "__name__", type(function).__name__))
+    return str(getattr(function, "name", None) or getattr(function, "__name__", kind.__name__))

@@ -25,7 +25,7 @@ from xnorflow.bnn.frontends.core.fixed import Fixed
 from xnorflow.bnn.frontends.qonnx_model import Prepared, prepare
 from xnorflow.bnn.frontends.qonnx_step import computing
 from xnorflow.bnn.network import Input, IntArray
-from xnorflow.bnn.qonnx_lowering import limits, named, session
+from xnorflow.bnn.qonnx_lowering import QUANTISERS, limits, named, session
 
 _MOST = 256  # values of an activation
 
@@ -191,7 +191,7 @@ class _Reader:
             after = number
             self.core.at(self._named(node), node.output[0])
             alone = [other for other in nodes if tensor in other.input] == [node]
-            if alone and node.op_type in file.QUANTISERS and (found := self._quantised(node, last)):
+            if alone and node.op_type in QUANTISERS and (found := self._quantised(node, last)):
                 made, scale = found
                 break
             if alone and node.op_type in ("Mul", "Div", "Add", "Sub"):
@@ -369,7 +369,8 @@ class _Reader:
             raise self.core.fail(f"constants that fit shape {whole}", f"one of shape {constant.shape}") from None
         if not (spread == spread[:1]).all():
             raise self.core.fail("the same constants for every vector", "others")
-        return spread[0]
+        by_channel: NDArray[Any] = spread[0]
+        return by_channel
 
     def _thresholds(
         self, node: onnx.NodeProto, constant: NDArray[Any], shape: tuple[int, ...]

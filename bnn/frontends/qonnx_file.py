@@ -322,7 +322,8 @@ def _role(model: onnx.ModelProto, name: str) -> str:
 def opset(model: onnx.ModelProto) -> int:
     """Return the version of ONNX's own operators."""
     versions = {entry.domain: entry.version for entry in model.opset_import}
-    return versions.get("", versions.get("ai.onnx", 0))
+    version: int = versions.get("", versions.get("ai.onnx", 0))
+    return version
 
 
 def _modern(model: onnx.ModelProto, version: int) -> onnx.ModelProto:

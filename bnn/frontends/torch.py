@@ -120,7 +120,7 @@ def check(module: nn.Module, name: str, input: Input, fixed: Fixed | None = None
     return reader.survey
 
 
-def module_input(values: NDArray[np.integer], input: Input) -> torch.Tensor:
+def module_input(values: NDArray[np.integer[Any]], input: Input) -> torch.Tensor:
     """Turn Network inputs (N, *shape) into what the module takes: float32 (N, features) or (N, C, H, W)."""
     tensor = torch.from_numpy(np.asarray(values, np.float32) / np.float32(2**input.fraction))
     # contiguous() would leave an image of one channel as it is, whose strides may be taken for channels last

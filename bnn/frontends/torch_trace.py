@@ -200,7 +200,8 @@ def _ready(module: nn.Module) -> nn.Module:
         if name and isinstance(child, nn.DataParallel):
             copied.set_submodule(name, child.module)
     copied = copied.module if isinstance(copied, nn.DataParallel) else copied
-    return copied.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    contiguous: nn.Module = copied.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return contiguous
 
 
 def _traced(module: nn.Module, example: torch.Tensor) -> fx.GraphModule:
@@ -232,7 +233,7 @@ class _Data(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._stands_for = WeakIdKeyDictionary()
+        self._stands_for: Any = WeakIdKeyDictionary()
 
     def current(self, values: Any) -> Any:
         """Return values with the tensors that are meant."""

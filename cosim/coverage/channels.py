@@ -30,19 +30,23 @@ def apply(operation: Operation, x: NDArray[Any], channel: IntArray) -> NDArray[A
     -------
     integer array of the same kinds, shape (rows, *positions of the result)
     """
+    results: NDArray[Any]
     match operation:
         case Threshold():
             return signs(x, operation.threshold[channel], operation.direction[channel])
         case MultiThreshold():
             return levels(operation, x, operation.threshold[channel], operation.direction[channel])
         case Affine():
-            return by_row(operation.scale[channel], x) * x + by_row(operation.offset[channel], x)
+            results = by_row(operation.scale[channel], x) * x + by_row(operation.offset[channel], x)
+            return results
         case MaxPool2d():
             top, bottom, left, right = operation.padding
             padded = np.pad(x, ((0, 0), (top, bottom), (left, right)), constant_values=np.iinfo(x.dtype).min)
-            return np.maximum.reduce(_windows(operation, padded))
+            results = np.maximum.reduce(_windows(operation, padded))
+            return results
         case SumPool2d():
-            return np.sum(_windows(operation, x), axis=0, dtype=np.int64)
+            results = np.sum(_windows(operation, x), axis=0, dtype=np.int64)
+            return results
     raise TypeError(operation)
 
 

@@ -20,7 +20,7 @@ tie         each argmax                              ties go to the highest inde
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,7 +111,7 @@ def _faults(network: Network, operation: Operation) -> Iterator[Faults]:
         yield _made(operation, "order", *np.zeros((3, 1)))
 
 
-def _made(operation: Operation, kind: Kind, *columns: NDArray[np.integer] | NDArray[np.floating]) -> Faults:
+def _made(operation: Operation, kind: Kind, *columns: NDArray[np.integer[Any]] | NDArray[np.floating[Any]]) -> Faults:
     return Faults(operation.name, kind, *(np.asarray(column).astype(np.int64).ravel() for column in columns))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -176,7 +177,7 @@ class Evidence:
 
 def measure(
     network: Network,
-    vectors: NDArray[np.integer],
+    vectors: NDArray[np.integer[Any]],
     observed: Sequence[str] | None = None,
     advance: Callable[[int, int], None] = lambda done, total: None,
     affordable: float = AFFORDABLE,

@@ -66,9 +66,11 @@ def _redundant(network: Network, group: Faults, read: Mapping[str, Bits]) -> Bit
             turned = replace(operation, direction=-operation.direction)
             (value, last), (other, _) = (_ends(kind, operand.low, operand.high) for kind in (operation, turned))
             same = (operand.low == operand.high) & (value == last) & (value == other)
-            return ~read[operation.name][group.channel] | same[group.channel]
+            idle: Bits = ~read[operation.name] | same
+            return idle[group.channel]
         case "scale", Affine():
-            return ((operand.low == 0) & (operand.high == 0))[group.channel]
+            always_zero: Bits = (operand.low == 0) & (operand.high == 0)
+            return always_zero[group.channel]
         case "padding", Conv2d():
             return np.full(len(group), not _outside(operation, operand).any())
         case "order", _:
@@ -111,7 +113,8 @@ def _hidden(
     low, high = np.minimum(low, right.low[channel]), np.maximum(high, right.high[channel])
     levels = sign.threshold.reshape(len(sign.direction), -1)[channel]
     first, last = (_passed(end, levels, sign.direction[channel]) for end in (low, high))
-    return ~read[sign.name][channel] | (first == last)
+    idle: Bits = ~read[sign.name][channel] | (first == last)
+    return idle
 
 
 def _ends(sign: Threshold | MultiThreshold, low: IntArray, high: IntArray) -> tuple[IntArray, IntArray]:
@@ -122,7 +125,8 @@ def _ends(sign: Threshold | MultiThreshold, low: IntArray, high: IntArray) -> tu
 
 def _passed(x: IntArray, threshold: IntArray, direction: NDArray[np.int8]) -> IntArray:
     passed = np.where(direction[:, None] > 0, x[:, None] >= threshold, x[:, None] <= threshold)
-    return passed.sum(axis=1)
+    counts: IntArray = passed.sum(axis=1)
+    return counts
 
 
 def _between(operand: Signal, direction: NDArray[np.int8], now: IntArray, group: Faults) -> Bits:
@@ -132,7 +136,8 @@ def _between(operand: Signal, direction: NDArray[np.int8], now: IntArray, group:
     up = direction[group.channel] > 0
     first = np.where(up, least, least + 1)  # values from `first` on, as many as the threshold moved by, are between
     reached = np.maximum(low, low + -(-(first - low) // step) * step)
-    return (reached <= high) & (reached < first + (most - least))
+    reachable: Bits = (reached <= high) & (reached < first + (most - least))
+    return reachable
 
 
 def _inside(operation: Conv2d, operand: Signal) -> Bits:
@@ -144,7 +149,8 @@ def _inside(operation: Conv2d, operand: Signal) -> Bits:
 def _outside(operation: Conv2d, operand: Signal) -> IntArray:
     """Return the sums of the weights that lie on the padding, shape (positions, neurons)."""
     chosen = ~_inside(operation, operand)[..., 0]
-    return np.einsum("pyx,oyx->po", chosen.astype(np.int64), operation.weight.sum(axis=3, dtype=np.int64))
+    sums: IntArray = np.einsum("pyx,oyx->po", chosen.astype(np.int64), operation.weight.sum(axis=3, dtype=np.int64))
+    return sums
 
 
 def _read(network: Network) -> dict[str, Bits]:
@@ -164,18 +170,22 @@ def _read(network: Network) -> dict[str, Bits]:
 
 def _needed(operation: Operation, operand: Signal, read: Bits) -> Bits:
     """Say which values of the operand those that are read of the result depend on, of the operand's shape."""
+    used: Bits
     match operation:
         case Dense():
-            return (operation.weight[read] != 0).any(axis=0)
+            used = (operation.weight[read] != 0).any(axis=0)
+            return used
         case Conv2d():
             neurons = read.reshape(-1, read.shape[-1]).any(axis=0)
             used = (operation.weight[neurons] != 0).any(axis=(0, 1, 2))
             return np.broadcast_to(used, operand.shape)
         case Threshold() | MultiThreshold():
             first, last = _ends(operation, operand.low, operand.high)
-            return read & (first != last)
+            used = read & (first != last)
+            return used
         case Affine():
-            return read & (operation.scale != 0)
+            used = read & (operation.scale != 0)
+            return used
         case Add():
             return read
         case Flatten():

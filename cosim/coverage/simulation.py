@@ -86,7 +86,7 @@ class Vectors:
     signals : mapping of operation name to Signal
     """
 
-    inputs: NDArray[np.integer]
+    inputs: NDArray[np.integer[Any]]
     values: Mapping[str, packed.Value]
     signals: Mapping[str, Signal]
     _integers: dict[str, NDArray[Any]] = field(default_factory=dict)
@@ -127,7 +127,7 @@ class Simulator:
         self._pool = ThreadPoolExecutor(self._threads)
         self._planted: dict[tuple[str, str, int], Golden] = {}
 
-    def vectors(self, inputs: NDArray[np.integer]) -> Vectors:
+    def vectors(self, inputs: NDArray[np.integer[Any]]) -> Vectors:
         """Compute every result for some inputs, as :meth:`xnorflow.cosim.golden.Golden.run` takes them."""
         values: dict[str, packed.Value] = {}
         for operation in self.network.operations:
@@ -364,25 +364,29 @@ class Simulator:
         """Return the faults' channels with the faults in them, shape (rows, *positions)."""
         channel, place, value = (column[fault] for column in (group.channel, group.place, group.value))
         source = operation.inputs[0]
+        changed: NDArray[Any]
         match group.kind, operation:
             case "weight", Dense():
                 change = value - operation.weight[channel, place]
                 sums = vectors.channel(operation.name, vector, channel)
-                return sums + change * vectors.integers(source)[vector, place]
+                changed = sums + change * vectors.integers(source)[vector, place]
+                return changed
             case "weight", Conv2d():
                 change = value - operation.weight.reshape(len(operation.weight), -1)[channel, place]
                 sums = vectors.channel(operation.name, vector, channel)
                 y, x, i = np.unravel_index(place, operation.weight.shape[1:])
-                return (
+                changed = (
                     sums
                     + change[:, None, None]
                     * patches(operation, vectors.integers(source), operation.pad_value)[vector, :, :, i, y, x]
                 )
+                return changed
             case "carry", _:
                 sums = vectors.channel(operation.name, vector, channel)
                 amount = channels.by_row(value, sums)
                 least = channels.by_row(self.network.signals[operation.name].low[channel], sums)
-                return sums - np.where(sums - least >= amount, amount, 0)
+                changed = sums - np.where(sums - least >= amount, amount, 0)
+                return changed
             case "threshold", Threshold():
                 x = vectors.channel(source, vector, channel)
                 return channels.signs(x, value, operation.direction[channel])
@@ -399,7 +403,8 @@ class Simulator:
             case (("scale" | "offset"), Affine()):
                 x = vectors.channel(source, vector, channel)
                 terms = {"scale": operation.scale[channel], "offset": operation.offset[channel], group.kind: value}
-                return channels.by_row(terms["scale"], x) * x + channels.by_row(terms["offset"], x)
+                changed = channels.by_row(terms["scale"], x) * x + channels.by_row(terms["offset"], x)
+                return changed
         raise TypeError(group.kind)
 
 

@@ -9,6 +9,7 @@ among the candidates.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ from xnorflow.cosim.coverage.measure import Evidence, measure
 from xnorflow.cosim.coverage.simulation import Simulator
 
 Bits = NDArray[np.bool_]
-Inputs = NDArray[np.integer]
+Inputs = NDArray[np.integer[Any]]
 
 #: Share of the faults that can be shown at which it is enough.
 GOAL = 0.999
@@ -69,7 +70,8 @@ def best(network: Network, vectors: Inputs, count: int, seed: int = 0) -> IntArr
     shown = _by_vector(Simulator(network), evidence.groups, left, vectors, np.random.default_rng(seed))
     chosen = _greedy(shown, count)
     others = np.setdiff1d(np.arange(len(vectors)), chosen)
-    return np.concatenate([chosen, others])[:count]
+    ordered: IntArray = np.concatenate([chosen, others])[:count]
+    return ordered
 
 
 def directed(

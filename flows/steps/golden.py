@@ -117,4 +117,5 @@ def _confusion(labels: IntArray, classes: IntArray) -> list[list[int]]:
     """Count the images of each label (row) that were taken for each class (column)."""
     counts = np.zeros((1 + int(max(labels.max(), classes.max())),) * 2, np.int64)
     np.add.at(counts, (labels, classes), 1)
-    return counts.tolist()
+    rows: list[list[int]] = counts.tolist()
+    return rows

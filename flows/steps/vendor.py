@@ -153,7 +153,8 @@ def _bring_along(entry: Entry, outputs: Iterable[str]) -> None:
 
 def _brief(row: dict[str, Any]) -> str:
     """Return why a step has no result: in full where it failed, in a sentence where it was not run."""
-    return row["reason"] if row["status"] == "fail" else row["reason"].partition(". ")[0]
+    reason: str = row["reason"] if row["status"] == "fail" else row["reason"].partition(". ")[0]
+    return reason
 
 
 def _attempt(name: str, view: View, job: "Job", step: "JobStep", before: list[dict[str, Any]]) -> dict[str, Any]:

@@ -136,7 +136,7 @@ class RtlProject:
     pruned: Mapping[str, tuple[int, int]]
     timing: CycleModel
 
-    def pack(self, inputs: NDArray[np.integer]) -> Bytes:
+    def pack(self, inputs: NDArray[np.integer[Any]]) -> Bytes:
         """Return the beats of frames.
 
         Parameters

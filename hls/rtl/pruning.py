@@ -184,11 +184,11 @@ class _Section:
 
     def removable(self, low: IntArray, high: IntArray) -> NDArray[np.bool_]:
         """Return which of the source's channels are constant and can be done without."""
-        constant = low == high
+        constant: NDArray[np.bool_] = low == high
         if self._absorber() is None:
             return np.zeros_like(constant)
         if isinstance(self.head, Conv2d) and any(self.head.padding):
-            return constant & (low == self.head.pad_value)  # else the borders see something else than the inside
+            constant &= low == self.head.pad_value  # else the borders see something else than the inside
         return constant
 
     def _columns(self, channels: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -204,7 +204,8 @@ class _Section:
     def reads(self, channels: int) -> NDArray[np.bool_]:
         """Return which of the source's channels have a weight that is not zero."""
         assert isinstance(self.head, Dense | Conv2d)
-        return self.head.weight.reshape(-1, channels).any(0)
+        read: NDArray[np.bool_] = self.head.weight.reshape(-1, channels).any(0)
+        return read
 
     def forget(self, channels: NDArray[np.bool_]) -> None:
         """Take some of the source's channels out of the weights."""

@@ -256,12 +256,13 @@ class Mvtu(Unit):
         ``p - ceil((t + n) / 2) >= 0``. Of n values that count k less where k are outside the image, which adds k. With
         integers, ``-x`` is ``~x + 1``: the accumulator starts from the number of negative weights.
         """
-        used = np.abs(self.weights).sum(axis=1, dtype=np.int64) * self.counting
+        used: IntArray = np.abs(self.weights).sum(axis=1, dtype=np.int64) * self.counting
         if not self.source.bipolar:
             used = -(self.weights < 0).sum(axis=1, dtype=np.int64)
         if self.thresholds is None:
             return -used
-        return -(self.thresholds + used) if self.doubling or not self.counting else (-(self.thresholds + used)) // 2
+        negated: IntArray = -(self.thresholds + used)
+        return negated if self.doubling or not self.counting else negated // 2
 
     @cached_property
     def accumulator_bits(self) -> int:

@@ -200,7 +200,7 @@ class Assembler(Layers):
         if not np.allclose(real, slope * points + intercept, rtol=1e-6, atol=1e-9 * float(np.abs(real).max() + 1)):
             raise self.not_here(step.where if step else self.where)
 
-        def formula(end: Literal[-1, 0, 1]) -> Callable[[IntArray], NDArray[np.floating]]:
+        def formula(end: Literal[-1, 0, 1]) -> Callable[[IntArray], NDArray[np.floating[Any]]]:
             return lambda accumulators: self._evaluate(value, accumulators, end)
 
         interval = None if encoding.exact else (formula(-1), formula(1))

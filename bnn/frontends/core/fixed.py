@@ -128,7 +128,8 @@ def largest_error(error: FloatArray, weight: FloatArray, magnitude: FloatArray) 
     magnitude : float64 array, shape (terms,)
         Of the operand's integers.
     """
-    return (np.abs(error) + _SLACK * np.abs(weight)) @ magnitude * (1 + error.shape[1] * _SLACK)
+    bound: FloatArray = (np.abs(error) + _SLACK * np.abs(weight)) @ magnitude * (1 + error.shape[1] * _SLACK)
+    return bound
 
 
 def constant_scale(constant: FloatArray, scale: FloatArray, most: int) -> int:
@@ -169,6 +170,9 @@ def spread(values: FloatArray, lowest: FloatArray, highest: FloatArray, whole: b
     """
     rises = values[-1:] >= values[:1]
     middle, up, down = (np.where(rises, a, -b) for a, b in ((values, values), (highest, lowest), (lowest, highest)))
+    steps: FloatArray
     if whole or len(values) == 1:
-        return np.maximum((up - middle).max(axis=0), (middle - down).max(axis=0))
-    return np.maximum((up[1:] - middle[:-1]).max(axis=0), (middle[1:] - down[:-1]).max(axis=0))
+        steps = np.maximum((up - middle).max(axis=0), (middle - down).max(axis=0))
+        return steps
+    steps = np.maximum((up[1:] - middle[:-1]).max(axis=0), (middle[1:] - down[:-1]).max(axis=0))
+    return steps

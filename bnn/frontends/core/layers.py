@@ -337,7 +337,10 @@ class Layers(Settling):
 
     def _magnitude(self, value: Value) -> FloatArray:
         signal, encoding = self.joined(value), value.encoding
-        return np.maximum(*(np.abs(encoding.scale * end + encoding.shift) for end in (signal.low, signal.high)))
+        magnitude: FloatArray = np.maximum(
+            *(np.abs(encoding.scale * end + encoding.shift) for end in (signal.low, signal.high))
+        )
+        return magnitude
 
     def _common(self, value: Value, terms: IntArray, weight: NDArray[np.int8]) -> tuple[Encoding, IntArray]:
         """Return what the terms of a sum are, of one scale, and the small integers by which their weights grow."""

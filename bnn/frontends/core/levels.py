@@ -52,7 +52,8 @@ class Levels:
 
     def away(self, results: Array) -> FloatArray:
         """Return how far each result is from the nearest value."""
-        return np.abs(self.reals[self._nearest(results)] - results.astype(np.float64))
+        distance: FloatArray = np.abs(self.reals[self._nearest(results)] - results.astype(np.float64))
+        return distance
 
     def _nearest(self, results: Array) -> IntArray:
         return np.searchsorted((self.reals[1:] + self.reals[:-1]) / 2, results.astype(np.float64))
@@ -84,7 +85,7 @@ def grouped(reals: FloatArray) -> IntArray | None:
     """
     span = float(reals[-1] - reals[0])
     apart = np.diff(reals) > _NOISE * span
-    group = np.cumsum(np.append(0, apart))
+    group: IntArray = np.cumsum(np.append(0, apart))
     starts = np.append(0, np.flatnonzero(apart) + 1)
     widths = np.maximum.reduceat(reals, starts) - reals[starts]
     if not 2 <= len(starts) <= MOST or widths.max() > 2 * _NOISE * np.diff(reals)[apart].min():
@@ -185,4 +186,5 @@ def is_affine(results: Array, integers: IntArray, scale: FloatArray, shift: Floa
 
 def roundings(results: Array, scale: FloatArray, integers: IntArray) -> FloatArray:
     """Bound, channel by channel, what float32 rounds where an affine is taken on integers that were not evaluated."""
-    return _ROUNDINGS * UNIT * (np.abs(results).max(axis=0) + np.abs(scale * integers).max(axis=0))
+    bound: FloatArray = _ROUNDINGS * UNIT * (np.abs(results).max(axis=0) + np.abs(scale * integers).max(axis=0))
+    return bound

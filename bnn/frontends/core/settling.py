@@ -94,7 +94,8 @@ class Settling(Layout):
             pixels = part.start + np.arange(part.stop - part.start).reshape(part.shape)
             images.append(pixels[..., channel - part.channel])
         stacked = np.stack(images)
-        return stacked if axes == 3 else stacked[:, 0]
+        places: IntArray = stacked if axes == 3 else stacked[:, 0]
+        return places
 
     def need(self, value: Value) -> Value:
         """Return a value as integers, its encoding up to date; round it where it is none, or refuse it."""
@@ -123,7 +124,8 @@ class Settling(Layout):
         unit, base, count = grid(shown.min(axis=0), shown.max(axis=0), bits)
 
         def formula(integers: IntArray) -> Array:
-            return np.rint(self._evaluate(value, integers).astype(np.float64) / unit) - base
+            steps: Array = np.rint(self._evaluate(value, integers).astype(np.float64) / unit) - base
+            return steps
 
         folded = fold_multi_threshold(
             "threshold", value.sources[:1], formula, signal, low=0, step=1, levels=max(2, count), rows=rows

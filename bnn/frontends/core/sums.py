@@ -62,12 +62,18 @@ def _lowest_bit(values: FloatArray) -> FloatArray:
 
 def _magnitude(encoding: Encoding, signal: Signal) -> FloatArray:
     """Give the largest magnitude of each channel, without the error."""
-    return np.maximum(*(np.abs(encoding.scale * end + encoding.shift) for end in (signal.low, signal.high)))
+    magnitude: FloatArray = np.maximum(
+        *(np.abs(encoding.scale * end + encoding.shift) for end in (signal.low, signal.high))
+    )
+    return magnitude
 
 
 def _unit(*encodings: Encoding) -> FloatArray:
     """Give what all values of each channel are multiples of."""
-    return np.min([_lowest_bit(part) for encoding in encodings for part in (encoding.scale, encoding.shift)], axis=0)
+    lowest: FloatArray = np.min(
+        [_lowest_bit(part) for encoding in encodings for part in (encoding.scale, encoding.shift)], axis=0
+    )
+    return lowest
 
 
 def added(first: Encoding, second: Encoding, x: Signal, y: Signal) -> Encoding:
