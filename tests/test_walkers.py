@@ -112,6 +112,7 @@ GENERIC = {
     "hls/folding.py": "folds layers with weights",
     "hls/project.py": "leaves the operations to the styles",
     "hls/rtl/config.py": "names layers with weights",
+    "hls/rtl/flattening.py": "moves thresholds and flattens behind the input, and leaves all others",
 }
 
 

@@ -16,9 +16,9 @@ little on the folding and are counted as one LUT per bit of their input vector (
 buffer), a serial affine with its multiplier.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, prod
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import Network
@@ -139,7 +139,13 @@ def choose(
 class _Planner:
     def __init__(self, network: Network, config: RtlConfig) -> None:
         self.network, self.config = network, config
-        units = lower(network, replace(config, default=Folded(1, 1))).units
+        slowest = replace(config, default=Folded(1, 1))
+        pipeline = lower(network, slowest)
+        self.beats, self.in_bits = pipeline.source.vectors, 0  # bits of a vector whose port may be wider
+        whole = 8 * ceil(prod(network.input.shape) * network.input.bits / 8)
+        if config.in_width is None and (wide := lower(network, replace(slowest, in_width=whole))).source.vectors == 1:
+            pipeline, self.in_bits = wide, whole
+        units = pipeline.units
         self.free = [unit for unit in units if isinstance(unit, Mvtu) and unit.layer not in config.layers]
         fixed = [unit.interval for unit in units if unit not in self.free]
         self.fastest = max([*fixed, *(unit.source.vectors for unit in self.free)], default=1)
@@ -149,11 +155,11 @@ class _Planner:
         wanted = 1e9 / (self.config.clock_ns * target_fps) if target_fps > 0 else 0.0
         interval = int(wanted)
         while interval >= self.fastest:
-            choice = self._choice(self._pipeline(interval))
+            choice = _choice(*self._at(interval))
             if choice.timing.interval <= wanted:
                 return choice
             interval -= max(1, choice.timing.interval - int(wanted))  # bursts between the layers cost as much again
-        best = self._choice(self._pipeline(self.fastest))
+        best = _choice(*self._at(self.fastest))
         if not strict:
             return best
         rate = best.timing.frames_per_second(self.config.clock_ns)
@@ -164,29 +170,29 @@ class _Planner:
 
     def within(self, max_luts: int, strict: bool) -> Choice:
         low, high = self.fastest, self.slowest
-        smallest = _luts(self._pipeline(high))
+        smallest = self._luts(high)
         if smallest > max_luts and strict:
             raise UserError(
                 f"rtl: {self.network.name} does not fit into {max_luts:,} LUTs: the least is estimated at {smallest:,}"
             )
         while low < high:
             middle = (low + high) // 2
-            if _luts(self._pipeline(middle)) <= max_luts:
+            if self._luts(middle) <= max_luts:
                 high = middle
             else:
                 low = middle + 1
-        return self._choice(self._pipeline(high))
+        return _choice(*self._at(high))
 
-    def _pipeline(self, interval: int) -> Pipeline:
-        """Return the pipeline whose layers each take at most `interval` cycles per frame."""
-        return lower(self.network, self._config({unit.layer: _cheapest(unit, interval) for unit in self.free}))
+    def _luts(self, interval: int) -> int:
+        return _luts(self._at(interval)[1])
 
-    def _config(self, foldings: Mapping[str, Folded]) -> RtlConfig:
-        return replace(self.config, layers={**self.config.layers, **foldings})
-
-    def _choice(self, pipeline: Pipeline) -> Choice:
-        foldings = {unit.layer: unit.folding for unit in pipeline.units if isinstance(unit, Mvtu)}
-        return _choice(self._config(foldings), pipeline)
+    def _at(self, interval: int) -> tuple[RtlConfig, Pipeline]:
+        """Return a configuration whose layers, and input port, each take at most `interval` cycles per frame."""
+        foldings = {unit.layer: _cheapest(unit, interval) for unit in self.free}
+        config = replace(self.config, layers={**self.config.layers, **foldings})
+        if self.in_bits and interval < self.beats:
+            config = replace(config, in_width=8 * ceil(self.in_bits / 8 / interval))
+        return config, lower(self.network, config)
 
 
 def _choice(config: RtlConfig, pipeline: Pipeline) -> Choice:

@@ -2,6 +2,7 @@
 
 Exact rewritings on the way, none of which the outputs show:
 
+- An image that is only flattened becomes a flat input (:mod:`xnorflow.hls.rtl.flattening`).
 - A threshold moves in front of the max-pools before it, for both are non-decreasing: pooling bits is an OR where the
   threshold points up and an AND where it points down.
 - What cannot matter is left out (:mod:`xnorflow.hls.rtl.pruning`).
@@ -37,6 +38,7 @@ from xnorflow.bnn.planes import ternary
 from xnorflow.hls.errors import Unsupported, check_images
 from xnorflow.hls.rtl import popcount
 from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
+from xnorflow.hls.rtl.flattening import flat_input
 from xnorflow.hls.rtl.pruning import Pruned, prune
 from xnorflow.hls.rtl.units import (
     Fifo,
@@ -120,7 +122,15 @@ def lower(network: Network, config: RtlConfig) -> Pipeline:
         if type(operation) not in _KNOWN:
             raise Unsupported(f"layer {operation.name}: there is no RTL for {type(operation).__name__}")
     check_images(network, padded_bits=True)
-    return _Lowering(prune(ternary(network)[0]), config).pipeline()
+    flat = flat_input(network, _beat_bits(network, config))
+    return _Lowering(prune(ternary(flat)[0]), config).pipeline()
+
+
+def _beat_bits(network: Network, config: RtlConfig) -> int | None:
+    """Return the width of the port of a flat input; None: that of the vector, as an unrolled layer takes it."""
+    weighted = [op.name for op in network.operations if isinstance(op, Dense | Conv2d)]
+    unrolled = bool(weighted) and isinstance(config.of(weighted[0]), Unrolled)
+    return config.in_width or (None if unrolled else 64)
 
 
 def score_bits(stream: Stream) -> int:
@@ -248,10 +258,8 @@ class _Lowering:
         name = self.network.input.name
         stream = self._stream(name, self._signal(name))
         whole = 8 * ceil(stream.width / 8)
-        weighted = [op.name for op in self.network.operations if isinstance(op, Dense | Conv2d)]
-        unrolled = bool(weighted) and isinstance(self.config.of(weighted[0]), Unrolled)
-        default = whole if unrolled or stream.vectors > 1 else min(64, whole)
-        width = min(whole, self.config.in_width or default)
+        pixels = stream.vectors > 1 and self.config.in_width is None
+        width = whole if pixels else min(whole, _beat_bits(self.network, self.config) or whole)
         beats = ceil(stream.width / width)
         if beats == 1:
             self._last = self.carried[name] = stream

@@ -104,6 +104,8 @@ class RtlProject:
         Bits of ``s_axis_tdata`` and ``m_axis_tdata``.
     in_beats, out_beats : int
         Beats per frame.
+    in_vectors : int
+        Vectors that a frame comes in, `in_beats` in all: the pixels of an image, or one of all values in their order.
     in_element_bits : int
         Bits per input value, 1 for bipolar.
     score_bits : int
@@ -126,6 +128,7 @@ class RtlProject:
     layers: Mapping[str, str]
     in_width: int
     in_beats: int
+    in_vectors: int
     in_element_bits: int
     out_width: int
     out_beats: int
@@ -148,14 +151,13 @@ class RtlProject:
         uint8 array, shape (frames, in_beats, in_width / 8)
             Little-endian: byte ``k`` of a beat is ``tdata[8 * k +: 8]``.
         """
-        shape = self.network.input.shape
-        vectors = prod(shape[:-1])
-        values = np.asarray(inputs, np.int64).reshape(len(inputs), vectors, shape[-1])
+        vectors = self.in_vectors
+        values = np.asarray(inputs, np.int64).reshape(len(inputs), vectors, prod(self.network.input.shape) // vectors)
         if self.network.input.kind == "bipolar":
             values = (values > 0).astype(np.int64)
         bits = values[..., None] >> np.arange(self.in_element_bits) & 1
         beats = np.zeros((len(inputs), vectors, self.in_beats // vectors * self.in_width), np.uint8)
-        beats[..., : shape[-1] * self.in_element_bits] = bits.reshape(len(inputs), vectors, -1)
+        beats[..., : values.shape[-1] * self.in_element_bits] = bits.reshape(len(inputs), vectors, -1)
         return np.packbits(beats, axis=-1, bitorder="little").reshape(len(inputs), self.in_beats, -1)
 
     def unpack(self, beats: Bytes) -> dict[str, NDArray[np.int64]]:
@@ -310,6 +312,7 @@ def _describe(network: Network, folder: Path, pipeline: Pipeline) -> RtlProject:
         layers={unit.name: unit.layer for unit in units},
         in_width=8 * ceil(pipeline.source.width / 8),
         in_beats=pipeline.source.vectors,
+        in_vectors=prod(pipeline.pruned.network.input.shape[:-1]),
         in_element_bits=network.input.bits,
         out_width=output_converter.result.width if output_converter else 8 * ceil(framed / 8),
         out_beats=output_converter.result.vectors if output_converter else result.vectors,
@@ -356,7 +359,6 @@ def _readme(project: RtlProject, pipeline: Pipeline, clock_ns: float) -> str:
 
 def _facts(project: RtlProject, pipeline: Pipeline) -> dict[str, Any]:
     """Return what the templates of the top module, the README and the header have in common."""
-    shape = project.network.input.shape
     units = [*pipeline.units, *([pipeline.output_converter] if pipeline.output_converter else [])]
     return {
         "network": project.network,
@@ -365,8 +367,8 @@ def _facts(project: RtlProject, pipeline: Pipeline) -> dict[str, Any]:
         "lower": project.network.name,
         "in_width": project.in_width,
         "in_beats": project.in_beats,
-        "in_vectors": prod(shape[:-1]),
-        "in_channels": shape[-1],
+        "in_vectors": project.in_vectors,
+        "in_values": prod(project.network.input.shape) // project.in_vectors,
         "element_bits": project.in_element_bits,
         "out_width": project.out_width,
         "out_beats": project.out_beats,
