@@ -33,6 +33,12 @@ clamped to the range: "always" and "never" are thresholds at its ends.
 **Pooling** before and after the sign differ where the direction is -1; the model's own order is kept. Padded positions
 never are a maximum.
 
+**Sequences.** A sequence of T steps is an image (1, T, channels). A :class:`~xnorflow.bnn.network.Recurrent` carries a
+binary state along it, ``h[t] = threshold(x[t] + 2**shift * (weight @ h[t - 1]))``, whose operand ``x`` is a layer's
+sums for every step (a convolution of 1 x 1). T is fixed; every sequence begins anew, and what the initial state adds is
+in the thresholds of its first step. No step depends on a later one: a sequence of fewer steps gives what the Network
+gives whose input has as many, and a Network that gives every step gives the results of all shorter sequences besides.
+
 **Integer inputs.** A first layer may take integers (8-bit pixels, signed fixed point); its sums are exact.
 
 **Outputs.** The last layer gives integer accumulators. A trailing affine (batch norm, bias, scale) is fixed point:

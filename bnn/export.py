@@ -4,7 +4,8 @@ For every dense or convolution layer ``<name>_weight`` (and ``<name>_mask`` wher
 per output, the reduction axis flattened row-major (kernel_h, kernel_w, inputs), element i of a row at bit i. Integer
 weights are numbers as thresholds are, one a row, those of an output following each other. For every
 threshold ``<name>_threshold`` in two's complement of the least width that holds them all (of several per channel, those
-of a channel follow each other), and ``<name>_direction`` (1 for ``acc >= threshold``); for an affine ``<name>_scale``
+of a channel follow each other), and ``<name>_direction`` (1 for ``acc >= threshold``); of a recurrent layer all of
+these, and ``<name>_first``, the thresholds of its first step; for an affine ``<name>_scale``
 and ``<name>_offset``.
 
 ``.bin``
@@ -36,6 +37,7 @@ from xnorflow.bnn.network import (
     MaxPool2d,
     MultiThreshold,
     Network,
+    Recurrent,
     SumPool2d,
     Threshold,
     Weights,
@@ -97,6 +99,13 @@ def _memories(network: Network) -> Iterator[_Memory]:
                     yield _bits(f"{operation.name}_mask", rows != 0)
             case Threshold() | MultiThreshold():
                 yield _numbers(f"{operation.name}_threshold", operation.threshold.ravel())
+                yield _Memory(f"{operation.name}_direction", 1, [int(d > 0) for d in operation.direction], None)
+            case Recurrent():
+                yield _bits(f"{operation.name}_weight", operation.weight > 0)
+                if not operation.weight.all():
+                    yield _bits(f"{operation.name}_mask", operation.weight != 0)
+                yield _numbers(f"{operation.name}_threshold", operation.threshold)
+                yield _numbers(f"{operation.name}_first", operation.first)
                 yield _Memory(f"{operation.name}_direction", 1, [int(d > 0) for d in operation.direction], None)
             case Affine():
                 yield _numbers(f"{operation.name}_scale", operation.scale)

@@ -226,7 +226,7 @@ class Input(Operation):
         return Signal(self.shape, np.full(channels, low), np.full(channels, high), bipolar, step=2 if bipolar else 1)
 
 
-def _check_weight(operation: "Dense | Conv2d", axes: int, layout: str) -> None:
+def _check_weight(operation: "Dense | Conv2d | Recurrent", axes: int, layout: str) -> None:
     weight = operation.weight
     if weight.ndim != axes or 0 in weight.shape:
         raise operation._fail(f"weights of shape {layout}", weight.shape)
@@ -461,12 +461,15 @@ class Add(Operation):
         return Signal(first.shape, low, high, step=gcd(*steps))
 
 
-def _check_threshold(operation: "Threshold | MultiThreshold", x: Signal) -> None:
-    """Check that each threshold lies in its channel's range or right beside it."""
-    if x.shape[-1:] != operation.threshold.shape[:1]:
-        raise operation._fail(f"an operand of {len(operation.threshold)} channels", x.shape)
+def _check_threshold(
+    operation: "Threshold | MultiThreshold | Recurrent", x: Signal, first: IntArray | None = None
+) -> None:
+    """Check that each threshold, or each of `first`, lies in its channel's range or right beside it."""
+    threshold = operation.threshold if first is None else first
+    if x.shape[-1:] != threshold.shape[:1]:
+        raise operation._fail(f"an operand of {len(threshold)} channels", x.shape)
     up = operation.direction > 0
-    by_level = operation.threshold.reshape(len(up), -1).T
+    by_level = threshold.reshape(len(up), -1).T
     outside = (by_level < x.low - ~up) | (by_level > x.high + up)
     if outside.any():
         level, channel = (int(i) for i in np.argwhere(outside)[0])
@@ -506,6 +509,67 @@ class Threshold(Operation):
         _check_threshold(self, x)
         ones = np.ones(x.channels, np.int64)
         return Signal(x.shape, -ones, ones, bipolar=True, step=2)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Recurrent(Operation):
+    """A binary state carried along a sequence: ``h[t] = threshold(x[t] + 2**shift * (weight @ h[t - 1]))``.
+
+    The steps are the pixels of the operand, row by row, so that a sequence of T steps is an image (1, T, channels). No
+    state is carried from one sequence to the next: the first step is compared with thresholds of its own, in which the
+    initial state is, ``threshold - 2**shift * (weight @ initial)``.
+
+    Attributes
+    ----------
+    weight : int8 array, shape (channels, channels), values -1, 0 and +1
+        From the state (last axis) to the sums.
+    threshold : int64 array, shape (channels,)
+        Inside the range of the sums, as in :class:`Threshold`.
+    first : int64 array, shape (channels,)
+        Thresholds of the first step, inside the operand's range.
+    direction : int8 array, shape (channels,), values -1 and +1
+        As in :class:`Threshold`, of all steps.
+    shift : int
+        Binary places by which the state's part is shifted, 0 to :data:`MAX_SHIFT`.
+    last : bool
+        Whether the result is the state after the last step alone, shape (channels,), rather than after every step.
+    """
+
+    weight: Weights = field(default_factory=lambda: np.zeros((0, 0), np.int8))
+    threshold: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    first: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+    direction: NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, np.int8))
+    shift: int = 0
+    last: bool = False
+
+    def _check(self) -> None:
+        _check_weight(self, 2, "(channels, channels)")
+        if self.weight.shape[0] != self.weight.shape[1] or weight_bits(self.weight) > 2:
+            raise self._fail("weights -1, 0 and +1 of shape (channels, channels)", f"shape {self.weight.shape}")
+        for what in ("threshold", "first"):
+            value = getattr(self, what)
+            if value.shape != self.weight.shape[:1] or not np.issubdtype(value.dtype, np.integer):
+                raise self._fail(f"integer {what} of shape (channels,)", f"{value.dtype}{value.shape}")
+            object.__setattr__(self, what, _frozen(value.astype(np.int64)))
+        if self.direction.shape != self.threshold.shape or not np.isin(self.direction, (-1, 1)).all():
+            raise self._fail(f"{self.threshold.size} directions of -1 or +1", f"shape {self.direction.shape}")
+        object.__setattr__(self, "direction", _frozen(self.direction.astype(np.int8)))
+        if not 0 <= self.shift <= MAX_SHIFT:
+            raise self._fail(f"a shift of 0 to {MAX_SHIFT}", self.shift)
+
+    def sums(self, x: Signal) -> Signal:
+        """Return what is known of the sums of a step after the first, for the operand `x`."""
+        reach = np.abs(self.weight).sum(axis=1, dtype=np.int64) << self.shift
+        return Signal(x.shape, x.low - reach, x.high + reach, step=gcd(x.step, 2 << self.shift))
+
+    def infer(self, *operands: Signal) -> Signal:
+        x = self._only(operands)
+        if len(x.shape) != 3 or x.shape[-1:] != self.threshold.shape:
+            raise self._fail(f"an operand (height, width, {self.threshold.size}), a pixel for each step", x.shape)
+        _check_threshold(self, self.sums(x))
+        _check_threshold(self, x, self.first)
+        ones = np.ones(x.channels, np.int64)
+        return Signal(x.shape[-1:] if self.last else x.shape, -ones, ones, bipolar=True, step=2)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -662,7 +726,7 @@ OPERATIONS: Mapping[str, type[Operation]] = MappingProxyType(
         cls.__name__: cls
         for cls in (
             *(Input, Dense, Conv2d, MaxPool2d, SumPool2d, Add),
-            *(Threshold, MultiThreshold, Flatten, DepthToSpace, Affine, Argmax),
+            *(Threshold, MultiThreshold, Recurrent, Flatten, DepthToSpace, Affine, Argmax),
         )
     }
 )

@@ -8,6 +8,7 @@ What each operation becomes, in float32 and channels first, as Brevitas exports 
 - Threshold: subtract the integer threshold, then ``BipolarQuant``, which is +1 from 0 on; several of them are a
   ``MultiThreshold``. A product with the direction stands before it where some point down;
 - SumPool2d: a depthwise ``Conv`` with weights of 1, for the mean of an ``AveragePool`` would be rounded. Add: ``Add``;
+- Recurrent: the loop unrolled, for a quantiser in the body of a ``Scan`` is unknown to the tools that read QONNX;
 - Flatten: a transposition to channels last, then ``Flatten``;
 - Affine: integers of 64 bits; its ``fraction`` is in the model's metadata. Argmax: ``TopK``, which takes the lowest
   index on a tie.
@@ -37,6 +38,7 @@ from xnorflow.bnn.network import (
     MultiThreshold,
     Network,
     Operation,
+    Recurrent,
     SumPool2d,
     Threshold,
     Weights,
@@ -112,6 +114,10 @@ def largest_sum(network: Network) -> int:
                 weight = np.abs(operation.weight.astype(np.int64)).reshape(-1, x.channels)
                 sums = (weight @ magnitude).reshape(len(operation.weight), -1).sum(axis=1)
                 largest = max(largest, int(sums.max()))
+            case Recurrent():
+                (x,), (magnitude,) = operands, magnitudes
+                reach = np.abs(operation.weight).sum(axis=1, dtype=np.int64) << operation.shift
+                largest = max(largest, int((magnitude + reach).max()))
             case Input() | MaxPool2d() | Threshold() | MultiThreshold() | Flatten() | DepthToSpace():
                 pass
             case Affine() | Argmax():
@@ -260,6 +266,41 @@ def _threshold(builder: _Builder, operation: Threshold) -> None:
     builder.bipolar(f"{operation.name}.above", operation.name)
 
 
+def _recurrent(builder: _Builder, operation: Recurrent) -> None:
+    (source,), name, direction = operation.inputs, operation.name, operation.direction.astype(np.int64)
+    *_, height, width = builder.shape(source)
+    channels, steps = len(direction), height * width
+    shape = builder.constant(f"{name}.line", [0, channels, steps], np.int64)
+    builder.node("Reshape", [source, shape], f"{name}.steps")
+    turned = operation.weight.T * operation.direction
+    weight = builder.weight(name, turned)
+    first = builder.constant(f"{name}.first", operation.first * direction)
+    threshold = builder.constant(f"{name}.threshold", operation.threshold * direction)
+    turn = builder.constant(f"{name}.direction", direction)
+    factor = builder.constant(f"{name}.factor", 1 << operation.shift)
+    states: list[str] = []
+    for step in range(steps):
+        index = builder.constant(f"{name}.index{step}", step, np.int64)
+        sums, at = f"{name}.turned{step}", f"{name}.above{step}"
+        builder.node("Gather", [f"{name}.steps", index], f"{name}.step{step}", axis=2)
+        builder.node("Mul", [f"{name}.step{step}", turn], sums)
+        if step:
+            builder.node("MatMul", [states[-1], weight], f"{name}.fed_back{step}")
+            builder.node("Mul", [f"{name}.fed_back{step}", factor], f"{name}.state_part{step}")
+            builder.node("Add", [sums, f"{name}.state_part{step}"], f"{name}.sum{step}")
+            sums = f"{name}.sum{step}"
+        builder.node("Sub", [sums, threshold if step else first], at)
+        states.append(name if operation.last and step == steps - 1 else f"{name}.state{step}")
+        builder.bipolar(at, states[-1])
+    if not operation.last:
+        axis = builder.constant(f"{name}.axis", [2], np.int64)
+        for state in states:
+            builder.node("Unsqueeze", [state, axis], f"{state}.column")
+        builder.node("Concat", [f"{state}.column" for state in states], f"{name}.line_of_states", axis=2)
+        image = builder.constant(f"{name}.image", [0, channels, height, width], np.int64)
+        builder.node("Reshape", [f"{name}.line_of_states", image], name)
+
+
 def _flatten(builder: _Builder, operation: Flatten) -> None:
     source = operation.inputs[0]
     axes = len(builder.shape(source))
@@ -304,6 +345,7 @@ _WRITE: Mapping[type[Operation], Callable[[_Builder, Any], None]] = {
     Add: _add,
     Threshold: _threshold,
     MultiThreshold: _multi_threshold,
+    Recurrent: _recurrent,
     Flatten: _flatten,
     DepthToSpace: _depth_to_space,
     Affine: _affine,

@@ -38,6 +38,7 @@ from xnorflow.bnn.network import (
     MultiThreshold,
     Network,
     Operation,
+    Recurrent,
     Signal,
     SumPool2d,
     Threshold,
@@ -364,6 +365,29 @@ def _multi_threshold(operation: MultiThreshold, x: Signal) -> Step:
     return step
 
 
+def _recurrent(operation: Recurrent, x: Signal) -> Step:
+    sums, ones = operation.sums(x), np.ones(x.channels, np.int64)
+    state = Signal((x.channels,), -ones, ones, bipolar=True, step=2)
+    fed_back = Dense("fed_back", ("state",), weight=operation.weight)
+    add, of_state, kind = _dense(fed_back, state), fed_back.infer(state), dtype(sums)
+    steps, down = x.size // x.channels, operation.direction < 0
+    bounds = [(of + down).astype(kind) for of in (operation.first, operation.threshold)]
+    flips, joined = pack_bits(down), moves.join(steps, x.channels)
+
+    def step(value: Value) -> Array:
+        numbers = integers(value, x).reshape(len(value), steps, x.channels)
+        states: list[Array] = []
+        for t in range(steps):
+            total = numbers[:, t].astype(kind)
+            if t:
+                total += integers(add(states[-1]), of_state).astype(kind) << operation.shift
+            states.append(np.empty((len(total), words(x.channels)), np.uint64))
+            bitstream.compare(total, bounds[t > 0], flips, states[-1])
+        return states[-1] if operation.last else joined(np.stack(states, axis=1)[:, None].reshape(len(value), 1, -1))
+
+    return step
+
+
 def _flatten(_: Flatten, x: Signal) -> Step:
     size = x.size
 
@@ -409,6 +433,7 @@ _STEPS: Mapping[type[Operation], Callable[..., Step]] = {
     Add: _add,
     Threshold: _threshold,
     MultiThreshold: _multi_threshold,
+    Recurrent: _recurrent,
     Flatten: _flatten,
     DepthToSpace: _depth_to_space,
     Affine: _affine,

@@ -19,6 +19,7 @@ from xnorflow.bnn.network import (
     MaxPool2d,
     MultiThreshold,
     Network,
+    Recurrent,
     Signal,
     SumPool2d,
     Threshold,
@@ -158,6 +159,9 @@ def window(
             result = expected[layer][index]
             holds = "holds" if result > 0 else "does not hold"
             then.append(f"{layer}: {value:,} {relation} {limit:,} {holds}, which makes {result:+d}")
+        elif isinstance(operation, Recurrent):
+            index, shown = _step(operation, operand, expected[layer], index)
+            then.append(f"{layer}: {shown}")
         elif isinstance(operation, Affine):
             scale, offset = operation.scale[index[-1]], operation.offset[index[-1]]
             then.append(f"{layer}: {scale:,} x {operand[index]:,} + {offset:,} = {expected[layer][index]:,}")
@@ -185,6 +189,23 @@ def _suspect(
     """Return the first of the integers, each in a layer at an index, in which the engine differs, or the first."""
     wrong = ((name, at) for name, at in terms if name in got and got[name][at] != expected[name][at])
     return next(wrong, terms[0])
+
+
+def _step(
+    operation: Recurrent, operand: NDArray, states: NDArray, index: tuple[int, ...]
+) -> tuple[tuple[int, ...], str]:
+    """Return where the operand of a step is, and the step in words."""
+    channel, (height, width, _) = index[-1], operand.shape
+    at = (height - 1, width - 1, channel) if operation.last else index
+    step, value, up = at[0] * width + at[1], operand[at], operation.direction[channel] > 0
+    limit = (operation.threshold if step else operation.first)[channel]
+    terms = f"{value:,}"
+    if step:
+        terms += " + its state's part" if operation.last else (
+            f" + {int(operation.weight[channel].astype(np.int64) @ states.reshape(-1, states.shape[-1])[step - 1]):,}"
+        )  # fmt: skip
+        terms += f" x {1 << operation.shift:,}" if operation.shift else ""
+    return at, f"step {step}: {terms} {'>=' if up else '<='} {limit:,} makes {states[index]:+d}"
 
 
 def _places(pool: SumPool2d, index: tuple[int, ...]) -> list[tuple[int, ...]]:

@@ -13,6 +13,7 @@ from xnorflow.bnn.network import (
     Dense,
     MultiThreshold,
     Network,
+    Recurrent,
     Threshold,
     Weights,
     refusal,
@@ -61,7 +62,10 @@ def layers(network: Network) -> list[dict[str, Any]]:
         if type(operation) not in OPERATIONS.values():
             raise refusal(operation, "the report")
         inputs, output = network.signals[operation.inputs[0]], network.signals[operation.name]
-        weights = operation.weight if isinstance(operation, Dense | Conv2d) else None
+        weights = operation.weight if isinstance(operation, Dense | Conv2d | Recurrent) else None
+        bits, uses, sums = inputs.bits, _positions(output.shape), output
+        if isinstance(operation, Recurrent):  # whose weights meet its own state, in every step but the first
+            bits, uses, sums = 1, _positions(inputs.shape) - 1, operation.sums(inputs)
         described.append(
             {
                 "name": operation.name,
@@ -70,8 +74,8 @@ def layers(network: Network) -> list[dict[str, Any]]:
                 "inputs": list(inputs.shape),
                 "outputs": list(output.shape),
                 "weight_bits": 0 if weights is None else _weight_bits(weights),
-                "xnor_ops": 0 if weights is None else _positions(output.shape) * _products(weights) * inputs.bits,
-                "accumulator_bits": None if weights is None else output.bits,
+                "xnor_ops": 0 if weights is None else uses * _products(weights) * bits,
+                "accumulator_bits": None if weights is None else sums.bits,
             }
         )
     return described
@@ -114,6 +118,12 @@ def memory(network: Network) -> dict[str, Any]:
             directions = operation.direction.size if (operation.direction < 0).any() else 0
             binary += operation.threshold.size * operand.bits + directions
             floats += 2 * 32 * operation.direction.size
+        elif isinstance(operation, Recurrent):
+            operand = network.signals[operation.inputs[0]]
+            directions = operation.direction.size if (operation.direction < 0).any() else 0
+            thresholds = operation.threshold.size * (operation.sums(operand).bits + operand.bits)
+            binary += _weight_bits(operation.weight) + thresholds + directions
+            floats += 32 * operation.weight.size + 2 * 32 * operation.direction.size
         elif type(operation) not in OPERATIONS.values():
             raise refusal(operation, "the report")
         elif isinstance(operation, Affine):

@@ -21,6 +21,7 @@ from xnorflow.bnn.network import (
     MultiThreshold,
     Network,
     Operation,
+    Recurrent,
     SumPool2d,
     Threshold,
 )
@@ -107,6 +108,19 @@ def _multi_threshold(operation: MultiThreshold, x: IntArray) -> IntArray:
     return operation.low + operation.step * passed
 
 
+def _recurrent(operation: Recurrent, x: IntArray) -> IntArray:
+    result = np.zeros(x.shape, np.int64)
+    steps, states = x.reshape(len(x), -1, x.shape[-1]), result.reshape(len(x), -1, x.shape[-1])
+    for step in range(steps.shape[1]):
+        sums, threshold = steps[:, step], operation.first
+        if step:
+            sums = sums + 2**operation.shift * (states[:, step - 1] @ operation.weight.astype(np.int64).T)
+            threshold = operation.threshold
+        passed = np.where(operation.direction > 0, sums >= threshold, sums <= threshold)
+        states[:, step] = np.where(passed, 1, -1)
+    return states[:, -1] if operation.last else result
+
+
 def _flatten(_: Flatten, x: IntArray) -> IntArray:
     return x.reshape(len(x), int(np.prod(x.shape[1:])))
 
@@ -138,6 +152,7 @@ _APPLY: Mapping[type[Operation], Callable[..., IntArray]] = {
     Add: _add,
     Threshold: _threshold,
     MultiThreshold: _multi_threshold,
+    Recurrent: _recurrent,
     Flatten: _flatten,
     DepthToSpace: _depth_to_space,
     Affine: _affine,

@@ -26,6 +26,7 @@ from xnorflow.bnn.network import (
     MultiThreshold,
     Network,
     Operation,
+    Recurrent,
     Signal,
     SumPool2d,
     Threshold,
@@ -36,6 +37,9 @@ Kind = Literal["bipolar", "unsigned", "signed"]
 
 #: What not every engine has: integers are summed and quantised within the network, and branches join.
 INTEGER = (SumPool2d, Add, MultiThreshold)
+
+#: And those besides that carry a state along a sequence.
+EVERY = (*INTEGER, Recurrent)
 
 #: Vectors carried through a network while it is drawn, so that thresholds can sit on real accumulators.
 _SAMPLES = 8
@@ -127,7 +131,7 @@ def networks(
     width : int
         Largest number of channels.
     operations : sequence of classes
-        Which of :data:`INTEGER` may be drawn.
+        Which of :data:`EVERY` may be drawn; a :class:`Recurrent` takes the pixels of any image as its steps.
     grown : bool
         Whether max pools may be padded and channels become pixels, which not all hardware has.
     """
@@ -191,8 +195,20 @@ def networks(
         shift = [draw(st.integers(0, 5)) for _ in operands] if weight_bits > 1 and draw(st.booleans()) else ()
         append(Add(*name(Add, *operands), shift=tuple(shift)))
 
+    def recur(direction: NDArray[np.int8]) -> None:
+        channels, shift = signal.channels, draw(st.sampled_from([0, 0, 1, 4]))
+        weight = np.sign(weights(channels, channels)).astype(np.int8)
+        first = _thresholds(rng, signal, values, direction)
+        made = Recurrent(*name(Recurrent), weight, first, first, direction, shift, last=draw(st.booleans()))
+        pixels = values.reshape(len(values), -1, channels)
+        later = pixels[:, -1] + 2**shift * (rng.choice([-1, 1], pixels[:, -1].shape) @ weight.T.astype(np.int64))
+        append(replace(made, threshold=_thresholds(rng, made.sums(signal), later, direction)))
+
     def quantise() -> None:
         direction = rng.choice(np.array(directions, np.int8), signal.channels)
+        if Recurrent in operations and len(signal.shape) == 3 and draw(st.booleans()):
+            recur(direction)
+            return
         if MultiThreshold not in operations or draw(st.booleans()):
             threshold = _thresholds(rng, signal, values, direction)
             append(Threshold(*name(Threshold), threshold=threshold, direction=direction))

@@ -25,6 +25,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import (
     MAX_WEIGHT,
     OPERATIONS,
@@ -38,6 +39,7 @@ from xnorflow.bnn.network import (
     MultiThreshold,
     Network,
     Operation,
+    Recurrent,
     Signal,
     Threshold,
     refusal,
@@ -81,11 +83,15 @@ def faults(network: Network) -> tuple[Faults, ...]:
     ------
     NetworkError
         If the network holds an operation of an unknown class.
+    UserError
+        If it has a recurrent layer.
     """
     found: list[Faults] = []
     for operation in network.operations:
         if type(operation) not in OPERATIONS.values():
             raise refusal(operation, "the fault model")
+        if isinstance(operation, Recurrent):
+            raise UserError(f"layer {operation.name!r}: coverage does not know the faults of a state that is fed back")
         found += (group for group in _faults(network, operation) if len(group))
     return tuple(found)
 

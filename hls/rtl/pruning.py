@@ -4,9 +4,9 @@ A constant neuron is not computed: its share in each sum behind it moves into th
 then has no reader left goes, too: a value whose weights are all zero in the layer that takes it in. Either can make
 more of the other, so constants are followed from the front to the back and readers from the back to the front.
 
-Only a network without branches is pruned. It is cut into *sections*, each a dense layer or convolution with what
-follows it up to the next one; the neurons of a section can be left out, the values of the network's input cannot. At
-least one neuron always stays.
+Only a network without branches and loops is pruned. It is cut into *sections*, each a dense layer or convolution with
+what follows it up to the next one; the neurons of a section can be left out, the values of the network's input cannot.
+At least one neuron always stays.
 """
 
 from collections.abc import Mapping
@@ -28,6 +28,7 @@ from xnorflow.bnn.network import (
     MultiThreshold,
     Network,
     Operation,
+    Recurrent,
     Signal,
     SumPool2d,
     Threshold,
@@ -73,13 +74,15 @@ class Pruned:
 def prune(network: Network) -> Pruned:
     """Return `network` without constant neurons and values that nobody reads; exact.
 
-    One with branches, or that makes pixels of channels, stays as it is.
+    One with branches, with a state that is fed back, or that makes pixels of channels, stays as it is.
     """
     for operation in network.operations:
         if type(operation) not in OPERATIONS.values():
             raise refusal(operation, "pruning")
     if any(
-        len(operation.inputs) > 1 or len(network.consumers(operation.name)) > 1 or isinstance(operation, DepthToSpace)
+        len(operation.inputs) > 1
+        or len(network.consumers(operation.name)) > 1
+        or isinstance(operation, DepthToSpace | Recurrent)
         for operation in network.operations
     ):
         weighted = (operation.name for operation in network.operations if isinstance(operation, Dense | Conv2d))

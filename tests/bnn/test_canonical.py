@@ -12,7 +12,7 @@ from xnorflow.bnn.network import Add, Argmax, Conv2d, Dense, Flatten, Input, Max
 RNG = np.random.default_rng(1)
 
 
-@given(strategies.networks(weight_bits=16, grown=True), st.integers(0, 2**32 - 1))
+@given(strategies.networks(weight_bits=16, grown=True, operations=strategies.EVERY), st.integers(0, 2**32 - 1))
 def test_same_results_up_to_the_signs(network: Network, seed: int) -> None:
     inputs = strategies.inputs_for(network, 8, seed)
     canonical, signs = canonicalise_with_signs(network)

@@ -16,7 +16,7 @@ def signed(value: int, width: int) -> int:
     return value - (1 << width) if value >> (width - 1) else value
 
 
-@given(strategies.networks(weight_bits=16))
+@given(strategies.networks(weight_bits=16, operations=strategies.EVERY))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 def test_every_format_holds_the_same_rows(tmp_path: Path, network: Network) -> None:
     export(network, tmp_path)

@@ -27,7 +27,7 @@ NETWORK = Network(
 )
 
 
-@given(strategies.networks(weight_bits=16, grown=True))
+@given(strategies.networks(weight_bits=16, grown=True, operations=strategies.EVERY))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_round_trip(tmp_path: Path, network: Network) -> None:
     path = tmp_path / "n.safetensors"

@@ -1,5 +1,8 @@
 """Invariants of the IR: what is inferred, and what is refused with which words."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,6 +22,7 @@ from xnorflow.bnn.network import (
     MultiThreshold,
     Network,
     Operation,
+    Recurrent,
     SumPool2d,
     Threshold,
 )
@@ -31,7 +35,7 @@ def dense(name: str, source: str, outputs: int, inputs: int) -> Dense:
     return Dense(name, (source,), weight=np.ones((outputs, inputs)))
 
 
-@given(strategies.networks(weight_bits=16, grown=True), st.integers(0, 2**32 - 1))
+@given(strategies.networks(weight_bits=16, grown=True, operations=strategies.EVERY), st.integers(0, 2**32 - 1))
 def test_ranges_hold_and_bits_suffice(network: Network, seed: int) -> None:
     results = oracle.run(network, strategies.inputs_for(network, 8, seed))
     for name, values in results.items():
@@ -100,6 +104,22 @@ def several(threshold: object, channels: int = 1, **settings: int) -> MultiThres
     return MultiThreshold("m", ("d",), threshold=np.asarray(threshold), direction=np.ones(channels), **settings)
 
 
+def recurrent(**settings: Any) -> Recurrent:
+    none = np.zeros(2, int)
+    given = {"weight": np.array([[1, -1], [0, 1]]), "threshold": none, "first": none, "direction": np.ones(2, int)}
+    return Recurrent("r", ("x",), **given | settings)
+
+
+def test_the_sums_of_a_recurrent_layer_have_its_state_in_them() -> None:
+    """Thresholds of the steps behind the first may be as large as these sums, those of the first as the operand."""
+    operation = recurrent(threshold=np.array([9, -5]), first=np.array([2, -1]), shift=2)
+    sums = operation.sums(IMAGE.infer())
+    assert (sums.low.tolist(), sums.high.tolist(), sums.step) == ([-9, -5], [9, 5], 2)
+    network = Network("n", (IMAGE, operation))
+    assert network.signals["r"].shape == IMAGE.shape and network.signals["r"].bipolar
+    assert Network("n", (IMAGE, replace(operation, last=True))).signals["r"].shape == (2,)
+
+
 REFUSED: list[tuple[str, tuple[Operation, ...]]] = [
     ("expected an Input as the first", ()),
     ("expected an Input as the first", (dense("d", "x", 2, 4),)),
@@ -125,6 +145,10 @@ REFUSED: list[tuple[str, tuple[Operation, ...]]] = [
         "c", ("x",), weight=np.full((1, 2**17, 1, 33), 2**15 - 1)))),
     ("operands of equal shape", (X, dense("d", "x", 3, 4), Add("s", ("x", "d")))),
     ("at least", (IMAGE, SumPool2d("p", ("x",), size=(2, 7)))),
+    (r"an operand \(height, width, 2\), a pixel for each step", (Input("x", (), shape=(2,)), recurrent())),
+    (r"an operand \(height, width, 2\)", (Input("x", (), shape=(1, 5, 3)), recurrent())),
+    ("of channel 0 clamped", (IMAGE, recurrent(threshold=np.array([5, 0])))),
+    ("of channel 1 clamped", (IMAGE, recurrent(first=np.array([0, 3])))),
     ("an operand of 1 channels", (X, dense("d", "x", 2, 4), several([[0]]))),
     ("threshold of channel 0 clamped", (X, dense("d", "x", 1, 4), several([[-4, 6]]))),
     ("pad_value 0", (Input("x", (), shape=(5, 5, 1), kind="unsigned", bits=8),
@@ -145,6 +169,12 @@ def test_refused_networks(words: str, operations: tuple[Operation, ...]) -> None
         ("shape of positive", lambda: Input("x", (), shape=(0,))),
         ("1 to 16 bits", lambda: Input("x", (), shape=(1,), kind="unsigned", bits=17)),
         ("2 to 16 bits", lambda: Input("x", (), shape=(1,), kind="signed", bits=1)),
+        ("weights -1, 0 and", lambda: recurrent(weight=np.ones((2, 3)))),
+        ("weights -1, 0 and", lambda: recurrent(weight=np.full((2, 2), 3))),
+        ("integer first of shape", lambda: recurrent(first=np.zeros(3, int))),
+        ("integer threshold of shape", lambda: recurrent(threshold=np.zeros(2))),
+        ("2 directions", lambda: recurrent(direction=np.array([1, 0]))),
+        ("a shift of 0 to 30", lambda: recurrent(shift=31)),
         ("kind", lambda: Input("x", (), shape=(1,), kind="float")),  # type: ignore[arg-type]
         ("whole weights of -32,767 to 32,767", lambda: Dense("d", ("x",), weight=np.full((2, 2), 0.5))),
         ("whole weights", lambda: Dense("d", ("x",), weight=np.full((2, 2), np.nan))),

@@ -9,7 +9,7 @@ from xnorflow.bnn.network import Conv2d, Dense, Input, Network, weight_bits
 from xnorflow.bnn.planes import ternary
 
 
-@given(strategies.networks(weight_bits=16), st.integers(0, 2**32 - 1))
+@given(strategies.networks(weight_bits=16, operations=strategies.EVERY), st.integers(0, 2**32 - 1))
 def test_equal_results_of_ternary_weights(network: Network, seed: int) -> None:
     made, parts = ternary(network)
     inputs = strategies.inputs_for(network, 8, seed)

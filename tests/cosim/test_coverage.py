@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import oracle, strategies
 
+from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import (
     MAX_WEIGHT,
     Add,
@@ -21,6 +22,7 @@ from xnorflow.bnn.network import (
     MaxPool2d,
     MultiThreshold,
     Network,
+    Recurrent,
     SumPool2d,
     Threshold,
 )
@@ -324,3 +326,10 @@ def test_no_more_vectors_than_the_goal_or_the_time_asks_for() -> None:
     assert len(vectors.directed(network, inputs, 40, seconds=0)) == 0
     few, many = (len(vectors.directed(network, inputs, 40, goal=goal)) for goal in (0.9, 1.0))
     assert 0 < few < many
+
+
+def test_a_state_that_is_fed_back_is_refused():
+    none, ones = np.zeros(3, int), np.ones(3, np.int8)
+    state = Recurrent("state", ("x",), np.ones((3, 3), np.int8), none, none, ones)
+    with pytest.raises(UserError, match="'state': coverage does not know the faults of a state"):
+        measure.measure(Network("n", (Input("x", (), shape=(1, 4, 3)), state)), np.ones((1, 1, 4, 3), np.int8))

@@ -1,6 +1,6 @@
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -19,6 +19,7 @@ from xnorflow.bnn.network import (
     MaxPool2d,
     Network,
     Operation,
+    Recurrent,
     Threshold,
 )
 from xnorflow.bnn.packing import pack
@@ -53,12 +54,44 @@ def weights(seed, *shape, ternary=False):
 
 @settings(max_examples=200, deadline=None)
 @given(
-    network=strategies.networks(input_bits=16, weight_bits=16, grown=True),
+    network=strategies.networks(input_bits=16, weight_bits=16, grown=True, operations=strategies.EVERY),
     count=st.integers(1, 9),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_equals_the_oracle_on_random_networks(network, count, seed):
     check(network, strategies.inputs_for(network, count, seed))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    network=strategies.networks(operations=strategies.EVERY, weight_bits=4).filter(
+        lambda network: any(isinstance(operation, Recurrent) for operation in network.operations)
+    ),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_no_state_is_left_from_one_sequence_to_the_next(network, seed):
+    """A sequence gives what it gives alone, whatever came before it."""
+    golden, inputs = Golden(1), strategies.inputs_for(network, 4, seed)
+    golden.prepare(network)
+    together = golden.run(inputs, every_layer=True)
+    for vector in range(4):
+        alone = golden.run(inputs[vector : vector + 1], every_layer=True)
+        assert all(np.array_equal(alone[name][0], together[name][vector]) for name in together)
+
+
+@pytest.mark.parametrize("channels", [5, 64, 65])
+def test_a_shorter_sequence_is_that_of_a_network_with_fewer_steps(channels):
+    """What is read out after a step depends on no later one."""
+    rng, x = np.random.default_rng(channels), Input("x", (), shape=(1, 7, 3), kind="signed", bits=8)
+    layer = Conv2d("sums", ("x",), weight=weights(1, channels, 1, 1, 3))
+    first, threshold = rng.integers(-20, 20, (2, channels))
+    directions = weights(3, channels)
+    state = Recurrent("state", ("sums",), weights(2, channels, channels), threshold, first, directions, shift=4)
+    inputs = strategies.inputs_for(chain(x, layer, state), 20)
+    every = check(chain(x, layer, state), inputs)["state"]
+    for steps in range(1, 8):
+        shorter = chain(replace(x, shape=(1, steps, 3)), layer, replace(state, last=True))
+        np.testing.assert_array_equal(check(shorter, inputs[:, :, :steps])["state"], every[:, 0, steps - 1])
 
 
 @pytest.mark.parametrize(("bits", "largest"), [(8, 127), (8, 2**15 - 1), (16, 2**15 - 1)])

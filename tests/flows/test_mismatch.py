@@ -17,7 +17,7 @@ from xnorflow.reports.arrays import unpack
 
 
 @settings(max_examples=60)
-@given(strategies.networks(weight_bits=16), st.data())
+@given(strategies.networks(weight_bits=16, operations=strategies.EVERY), st.data())
 def test_a_window_adds_up_to_the_golden_models_integer(network, data):
     results = {name: values[0] for name, values in oracle.run(network, strategies.inputs_for(network, 1)).items()}
     layer = data.draw(st.sampled_from([operation.name for operation in network.operations[1:]]))

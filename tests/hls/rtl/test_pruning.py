@@ -30,7 +30,7 @@ def assert_exact(network, pruned, inputs):
 
 
 @settings(max_examples=150, deadline=None)
-@given(strategies.networks(width=20, weight_bits=4))
+@given(strategies.networks(width=20, weight_bits=4, operations=strategies.EVERY))
 def test_pruned_networks_compute_the_same(network):
     pruned = prune(network)
     assert_exact(network, pruned, strategies.inputs_for(network, 40))
