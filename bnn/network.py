@@ -163,6 +163,10 @@ class Operation:
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Come to another process through construction, checked and with arrays that nobody changes."""
+        return type(self), tuple(getattr(self, spec.name) for spec in fields(self))
+
     def __repr__(self) -> str:
         shown = [repr(self.name), *(repr(source) for source in self.inputs)]
         for spec in fields(self)[2:]:
@@ -837,7 +841,11 @@ class Network:
             return NotImplemented
         return self.name == other.name and self.operations == other.operations
 
-    __hash__ = None  # type: ignore[assignment]
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Network, (self.name, self.operations)
 
     def __repr__(self) -> str:
         lines = [f"{self.name} ({self.digest[:12]})"]

@@ -6,12 +6,15 @@ of ternary weights for each bit, and a sum that shifts them.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
+from types import MappingProxyType
 
 import numpy as np
 
 from xnorflow.bnn.network import MAX_NAME, Add, Conv2d, Dense, Network, Operation, weight_bits
 
 
+@lru_cache(maxsize=8)  # each folding of a network asks for it
 def ternary(network: Network) -> tuple[Network, Mapping[str, str]]:
     """Return an equal network whose weights are -1, 0 and +1.
 
@@ -45,7 +48,7 @@ def ternary(network: Network) -> tuple[Network, Mapping[str, str]]:
             names.append(name)
             shifts.append(0)
         operations.append(Add(operation.name, tuple(names), shift=tuple(shifts)))
-    return Network(network.name, tuple(operations)), parts
+    return Network(network.name, tuple(operations)), MappingProxyType(parts)
 
 
 def _fresh(name: str, network: Network, parts: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ A point is best (Pareto) if no other of its model is as fast with fewer LUTs, or
 import csv
 import io
 import json
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -36,6 +37,10 @@ COLUMNS = (
     *("verdict", "accuracy", "synthesised_luts", "target", "luts_error", "energy_nj", "report"),
 )
 """What is known of a point; :func:`sweep` says what each is."""
+
+
+_ALONE_SECONDS = 2.0  # of estimates in this process, before others are started to help
+_PIECE = 16  # points that a process takes at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,8 +152,8 @@ def sweep(
     UserError
         If something that was given cannot be used, before any flow runs.
     """
-    rows = [estimate(candidate, wish) for candidate in candidates for wish in wishes]
     points = [(candidate, wish) for candidate in candidates for wish in wishes]
+    rows = estimates(points)
     for number, row in enumerate(rows):
         row["number"] = number
     for candidate in candidates:
@@ -171,15 +176,39 @@ def sweep(
     return rows
 
 
-def estimate(candidate: Candidate, wish: Wish) -> dict[str, Any]:
-    """Return the row of a point, by the cycle and the area model alone."""
-    from xnorflow.hls.errors import Unsupported
-    from xnorflow.hls.rtl.folding import choose
+def estimates(points: Sequence[tuple[Candidate, Wish]]) -> list[dict[str, Any]]:
+    """Return the row of each point, by the cycle and the area model alone; many by processes on all cores."""
+    from joblib import Parallel, delayed
 
-    options = wish.applied(candidate.options)
+    from xnorflow.cosim.golden import cores
+
+    rows: list[dict[str, Any]] = []
+    start = time.perf_counter()
+    while len(rows) < len(points) and time.perf_counter() - start < _ALONE_SECONDS:
+        candidate, wish = points[len(rows)]
+        rows += _estimates(candidate.subject.name, candidate.network, candidate.options, [wish])
+    pieces: list[tuple[Candidate, list[Wish]]] = []
+    for candidate, wish in points[len(rows) :]:
+        if not pieces or pieces[-1][0] is not candidate or len(pieces[-1][1]) == _PIECE:
+            pieces.append((candidate, []))
+        pieces[-1][1].append(wish)
+    if pieces:
+        work = (delayed(_estimates)(of.subject.name, of.network, of.options, wishes) for of, wishes in pieces)
+        rows += [row for made in Parallel(cores(), batch_size=1)(work) for row in made]
+    return rows
+
+
+def _estimates(name: str, network: "Network", options: Options, wishes: Iterable[Wish]) -> list[dict[str, Any]]:
+    return [_estimate(name, network, wish, wish.applied(options)) for wish in wishes]
+
+
+def _estimate(name: str, network: "Network", wish: Wish, options: Options) -> dict[str, Any]:
+    from xnorflow.hls.errors import Unsupported
+    from xnorflow.hls.rtl.folding import OutOfReach
+
     clock = options.rtl.clock_ns
     row = dict.fromkeys(COLUMNS) | {
-        "model": candidate.subject.name,
+        "model": name,
         "target_fps": wish.target_fps,
         "max_luts": wish.max_luts,
         "architecture": wish.architecture,
@@ -187,17 +216,17 @@ def estimate(candidate: Candidate, wish: Wish) -> dict[str, Any]:
         "pareto": False,
     }
     try:
-        choice = fold_rtl(candidate.network, options)
-    except (UserError, Unsupported) as error:
-        row |= {"status": "refused", "reason": str(error)}
-        if isinstance(error, Unsupported):
-            return row
-        fps, luts = options.target_fps, options.max_luts
-        nearest = choose(candidate.network, options.rtl, target_fps=fps, max_luts=luts, strict=False)
+        choice = fold_rtl(network, options)
+    except OutOfReach as error:
+        nearest = error.nearest
         return row | {
+            "status": "refused",
+            "reason": str(error),
             "reachable_fps": nearest.timing.frames_per_second(clock),
             "reachable_luts": nearest.luts,
         }
+    except Unsupported as error:
+        return row | {"status": "refused", "reason": str(error)}
     timing = choice.timing
     return row | {
         "status": "estimated",

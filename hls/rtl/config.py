@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import ceil
 from typing import Literal
 
 from xnorflow.bnn.errors import UserError
@@ -32,6 +33,10 @@ class Folded:
             value = getattr(self, what)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise UserError(f"rtl: {what} must be a whole number of 1 or more, got {value!r}")
+
+    def folds(self, neurons: int, inputs: int) -> tuple[int, int]:
+        """Return how many groups of neurons and of inputs a layer of this size has, one pair per cycle."""
+        return ceil(neurons / self.pe), ceil(inputs / self.simd)
 
     def __str__(self) -> str:
         return f"{self.pe} PE x {self.simd} SIMD"

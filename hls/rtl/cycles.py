@@ -80,7 +80,7 @@ def cycles(pipeline: Pipeline, frames: int = 8) -> CycleModel:
         Frame(entered[index * pipeline.source.vectors], left[(index + 1) * per_frame - 1]) for index in range(frames)
     )
     distances = [second.last_out - first.last_out for first, second in pairwise(followed)]
-    intervals = tuple((unit.name, unit.interval) for unit in _units(pipeline))
+    intervals = tuple((unit.name, unit.interval) for unit in pipeline.every_unit)
     return CycleModel(followed[0].latency, distances[-1], followed, intervals)
 
 
@@ -102,7 +102,7 @@ def occupancy(pipeline: Pipeline, frames: int = 4) -> list[tuple[Unit, tuple[Fra
                 for i in range(frames)
             ),
         )
-        for unit in _units(pipeline)
+        for unit in pipeline.every_unit
     ]
 
 
@@ -152,10 +152,6 @@ def _with_depths(pipeline: Pipeline, depth: Callable[[Fifo], int]) -> Pipeline:
 _SETTLING_FRAMES = 4
 
 
-def _units(pipeline: Pipeline) -> list[Unit]:
-    return [*pipeline.units, *([pipeline.output_converter] if pipeline.output_converter else [])]
-
-
 def _always(cycle: int) -> int:
     return cycle
 
@@ -188,7 +184,7 @@ class _Model:
             self.taken |= dict.fromkeys([stream, *names], moved)
             return _noted(_fork(queues) if queues else offers.get(stream, _always), moved)
 
-        for unit in reversed(_units(pipeline)):
+        for unit in reversed(pipeline.every_unit):
             if isinstance(unit, Fifo):
                 join = joins.get(unit.name) or _Join(reader(unit.name))
                 self.queues[unit.name] = readers[unit.source.name] = _Queue(unit.name, unit.depth, join)

@@ -96,6 +96,20 @@ class Choice:
     timing: CycleModel
 
 
+class OutOfReach(UserError):
+    """A goal cannot be met.
+
+    Attributes
+    ----------
+    nearest : Choice
+        The highest rate, or the least area, that there is.
+    """
+
+    def __init__(self, message: str, nearest: Choice) -> None:
+        super().__init__(message)
+        self.nearest = nearest
+
+
 def choose(
     network: Network,
     config: RtlConfig,
@@ -120,9 +134,10 @@ def choose(
 
     Raises
     ------
+    OutOfReach
+        If the goal cannot be met; the message says what can.
     UserError
-        If `config` does not fit the network, if there are two goals, or if the goal cannot be met; the message says
-        what can.
+        If `config` does not fit the network, or if there are two goals.
     Unsupported
         If there is no RTL for a layer.
     """
@@ -139,11 +154,11 @@ def choose(
 class _Planner:
     def __init__(self, network: Network, config: RtlConfig) -> None:
         self.network, self.config = network, config
-        slowest = replace(config, default=Folded(1, 1))
-        pipeline = lower(network, slowest)
+        self.slow: dict[int | None, Pipeline] = {}  # by the bits of the input port, its free layers folded to the least
+        pipeline = self._slow(config.in_width)
         self.beats, self.in_bits = pipeline.source.vectors, 0  # bits of a vector whose port may be wider
         whole = 8 * ceil(prod(network.input.shape) * network.input.bits / 8)
-        if config.in_width is None and (wide := lower(network, replace(slowest, in_width=whole))).source.vectors == 1:
+        if config.in_width is None and (wide := self._slow(whole)).source.vectors == 1:
             pipeline, self.in_bits = wide, whole
         units = pipeline.units
         self.free = [unit for unit in units if isinstance(unit, Mvtu) and unit.layer not in config.layers]
@@ -163,17 +178,19 @@ class _Planner:
         if not strict:
             return best
         rate = best.timing.frames_per_second(self.config.clock_ns)
-        raise UserError(
+        raise OutOfReach(
             f"rtl: {self.network.name} cannot reach {target_fps:,.0f} frames/s with folded layers at "
-            f"{1e3 / self.config.clock_ns:g} MHz; {rate:,.0f} is the most: ask for less or a faster clock"
+            f"{1e3 / self.config.clock_ns:g} MHz; {rate:,.0f} is the most: ask for less or a faster clock",
+            best,
         )
 
     def within(self, max_luts: int, strict: bool) -> Choice:
         low, high = self.fastest, self.slowest
         smallest = self._luts(high)
         if smallest > max_luts and strict:
-            raise UserError(
-                f"rtl: {self.network.name} does not fit into {max_luts:,} LUTs: the least is estimated at {smallest:,}"
+            raise OutOfReach(
+                f"rtl: {self.network.name} does not fit into {max_luts:,} LUTs: the least is estimated at {smallest:,}",
+                _choice(*self._at(high)),
             )
         while low < high:
             middle = (low + high) // 2
@@ -184,15 +201,36 @@ class _Planner:
         return _choice(*self._at(high))
 
     def _luts(self, interval: int) -> int:
-        return _luts(self._at(interval)[1])
+        """Return the LUTs of the pipeline at `interval`, which is not made for that."""
+        foldings = self._foldings(interval)
+        units = self._slow(self._in_width(interval)).every_unit
+        fixed = sum(luts(unit) for unit in units if unit.layer not in foldings or not isinstance(unit, Mvtu))
+        return fixed + sum(_mvtu_luts(unit, foldings[unit.layer]) for unit in self.free)
 
     def _at(self, interval: int) -> tuple[RtlConfig, Pipeline]:
         """Return a configuration whose layers, and input port, each take at most `interval` cycles per frame."""
-        foldings = {unit.layer: _cheapest(unit, interval) for unit in self.free}
-        config = replace(self.config, layers={**self.config.layers, **foldings})
-        if self.in_bits and interval < self.beats:
-            config = replace(config, in_width=8 * ceil(self.in_bits / 8 / interval))
-        return config, lower(self.network, config)
+        foldings, in_width = self._foldings(interval), self._in_width(interval)
+        config = replace(self.config, layers={**self.config.layers, **foldings}, in_width=in_width)
+        slow = self._slow(in_width)
+        units = (
+            replace(unit, folding=foldings[unit.layer]) if isinstance(unit, Mvtu) and unit.layer in foldings else unit
+            for unit in slow.units
+        )
+        return config, replace(slow, units=tuple(units))
+
+    def _foldings(self, interval: int) -> dict[str, Folded]:
+        return {unit.layer: _cheapest(unit, interval) for unit in self.free}
+
+    def _in_width(self, interval: int) -> int | None:
+        widened = self.in_bits and interval < self.beats
+        return 8 * ceil(self.in_bits / 8 / interval) if widened else self.config.in_width
+
+    def _slow(self, in_width: int | None) -> Pipeline:
+        """Lower the network for an input port; a folding changes nothing but the unit of its layer."""
+        if in_width not in self.slow:
+            config = replace(self.config, default=Folded(1, 1), in_width=in_width)
+            self.slow[in_width] = lower(self.network, config)
+        return self.slow[in_width]
 
 
 def _choice(config: RtlConfig, pipeline: Pipeline) -> Choice:
@@ -202,11 +240,11 @@ def _choice(config: RtlConfig, pipeline: Pipeline) -> Choice:
 
 
 def _luts(pipeline: Pipeline) -> int:
-    return sum(map(luts, [*pipeline.units, *([pipeline.output_converter] if pipeline.output_converter else [])]))
+    return sum(map(luts, pipeline.every_unit))
 
 
 def _cheapest(unit: Mvtu, interval: int) -> Folded:
-    return min(_foldings(unit, interval), key=lambda folding: (luts(replace(unit, folding=folding)), folding.pe))
+    return min(_foldings(unit, interval), key=lambda folding: (_mvtu_luts(unit, folding), folding.pe))
 
 
 def _foldings(unit: Mvtu, interval: int) -> Iterator[Folded]:
@@ -256,12 +294,7 @@ def luts(unit: Unit) -> int:
         If there is no estimate for the unit's class.
     """
     if isinstance(unit, Mvtu):
-        (neurons, inputs), (neuron_folds, input_folds) = unit.weights.shape, unit.folds
-        pe, simd = ceil(neurons / neuron_folds), ceil(inputs / input_folds)
-        lane = (1.5 if unit.counting else 3.0) if unit.source.bipolar else unit.term_bits
-        lane += 0.5 * unit.masked
-        vector = inputs * (unit.source.bits + bool(unit.flag_channels)) if input_folds > 1 else 0
-        return ceil(vector + pe * (simd * lane + 2 * unit.accumulator_bits) + 40)
+        return _mvtu_luts(unit, unit.folding)
     if isinstance(unit, UnrolledMvtu):
         return unit.circuit.estimated_luts
     if isinstance(unit, SlidingWindow):
@@ -273,3 +306,14 @@ def luts(unit: Unit) -> int:
     if isinstance(unit, _BY_WIDTH):
         return unit.source.width
     raise TypeError(f"no estimate of the LUTs of {type(unit).__name__}")
+
+
+def _mvtu_luts(unit: Mvtu, folding: Folded) -> int:
+    """Estimate the LUTs that a folded layer would have in this folding."""
+    neurons, inputs = unit.weights.shape
+    neuron_folds, input_folds = folding.folds(neurons, inputs)
+    pe, simd = ceil(neurons / neuron_folds), ceil(inputs / input_folds)
+    lane = (1.5 if unit.counting else 3.0) if unit.source.bipolar else unit.term_bits
+    lane += 0.5 * unit.masked
+    vector = inputs * (unit.source.bits + bool(unit.flag_channels)) if input_folds > 1 else 0
+    return ceil(vector + pe * (simd * lane + 2 * unit.accumulator_bits) + 40)

@@ -106,6 +106,11 @@ class Pipeline:
     pruned: Pruned
     forks: tuple[Fork, ...]
 
+    @property
+    def every_unit(self) -> tuple[Unit, ...]:
+        """The units, and what cuts the result into beats."""
+        return (*self.units, self.output_converter) if self.output_converter else self.units
+
 
 def lower(network: Network, config: RtlConfig) -> Pipeline:
     """Return the pipeline of units for `network`.

@@ -11,6 +11,7 @@ At least one neuron always stays.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -71,6 +72,7 @@ class Pruned:
     counts: Mapping[str, tuple[int, int]]
 
 
+@lru_cache(maxsize=8)  # each folding of a network asks for it
 def prune(network: Network) -> Pruned:
     """Return `network` without constant neurons and values that nobody reads; exact.
 

@@ -233,7 +233,7 @@ class Mvtu(Unit):
     taken: IntArray
     flag_channels: int = 0
 
-    @property
+    @cached_property
     def masked(self) -> bool:
         """Whether there are zero weights, so that every weight needs a second bit."""
         return not self.weights.all()
@@ -283,7 +283,7 @@ class Mvtu(Unit):
     def folds(self) -> tuple[int, int]:
         """Groups of neurons and groups of inputs, one pair per cycle."""
         neurons, inputs = self.weights.shape
-        return ceil(neurons / self.folding.pe), ceil(inputs / self.folding.simd)
+        return self.folding.folds(neurons, inputs)
 
     @property
     def steps(self) -> tuple[Step, ...]:

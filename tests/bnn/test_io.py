@@ -37,6 +37,16 @@ def test_round_trip(tmp_path: Path, network: Network) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["n.safetensors"]
 
 
+@given(strategies.networks(weight_bits=16, grown=True))
+def test_a_network_comes_whole_to_another_process(network: Network) -> None:
+    _ = network.signals
+    come = pickle.loads(pickle.dumps(network))  # noqa: S301
+    assert come == network and come.digest == network.digest and hash(come) == hash(network)
+    for operation in come.operations:
+        arrays = [value for value in vars(operation).values() if isinstance(value, np.ndarray)]
+        assert not any(array.flags.writeable for array in arrays)
+
+
 def test_weights_take_a_bit(tmp_path: Path) -> None:
     network = Network("n", (Input("x", (), shape=(1024,)), Dense("d", ("x",), weight=np.ones((1024, 1024)))))
     save(network, tmp_path / "n.safetensors")

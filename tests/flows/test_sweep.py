@@ -60,6 +60,16 @@ def test_estimates_are_those_of_a_single_estimate_and_refusals_say_what_can_be(h
     assert "is the most" in (found.folder / "sweep.html").read_text()
 
 
+def test_estimates_by_several_processes_are_those_of_one(here, monkeypatch):
+    grid = {"target_fps": [10**n for n in range(2, 9)], "max_luts": range(1, 2000, 100), "clock_ns": [5, 10]}
+    asked = {**grid, "run": "none", "quiet": True}
+    nets = [xf.convert("small.safetensors"), xf.convert("digits_bnn")]
+    alone = xf.sweep(nets, **asked).rows
+    monkeypatch.setattr("xnorflow.flows.sweep._ALONE_SECONDS", 0)
+    assert xf.sweep(nets, **asked).rows == alone
+    assert {row[6] for row in alone} == {"estimated", "refused"}
+
+
 def test_the_command_runs_the_points_that_are_not_beaten_and_links_their_reports(here, capsys):
     (here / "boards.toml").write_text(
         "[sweep]\nmodels = ['small.safetensors']\ntarget_fps = [1e5, 1e6]\nclock_ns = [10]\n"

@@ -9,7 +9,7 @@ from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Threshold
 from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
 from xnorflow.hls.rtl.cycles import cycles
-from xnorflow.hls.rtl.folding import choose
+from xnorflow.hls.rtl.folding import OutOfReach, choose
 from xnorflow.hls.rtl.project import plan
 from xnorflow.hls.rtl.units import Fifo
 
@@ -42,6 +42,7 @@ def test_the_target_rate_is_reached_and_the_layers_are_balanced(network, rate):
     choice = choose(network, RtlConfig(clock_ns=10), target_fps=rate)
     assert choice.timing.frames_per_second(10) >= rate
     assert cycles(plan(network, choice.config)) == choice.timing
+    assert choose(network, choice.config) == choice
     wanted = 1e8 / rate
     for layer in choice.layers:
         assert layer.cycles <= wanted
@@ -57,6 +58,7 @@ def test_the_area_is_kept_and_more_area_is_no_slower(network):
     for limit in (4_000, 8_000, 16_000):
         choice = choose(network, RtlConfig(), max_luts=limit)
         assert choice.luts <= limit
+        assert choose(network, choice.config) == choice
         intervals.append(choice.timing.interval)
     assert intervals == sorted(intervals, reverse=True)
     assert intervals[0] > intervals[-1]
@@ -71,14 +73,16 @@ def test_layers_that_are_named_stay_as_they_are(network):
 
 def test_a_rate_out_of_reach_gives_the_highest_where_that_will_do(network):
     choice = choose(network, RtlConfig(), target_fps=1e9, strict=False)
-    with pytest.raises(UserError, match=f"{choice.timing.frames_per_second(10):,.0f} is the most"):
+    with pytest.raises(OutOfReach, match=f"{choice.timing.frames_per_second(10):,.0f} is the most") as refused:
         choose(network, RtlConfig(), target_fps=1e9)
+    assert refused.value.nearest == choice
 
 
 def test_an_area_too_small_gives_the_least_where_that_will_do(network):
     choice = choose(network, RtlConfig(), max_luts=50, strict=False)
-    with pytest.raises(UserError, match=f"the least is estimated at {choice.luts:,}"):
+    with pytest.raises(OutOfReach, match=f"the least is estimated at {choice.luts:,}") as refused:
         choose(network, RtlConfig(), max_luts=50)
+    assert refused.value.nearest == choice
 
 
 def test_without_a_wish_the_configuration_is_taken_as_it_is(network):
