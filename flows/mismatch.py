@@ -192,7 +192,7 @@ def _suspect(
 
 
 def _step(
-    operation: Recurrent, operand: NDArray, states: NDArray, index: tuple[int, ...]
+    operation: Recurrent, operand: NDArray[Any], states: NDArray[Any], index: tuple[int, ...]
 ) -> tuple[tuple[int, ...], str]:
     """Return where the operand of a step is, and the step in words."""
     channel, (height, width, _) = index[-1], operand.shape

@@ -47,11 +47,10 @@ def flat_input(network: Network, beat_bits: int | None) -> Network:
     flatten = last if isinstance(last, Flatten) else Flatten(_fresh(f"{last.name[: MAX_NAME - 20]}_flat", network), ())
     shape = (size,) if values == size else (size // values, values)
     moved: list[Operation] = [replace(network.input, shape=shape)]
-    for operation in thresholds:
-        threshold, direction = (
-            np.resize(array, (values, *array.shape[1:])) for array in (operation.threshold, operation.direction)
-        )
-        moved.append(replace(operation, inputs=(moved[-1].name,), threshold=threshold, direction=direction))
+    for compared in thresholds:
+        threshold: IntArray = np.resize(compared.threshold, (values, *compared.threshold.shape[1:]))
+        direction: NDArray[np.int8] = np.resize(compared.direction, values)
+        moved.append(replace(compared, inputs=(moved[-1].name,), threshold=threshold, direction=direction))
     moved.append(replace(flatten, inputs=(moved[-1].name,)))
     for operation in network.operations[1 + len(chain) :]:
         inputs = tuple(flatten.name if name == last.name else name for name in operation.inputs)
