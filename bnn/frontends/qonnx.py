@@ -186,13 +186,14 @@ class _Reader:
         index = np.arange(int(np.prod(last))).reshape(last)
         self.whole_positions = (index if first else np.moveaxis(index, -1, 0)).reshape(shape)
         tensor, positions = whole, self.whole_positions
-        host, made, scale, after = False, None, 1.0, 0
+        host, made, scale, after, every = False, None, 1.0, 0, True
         for number, node in enumerate(nodes, 1):
             after = number
             self.core.at(self._named(node), node.output[0])
             alone = [other for other in nodes if tensor in other.input] == [node]
             if alone and node.op_type in QUANTISERS and (found := self._quantised(node, last)):
-                made, scale = found
+                made, scale, every = found
+                tensor = tensor if every else node.output[0]
                 break
             if alone and node.op_type in ("Mul", "Div", "Add", "Sub"):
                 tensor, host = node.output[0], True
@@ -212,30 +213,43 @@ class _Reader:
                 f"model {self.name!r}: what stands before {named(nodes[after - 1])}, the quantiser of the input, is "
                 "left to the host"
             )
+        if not every:
+            self.core.notes.append(
+                f"model {self.name!r}: {named(nodes[after - 1])}, the quantiser of the input, never gives the lowest "
+                f"or highest integer of its {made.bits} bits; the network takes that, too"
+            )
         if made.kind != "bipolar" and scale != 2.0**-made.fraction:
             self.core.notes.append(f"model {self.name!r}: the input is given as integers, multiples of {scale:g}")
         channels = made.shape[-1]
         self.taken = Observed(tensor, positions, np.full(channels, scale), np.zeros(channels))
-        self.whole = not host
+        self.whole = every and not host
         self.core.place = nodes[after - 1].output[0] if after else whole
         value = self.core.start(made, positions, scale)
         self.values = {str(self.core.place): value}
         return nodes[after:]
 
     def _is_channels_last(self, nodes: list[onnx.NodeProto], tensor: str) -> bool:
-        """Whether the first thing that happens to the input's axes is that its last one comes to the front."""
+        """Whether the first thing that happens to the input's axes is that its last one comes to the front.
+
+        Or that it alone is multiplied.
+        """
         for node in nodes:
             if tensor in node.input:
+                axes = len(self.shapes[tensor])
+                if node.op_type == "MatMul":
+                    return axes > 2
                 if node.op_type == "Transpose":
-                    axes = len(self.shapes[tensor])
                     return list(_attributes(node).get("perm", [])) == [0, axes - 1, *range(1, axes - 1)]
                 if node.op_type not in (*file.ELEMENTWISE, *file.NO_EFFECT):
                     return False
                 tensor = node.output[0]
         return False
 
-    def _quantised(self, node: onnx.NodeProto, shape: tuple[int, ...]) -> tuple[Input, float] | None:
-        """Return the Input that a quantiser gives, and its scale; None if it is an activation of other integers."""
+    def _quantised(self, node: onnx.NodeProto, shape: tuple[int, ...]) -> tuple[Input, float, bool] | None:
+        """Return the Input that a quantiser gives, its scale, and whether it gives every integer that the Input takes.
+
+        None if it is an activation of other integers.
+        """
         if node.op_type not in ("BipolarQuant", "Quant", "IntQuant"):
             return None
         values = []
@@ -247,24 +261,23 @@ class _Reader:
         if not scale > 0:
             raise self.core.fail("a scale above 0", scale)
         if node.op_type == "BipolarQuant":
-            return Input("input", (), shape), scale
+            return Input("input", (), shape), scale, True
         attributes, (_, zero_point, width) = _attributes(node), values
         signed, bits = bool(attributes.get("signed", 1)), int(width)
         if zero_point or not 1 <= width <= 16 or width != bits:
             raise self.core.fail("zero point 0 and 1 to 16 bits", f"zero point {zero_point:g} and {width:g} bits")
         if bits == 1 and signed:  # as qonnx has it
-            return Input("input", (), shape), scale
+            return Input("input", (), shape), scale, True
         low, high = limits(bits, signed, bool(attributes.get("narrow", 0)))
-        if high - low + 1 != 2**bits:
+        if not (every := high - low + 1 == 2**bits):
             if high - low < _MOST and self._annotated(self.model.graph.input[0].name, shape):
                 return None
             if high - low < 16:
                 return None
-            raise self.core.fail("an input quantised to all integers of 1 to 16 bits (narrow=0)", f"{low} to {high}")
         fraction = -np.log2(scale)
         kind: Literal["signed", "unsigned"] = "signed" if signed else "unsigned"
         fixed = fraction == int(fraction) and fraction >= 0
-        return Input("input", (), shape, kind, bits, int(fraction) if fixed else 0), scale
+        return Input("input", (), shape, kind, bits, int(fraction) if fixed else 0), scale, every
 
     def _annotated(self, tensor: str, shape: tuple[int, ...]) -> Input | None:
         """Return the Input that QONNX's annotation of the graph's input tells, None without one."""

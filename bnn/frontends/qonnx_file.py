@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.files import read_bytes
 from xnorflow.bnn.frontends.core.check import Survey
+from xnorflow.bnn.frontends.qonnx_dialect import REWRITTEN, declare, is_finn, rewrite
 from xnorflow.bnn.network import MAX_VALUES
 from xnorflow.bnn.qonnx_lowering import DOMAINS, QUANTISERS, named
 
@@ -50,7 +51,10 @@ AVERAGES = ("AveragePool", "GlobalAveragePool", "ReduceMean")
 SOFTMAX = ("Softmax", "LogSoftmax")
 TAILS = ("TopK", "ArgMax")
 
-SUPPORTED = (*LINEAR, *ELEMENTWISE, *MAXIMA, *AVERAGES, "Pad", "Concat", *VIEWS, *NO_EFFECT, *SOFTMAX, *TAILS)
+SUPPORTED = (
+    *(*LINEAR, *ELEMENTWISE, *MAXIMA, *AVERAGES, "Pad", "Concat", *VIEWS, *NO_EFFECT, *SOFTMAX, *TAILS),
+    *REWRITTEN,
+)
 _SHAPES = ("Shape", "ConstantOfShape", "Range")  # of which exporters make shapes
 
 MAX_TENSOR = 1 << 27
@@ -83,6 +87,7 @@ def load(path: Path, any_operator: bool = False) -> onnx.ModelProto:
     try:
         _check_names(model)
         _check(model)
+        rewrite(model)
         for node in [] if any_operator else _reached(model):
             if reason := unsupported(node):
                 raise UserError(f"{named(node)}: {reason}")
@@ -124,6 +129,7 @@ def _read(path: Path) -> onnx.ModelProto:
         raise UserError(f"{path}: not an ONNX model (truncated or corrupt?)") from None
     if not model.graph.node or not model.graph.output:
         raise UserError(f"{path}: not an ONNX model: it has no graph")
+    declare(model)
     return model
 
 
@@ -155,7 +161,7 @@ def _is_foreign(node: onnx.NodeProto) -> str:
             "a node of FINN's hardware; give the file of an earlier step of FINN's flow, before its layers are "
             "converted to hardware (step_streamline, or the file that Brevitas exported)"
         )
-    if node.domain not in ("", "ai.onnx"):
+    if node.domain not in ("", "ai.onnx") and not is_finn(node):
         return f"expected an operator of ONNX or QONNX, got one of domain {node.domain!r}"
     return ""
 
@@ -376,8 +382,9 @@ def _modern(model: onnx.ModelProto, version: int) -> onnx.ModelProto:
 
 
 def _real_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a model whose weights are float32, as its sums are: FINN's own execution takes integers for them, too."""
+    """Return a model whose weights, scales and bit widths are float32: qonnx's own execution takes integers, too."""
     weights = {node.input[1] for node in model.graph.node if node.op_type in LINEAR and len(node.input) > 1}
+    weights |= {name for node in model.graph.node if node.op_type in QUANTISERS for name in list(node.input)[1:]}
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
         if tensor.name in weights and np.issubdtype(values.dtype, np.integer):
