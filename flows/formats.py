@@ -103,6 +103,8 @@ class Format:
         Python packages whose versions matter.
     check : callable or None
         From the same to the verdict on every operator, where the front end can tell it.
+    named : str
+        How users name one that is no file.
     """
 
     title: str
@@ -111,6 +113,7 @@ class Format:
     read: Callable[[Subject, Mapping[str, Any] | None, "Fixed | None"], Converted]
     packages: tuple[str, ...]
     check: Callable[[Subject, Mapping[str, Any] | None, "Fixed | None"], "Survey"] | None = None
+    named: str = "package.module:factory"
 
 
 def recognise(path: Path) -> str | None:
@@ -273,6 +276,13 @@ def _check_onnx(subject: Subject, settings: Mapping[str, Any] | None, fixed: "Fi
     return qonnx.check(model, subject.name, lambda shape: described_input(subject.origin, shape, settings), fixed)
 
 
+def _bnn_pynq(subject: Subject, settings: Mapping[str, Any] | None, fixed: "Fixed | None") -> Converted:
+    from xnorflow.bnn.frontends import bnn_pynq
+
+    taken = described_input(subject.origin, None, settings)
+    return Converted(bnn_pynq.load(subject.path, subject.name, taken), digest=bnn_pynq.digest(subject.path))
+
+
 FORMATS = {
     "keras": Format(
         "a Keras model (QKeras and Larq, too)",
@@ -301,6 +311,14 @@ FORMATS = {
         packages=("torch", "brevitas", "qonnx", "onnx", "onnxruntime"),
         check=_check_brevitas,
     ),
+    "bnn_pynq": Format(
+        "weights and thresholds of BNN-PYNQ",
+        suffixes=(),
+        magic=None,
+        read=_bnn_pynq,
+        packages=(),
+        named="the folder that has 0-0-weights.bin",
+    ),
 }
 
 
@@ -328,7 +346,11 @@ def converted(view: View) -> Converted:
 
 
 def model_digest(subject: Subject, converted: Converted | None) -> str:
-    """Return SHA-256 of the subject's file, or, where code makes it, of all that it computes by."""
+    """Return SHA-256 of the subject's file or files, or, where code makes it, of all that it computes by."""
+    if subject.kind == "bnn_pynq" and not converted:
+        from xnorflow.bnn.frontends import bnn_pynq
+
+        return bnn_pynq.digest(subject.path)
     return (converted and converted.digest) or file_digest(subject.path)
 
 

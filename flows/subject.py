@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from xnorflow.bnn.errors import UserError
-from xnorflow.bnn.frontends import keras_saving
+from xnorflow.bnn.frontends import bnn_pynq, keras_saving
 from xnorflow.bnn.network import name_fault
 from xnorflow.flows.formats import FORMATS, Subject, recognise
 
@@ -44,6 +44,8 @@ def find(model: str, weights: Path | None = None) -> Subject:
                 f"{model} has no trained checkpoint ({path}); make one: make train MODEL={model} REPLACE_CHECKPOINT=1"
             )
         return _identify(model, path)
+    if path.is_dir() and bnn_pynq.is_folder(path):
+        return Subject(slug(path.absolute().name), "bnn_pynq", path, None, {})
     if not _is_file(path):
         if saved := keras_saving.from_folder(path):
             raise UserError(saved)
@@ -52,10 +54,7 @@ def find(model: str, weights: Path | None = None) -> Subject:
             f"unknown model {model!r}: {what}neither a model of the zoo nor a file\n"
             f"choose one of: {', '.join(ZOO)}\nor name a .safetensors file: a checkpoint, or a Network saved by "
             "xnorflow.bnn.io"
-            + "".join(
-                f"\nor {kind.title}: {', '.join(kind.suffixes) or 'package.module:factory'}"
-                for kind in FORMATS.values()
-            )
+            + "".join(f"\nor {kind.title}: {', '.join(kind.suffixes) or kind.named}" for kind in FORMATS.values())
         )
     return _identify(slug(path.stem), path)
 

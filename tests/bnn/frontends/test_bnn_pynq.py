@@ -1,0 +1,128 @@
+"""Folders of BNN-PYNQ: the Network gives what the accelerator would, counted bit by bit."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests import oracle
+
+from xnorflow.bnn.canonical import canonicalise
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends import bnn_pynq
+from xnorflow.bnn.network import Input
+from xnorflow.flows import subject
+from xnorflow.flows.formats import model_digest, read_subject
+
+
+@dataclass
+class Layer:
+    """Weights 0 and 1 of whole words, and thresholds, as the accelerator's memories hold them."""
+
+    weight: np.ndarray
+    threshold: np.ndarray
+    elements: int
+    simd: int
+
+
+@st.composite
+def accelerators(draw):
+    """The number of inputs and classes, and layers of random folding; padding by 1 as FINN's own, or by anything."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    inputs, classes = draw(st.integers(1, 130)), draw(st.integers(2, 40))
+    width, layers = -(-inputs // 64) * 64, []
+    for number in range(depth := draw(st.integers(1, 3))):
+        elements = draw(st.sampled_from([1, 2, 8]))
+        rows = elements * draw(st.integers(1, 6)) if number < depth - 1 else 64
+        simd = draw(st.sampled_from([n for n in (1, 2, 8, 64) if width % n == 0]))
+        weight = rng.integers(0, 2, (rows, width))
+        if not number and draw(st.booleans()):
+            weight[:, inputs:] = 1
+        threshold = rng.integers(width // 3, width - width // 3 + 1, rows)
+        threshold[rng.random(rows) < 0.1] = rng.choice([2**15 - 1, -(2**15), -1, width])
+        layers.append(Layer(weight, threshold, elements, simd))
+        width = rows
+    return inputs, classes, layers
+
+
+def write(folder, classes, layers):
+    for number, layer in enumerate(layers):
+        for element in range(layer.elements):
+            words, limits = [], []
+            for row in range(element, len(layer.weight), layer.elements):
+                limits.append(layer.threshold[row])
+                for start in range(0, layer.weight.shape[1], layer.simd):
+                    word = layer.weight[row, start : start + layer.simd]
+                    words.append(sum(int(bit) << place for place, bit in enumerate(word)))
+            np.array(words, "<u8").tofile(folder / f"{number}-{element}-weights.bin")
+            np.array(limits, "<i8").tofile(folder / f"{number}-{element}-thres.bin")
+    (folder / "classes.txt").write_text("\r\n".join(f"class {n}" for n in range(classes)))
+
+
+def accelerator(image, classes, layers):
+    """Compute the class of one image of bits as the hardware and its driver do."""
+    for layer in layers:
+        filled = np.zeros(layer.weight.shape[1], int)
+        filled[: len(image)] = image
+        image = [int((row == filled).sum() > limit) for row, limit in zip(layer.weight, layer.threshold, strict=True)]
+    word = sum(bit << place for place, bit in enumerate(image[:classes]))
+    return max(word.bit_length() - 1, 0)
+
+
+@given(accelerators())
+@settings(max_examples=40)
+def test_the_network_gives_the_accelerators_class(tmp_path_factory, drawn):
+    inputs, classes, layers = drawn
+    write(folder := tmp_path_factory.mktemp("params"), classes, layers)
+    images = np.random.default_rng(0).integers(0, 2, (20, inputs))
+    network = canonicalise(bnn_pynq.load(folder, "n", Input("x", (), (inputs,))))
+    got = oracle.run(network, 2 * images - 1)["argmax"].ravel()
+    assert got.tolist() == [accelerator(image, classes, layers) for image in images]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(1)
+    layers = [Layer(rng.integers(0, 2, (8, 64)), rng.integers(20, 40, 8), 2, 64),
+              Layer(rng.integers(0, 2, (64, 8)), rng.integers(2, 6, 64), 4, 2)]  # fmt: skip
+    (made := tmp_path / "lfcW1A1").mkdir()
+    write(made, 3, layers)
+    return made
+
+
+def test_a_folder_is_found_and_read(folder):
+    found = subject.find(str(folder))
+    assert (found.kind, found.name) == ("bnn_pynq", "lfcw1a1")
+    before = model_digest(found, None)
+    converted = read_subject(found, {"shape": [8, 7, 1], "kind": "bipolar"})
+    assert converted.network.input.shape == (8, 7, 1) and converted.digest == before
+    words = np.fromfile(folder / "1-3-weights.bin", "<u8")
+    (words ^ np.uint64(1)).tofile(folder / "1-3-weights.bin")
+    assert model_digest(found, None) != before
+    with pytest.raises(UserError, match=r"does not say which integers.*\n.*\nshape ="):
+        read_subject(found)
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda of: (of / "1-3-thres.bin").unlink(), r"1-3-thres.bin: cannot be read: No such file"),
+        (lambda of: (of / "1-3-thres.bin").write_bytes(b"\0" * 8), "files of one length for all processing elements"),
+        (lambda of: (of / "0-1-weights.bin").write_bytes(b"1234"), "expected words of 64 bits, got 4 bytes"),
+        (lambda of: [(of / f"1-{n}-weights.bin").write_bytes(b"\0" * 8 * 7) for n in range(4)],
+         r"layer 1: expected 16 thresholds .* 8 inputs, got 7 words; only fully connected networks of one bit"),
+        (lambda of: (of / "1-0-weights.bin").write_bytes(b"\x07" + b"\0" * 511), "weights of 2 bits a word, got more"),
+        (lambda of: (of / "classes.txt").unlink(), "expected classes.txt, one class a line"),
+        (lambda of: (of / "classes.txt").write_text("one\n\n"), "expected 2 to 64 classes, one a line, got 1"),
+    ],
+)  # fmt: skip
+def test_what_is_no_such_network_is_refused(damage, says, folder):
+    damage(folder)
+    with pytest.raises(UserError, match=says):
+        bnn_pynq.load(folder, "n", Input("x", (), (64,)))
+
+
+def test_the_input_is_of_one_bit(folder):
+    with pytest.raises(UserError, match="expected a bipolar input"):
+        bnn_pynq.load(folder, "n", Input("x", (), (64,), "unsigned", 8))
