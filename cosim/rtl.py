@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from xnorflow.bnn.network import Conv2d, Dense, Network
+from xnorflow.bnn.network import Conv2d, Dense, Network, Recurrent
 from xnorflow.cosim.engine import EngineError, Results
 from xnorflow.hls.rtl.cycles import CycleModel
 
@@ -99,6 +99,10 @@ def built(build: Path) -> Path:
     return build
 
 
+_LOOP = 8
+"""Cycles, for each value of a step, that a state takes through the pipeline stages of its loop; ample."""
+
+
 def timeout(network: Network) -> int:
     """Return the clock cycles after which a frame that has not come out is not going to.
 
@@ -110,6 +114,12 @@ def timeout(network: Network) -> int:
         network.signals[operation.name].size * operation.weight[0].size
         for operation in network.operations
         if isinstance(operation, Dense | Conv2d)
+    )
+    products += sum(
+        operand.size * (operand.channels + _LOOP)
+        for operation in network.operations
+        if isinstance(operation, Recurrent)
+        for operand in (network.signals[operation.inputs[0]],)
     )
     limit: int = 1000 + 2 * products + 16 * sum(signal.size for signal in signals)
     return limit

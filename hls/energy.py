@@ -13,7 +13,7 @@ from typing import Any
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.hls.rtl.lowering import Pipeline
-from xnorflow.hls.rtl.units import Mvtu
+from xnorflow.hls.rtl.units import Mvtu, Recurrence
 
 
 @dataclass(frozen=True)
@@ -229,9 +229,10 @@ def memory_bits(pipeline: Pipeline) -> int:
     """
     total = 0
     for unit in pipeline.units:
-        if isinstance(unit, Mvtu):
-            neurons, inputs = unit.folds
-            word = ceil(unit.weights.shape[0] / neurons) * unit.simd * (1 + unit.masked)
+        matrix = unit.feedback if isinstance(unit, Recurrence) else unit
+        if isinstance(matrix, Mvtu):
+            neurons, inputs = matrix.folds
+            word = ceil(matrix.weights.shape[0] / neurons) * matrix.simd * (1 + matrix.masked)
             total += unit.source.vectors * neurons * inputs * word
     return total
 

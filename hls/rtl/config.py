@@ -6,7 +6,7 @@ from math import ceil
 from typing import Literal
 
 from xnorflow.bnn.errors import UserError
-from xnorflow.bnn.network import Conv2d, Dense, Network
+from xnorflow.bnn.network import Conv2d, Dense, Network, Recurrent
 from xnorflow.bnn.planes import ternary
 
 
@@ -75,7 +75,8 @@ class RtlConfig:
     Attributes
     ----------
     layers : mapping of layer name to Folded or Unrolled
-        Architecture of single :class:`~xnorflow.bnn.network.Dense` and :class:`~xnorflow.bnn.network.Conv2d` layers.
+        Architecture of single :class:`~xnorflow.bnn.network.Dense`, :class:`~xnorflow.bnn.network.Conv2d` and
+        :class:`~xnorflow.bnn.network.Recurrent` layers.
     default : Folded or Unrolled
         Architecture of the others.
     clock_ns : float
@@ -111,7 +112,9 @@ class RtlConfig:
         UserError
             If `layers` names something that is no layer with weights of `network`, nor a plane of one.
         """
-        names = [operation.name for operation in network.operations if isinstance(operation, Dense | Conv2d)]
+        names = [
+            operation.name for operation in network.operations if isinstance(operation, Dense | Conv2d | Recurrent)
+        ]
         _, parts = ternary(network)
         for layer in self.layers:
             if layer not in (*names, *parts):

@@ -11,7 +11,8 @@ All layers of a pipeline share its interval, so each gets the cheapest folding t
 - per neuron in parallel two LUTs per bit of the accumulator,
 - 40 for control.
 
-An unrolled layer counts what :mod:`xnorflow.hls.rtl.adders` prices its adders at. The units without weights depend
+An unrolled layer counts what :mod:`xnorflow.hls.rtl.adders` prices its adders at. A recurrence counts two adders per
+channel besides its layer. The units without weights depend
 little on the folding and are counted as one LUT per bit of their input vector (a window: per 16 bits of its line
 buffer), a serial affine with its multiplier.
 """
@@ -21,7 +22,7 @@ from dataclasses import dataclass, replace
 from math import ceil, prod
 
 from xnorflow.bnn.errors import UserError
-from xnorflow.bnn.network import Network
+from xnorflow.bnn.network import MAX_VALUES, Network
 from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
 from xnorflow.hls.rtl.cycles import CycleModel, cycles, fit_queues
 from xnorflow.hls.rtl.lowering import Pipeline, lower
@@ -33,6 +34,7 @@ from xnorflow.hls.rtl.units import (
     NarrowingConverter,
     ParallelAffine,
     Pool,
+    Recurrence,
     SerialAffine,
     SerialArgmax,
     SlidingWindow,
@@ -161,9 +163,9 @@ class _Planner:
         if config.in_width is None and (wide := self._slow(whole)).source.vectors == 1:
             pipeline, self.in_bits = wide, whole
         units = pipeline.units
-        self.free = [unit for unit in units if isinstance(unit, Mvtu) and unit.layer not in config.layers]
+        self.free = [unit for unit in units if _is_folded(unit) and unit.layer not in config.layers]
         fixed = [unit.interval for unit in units if unit not in self.free]
-        self.fastest = max([*fixed, *(unit.source.vectors for unit in self.free)], default=1)
+        self.fastest = max([*fixed, *(_shortest(unit) for unit in self.free)], default=1)
         self.slowest = max([self.fastest, *(unit.interval for unit in self.free)])
 
     def at_rate(self, target_fps: float, strict: bool) -> Choice:
@@ -204,8 +206,8 @@ class _Planner:
         """Return the LUTs of the pipeline at `interval`, which is not made for that."""
         foldings = self._foldings(interval)
         units = self._slow(self._in_width(interval)).every_unit
-        fixed = sum(luts(unit) for unit in units if unit.layer not in foldings or not isinstance(unit, Mvtu))
-        return fixed + sum(_mvtu_luts(unit, foldings[unit.layer]) for unit in self.free)
+        fixed = sum(luts(unit) for unit in units if unit.layer not in foldings or not _is_folded(unit))
+        return fixed + sum(_folded_luts(unit, foldings[unit.layer]) for unit in self.free)
 
     def _at(self, interval: int) -> tuple[RtlConfig, Pipeline]:
         """Return a configuration whose layers, and input port, each take at most `interval` cycles per frame."""
@@ -213,7 +215,7 @@ class _Planner:
         config = replace(self.config, layers={**self.config.layers, **foldings}, in_width=in_width)
         slow = self._slow(in_width)
         units = (
-            replace(unit, folding=foldings[unit.layer]) if isinstance(unit, Mvtu) and unit.layer in foldings else unit
+            _folded(unit, foldings[unit.layer]) if _is_folded(unit) and unit.layer in foldings else unit
             for unit in slow.units
         )
         return config, replace(slow, units=tuple(units))
@@ -235,7 +237,7 @@ class _Planner:
 
 def _choice(config: RtlConfig, pipeline: Pipeline) -> Choice:
     pipeline = fit_queues(pipeline)
-    layers = (_layer(unit, config) for unit in pipeline.units if isinstance(unit, Mvtu | UnrolledMvtu))
+    layers = (_layer(unit, config) for unit in pipeline.units if isinstance(unit, Mvtu | UnrolledMvtu | Recurrence))
     return Choice(config, tuple(layers), _luts(pipeline), cycles(pipeline))
 
 
@@ -243,29 +245,76 @@ def _luts(pipeline: Pipeline) -> int:
     return sum(map(luts, pipeline.every_unit))
 
 
-def _cheapest(unit: Mvtu, interval: int) -> Folded:
-    return min(_foldings(unit, interval), key=lambda folding: (_mvtu_luts(unit, folding), folding.pe))
+#: Everything at once: a folding is cut to its layer's size.
+_WHOLE = Folded(MAX_VALUES, MAX_VALUES)
 
 
-def _foldings(unit: Mvtu, interval: int) -> Iterator[Folded]:
+def _neurons(unit: Unit) -> Unit:
+    """Return the unit with the weights: that inside a recurrence, or else the unit itself."""
+    return unit.feedback if isinstance(unit, Recurrence) else unit
+
+
+def _is_folded(unit: Unit) -> bool:
+    return isinstance(_neurons(unit), Mvtu)
+
+
+def _folded(unit: Unit, folding: Folded) -> Unit:
+    """Return a unit with weights, folded otherwise."""
+    matrix = _neurons(unit)
+    assert isinstance(matrix, Mvtu)
+    neurons = replace(matrix, folding=folding)
+    return replace(unit, feedback=neurons) if isinstance(unit, Recurrence) else neurons
+
+
+def _folded_luts(unit: Unit, folding: Folded) -> int:
+    """Estimate the LUTs of a unit with weights, folded otherwise; it is not made for that."""
+    matrix = _neurons(unit)
+    assert isinstance(matrix, Mvtu)
+    return _mvtu_luts(matrix, folding) + (_loop_luts(unit) if isinstance(unit, Recurrence) else 0)
+
+
+def _loop_luts(unit: Recurrence) -> int:
+    return 2 * unit.source.channels * unit.held_bits + 40
+
+
+def _shortest(unit: Unit) -> int:
+    """Return the cycles per frame of a unit with weights that is computed all at once."""
+    return _folded(unit, _WHOLE).interval if isinstance(unit, Recurrence) else unit.source.vectors
+
+
+def _cheapest(unit: Unit, interval: int) -> Folded:
+    options = list(_foldings(unit, interval)) or [_WHOLE]
+    return min(options, key=lambda folding: (_folded_luts(unit, folding), folding.pe))
+
+
+def _foldings(unit: Unit, interval: int) -> Iterator[Folded]:
     """Yield the foldings that take at most `interval` cycles per frame, one for each useful number of neurons."""
-    neurons, inputs = unit.weights.shape
+    matrix = _neurons(unit)
+    assert isinstance(matrix, Mvtu)
+    neurons, inputs = matrix.weights.shape
     budget = interval // unit.source.vectors  # cycles per vector
     for pe in sorted({ceil(neurons / folds) for folds in range(1, min(neurons, budget) + 1)}):
         input_folds = min(inputs, budget // ceil(neurons / pe))
-        yield Folded(pe, ceil(inputs / input_folds))
+        folding = Folded(pe, ceil(inputs / input_folds))
+        if isinstance(unit, Recurrence):  # which waits for the sums besides
+            while input_folds > 1 and _folded(unit, folding).interval > interval:
+                input_folds -= 1
+                folding = Folded(pe, ceil(inputs / input_folds))
+            if _folded(unit, folding).interval > interval:
+                continue
+        yield folding
 
 
-def _layer(unit: Mvtu | UnrolledMvtu, config: RtlConfig) -> Layer:
-    architecture, bits = config.of(unit.layer), 0
-    if isinstance(unit, Mvtu):
-        neuron_folds, input_folds = unit.folds
-        neurons, inputs = unit.weights.shape
+def _layer(unit: Mvtu | UnrolledMvtu | Recurrence, config: RtlConfig) -> Layer:
+    architecture, bits, matrix = config.of(unit.layer), 0, _neurons(unit)
+    if isinstance(matrix, Mvtu):
+        neuron_folds, input_folds = matrix.folds
+        neurons, inputs = matrix.weights.shape
         pe, simd = ceil(neurons / neuron_folds), ceil(inputs / input_folds)
-        architecture = replace(unit.folding, pe=pe, simd=simd)
+        architecture = replace(matrix.folding, pe=pe, simd=simd)
         words = neuron_folds * input_folds
-        bits = words * pe * simd * (1 + unit.masked) + neuron_folds * pe * unit.accumulator_bits
-    size = unit.result.channels, unit.source.channels
+        bits = words * pe * simd * (1 + matrix.masked) + neuron_folds * pe * matrix.accumulator_bits
+    size = unit.result.channels, matrix.source.channels
     return Layer(unit.layer, *size, unit.source.vectors, architecture, unit.interval, luts(unit), bits)
 
 
@@ -297,6 +346,8 @@ def luts(unit: Unit) -> int:
         return _mvtu_luts(unit, unit.folding)
     if isinstance(unit, UnrolledMvtu):
         return unit.circuit.estimated_luts
+    if isinstance(unit, Recurrence):
+        return luts(unit.feedback) + _loop_luts(unit)
     if isinstance(unit, SlidingWindow):
         return 40 + (unit.kernel[0] - 1) * unit.pixel_bits * unit.columns // 16
     if isinstance(unit, SerialAffine):

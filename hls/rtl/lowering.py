@@ -26,10 +26,12 @@ from xnorflow.bnn.network import (
     Dense,
     Flatten,
     Input,
+    IntArray,
     MaxPool2d,
     MultiThreshold,
     Network,
     Operation,
+    Recurrent,
     Signal,
     SumPool2d,
     Threshold,
@@ -48,6 +50,7 @@ from xnorflow.hls.rtl.units import (
     NarrowingConverter,
     ParallelAffine,
     Pool,
+    Recurrence,
     SerialAffine,
     SerialArgmax,
     SlidingWindow,
@@ -165,8 +168,9 @@ def threshold_behind(network: Network, operation: Operation) -> tuple[list[MaxPo
 
 
 #: Operations that queue what they take in, as every reader of a stream with several does.
-_WITH_QUEUES = (Conv2d, Add)
-_KNOWN = (Input, Dense, Conv2d, MaxPool2d, SumPool2d, Threshold, MultiThreshold, Add, Flatten, Affine, Argmax)
+_WITH_QUEUES = (Conv2d, Add, Recurrent)
+_KNOWN = (Input, Dense, Conv2d, MaxPool2d, SumPool2d, Threshold, MultiThreshold, Recurrent, Add, Flatten, Affine,
+          Argmax)  # fmt: skip
 
 
 class _Lowering:
@@ -202,6 +206,8 @@ class _Lowering:
                     self._threshold(operation)
                 case MultiThreshold():
                     self._multi_threshold(operation)
+                case Recurrent():
+                    self._recurrent(operation)
                 case Add():
                     self._add(operation)
                 case Flatten():
@@ -302,30 +308,7 @@ class _Lowering:
             weights = weights * threshold.direction[:, None]
             thresholds = threshold.threshold * threshold.direction
             result = replace(result, bits=1, signed=False, bipolar=True)
-        architecture = self.config.of(name)
-        core = f"{self.network.name}_{name}_ADDERS"
-        if isinstance(architecture, Folded):
-            taken = np.flatnonzero(weights.any(0) | bool(flag_channels))
-            if not taken.size:
-                taken = np.arange(1)
-            weights = weights[:, taken]
-            unit: Unit = Mvtu(name, self.last, result, weights, thresholds, architecture, core, taken, flag_channels)
-        else:
-            if threshold is None:
-                ends = (-2, 1) if flag_channels else self.last.range  # a flagged value has two bits
-                result = _widened(result, signal, weights, ends)
-            circuit = _adders(
-                core,
-                weights.shape,
-                weights.astype(np.int8).tobytes(),
-                2 if flag_channels else self.last.bits,
-                bool(flag_channels) or self.last.signed,
-                self.last.bipolar and not flag_channels,
-                None if thresholds is None else thresholds.astype(np.int64).tobytes(),
-                result.bits,
-                architecture,
-            )
-            unit = UnrolledMvtu(name, self.last, result, circuit, core, flag_channels)
+        unit = self._neurons(name, self.last, result, signal, weights, thresholds, flag_channels)
         end = operation if threshold is None else threshold
         self._append(unit, None if pools else end.name)
         readers = self.network.consumers(end.name)
@@ -336,6 +319,55 @@ class _Lowering:
             for pool in pools:
                 last = pool is pools[-1]
                 self._pool(pool, threshold.name if last else None, threshold.direction < 0)
+
+    def _neurons(
+        self,
+        name: str,
+        source: Stream,
+        result: Stream,
+        signal: Signal,
+        weights: NDArray[np.int8],
+        thresholds: IntArray | None,
+        flag_channels: int = 0,
+    ) -> Mvtu | UnrolledMvtu:
+        """Return the neurons of the layer `name`, folded or unrolled as configured; `signal` is that of their sums."""
+        architecture = self.config.of(name)
+        core = f"{self.network.name}_{name}_ADDERS"
+        if isinstance(architecture, Folded):
+            taken = np.flatnonzero(weights.any(0) | bool(flag_channels))
+            if not taken.size:
+                taken = np.arange(1)
+            weights = weights[:, taken]
+            return Mvtu(name, source, result, weights, thresholds, architecture, core, taken, flag_channels)
+        if thresholds is None:
+            ends = (-2, 1) if flag_channels else source.range  # a flagged value has two bits
+            result = _widened(result, signal, weights, ends)
+        circuit = _adders(
+            core,
+            weights.shape,
+            weights.astype(np.int8).tobytes(),
+            2 if flag_channels else source.bits,
+            bool(flag_channels) or source.signed,
+            source.bipolar and not flag_channels,
+            None if thresholds is None else thresholds.astype(np.int64).tobytes(),
+            result.bits,
+            architecture,
+        )
+        return UnrolledMvtu(name, source, result, circuit, core, flag_channels)
+
+    def _recurrent(self, operation: Recurrent) -> None:
+        self._queue(f"{operation.name}_sums", operation)
+        name, direction = operation.name, operation.direction
+        weights = operation.weight.astype(np.int8) * direction[:, None]
+        ones = np.ones(len(weights), np.int64)
+        state = Signal((len(weights),), -ones, ones, bipolar=True, step=2)
+        signal = Dense("fed_back", ("state",), weight=weights).infer(state)
+        source, part = (self._stream(f"{name}_{of}", known) for of, known in (("state", state), ("part", signal)))
+        feedback = self._neurons(name, source, part, signal, weights, None)
+        result = self._stream(name, self._signal(name))
+        bounds = operation.threshold * direction, operation.first * direction
+        settings = *bounds, direction < 0, operation.shift, operation.last
+        self._append(Recurrence(name, self.last, result, feedback, *settings), name)
 
     def _queue(self, name: str, operation: Operation) -> None:
         """Append a queue, unless that is at the input port or behind a queue.

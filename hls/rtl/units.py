@@ -371,6 +371,55 @@ class UnrolledMvtu(Unit):
 
 
 @dataclass(frozen=True, eq=False)
+class Recurrence(Unit):
+    """A binary state along a sequence, as :class:`xnorflow.bnn.network.Recurrent` has it, a step per source vector.
+
+    A module with the state's weights stands inside: it is given the state when a vector comes, and the next vector is
+    accepted when the sum of both has been compared.
+
+    Attributes
+    ----------
+    feedback : Mvtu or UnrolledMvtu
+        From the state to its part of the sums; both of its streams have one vector.
+    threshold, first : int64 array, shape (channels,)
+        Of the sums, and of the first vector of a frame; ``>=`` after negation.
+    negated : bool array, shape (channels,)
+        Channels of the source, and neurons of `feedback`, that count negatively.
+    shift : int
+    last : bool
+        Whether the state is sent after the last step only.
+    """
+
+    feedback: Mvtu | UnrolledMvtu
+    threshold: IntArray
+    first: IntArray
+    negated: NDArray[np.bool_]
+    shift: int
+    last: bool
+
+    @property
+    def held_bits(self) -> int:
+        """Bits of a channel's sum, less its threshold: two's complement, whatever the bits of both parts hold."""
+        smallest, largest = self.source.range
+        low, high = self.feedback.result.range
+        bounds = np.append(self.threshold, self.first)
+        part = max(-low, high) << self.shift
+        return (max(-smallest, largest) + part + int(np.abs(bounds).max())).bit_length() + 1
+
+    @property
+    def cycles(self) -> int:
+        """Cycles per step: until the state's part is there, and one for its sum with the vector."""
+        (step,) = self.feedback.steps
+        return step.emits[-1] + 2
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        sent = Step(self.cycles, (self.cycles - 1,))
+        before = Step(self.cycles, ()) if self.last else sent
+        return (*[before] * (self.source.vectors - 1), sent)
+
+
+@dataclass(frozen=True, eq=False)
 class Pool(Unit):
     """The maximum over the taps of a window, channel by channel.
 

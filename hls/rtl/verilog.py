@@ -19,6 +19,7 @@ from xnorflow.hls.rtl.units import (
     NarrowingConverter,
     ParallelAffine,
     Pool,
+    Recurrence,
     SerialAffine,
     SerialArgmax,
     SlidingWindow,
@@ -257,6 +258,22 @@ def _sliding_window(unit: SlidingWindow, name: str) -> Module:
     return Module(render("sliding_window.v.j2", unit=unit, module=name))
 
 
+def _recurrence(unit: Recurrence, name: str) -> Module:
+    bits = unit.held_bits
+    channels = range(unit.source.channels)
+    feedback = module(unit.feedback, f"{name}_FEEDBACK")
+    text = render(
+        "recurrence.v.j2",
+        unit=unit,
+        module=name,
+        bits=bits,
+        values=[_signed_value(unit.source, channel, f"value_{channel}") for channel in channels],
+        first=[constant(int(bound), bits) for bound in unit.first],
+        threshold=[constant(int(bound), bits) for bound in unit.threshold],
+    )
+    return Module(f"{text}\n{feedback.text}", feedback.memories)
+
+
 def _pool(unit: Pool, name: str) -> Module:
     channels, bits = unit.result.channels, unit.result.bits
     taps = [f"in_data[{tap * channels * bits} +: {channels * bits}]" for tap in range(unit.taps)]
@@ -354,6 +371,7 @@ _MODULES: Mapping[type[Unit], Callable[[Any, str], Module]] = {
     SlidingWindow: _sliding_window,
     Mvtu: _mvtu,
     UnrolledMvtu: _unrolled_mvtu,
+    Recurrence: _recurrence,
     Pool: _pool,
     Sum: _sum,
     SumPool: _sum_pool,

@@ -14,7 +14,7 @@ from tests.cosim.faulty_rtl import FAULTS, NEED_STALLS, faulty, network
 from tests.cosim.rtl_by_hand import NETWORK, totals
 from tests.hls.rtl.test_project import small_image
 
-from xnorflow.bnn.network import Argmax, Conv2d, Dense, Input, Network, Threshold
+from xnorflow.bnn.network import Argmax, Conv2d, Dense, Input, Network, Recurrent, Threshold
 from xnorflow.cosim import rtl_cxxrtl
 from xnorflow.cosim.compare import compare
 from xnorflow.cosim.engine import EngineError, EngineUnavailable
@@ -177,7 +177,7 @@ def drawn(examples: int, width: int, hidden: int) -> Callable[[Callable[..., Non
 
     def decorate(test: Callable[..., None]) -> Callable[..., None]:
         few = settings(max_examples=examples, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
-        return few(given(strategies.networks(width=width, hidden=hidden), st.data())(test))
+        return few(given(strategies.networks(width=width, hidden=hidden, operations=strategies.EVERY), st.data())(test))
 
     return decorate
 
@@ -198,7 +198,7 @@ def test_simulators_agree_on_drawn_networks(tmp_path_factory, network, data) -> 
 
 
 def draw_config(network: Network, data: st.DataObject) -> RtlConfig:
-    weighted = [operation.name for operation in network.operations if isinstance(operation, Dense | Conv2d)]
+    weighted = [operation.name for operation in network.operations if isinstance(operation, Dense | Conv2d | Recurrent)]
     layers = {layer: data.draw(architectures) for layer in weighted}
     return RtlConfig(layers=layers, in_width=data.draw(ports), out_width=data.draw(ports))
 

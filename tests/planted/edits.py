@@ -103,6 +103,21 @@ VERILOG = [
         ("out_valid <= in_valid && last;", "out_valid <= last;", "image"),
     ),
     *_of(
+        "recurrence",
+        ("wire first = position == 0;", "wire first = 1'b0;", "recurrent"),  # the state of the sequence before
+        ("wire last = position == {{ x.vectors - 1 }};", "wire last = position == {{ x.vectors - 2 }};", "recurrent"),
+        # the state of a step before
+        ("    {{ module }}_FEEDBACK feedback (\n        .aclk(aclk), .aresetn(aresetn),\n        .in_data(state)", "    reg [{{ x.channels - 1 }}:0] late = 0;\n    always @(posedge aclk) if (fed_back_valid) late <= state;\n    {{ module }}_FEEDBACK feedback (\n        .aclk(aclk), .aresetn(aresetn),\n        .in_data(late)", "recurrent"),
+        ("assign in_ready = enable && !waiting;", "assign in_ready = enable;", "recurrent"),
+        ("waiting <= accepted || (waiting && !fed_back_valid);", "waiting <= accepted;", "recurrent"),
+        ("            position <= 0;\n            state", "            state", "recurrent"),
+        ("(first ? {{ bits }}'sd0 : shifted_{{ c }});", "shifted_{{ c }};", "recurrent"),
+        ("<<< {{ unit.shift }};", "<<< 0;", "recurrent"),
+        ("\"-\" if unit.negated[c]", "\"-\" if not unit.negated[c]", "recurrent"),
+        ("$signed(first ? {{ first[c] }}", "$signed(first ? {{ threshold[c] }}", "recurrent"),
+        ("\" && last\" if unit.last", "\"\" if unit.last", "recurrent"),
+    ),
+    *_of(
         "narrowing_converter",
         ("left <= free ? {{ unit.count - 1 }}", "left <= free ? {{ unit.count }}", "image"),
         ("vector >> {{ unit.result.width }}", "vector", "image"),

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tests.cosim import test_csim
 from tests.hls import test_project
-from tests.hls.rtl.test_project import small_image, small_residual
+from tests.hls.rtl.test_project import small_image, small_recurrent, small_residual
 
 from xnorflow.bnn.network import (
     Affine,
@@ -103,6 +103,7 @@ _RTL: Mapping[str, tuple[Network, RtlConfig]] = {
     "image": (small_image(), _SLOW),
     "padded with ones": (_ones(), _SLOW),
     "residual": (small_residual(), _SLOW),
+    "recurrent": (small_recurrent(), _SLOW),
     "levels": (_levels(), _SLOW),
     "global": (_global(), _SLOW),
     "serial affine": (_dense("serial", *_affine(6)), RtlConfig(default=Folded(1, 3))),

