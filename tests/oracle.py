@@ -4,6 +4,7 @@ What the tests of all engines compare to. It shares no code with any of them.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,6 @@ from xnorflow.bnn.network import (
     Input,
     MaxPool2d,
     MultiThreshold,
-    Network,
     Operation,
     Recurrent,
     SumPool2d,
@@ -29,7 +29,7 @@ from xnorflow.bnn.network import (
 IntArray = NDArray[np.int64]
 
 
-def run(network: Network, inputs: NDArray[np.integer]) -> dict[str, IntArray]:
+def run(network: Any, inputs: NDArray[np.integer[Any]]) -> dict[str, IntArray]:
     """Compute every operation's result.
 
     Parameters
@@ -94,7 +94,8 @@ def _pool2d(operation: MaxPool2d | SumPool2d, x: IntArray) -> IntArray:
 
 def _add(operation: Add, *operands: IntArray) -> IntArray:
     shifts = operation.shift or [0] * len(operands)
-    return np.sum([x * 2**shift for x, shift in zip(operands, shifts, strict=True)], axis=0)
+    total: IntArray = np.sum([x * 2**shift for x, shift in zip(operands, shifts, strict=True)], axis=0)
+    return total
 
 
 def _threshold(operation: Threshold, x: IntArray) -> IntArray:
@@ -105,7 +106,8 @@ def _threshold(operation: Threshold, x: IntArray) -> IntArray:
 def _multi_threshold(operation: MultiThreshold, x: IntArray) -> IntArray:
     up, down = x[..., None] >= operation.threshold, x[..., None] <= operation.threshold
     passed = np.where(operation.direction[:, None] > 0, up, down).sum(axis=-1)
-    return operation.low + operation.step * passed
+    levels: IntArray = operation.low + operation.step * passed
+    return levels
 
 
 def _recurrent(operation: Recurrent, x: IntArray) -> IntArray:
@@ -140,7 +142,8 @@ def _affine(operation: Affine, x: IntArray) -> IntArray:
 
 
 def _argmax(_: Argmax, x: IntArray) -> IntArray:
-    return np.argmax(x, axis=-1, keepdims=True)
+    winner: IntArray = np.argmax(x, axis=-1, keepdims=True)
+    return winner
 
 
 _APPLY: Mapping[type[Operation], Callable[..., IntArray]] = {

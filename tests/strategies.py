@@ -6,7 +6,7 @@ accumulators that occur; classes tie.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from hypothesis import strategies as st
@@ -45,7 +45,7 @@ EVERY = (*INTEGER, Recurrent)
 _SAMPLES = 8
 
 
-def inputs_for(network: Network, count: int, seed: int = 0) -> NDArray[np.integer]:
+def inputs_for(network: Network, count: int, seed: int = 0) -> NDArray[np.integer[Any]]:
     """Draw random inputs of a network, the same for the same arguments.
 
     Parameters
@@ -63,7 +63,7 @@ def inputs_for(network: Network, count: int, seed: int = 0) -> NDArray[np.intege
     return _inputs(network.input, count, seed)
 
 
-def _inputs(source: Input, count: int, seed: int) -> NDArray[np.integer]:
+def _inputs(source: Input, count: int, seed: int) -> NDArray[np.integer[Any]]:
     rng = np.random.default_rng(seed)
     signal = source.infer()
     low, high = int(signal.low[0]), int(signal.high[0])
@@ -143,8 +143,8 @@ def networks(
     def name(kind: type[Operation], *operands: str) -> tuple[str, tuple[str, ...]]:
         return f"{kind.__name__.lower()}_{len(drawn)}", operands or (drawn[-1].name,)
 
-    def append(operation: Operation) -> None:
-        nonlocal signal, values
+    def append(operation: Any) -> None:
+        nonlocal signal, values  # type: ignore[misc]
         signal = operation.infer(*(signals[source] for source in operation.inputs))
         values = oracle.apply(operation, *(results[source] for source in operation.inputs))
         signals[operation.name], results[operation.name] = signal, values
@@ -182,7 +182,7 @@ def networks(
                                       signal.channels % (block[0] * block[1]) == 0]))  # fmt: skip
         append(DepthToSpace(*name(DepthToSpace), block=block))
 
-    def join(layer: Dense | Conv2d) -> None:
+    def join(layer: Any) -> None:
         """Add to the layer's result some earlier ones of its shape, or another layer's beside it."""
         last = drawn[-1].name
         fitting = [key for key, known in signals.items() if known.shape == signal.shape and key != last]
@@ -293,4 +293,5 @@ def _thresholds(
     anywhere = rng.integers(low, high, endpoint=True)
     ways = np.stack([tie, tie + rng.integers(-1, 1, signal.channels, endpoint=True), anywhere, low, high])
     way = rng.choice(len(ways), signal.channels, p=[0.35, 0.25, 0.2, 0.1, 0.1])
-    return np.clip(ways[way, np.arange(signal.channels)], low, high)
+    drawn: NDArray[np.int64] = np.clip(ways[way, np.arange(signal.channels)], low, high)
+    return drawn

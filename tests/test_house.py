@@ -36,17 +36,17 @@ def circle(imports: dict[str, set[str]]) -> list[str]:
 
 
 @pytest.mark.parametrize("floor", FLOORS)
-def test_imports_point_down_only(floor):
+def test_imports_point_down_only(floor: str) -> None:
     files = [file for file in HOUSE if file.startswith(f"{floor}/")]
     assert len(files) > 3
     allowed = {floor, *FLOORS[floor]}
     assert [(file, of) for file in files for of in HOUSE[file] if of.partition("/")[0] not in allowed] == []
 
 
-def test_no_circle_anywhere():
+def test_no_circle_anywhere() -> None:
     assert len(HOUSE) > 100
     assert circle(HOUSE) == []
 
 
-def test_a_circle_would_be_found():
+def test_a_circle_would_be_found() -> None:
     assert circle(HOUSE | {"bnn/errors.py": {"flows/run.py"}})

@@ -1,7 +1,10 @@
 """Everything that goes over a Network's operations, or over the units of RTL, refuses what it does not know."""
 
 import ast
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,7 +71,7 @@ WALKERS = {
 
 
 @pytest.mark.parametrize("walker", WALKERS)
-def test_an_unknown_operation_is_refused_by_name(walker, tmp_path):
+def test_an_unknown_operation_is_refused_by_name(walker: str, tmp_path: Path) -> None:
     with pytest.raises((NetworkError, Unsupported, EngineUnavailable), match=r"novel1.*Novel"):
         WALKERS[walker](tmp_path)
     assert not list(tmp_path.rglob("*")), "nothing half-written"
@@ -80,7 +83,7 @@ class NovelUnit(Unit):
 
 
 @pytest.mark.parametrize("walker", [folding.luts, lambda unit: verilog.module(unit, "m")])
-def test_an_unknown_unit_is_refused(walker):
+def test_an_unknown_unit_is_refused(walker: Callable[..., Any]) -> None:
     unit = lowering.lower(Network("n", NETWORK.operations[:2]), RtlConfig()).units[0]
     with pytest.raises(TypeError, match="NovelUnit"):
         walker(NovelUnit(unit.layer, unit.source, unit.result))
@@ -116,7 +119,7 @@ GENERIC = {
 }
 
 
-def test_every_module_that_goes_over_operations_is_known_here():
+def test_every_module_that_goes_over_operations_is_known_here() -> None:
     found = set()
     for folder in ("bnn", "models", "hls", "cosim", "flows", "reports"):
         for path in (PROJECT / folder).rglob("*.py"):

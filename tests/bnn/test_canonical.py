@@ -1,9 +1,12 @@
 """The canonical form computes the same, points up wherever it can, and says what it negated."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from tests import oracle, strategies
 
 from xnorflow.bnn.canonical import canonicalise, canonicalise_with_signs
@@ -23,7 +26,7 @@ def test_same_results_up_to_the_signs(network: Network, seed: int) -> None:
     assert canonicalise(canonical) == canonical
 
 
-def weight(*shape: int) -> np.ndarray:
+def weight(*shape: int) -> NDArray[Any]:
     return RNG.choice([-1, 0, 1], shape)
 
 
@@ -88,7 +91,7 @@ def test_sums_that_another_branch_reads_are_not_negated(other: str) -> None:
     after = Dense("e", ("t",), weight=RNG.choice([-1, 1], (3, 3)))
     rest: tuple[Operation, ...] = (after, Add("a", ("d", "e")))
     if other == "second threshold":
-        up = Threshold("u", ("d",), threshold=np.array([2, 1, 0]), direction=np.ones(3))
+        up = Threshold("u", ("d",), threshold=np.array([2, 1, 0]), direction=np.ones(3, np.int8))
         rest = (after, up, Add("a", ("e", "u")))
     network = Network("n", (*first, *rest))
     canonical, signs = canonicalise_with_signs(network)

@@ -3,9 +3,11 @@
 import re
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from hypothesis import HealthCheck, given, settings
+from numpy.typing import NDArray
 from tests import strategies
 
 from xnorflow.bnn.export import export
@@ -21,8 +23,8 @@ def signed(value: int, width: int) -> int:
 def test_every_format_holds_the_same_rows(tmp_path: Path, network: Network) -> None:
     export(network, tmp_path)
     for operation in network.operations:
-        bits: dict[str, np.ndarray] = {}
-        numbers: dict[str, np.ndarray] = {}
+        bits: dict[str, NDArray[Any]] = {}
+        numbers: dict[str, NDArray[Any]] = {}
         if isinstance(operation, Dense | Conv2d):
             rows = operation.weight.reshape(len(operation.weight), -1)
             if weight_bits(rows) > 2:
@@ -38,7 +40,7 @@ def test_every_format_holds_the_same_rows(tmp_path: Path, network: Network) -> N
             numbers |= {f"{operation.name}_scale": operation.scale, f"{operation.name}_offset": operation.offset}
         header = (tmp_path / f"{network.name}.h").read_text()
         for name in (*bits, *numbers):
-            width = int(re.search(rf"{name.upper()}_BITS (\d+)", header)[1])  # type: ignore[index]
+            width = int(re.search(rf"{name.upper()}_BITS (\d+)", header)[1])
             mem = [int(line, 16) for line in (tmp_path / f"{name}.mem").read_text().split()]
             coe = (tmp_path / f"{name}.coe").read_text().split("vector=\n")[1].rstrip(";\n").split(",\n")
             assert [int(row, 16) for row in coe] == mem

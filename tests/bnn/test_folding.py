@@ -1,10 +1,13 @@
 """Folding equals the formula on every reachable accumulator, whatever the statistics."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from tests import oracle
 
 from xnorflow.bnn.errors import NetworkError
@@ -26,7 +29,7 @@ def test_batch_norm_and_sign(channels: list[tuple[float, float, float, float]], 
     norm = torch.nn.BatchNorm1d(len(channels)).eval()
     norm.load_state_dict({"weight": gamma, "bias": beta, "running_mean": mean, "running_var": variance}, strict=False)
 
-    def formula(acc: IntArray) -> np.ndarray:
+    def formula(acc: IntArray) -> NDArray[Any]:
         with torch.no_grad():
             return torch.where(norm(torch.from_numpy(acc).float()) >= 0, 1, -1).numpy()
 
@@ -57,9 +60,12 @@ def test_scale_and_quantiser(
     scale, offset, half = (np.array(column, np.float32) for column in zip(*channels, strict=True))
     lowest, distance, levels = quantiser
 
-    def formula(acc: IntArray) -> np.ndarray:
+    def formula(acc: IntArray) -> NDArray[Any]:
         with np.errstate(over="ignore"):
-            return lowest + distance * np.clip(np.rint(acc.astype(np.float32) * scale + offset + half), 0, levels)
+            levelled: NDArray[Any] = lowest + distance * np.clip(
+                np.rint(acc.astype(np.float32) * scale + offset + half), 0, levels
+            )
+            return levelled
 
     low = np.array([-high - (k % 3) * step for k in range(len(channels))])
     signal = Signal((len(channels),), low, np.full(len(channels), high), step=step)

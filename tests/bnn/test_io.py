@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
+from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from tests import strategies
@@ -48,12 +49,12 @@ def test_a_network_comes_whole_to_another_process(network: Network) -> None:
 
 
 def test_weights_take_a_bit(tmp_path: Path) -> None:
-    network = Network("n", (Input("x", (), shape=(1024,)), Dense("d", ("x",), weight=np.ones((1024, 1024)))))
+    network = Network("n", (Input("x", (), shape=(1024,)), Dense("d", ("x",), weight=np.ones((1024, 1024), np.int8))))
     save(network, tmp_path / "n.safetensors")
     assert (tmp_path / "n.safetensors").stat().st_size < 1024 * 1024 / 8 + 2000
 
 
-Tensors = dict[str, np.ndarray]
+Tensors = dict[str, NDArray[Any]]
 Header = dict[str, Any]
 
 

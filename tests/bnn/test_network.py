@@ -32,7 +32,7 @@ IMAGE = Input("x", (), shape=(5, 6, 2))
 
 
 def dense(name: str, source: str, outputs: int, inputs: int) -> Dense:
-    return Dense(name, (source,), weight=np.ones((outputs, inputs)))
+    return Dense(name, (source,), weight=np.ones((outputs, inputs), np.int8))
 
 
 @given(strategies.networks(weight_bits=16, grown=True, operations=strategies.EVERY), st.integers(0, 2**32 - 1))
@@ -73,7 +73,7 @@ def test_a_sum_of_branches_has_the_sum_of_ranges_and_what_their_steps_share() ->
     first, second = dense("a", "x", 3, 4), Dense("b", ("x",), weight=np.array([[1, 1, 1, 0]] * 3))
     signal = Network("n", (X, first, second, Add("s", ("a", "b")))).signals["s"]
     assert (signal.low[0], signal.high[0], signal.step, signal.bipolar) == (-7, 7, 2, False)
-    levels = MultiThreshold("m", ("a",), threshold=np.array([[-2, 1]] * 3), direction=np.ones(3), low=-1)
+    levels = MultiThreshold("m", ("a",), threshold=np.array([[-2, 1]] * 3), direction=np.ones(3, np.int8), low=-1)
     signal = Network("n", (X, first, levels, Add("s", ("a", "m")))).signals["s"]
     assert (signal.low[0], signal.high[0], signal.step) == (-5, 5, 1)
 
@@ -95,13 +95,15 @@ def test_several_thresholds_give_what_can_be_reached() -> None:
 
 
 def test_a_layer_behind_several_thresholds_takes_their_steps() -> None:
-    levels = MultiThreshold("m", ("x",), threshold=np.zeros((4, 1), int), direction=np.ones(4), low=3, step=5)
+    levels = MultiThreshold("m", ("x",), threshold=np.zeros((4, 1), int), direction=np.ones(4, np.int8), low=3, step=5)
     signal = Network("n", (X, levels, Dense("d", ("m",), weight=np.array([[1, -1, 0, 1]])))).signals["d"]
     assert (signal.low[0], signal.high[0], signal.step) == (3 - 8 + 3, 8 - 3 + 8, 5)
 
 
 def several(threshold: object, channels: int = 1, **settings: int) -> MultiThreshold:
-    return MultiThreshold("m", ("d",), threshold=np.asarray(threshold), direction=np.ones(channels), **settings)
+    return MultiThreshold(
+        "m", ("d",), threshold=np.asarray(threshold), direction=np.ones(channels, np.int8), **settings
+    )
 
 
 def recurrent(**settings: Any) -> Recurrent:
@@ -129,11 +131,11 @@ REFUSED: list[tuple[str, tuple[Operation, ...]]] = [
     ("nothing uses the result of d", (X, dense("d", "x", 4, 4), dense("e", "x", 4, 4))),
     (r"layer 'd' \(Dense\): expected an operand of shape \(3,\)", (X, dense("d", "x", 4, 3))),
     ("flatten first", (IMAGE, dense("d", "x", 4, 60))),
-    ("expected one operand", (X, Dense("d", ("x", "x"), weight=np.ones((2, 4))))),
-    (r"\(height, width, 3\)", (IMAGE, Conv2d("c", ("x",), weight=np.ones((1, 2, 2, 3))))),
-    ("at least the kernel", (IMAGE, Conv2d("c", ("x",), weight=np.ones((1, 7, 7, 2))))),
+    ("expected one operand", (X, Dense("d", ("x", "x"), weight=np.ones((2, 4), np.int8)))),
+    (r"\(height, width, 3\)", (IMAGE, Conv2d("c", ("x",), weight=np.ones((1, 2, 2, 3), np.int8)))),
+    ("at least the kernel", (IMAGE, Conv2d("c", ("x",), weight=np.ones((1, 7, 7, 2), np.int8)))),
     ("at least", (IMAGE, MaxPool2d("p", ("x",), size=(6, 2)))),
-    ("1 channels", (IMAGE, Threshold("t", ("x",), threshold=np.zeros(1, int), direction=np.ones(1)))),
+    ("1 channels", (IMAGE, Threshold("t", ("x",), threshold=np.zeros(1, int), direction=np.ones(1, np.int8)))),
     ("of channel 1 clamped", (X, dense("d", "x", 2, 4),
                               Threshold("t", ("d",), threshold=np.array([5, 6]), direction=np.array([1, 1])))),
     ("of channel 0 clamped", (X, dense("d", "x", 2, 4),
@@ -152,7 +154,7 @@ REFUSED: list[tuple[str, tuple[Operation, ...]]] = [
     ("an operand of 1 channels", (X, dense("d", "x", 2, 4), several([[0]]))),
     ("threshold of channel 0 clamped", (X, dense("d", "x", 1, 4), several([[-4, 6]]))),
     ("pad_value 0", (Input("x", (), shape=(5, 5, 1), kind="unsigned", bits=8),
-                     Conv2d("c", ("x",), weight=np.ones((1, 3, 3, 1)), padding=(1, 1, 1, 1), pad_value=-1))),
+                     Conv2d("c", ("x",), weight=np.ones((1, 3, 3, 1), np.int8), padding=(1, 1, 1, 1), pad_value=-1))),
 ]  # fmt: skip
 
 
@@ -180,10 +182,13 @@ def test_refused_networks(words: str, operations: tuple[Operation, ...]) -> None
         ("whole weights", lambda: Dense("d", ("x",), weight=np.full((2, 2), np.nan))),
         ("whole weights", lambda: Dense("d", ("x",), weight=np.full((2, 2), -(2**15)))),
         ("a shift of 0 to 30 for each of 2", lambda: Add("s", ("x", "y"), shift=(1,))),
-        ("outputs, inputs", lambda: Dense("d", ("x",), weight=np.ones((2, 2, 2)))),
-        ("positive strides", lambda: Conv2d("c", ("x",), weight=np.ones((1, 1, 1, 1)), stride=(0, 1))),
-        ("smaller than the kernel", lambda: Conv2d("c", ("x",), weight=np.ones((1, 1, 1, 1)), padding=(1, 0, 0, 0))),
-        ("pad_value", lambda: Conv2d("c", ("x",), weight=np.ones((1, 1, 1, 1)), pad_value=2)),
+        ("outputs, inputs", lambda: Dense("d", ("x",), weight=np.ones((2, 2, 2), np.int8))),
+        ("positive strides", lambda: Conv2d("c", ("x",), weight=np.ones((1, 1, 1, 1), np.int8), stride=(0, 1))),
+        (
+            "smaller than the kernel",
+            lambda: Conv2d("c", ("x",), weight=np.ones((1, 1, 1, 1), np.int8), padding=(1, 0, 0, 0)),
+        ),
+        ("pad_value", lambda: Conv2d("c", ("x",), weight=np.ones((1, 1, 1, 1), np.int8), pad_value=2)),
         ("integer thresholds", lambda: Threshold("t", ("x",), threshold=np.zeros(1), direction=np.ones(1))),  # type: ignore[arg-type]
         ("directions", lambda: Threshold("t", ("x",), threshold=np.zeros(1, int), direction=np.zeros(1, int))),
         ("two or more different", lambda: Add("s", ("x",))),
@@ -203,7 +208,7 @@ def test_refused_networks(words: str, operations: tuple[Operation, ...]) -> None
 )
 def test_refused_operations(words: str, make: object) -> None:
     with pytest.raises(NetworkError, match=words):
-        make()  # type: ignore[operator]
+        make()
 
 
 def test_frozen_equal_digest() -> None:
@@ -215,7 +220,7 @@ def test_frozen_equal_digest() -> None:
     assert one == two and one.digest == two.digest
     assert one != other and one.digest != other.digest
     with pytest.raises(ValueError, match="read-only"):
-        one["d"].weight[0, 0] = 1  # type: ignore[attr-defined]
+        one["d"].weight[0, 0] = 1
 
 
 def test_digest_is_stable() -> None:

@@ -1,6 +1,8 @@
 """QONNX files become Networks that equal what onnxruntime computes, or are refused."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,13 +23,13 @@ DOMAIN = "qonnx.custom_op.general"
 BREVITAS = Path(__file__).parent / "brevitas"
 
 
-def refuse(shape):
+def refuse(shape: tuple[int, ...]) -> Input:
     raise UserError("the file does not say what it takes")
 
 
 @settings(max_examples=12)
 @given(network=networks(width=20, grown=True))
-def test_what_is_exported_comes_back_equal(network, tmp_path_factory):
+def test_what_is_exported_comes_back_equal(network: Network, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("qonnx") / "network.onnx"
     write(network, path)
     model = qonnx_file.load(path)
@@ -46,7 +48,7 @@ def test_what_is_exported_comes_back_equal(network, tmp_path_factory):
 
 
 @pytest.mark.parametrize("pad_value", [-1, 0, 1])
-def test_padding_that_differs_on_every_side_comes_back(pad_value, tmp_path):
+def test_padding_that_differs_on_every_side_comes_back(pad_value: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     network = Network(
         "padded",
@@ -71,24 +73,24 @@ def test_padding_that_differs_on_every_side_comes_back(pad_value, tmp_path):
     assert np.array_equal(oracle.run(back, inputs)["dense1"], oracle.run(network, inputs)["dense"])
 
 
-def hostile(seed, sizes=(6, 5, 3), scale=1.0, pool=True):
+def hostile(seed: int, sizes: Any = (6, 5, 3), scale: float = 1.0, pool: bool = True) -> Any:
     """A convolution and two dense layers as Brevitas exports them, with batch norms that no training would give."""
     rng = np.random.default_rng(seed)
     nodes, constants = [], []
 
-    def constant(name, value):
+    def constant(name: str, value: Any) -> Any:
         constants.append(numpy_helper.from_array(np.asarray(value, np.float32), name))
         return name
 
-    def node(kind, inputs, output, domain="", **attributes):
+    def node(kind: Any, inputs: Any, output: Any, domain: Any = "", **attributes: Any) -> Any:
         nodes.append(helper.make_node(kind, inputs, [output], output, domain=domain, **attributes))
         return output
 
-    def weight(name, shape):
+    def weight(name: str, shape: Any) -> Any:
         name = constant(f"{name}.weight", rng.normal(size=shape))
         return node("BipolarQuant", [name, constant(f"{name}.scale", scale)], f"{name}.quant", DOMAIN)
 
-    def norm(source, name, channels):
+    def norm(source: Any, name: str, channels: Any) -> Any:
         gamma = rng.choice([-2.0, -1e-3, 0.0, 1e6, 1.0, 0.5], channels)
         mean = rng.integers(-9, 9, channels) * rng.choice([1.0, 0.5], channels) * scale
         beta = rng.choice([0.0, 1.0, -0.25], channels)
@@ -130,14 +132,14 @@ def hostile(seed, sizes=(6, 5, 3), scale=1.0, pool=True):
     )
 
 
-def saved(model, path):
+def saved(model: Any, path: Path) -> Any:
     path.write_bytes(model.SerializeToString())
     return path
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5, 0.1])
 @pytest.mark.parametrize("seed", range(4))
-def test_hostile_batch_norms_fold_as_onnxruntime_computes_them(seed, scale, tmp_path):
+def test_hostile_batch_norms_fold_as_onnxruntime_computes_them(seed: int, scale: float, tmp_path: Path) -> None:
     model = qonnx_file.load(saved(hostile(seed, scale=scale, pool=seed % 2 == 0), tmp_path / "hostile.onnx"))
     conversion = qonnx.trace(model, "hostile", refuse)
     network = canonicalise(conversion.network)
@@ -153,24 +155,24 @@ def test_hostile_batch_norms_fold_as_onnxruntime_computes_them(seed, scale, tmp_
     assert conversion.whole
 
 
-def residual(seed, narrow=0, scale=0.5):
+def residual(seed: int, narrow: int = 0, scale: float = 0.5) -> Any:
     """A residual block behind a depthwise, dilated convolution; activations of 2 bits; two averages; an addition."""
     rng = np.random.default_rng(seed)
     nodes, constants = [], []
 
-    def constant(name, value):
+    def constant(name: str, value: Any) -> Any:
         constants.append(numpy_helper.from_array(np.asarray(value, np.float32), name))
         return name
 
-    def node(kind, inputs, output, domain="", **attributes):
+    def node(kind: Any, inputs: Any, output: Any, domain: Any = "", **attributes: Any) -> Any:
         nodes.append(helper.make_node(kind, inputs, [output], output, domain=domain, **attributes))
         return output
 
-    def weight(name, shape):
+    def weight(name: str, shape: Any) -> Any:
         name = constant(f"{name}.weight", rng.normal(size=shape))
         return node("BipolarQuant", [name, constant(f"{name}.scale", 1.0)], f"{name}.quant", DOMAIN)
 
-    def norm(source, name, channels):
+    def norm(source: Any, name: str, channels: Any) -> Any:
         values = [
             rng.choice([-0.5, 1e-3, 0.0, 1e6, 1.0, 0.25], channels),
             rng.choice([0.0, 1.0, -0.25], channels),
@@ -184,7 +186,7 @@ def residual(seed, narrow=0, scale=0.5):
             epsilon=0.0,
         )
 
-    def quant(source, name, bits, signed, scale, narrow):
+    def quant(source: Any, name: str, bits: Any, signed: Any, scale: float, narrow: int) -> Any:
         parameters = [constant(f"{name}.{k}", v) for k, v in (("s", scale), ("z", 0), ("b", bits))]
         mode = {"signed": signed, "narrow": narrow, "rounding_mode": "ROUND"}
         return node("Quant", [source, *parameters], name, DOMAIN, **mode)
@@ -216,7 +218,9 @@ def residual(seed, narrow=0, scale=0.5):
 
 @pytest.mark.parametrize("narrow", [0, 1])
 @pytest.mark.parametrize("seed", range(4))
-def test_residual_networks_of_several_bits_compute_what_onnxruntime_computes(seed, narrow, tmp_path):
+def test_residual_networks_of_several_bits_compute_what_onnxruntime_computes(
+    seed: int, narrow: int, tmp_path: Path
+) -> None:
     model = qonnx_file.load(saved(residual(seed, narrow), tmp_path / "residual.onnx"))
     conversion = qonnx.trace(model, "residual", refuse)
     network = canonicalise(conversion.network)
@@ -231,16 +235,18 @@ def test_residual_networks_of_several_bits_compute_what_onnxruntime_computes(see
     assert first is None or conversion.ambiguous
 
 
-def rescaled(model, name, scale):
+def rescaled(model: Any, name: str, scale: float) -> Any:
     for tensor in model.graph.initializer:
         if tensor.name == name:
-            tensor.CopyFrom(numpy_helper.from_array(np.float32(scale), name))
+            tensor.CopyFrom(numpy_helper.from_array(np.float32(scale), name))  # type: ignore[arg-type]
     return model
 
 
 @pytest.mark.parametrize("scale", [0.25, 3.0, 0.75])
 @pytest.mark.parametrize("seed", range(2))
-def test_branches_of_different_scales_compute_what_onnxruntime_computes(seed, scale, tmp_path):
+def test_branches_of_different_scales_compute_what_onnxruntime_computes(
+    seed: int, scale: float, tmp_path: Path
+) -> None:
     """a / 4 + b is one of integers, (a + 4 b) / 4."""
     model = rescaled(residual(seed), "conv.weight.scale", scale)
     model = qonnx_file.load(saved(model, tmp_path / "scaled.onnx"))
@@ -254,7 +260,9 @@ def test_branches_of_different_scales_compute_what_onnxruntime_computes(seed, sc
     assert first is None or conversion.ambiguous
 
 
-def pooled(pads=(1, 0, 0, 2), include=1, keep=0, axes=(2, 3), scale=0.5):
+def pooled(
+    pads: tuple[int, ...] = (1, 0, 0, 2), include: Any = 1, keep: int = 0, axes: Any = (2, 3), scale: float = 0.5
+) -> Any:
     """The residual network, whose first average is padded and whose second is a ReduceMean; behind act1 another."""
     model = residual(1, narrow=1, scale=scale)
     nodes = {node.name: node for node in model.graph.node}
@@ -268,7 +276,9 @@ def pooled(pads=(1, 0, 0, 2), include=1, keep=0, axes=(2, 3), scale=0.5):
 
 @pytest.mark.parametrize("keep", [0, 1])
 @pytest.mark.parametrize("pads", [(1, 0, 0, 2), (0, 1, 0, 0)])
-def test_padded_averages_and_means_compute_what_onnxruntime_computes(pads, keep, tmp_path):
+def test_padded_averages_and_means_compute_what_onnxruntime_computes(
+    pads: tuple[int, ...], keep: int, tmp_path: Path
+) -> None:
     model = qonnx_file.load(saved(pooled(pads, keep=keep), tmp_path / "pooled.onnx"))
     conversion = qonnx.trace(model, "pooled", refuse)
     network = canonicalise(conversion.network)
@@ -287,12 +297,12 @@ def test_padded_averages_and_means_compute_what_onnxruntime_computes(pads, keep,
         ({"include": 0}, r"'?AveragePool.*count_include_pad 1"),
     ],
 )
-def test_other_averages_are_refused(options, words, tmp_path):
+def test_other_averages_are_refused(options: dict[str, int], words: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=words):
-        qonnx.trace(qonnx_file.load(saved(pooled(keep=1, **options), tmp_path / "m.onnx")), "m", refuse)
+        qonnx.trace(qonnx_file.load(saved(pooled(keep=1, **options), tmp_path / "m.onnx")), "m", refuse)  # type: ignore[arg-type]
 
 
-def truncated(version, mode):
+def truncated(version: int, mode: str) -> Any:
     """The residual network, the second average of which Brevitas multiplies to sums again and truncates to 4 bits."""
     model = residual(1, narrow=1)
     nodes = {node.name: node for node in model.graph.node}
@@ -300,7 +310,7 @@ def truncated(version, mode):
     model.graph.node.remove(nodes["norm3"])
     constants = {"area": 20, "t.scale": 0.5, "t.zero": 0, "t.in": 8, "t.scale2": 4, "t.out": 4}
     for name, value in constants.items():
-        model.graph.initializer.append(numpy_helper.from_array(np.float32(value), name))
+        model.graph.initializer.append(numpy_helper.from_array(np.float32(value), name))  # type: ignore[arg-type]
     names = ["t.scale", "t.zero", "t.in", *(["t.scale2"] if version == 2 else []), "t.out"]
     model.graph.node.append(helper.make_node("Mul", ["flat", "area"], ["total"], "total"))
     after.op_type = "Trunc"
@@ -315,7 +325,7 @@ def truncated(version, mode):
 
 @pytest.mark.parametrize("mode", ["FLOOR", "ROUND"])
 @pytest.mark.parametrize("version", [1, 2])
-def test_truncated_sums_are_what_qonnx_truncates(version, mode, tmp_path):
+def test_truncated_sums_are_what_qonnx_truncates(version: int, mode: str, tmp_path: Path) -> None:
     """qonnx's own Python executes the node; sums are rounded to integers before bits are cut off."""
     from qonnx.core.modelwrapper import ModelWrapper
     from qonnx.core.onnx_exec import execute_onnx
@@ -333,13 +343,13 @@ def test_truncated_sums_are_what_qonnx_truncates(version, mode, tmp_path):
         assert np.array_equal((results[place.place][0] - place.shift) / place.scale, expected.ravel()[place.positions])
 
 
-def test_truncations_around_another_zero_are_refused(tmp_path):
+def test_truncations_around_another_zero_are_refused(tmp_path: Path) -> None:
     model = rescaled(truncated(1, "FLOOR"), "t.zero", 1)
     with pytest.raises(UserError, match=r"\(Trunc\): expected zero point 0 and a scale above 0, got 1 and 0.5"):
         qonnx.trace(qonnx_file.load(saved(model, tmp_path / "m.onnx")), "m", refuse)
 
 
-def test_sums_of_unrelated_scales_are_refused(tmp_path):
+def test_sums_of_unrelated_scales_are_refused(tmp_path: Path) -> None:
     model = rescaled(residual(0), "conv.weight.scale", 0.3)
     with pytest.raises(
         UserError, match=r"\(Add\): expected the sum of results whose scales are in a ratio.*such as 0.15"
@@ -347,7 +357,7 @@ def test_sums_of_unrelated_scales_are_refused(tmp_path):
         qonnx.trace(qonnx_file.load(saved(model, tmp_path / "m.onnx")), "m", refuse)
 
 
-def test_a_sign_that_is_0_at_0_has_three_values_and_says_where(tmp_path):
+def test_a_sign_that_is_0_at_0_has_three_values_and_says_where(tmp_path: Path) -> None:
     model = hostile(0)
     node = next(node for node in model.graph.node if node.name == "sign2")
     node.op_type, node.domain = "Sign", ""
@@ -365,8 +375,8 @@ def test_a_sign_that_is_0_at_0_has_three_values_and_says_where(tmp_path):
     assert (want["threshold2"] == 0).any() and compare(conversion.network, want, got).first is None
 
 
-def _set(name, **changes):
-    def change(model):
+def _set(name: str, **changes: Any) -> Any:
+    def change(model: Any) -> None:
         node = next(node for node in model.graph.node if node.name == name)
         for key, value in changes.items():
             setattr(node, key, value)
@@ -374,25 +384,25 @@ def _set(name, **changes):
     return change
 
 
-def _nan(model):
+def _nan(model: Any) -> None:
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.full(1, np.nan, np.float32), "in.scale"))
 
 
-def _external(model):
+def _external(model: Any) -> None:
     tensor = next(tensor for tensor in model.graph.initializer if tensor.name == "conv.weight")
     tensor.data_location = TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="/etc/passwd")
 
 
-def _dynamic(model):
+def _dynamic(model: Any) -> None:
     model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "H"
 
 
-def _wrong_shape(model):
+def _wrong_shape(model: Any) -> None:
     model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 3
 
 
-def _function(model):
+def _function(model: Any) -> None:
     model.functions.add(name="f", domain="f")
 
 
@@ -409,7 +419,7 @@ def _function(model):
         (_set("norm2", domain="antigravity"), "antigravity"),
     ],
 )
-def test_what_is_not_supported_is_refused_with_its_name(change, says, tmp_path):
+def test_what_is_not_supported_is_refused_with_its_name(change: Callable[..., Any], says: str, tmp_path: Path) -> None:
     model = hostile(0)
     change(model)
     with pytest.raises(UserError, match=says):
@@ -417,13 +427,13 @@ def test_what_is_not_supported_is_refused_with_its_name(change, says, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no model", b"\x80\x04K\x01.", hostile(0).SerializeToString()[:900]])
-def test_files_that_are_no_model_are_refused(content, tmp_path):
+def test_files_that_are_no_model_are_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "bad.onnx").write_bytes(content)
     with pytest.raises(UserError, match="not an ONNX model"):
         qonnx_file.load(tmp_path / "bad.onnx")
 
 
-def test_an_input_that_is_not_quantised_is_asked_for(tmp_path):
+def test_an_input_that_is_not_quantised_is_asked_for(tmp_path: Path) -> None:
     model = hostile(0)
     del model.graph.node[0]
     model.graph.node[1].input[0] = "x"
@@ -434,7 +444,7 @@ def test_an_input_that_is_not_quantised_is_asked_for(tmp_path):
     assert network.input.shape == (4, 6, 2)
 
 
-def test_a_model_that_brevitas_exported_predicts_as_it_did_in_brevitas(tmp_path):
+def test_a_model_that_brevitas_exported_predicts_as_it_did_in_brevitas(tmp_path: Path) -> None:
     """Brevitas 0.13.4: 4-bit input, convolution, batch norms with negative, zero and huge gammas, two dense layers."""
     model = qonnx_file.load(BREVITAS / "digits.onnx")
     conversion = qonnx.trace(model, "digits", refuse)

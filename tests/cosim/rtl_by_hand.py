@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xnorflow.bnn.network import Argmax, Dense, Input, Network
 from xnorflow.hls.rtl.cycles import CycleModel
@@ -42,7 +44,7 @@ class Scores:
     stream: str = "scores"
     vectors: int = 1
 
-    def unpack(self, words: np.ndarray) -> np.ndarray:
+    def unpack(self, words: NDArray[Any]) -> NDArray[Any]:
         return words.reshape(-1, 4).copy().view("<i2").astype(np.int64)
 
 
@@ -66,11 +68,11 @@ class Totals:
     def probes(self) -> Mapping[str, Scores]:
         return {"scores": Scores()}
 
-    def pack(self, inputs: np.ndarray) -> np.ndarray:
+    def pack(self, inputs: NDArray[Any]) -> NDArray[Any]:
         nibbles = np.asarray(inputs).astype(np.uint8).reshape(-1, 3, 2, 2)
         return nibbles[..., 0] | nibbles[..., 1] << 4
 
-    def unpack(self, beats: np.ndarray) -> dict[str, np.ndarray]:
+    def unpack(self, beats: NDArray[Any]) -> dict[str, NDArray[Any]]:
         frames = beats.reshape(-1, 5)
         return {"scores": Scores().unpack(frames[:, :4]), "winner": frames[:, 4:].astype(np.int64)}
 

@@ -1,9 +1,12 @@
 """What is taken for a class, and what is not."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from xnorflow.bnn.network import Argmax, Conv2d, Dense, Input, Network, Threshold
 from xnorflow.cosim.classes import MOST_POINTS, classes, meaning, precision_recall
@@ -11,16 +14,16 @@ from xnorflow.cosim.classes import MOST_POINTS, classes, meaning, precision_reca
 NONE = np.zeros(0, np.int64)
 
 
-def network(outputs: int, *rest) -> Network:
-    dense = Dense("scores", ("x",), weight=np.ones((outputs, 4)))
+def network(outputs: Any, *rest: Any) -> Network:
+    dense = Dense("scores", ("x",), weight=np.ones((outputs, 4), np.int8))
     return Network("n", (Input("x", (), shape=(4,)), dense, *rest))
 
 
 def sign(channels: int) -> Threshold:
-    return Threshold("sign", ("scores",), threshold=np.zeros(channels, int), direction=np.ones(channels))
+    return Threshold("sign", ("scores",), threshold=np.zeros(channels, int), direction=np.ones(channels, np.int8))
 
 
-IMAGE = Network("n", (Input("x", (), shape=(4, 4, 1)), Conv2d("c", ("x",), weight=np.ones((2, 3, 3, 1)))))
+IMAGE = Network("n", (Input("x", (), shape=(4, 4, 1)), Conv2d("c", ("x",), weight=np.ones((2, 3, 3, 1), np.int8))))
 SCORES = {"scores": np.array([[-2], [0], [4]])}
 
 
@@ -36,11 +39,11 @@ SCORES = {"scores": np.array([[-2], [0], [4]])}
         (IMAGE, "values"),
     ],
 )
-def test_what_an_output_is(given, expected):
+def test_what_an_output_is(given: Network, expected: str) -> None:
     assert meaning(given) == expected
 
 
-def test_scores_of_several_classes_and_an_argmax():
+def test_scores_of_several_classes_and_an_argmax() -> None:
     scores = np.array([[0, 4, 4], [2, 0, -2]])
     assert classes(network(3), {"scores": scores}, NONE)[0].tolist() == [1, 0]  # a tie goes to the lowest
     chosen = network(3, Argmax("argmax", ("scores",)))
@@ -48,19 +51,19 @@ def test_scores_of_several_classes_and_an_argmax():
 
 
 @pytest.mark.parametrize("labels", [[0, 1, 1], [1, 1], [0], [-1, 1, 1], [-1], [1, -1]])
-def test_the_sign_of_one_score_is_a_class_where_labels_say_so(labels):
+def test_the_sign_of_one_score_is_a_class_where_labels_say_so(labels: list[int]) -> None:
     found, terms = classes(network(1), SCORES, np.array(labels))
     assert found.tolist() == [0, 1, 1]  # 0 counts as positive
     assert terms.tolist() == [int(label > 0) for label in labels]
 
 
 @pytest.mark.parametrize("labels", [[], [0, 2], [7, 7, 7], [-1, 0, 1], [-2]])
-def test_one_score_is_no_class_otherwise(labels):
+def test_one_score_is_no_class_otherwise(labels: list[int]) -> None:
     found, terms = classes(network(1), SCORES, np.array(labels, int))
     assert found is None and terms.tolist() == labels
 
 
-def test_bits_and_images_are_no_class():
+def test_bits_and_images_are_no_class() -> None:
     assert classes(network(3, sign(3)), {"sign": np.ones((2, 3), int)}, np.array([0, 1]))[0] is None
     assert classes(IMAGE, {"c": np.ones((2, 2, 2, 2), int)}, NONE)[0] is None
 
@@ -68,7 +71,7 @@ def test_bits_and_images_are_no_class():
 # --- precision and recall
 
 
-def points(scores, labels):
+def points(scores: Any, labels: Any) -> Any:
     """The curve, by a count of its own."""
     score = scores[:, 0] if scores.shape[1] == 1 else scores[:, 1] - scores[:, 0]
     return [
@@ -78,8 +81,8 @@ def points(scores, labels):
 
 
 @given(st.data(), st.integers(1, 2), st.integers(2, 40))
-def test_a_curve_counts_what_each_threshold_takes(data, outputs, count):
-    whole = st.lists(st.integers(-6, 6), min_size=count * outputs, max_size=count * outputs)
+def test_a_curve_counts_what_each_threshold_takes(data: st.DataObject, outputs: NDArray[Any], count: int) -> None:
+    whole = st.lists(st.integers(-6, 6), min_size=count * outputs, max_size=count * outputs)  # type: ignore[arg-type]
     scores = np.array(data.draw(whole)).reshape(count, outputs)
     labels = np.array([0, 1, *data.draw(st.lists(st.integers(0, 1), min_size=count - 2, max_size=count - 2))])
     curve = precision_recall(network(outputs), {"scores": scores}, labels)
@@ -93,14 +96,14 @@ def test_a_curve_counts_what_each_threshold_takes(data, outputs, count):
     assert curve["average_precision"] == pytest.approx(area)
 
 
-def test_a_long_curve_keeps_its_ends():
+def test_a_long_curve_keeps_its_ends() -> None:
     scores, labels = np.arange(1000)[:, None], np.arange(1000) % 2
     curve = precision_recall(network(1), {"scores": scores}, labels)
     assert len(curve["points"]) == MOST_POINTS
     assert (curve["points"][0], curve["points"][-1]) == ([999, 1, 0], [0, 500, 500])
 
 
-def test_the_scores_before_an_argmax_are_ranked():
+def test_the_scores_before_an_argmax_are_ranked() -> None:
     chosen = network(2, Argmax("argmax", ("scores",)))
     results = {"scores": np.array([[0, 3], [4, 0]]), "argmax": np.array([[1], [0]])}
     assert precision_recall(chosen, results, np.array([1, 0]))["points"] == [[3, 1, 0], [-4, 1, 1]]
@@ -117,7 +120,7 @@ def test_the_scores_before_an_argmax_are_ranked():
         (network(1), []),
     ],
 )
-def test_there_is_no_curve_without_two_classes_and_images_of_both(given, labels):
+def test_there_is_no_curve_without_two_classes_and_images_of_both(given: Network, labels: list[int]) -> None:
     scores = np.zeros((3, given.signals["scores"].size), np.int64)
     results = {"scores": scores, "argmax": np.zeros((3, 1), np.int64)}
     assert precision_recall(given, results, np.array(labels, np.int64)) is None

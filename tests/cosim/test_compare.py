@@ -42,7 +42,7 @@ def test_missing_results_are_errors(network: Network) -> None:
         {name: expected[name].astype(np.float64)},
     ):
         with pytest.raises(EngineError):
-            compare(network, expected, got)
+            compare(network, expected, got)  # type: ignore[arg-type]
 
 
 def test_earliest_layer_wins_over_earliest_vector() -> None:
@@ -64,7 +64,7 @@ def strategies_example() -> Network:
         "n",
         (
             Input("x", (), shape=(8,)),
-            Dense("d", ("x",), weight=np.ones((2, 8))),
+            Dense("d", ("x",), weight=np.ones((2, 8), np.int8)),
             Threshold("t", ("d",), threshold=np.array([0, 2]), direction=np.array([1, -1])),
         ),
     )

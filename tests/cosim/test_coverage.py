@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from tests import oracle, strategies
 
 from xnorflow.bnn.errors import UserError
@@ -34,7 +36,7 @@ from xnorflow.cosim.coverage.simulation import Simulator
 from xnorflow.cosim.engine import outputs
 
 
-def truth(network: Network, group: Faults, index: int, inputs: np.ndarray, observed: tuple[str, ...]) -> np.ndarray:
+def truth(network: Network, group: Faults, index: int, inputs: NDArray[Any], observed: tuple[str, ...]) -> NDArray[Any]:
     """Say which vectors show a fault that is planted into the network, by the oracle."""
     right, got = oracle.run(network, inputs), oracle.run(plant(network, group, index), inputs)
     shown = np.zeros(len(inputs), np.bool_)
@@ -83,7 +85,7 @@ def test_no_input_at_all_shows_what_is_proved_redundant(network: Network) -> Non
             assert not shown.any(), f"{group.layer}, {group.kind} {index} of\n{network}"
 
 
-def signs(*shape: int) -> np.ndarray:
+def signs(*shape: int) -> NDArray[Any]:
     return np.random.default_rng(shape).choice(np.array([-1, 1], np.int8), shape)
 
 
@@ -109,7 +111,7 @@ def test_each_bit_of_an_integer_weight_is_flipped() -> None:
     network = Network("integers", (Input("x", (), shape=(2,)), Dense("dense", ("x",), weight)))
     weights = faults(network)[0]
     assert weights.value.reshape(2, 2, 4).tolist() == [[[2, 1, 7, -5], [-3, -2, -8, 4]], [[1, 2, 4, -8], [0, 3, 5, -7]]]
-    wide = replace(network.operations[1], weight=np.array([[MAX_WEIGHT, 0]]))
+    wide = replace(network.operations[1], weight=np.array([[MAX_WEIGHT, 0]]))  # type: ignore[call-arg]
     values = faults(Network("wide", (network.input, wide)))[0].value
     assert len(values) == 31 and -MAX_WEIGHT - 1 not in values  # which no weight may be
 
@@ -288,7 +290,7 @@ def test_what_is_not_affordable_is_drawn_and_the_interval_holds_the_truth() -> N
     assert drawn.shown != every.shown
 
 
-def bits(count: int) -> np.ndarray:
+def bits(count: int) -> NDArray[Any]:
     return np.array(list(product([-1, 1], repeat=count)), np.int8)
 
 
@@ -328,7 +330,7 @@ def test_no_more_vectors_than_the_goal_or_the_time_asks_for() -> None:
     assert 0 < few < many
 
 
-def test_a_state_that_is_fed_back_is_refused():
+def test_a_state_that_is_fed_back_is_refused() -> None:
     none, ones = np.zeros(3, int), np.ones(3, np.int8)
     state = Recurrent("state", ("x",), np.ones((3, 3), np.int8), none, none, ones)
     with pytest.raises(UserError, match="'state': coverage does not know the faults of a state"):

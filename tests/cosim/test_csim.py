@@ -5,11 +5,13 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from tests import oracle
 from tests.strategies import INTEGER, inputs_for, networks
 
@@ -45,13 +47,13 @@ class Builder:
         self.name, self.operations, self.signal = name, [source], source.infer()
         self.rng = np.random.default_rng(seed)
 
-    def add(self, make: Callable[..., Operation], name: str, **values) -> "Builder":
+    def add(self, make: Callable[..., Operation], name: str, **values: Any) -> "Builder":
         operation = make(name, (self.operations[-1].name,), **values)
-        self.signal: Signal = operation.infer(self.signal)
-        self.operations.append(operation)
+        self.signal: Signal = operation.infer(self.signal)  # type: ignore[no-redef]
+        self.operations.append(operation)  # type: ignore[arg-type]
         return self
 
-    def weights(self, *shape: int, zeros: float = 0.0) -> np.ndarray:
+    def weights(self, *shape: int, zeros: float = 0.0) -> NDArray[Any]:
         weight = self.rng.choice(np.array([-1, 1], np.int8), shape)
         weight[self.rng.random(shape) < zeros] = 0
         return weight
@@ -108,7 +110,7 @@ def residual_network() -> Network:
     """Sums of bits and integers, three at a time and behind flattens; two activations of several levels; sum pools."""
     rng = np.random.default_rng(7)
 
-    def weights(*shape: int) -> np.ndarray:
+    def weights(*shape: int) -> NDArray[Any]:
         return rng.choice([-1, 0, 1], shape)
 
     levels = np.sort(rng.integers(-40, 40, (65, 3)), axis=1)
@@ -117,7 +119,7 @@ def residual_network() -> Network:
         (
             Input("x", (), shape=(6, 5, 3), kind="signed", bits=4),
             Conv2d("conv1", ("x",), weight=weights(65, 3, 3, 3), padding=(1, 1, 1, 1)),
-            Threshold("sign1", ("conv1",), threshold=np.arange(65) - 30, direction=np.ones(65)),
+            Threshold("sign1", ("conv1",), threshold=np.arange(65) - 30, direction=np.ones(65, np.int8)),
             Conv2d("conv2", ("sign1",), weight=weights(65, 3, 3, 65), padding=(1, 1, 1, 1)),
             Add("sum1", ("conv2", "sign1", "conv1")),
             MultiThreshold("act", ("sum1",), threshold=levels, direction=rng.choice([-1, 1], 65), low=-3, step=2),
@@ -128,14 +130,16 @@ def residual_network() -> Network:
             Flatten("flat_bits", ("bits",)),
             Dense("dense", ("flat",), weight=weights(260, 24)),
             Add("sum2", ("dense", "flat_bits")),
-            MultiThreshold("tern", ("sum2",), threshold=np.array([[-9, 9]] * 260), direction=np.ones(260), low=-1),
+            MultiThreshold(
+                "tern", ("sum2",), threshold=np.array([[-9, 9]] * 260), direction=np.ones(260, np.int8), low=-1
+            ),
             Dense("dense2", ("tern",), weight=weights(5, 260)),
             Argmax("argmax", ("dense2",)),
         ),
     )
 
 
-def prepared(engine: CSim, network: Network, folder: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def prepared(engine: CSim, network: Network, folder: Path) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
     """Build the project with vectors; returns the inputs and the oracle's results."""
     inputs = inputs_for(network, VECTORS)
     expected = oracle.run(network, inputs)
@@ -167,7 +171,9 @@ CONFIGURATIONS = [
 @slow
 @pytest.mark.parametrize(("style", "backend", "io_type", "more"), CONFIGURATIONS)
 @pytest.mark.parametrize("make", [vectors_network, images_network])
-def test_every_layer_is_exact(tmp_path, make, style, backend, io_type, more):
+def test_every_layer_is_exact(
+    tmp_path: Path, make: Callable[..., Any], style: str, backend: str, io_type: str, more: dict[str, Any]
+) -> None:
     if make is images_network and (style, io_type) == ("stock", "io_stream"):
         network = images_network(pool_stride=(2, 2))  # see test_what_stock_layers_cannot_express_is_unavailable
     else:
@@ -197,7 +203,7 @@ def wide_network() -> Network:
     """
     rng = np.random.default_rng(8)
 
-    def weights(*shape: int) -> np.ndarray:
+    def weights(*shape: int) -> NDArray[Any]:
         return rng.choice([-1, 1], shape)
 
     levels, around = np.sort(rng.integers(-40, 40, (70, 15)), axis=1), (1, 0, 0, 1)
@@ -206,7 +212,7 @@ def wide_network() -> Network:
         (
             Input("x", (), shape=(3, 3, 2), kind="unsigned", bits=4),
             Conv2d("conv1", ("x",), weight=weights(66, 2, 2, 2), padding=(0, 1, 1, 0)),
-            Threshold("sign1", ("conv1",), threshold=rng.integers(-9, 10, 66), direction=np.ones(66)),
+            Threshold("sign1", ("conv1",), threshold=rng.integers(-9, 10, 66), direction=np.ones(66, np.int8)),
             Conv2d("conv2", ("sign1",), weight=weights(5, 2, 2, 66), padding=around, pad_value=1),
             Conv2d("conv3", ("sign1",), weight=weights(5, 2, 2, 66), padding=around),
             Add("sum1", ("conv2", "conv3")),
@@ -227,19 +233,19 @@ WIDE = {"io_type": "io_parallel", "strategy": "resource", "reuse_factor": 40, "l
 
 
 @slow
-def test_what_is_wider_than_a_word_or_a_fold_is_exact(tmp_path):
-    assert compared(CSim("packed", **WIDE), wide_network(), tmp_path).first is None
+def test_what_is_wider_than_a_word_or_a_fold_is_exact(tmp_path: Path) -> None:
+    assert compared(CSim("packed", **WIDE), wide_network(), tmp_path).first is None  # type: ignore[arg-type]
 
 
 @slow
 @pytest.mark.parametrize("io_type", ["io_parallel", "io_stream"])
-def test_unrolled_neurons_are_exact(tmp_path, io_type):
+def test_unrolled_neurons_are_exact(tmp_path: Path, io_type: str) -> None:
     assert compared(CSim("packed", "vitis", io_type, strategy="latency"), small_network(), tmp_path).first is None
 
 
 @slow
 @pytest.mark.parametrize("strategy", ["auto", "resource"])
-def test_packed_branches_sum_pools_and_several_thresholds_are_exact(tmp_path, strategy):
+def test_packed_branches_sum_pools_and_several_thresholds_are_exact(tmp_path: Path, strategy: str) -> None:
     engine = CSim("packed", "vivado", strategy=strategy, reuse_factor=5 if strategy == "resource" else None)
     assert compared(engine, residual_network(), tmp_path).first is None
 
@@ -248,7 +254,7 @@ def stock_residual_network() -> Network:
     """Sums of three and of two, a ternary activation, a sum pool: what hls4ml's own layers can express exactly."""
     rng = np.random.default_rng(7)
 
-    def weights(*shape: int) -> np.ndarray:
+    def weights(*shape: int) -> NDArray[Any]:
         return rng.choice([-1, 1], shape)
 
     levels = np.sort(rng.integers(-40, 40, (5, 2)), axis=1)
@@ -257,15 +263,15 @@ def stock_residual_network() -> Network:
         (
             Input("x", (), shape=(6, 5, 3), kind="signed", bits=4),
             Conv2d("conv1", ("x",), weight=weights(5, 3, 3, 3), padding=(1, 1, 1, 1)),
-            Threshold("sign1", ("conv1",), threshold=np.arange(5) - 3, direction=np.ones(5)),
+            Threshold("sign1", ("conv1",), threshold=np.arange(5) - 3, direction=np.ones(5, np.int8)),
             Conv2d("conv2", ("sign1",), weight=weights(5, 3, 3, 5), padding=(1, 1, 1, 1)),
             Add("sum1", ("conv2", "sign1", "conv1")),
-            MultiThreshold("act", ("sum1",), threshold=levels, direction=np.ones(5), low=-1),
+            MultiThreshold("act", ("sum1",), threshold=levels, direction=np.ones(5, np.int8), low=-1),
             Conv2d("conv3", ("act",), weight=weights(4, 2, 2, 5), stride=(2, 2), padding=(1, 0, 0, 1)),
             SumPool2d("mean", ("conv3",), size=(2, 3), stride=(1, 1)),
             Flatten("flat", ("mean",)),
             Dense("dense", ("flat",), weight=weights(7, 8)),
-            Threshold("sign2", ("dense",), threshold=np.arange(7) - 3, direction=np.ones(7)),
+            Threshold("sign2", ("dense",), threshold=np.arange(7) - 3, direction=np.ones(7, np.int8)),
             Dense("left", ("sign2",), weight=weights(5, 7)),
             Dense("right", ("sign2",), weight=weights(5, 7)),
             Add("sum2", ("left", "right")),
@@ -276,20 +282,20 @@ def stock_residual_network() -> Network:
 
 @slow
 @pytest.mark.parametrize(("backend", "io_type"), [("vitis", "io_parallel"), ("vivado", "io_stream")])
-def test_stock_branches_sum_pools_and_ternary_values_are_exact(tmp_path, backend, io_type):
+def test_stock_branches_sum_pools_and_ternary_values_are_exact(tmp_path: Path, backend: str, io_type: str) -> None:
     assert compared(CSim("stock", backend, io_type), stock_residual_network(), tmp_path).first is None
 
 
 @slow
 @pytest.mark.parametrize("io_type", ["io_parallel", "io_stream"])
 @pytest.mark.parametrize(("style", "pad_value"), [("packed", 1), ("stock", -1)])
-def test_padding_of_bits_is_exact(tmp_path, style, pad_value, io_type):
+def test_padding_of_bits_is_exact(tmp_path: Path, style: str, pad_value: int, io_type: str) -> None:
     assert compared(CSim(style, "vitis", io_type), padded_network(pad_value), tmp_path).first is None
 
 
 @slow
 @pytest.mark.parametrize("style", ["packed", "stock"])
-def test_resource_strategy_per_layer_is_exact(tmp_path, style):
+def test_resource_strategy_per_layer_is_exact(tmp_path: Path, style: str) -> None:
     network = canonicalise(vectors_network())
     engine = CSim(style, layers={"int": {"strategy": "resource", "reuse_factor": 35}})
     assert compared(engine, network, tmp_path).first is None
@@ -297,7 +303,7 @@ def test_resource_strategy_per_layer_is_exact(tmp_path, style):
 
 @slow
 @pytest.mark.parametrize("strategy", ["auto", "resource"])
-def test_sums_of_one_bit_are_no_signs(tmp_path, strategy):
+def test_sums_of_one_bit_are_no_signs(tmp_path: Path, strategy: str) -> None:
     weight = np.zeros((2, 9), np.int8)
     weight[0, 3] = 1  # the sums are 0 or 1, and always 0
     network = Network("bits", (Input("in", (), (9,), "unsigned", 1), Dense("sums", ("in",), weight)))
@@ -305,7 +311,7 @@ def test_sums_of_one_bit_are_no_signs(tmp_path, strategy):
 
 
 @pytest.mark.parametrize("style", ["packed", "stock"])
-def test_integer_weights_are_exact(tmp_path, style):
+def test_integer_weights_are_exact(tmp_path: Path, style: str) -> None:
     b = Builder("integers", Input("image", (), (5, 4, 2), "unsigned", 3), 3)
     b.add(Conv2d, "conv1", weight=b.rng.integers(-11, 12, (3, 3, 3, 2)), padding=(1, 1, 1, 1)).threshold(
         "sign1", down=0
@@ -319,7 +325,7 @@ def test_integer_weights_are_exact(tmp_path, style):
 
 @slow
 @pytest.mark.parametrize("style", ["packed", "stock"])
-def test_random_networks_are_exact(tmp_path, style):
+def test_random_networks_are_exact(tmp_path: Path, style: str) -> None:
     ran = []
 
     @settings(max_examples=3, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
@@ -342,7 +348,7 @@ def test_random_networks_are_exact(tmp_path, style):
 
 
 @pytest.fixture(scope="module", params=["packed", "stock"])
-def original(request, tmp_path_factory):
+def original(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A prepared project of a small network, one of whose channels points down: (engine, network, folder)."""
     b = Builder("small", Input("x", (), (9,)), 5)
     b.add(Dense, "fc1", weight=b.weights(6, 9))
@@ -357,7 +363,7 @@ def original(request, tmp_path_factory):
 
 
 @pytest.fixture
-def planted(original, tmp_path):
+def planted(original: Any, tmp_path: Path) -> Any:
     """A copy of the project to break: (engine on the copy, network, function that edits a constant's values)."""
     prepared_engine, network, folder = original
     style = prepared_engine.config.style
@@ -386,7 +392,7 @@ def planted(original, tmp_path):
 
 
 @slow
-def test_a_wrong_weight_bit_is_found_in_its_layer_and_channel(planted):
+def test_a_wrong_weight_bit_is_found_in_its_layer_and_channel(planted: Any) -> None:
     engine, edit, comparison = planted
 
     def flip(values: list[str]) -> None:
@@ -405,7 +411,7 @@ def test_a_wrong_weight_bit_is_found_in_its_layer_and_channel(planted):
 
 
 @slow
-def test_a_threshold_off_by_one_step_is_found_in_its_layer_and_channel(planted):
+def test_a_threshold_off_by_one_step_is_found_in_its_layer_and_channel(planted: Any) -> None:
     engine, edit, comparison = planted
 
     def raise_it(values: list[str]) -> None:
@@ -420,7 +426,7 @@ def test_a_threshold_off_by_one_step_is_found_in_its_layer_and_channel(planted):
 
 
 @slow
-def test_a_channel_left_unflipped_is_found(planted):
+def test_a_channel_left_unflipped_is_found(planted: Any) -> None:
     engine, edit, comparison = planted
     if engine.config.style == "packed":  # the weights that turn the comparison
 
@@ -442,7 +448,7 @@ def test_a_channel_left_unflipped_is_found(planted):
 
 
 @slow
-def test_a_failed_compilation_shows_the_compilers_error_and_leaves_no_old_program(planted):
+def test_a_failed_compilation_shows_the_compilers_error_and_leaves_no_old_program(planted: Any) -> None:
     engine, _, _ = planted
     folder = engine._folder
     source = next((folder / "firmware").glob("*_top.cpp"))
@@ -455,7 +461,7 @@ def test_a_failed_compilation_shows_the_compilers_error_and_leaves_no_old_progra
 
 
 @slow
-def test_a_crash_of_the_generated_code_is_an_error(planted):
+def test_a_crash_of_the_generated_code_is_an_error(planted: Any) -> None:
     engine, _, _ = planted
     source = next((engine._folder / "firmware").glob("*_top.cpp"))
     source.write_text(source.read_text().replace("// NETWORK INSTANTIATION", "\n    __builtin_abort();"))
@@ -466,7 +472,7 @@ def test_a_crash_of_the_generated_code_is_an_error(planted):
 
 @slow
 @pytest.mark.parametrize("values", [0, 5])
-def test_missing_results_are_an_error(planted, values):
+def test_missing_results_are_an_error(planted: Any, values: int) -> None:
     engine, _, _ = planted
     program = engine._folder / "build" / "csim"
     program.unlink()
@@ -477,7 +483,7 @@ def test_missing_results_are_an_error(planted, values):
 
 
 @slow
-def test_a_moved_project_still_runs(planted, tmp_path):
+def test_a_moved_project_still_runs(planted: Any, tmp_path: Path) -> None:
     engine, _, _ = planted
     network = engine._network
     engine._folder.rename(tmp_path / "elsewhere")
@@ -486,14 +492,14 @@ def test_a_moved_project_still_runs(planted, tmp_path):
     assert compare(network, oracle.run(network, inputs), engine.run(inputs)).first is None
 
 
-def fake_compiler(folder: Path, script: str, monkeypatch) -> None:
+def fake_compiler(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
     program = folder / "g++"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
 
 
-def test_a_missing_compiler_makes_the_engine_unavailable(tmp_path, monkeypatch):
+def test_a_missing_compiler_makes_the_engine_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(EngineUnavailable, match="apt-get install g\\+\\+"):
         CSim("packed").prepare(vectors_network(), tmp_path / "project")
@@ -508,7 +514,9 @@ def test_a_missing_compiler_makes_the_engine_unavailable(tmp_path, monkeypatch):
         ("kill -SEGV $$", "killed by SIGSEGV"),
     ],
 )
-def test_a_compiler_that_fails_is_never_believed(tmp_path, monkeypatch, script, message):
+def test_a_compiler_that_fails_is_never_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, message: str
+) -> None:
     fake_compiler(tmp_path, script, monkeypatch)
     engine = CSim("packed")
     with pytest.raises(EngineError, match=message):
@@ -526,22 +534,22 @@ def test_a_compiler_that_fails_is_never_believed(tmp_path, monkeypatch, script, 
         (canonicalise(images_network()), "layer pool1: .* size and stride are equal"),
     ],
 )
-def test_what_stock_layers_cannot_express_is_unavailable(tmp_path, network, reason):
+def test_what_stock_layers_cannot_express_is_unavailable(tmp_path: Path, network: Network, reason: str) -> None:
     with pytest.raises(EngineUnavailable, match=reason):
         CSim("stock").prepare(network, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_wrong_inputs_are_refused():
+def test_wrong_inputs_are_refused() -> None:
     engine = CSim("packed")
     engine._network, engine._layers = vectors_network(), [("fc3", (6,))]
     with pytest.raises(EngineError, match="expected integer inputs"):
         engine.run(np.ones((2, 36), np.int8))
     with pytest.raises(EngineError, match="expected integer inputs"):
-        engine.run(np.ones((2, 37)))
+        engine.run(np.ones((2, 37)))  # type: ignore[arg-type]
 
 
-def test_tools_names_the_versions():
+def test_tools_names_the_versions() -> None:
     versions = CSim("packed").tools()
     assert set(versions) == {"hls4ml", "g++"}
     assert all(re.fullmatch(r"\d+(\.\d+)+", version) for version in versions.values())

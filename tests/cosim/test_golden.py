@@ -1,11 +1,13 @@
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from tests import oracle, strategies
 
 from xnorflow.bnn.errors import UserError
@@ -29,7 +31,7 @@ from xnorflow.cosim.golden import Golden
 WIDTHS = (1, 63, 64, 65, 130)
 
 
-def check(network, inputs, threads=2):
+def check(network: Network, inputs: NDArray[Any], threads: int = 2) -> Any:
     """Run the golden model on `inputs` and compare every layer with the oracle, and both ways of running."""
     golden = Golden(threads)
     golden.prepare(network)
@@ -38,16 +40,16 @@ def check(network, inputs, threads=2):
     for name, values in expected.items():
         assert np.issubdtype(results[name].dtype, np.integer)
         np.testing.assert_array_equal(results[name], values, err_msg=f"layer {name} of\n{network!r}")
-    for name, values in golden.run(inputs).items():
+    for name, values in golden.run(inputs).items():  # type: ignore[assignment]
         np.testing.assert_array_equal(values, expected[name])
     return results
 
 
-def chain(*operations):
+def chain(*operations: Any) -> Any:
     return Network("chain", operations)
 
 
-def weights(seed, *shape, ternary=False):
+def weights(seed: int, *shape: Any, ternary: bool = False) -> Any:
     values = [-1, 0, 1] if ternary else [-1, 1]
     return np.random.default_rng(seed).choice(np.array(values, np.int8), shape)
 
@@ -58,7 +60,7 @@ def weights(seed, *shape, ternary=False):
     count=st.integers(1, 9),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_equals_the_oracle_on_random_networks(network, count, seed):
+def test_equals_the_oracle_on_random_networks(network: Network, count: int, seed: int) -> None:
     check(network, strategies.inputs_for(network, count, seed))
 
 
@@ -69,7 +71,7 @@ def test_equals_the_oracle_on_random_networks(network, count, seed):
     ),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_no_state_is_left_from_one_sequence_to_the_next(network, seed):
+def test_no_state_is_left_from_one_sequence_to_the_next(network: Any, seed: int) -> None:
     """A sequence gives what it gives alone, whatever came before it."""
     golden, inputs = Golden(1), strategies.inputs_for(network, 4, seed)
     golden.prepare(network)
@@ -80,7 +82,7 @@ def test_no_state_is_left_from_one_sequence_to_the_next(network, seed):
 
 
 @pytest.mark.parametrize("channels", [5, 64, 65])
-def test_a_shorter_sequence_is_that_of_a_network_with_fewer_steps(channels):
+def test_a_shorter_sequence_is_that_of_a_network_with_fewer_steps(channels: Any) -> None:
     """What is read out after a step depends on no later one."""
     rng, x = np.random.default_rng(channels), Input("x", (), shape=(1, 7, 3), kind="signed", bits=8)
     layer = Conv2d("sums", ("x",), weight=weights(1, channels, 1, 1, 3))
@@ -95,7 +97,7 @@ def test_a_shorter_sequence_is_that_of_a_network_with_fewer_steps(channels):
 
 
 @pytest.mark.parametrize(("bits", "largest"), [(8, 127), (8, 2**15 - 1), (16, 2**15 - 1)])
-def test_integer_weights_at_the_ends_of_floating_point(bits, largest):
+def test_integer_weights_at_the_ends_of_floating_point(bits: int, largest: int) -> None:
     """Sums of less than 2**24, which float32 holds, and of more, which it does not."""
     rng = np.random.default_rng(bits)
     weight = largest - rng.integers(0, 3, (5, 3, 3, 30)) * rng.choice([-1, 1], (5, 3, 3, 30)) * (largest > 200)
@@ -108,7 +110,7 @@ def test_integer_weights_at_the_ends_of_floating_point(bits, largest):
 @pytest.mark.parametrize("ternary", [False, True])
 @pytest.mark.parametrize("outputs", WIDTHS)
 @pytest.mark.parametrize("inputs", WIDTHS)
-def test_dense_at_the_word_boundary(inputs, outputs, ternary):
+def test_dense_at_the_word_boundary(inputs: int, outputs: int, ternary: bool) -> None:
     network = chain(
         Input("x", (), shape=(inputs,)), Dense("sum", ("x",), weight=weights(1, outputs, inputs, ternary=ternary))
     )
@@ -117,7 +119,7 @@ def test_dense_at_the_word_boundary(inputs, outputs, ternary):
 
 @pytest.mark.parametrize("pad_value", [-1, 0, 1])
 @pytest.mark.parametrize("channels", WIDTHS)
-def test_convolution_flatten_dense_at_the_word_boundary(channels, pad_value):
+def test_convolution_flatten_dense_at_the_word_boundary(channels: int, pad_value: int) -> None:
     network = chain(
         Input("x", (), shape=(4, 5, channels)),
         Conv2d(
@@ -137,7 +139,7 @@ def test_convolution_flatten_dense_at_the_word_boundary(channels, pad_value):
     check(network, strategies.inputs_for(network, 5))
 
 
-def test_zero_padding_adds_nothing():
+def test_zero_padding_adds_nothing() -> None:
     network = chain(
         Input("x", (), shape=(2, 2, 1)),
         Conv2d("conv", ("x",), weight=np.ones((1, 3, 3, 1), np.int8), padding=(1, 1, 1, 1)),
@@ -151,15 +153,15 @@ def test_zero_padding_adds_nothing():
 @pytest.mark.parametrize(
     "kind, bits", [("unsigned", 8), ("signed", 8), ("unsigned", 16), ("signed", 16), ("signed", 9)]
 )
-def test_integer_inputs_are_exact_over_their_whole_range(kind, bits):
-    source = Input("x", (), shape=(66,), kind=kind, bits=bits)
+def test_integer_inputs_are_exact_over_their_whole_range(kind: str, bits: int) -> None:
+    source = Input("x", (), shape=(66,), kind=kind, bits=bits)  # type: ignore[arg-type]
     network = chain(source, Dense("sum", ("x",), weight=weights(5, 4, 66, ternary=True)))
     low, high = int(source.infer().low[0]), int(source.infer().high[0])
     every = np.resize(np.arange(low, high + 1), (-(-(high + 1 - low) // 66), 66))
     check(network, every)
 
 
-def test_integers_between_layers():
+def test_integers_between_layers() -> None:
     """Sums of sums need more than 32 bits in the end; max-pool and flatten take integers, too."""
     layers = [
         Input("x", (), shape=(4, 4, 3), kind="signed", bits=16),
@@ -177,7 +179,7 @@ def test_integers_between_layers():
 
 
 @pytest.mark.parametrize("direction", [-1, 1])
-def test_thresholds_on_ties_and_at_the_ends_of_the_range(direction):
+def test_thresholds_on_ties_and_at_the_ends_of_the_range(direction: int) -> None:
     """One neuron of 5 inputs takes -5, -3, ..., 5; thresholds from "always" to "never", ties among them."""
     low, high = (-5, 6) if direction > 0 else (-6, 5)
     thresholds = np.arange(low, high + 1)
@@ -193,7 +195,7 @@ def test_thresholds_on_ties_and_at_the_ends_of_the_range(direction):
     assert reached.all(axis=0).any() and not reached.any(axis=0).all()
 
 
-def test_thresholds_of_bipolar_values_and_of_inputs():
+def test_thresholds_of_bipolar_values_and_of_inputs() -> None:
     network = chain(
         Input("x", (), shape=(3,), kind="unsigned", bits=4),
         Threshold("bits", ("x",), threshold=np.array([0, 7, 16]), direction=np.array([1, -1, 1])),
@@ -202,7 +204,7 @@ def test_thresholds_of_bipolar_values_and_of_inputs():
     check(network, np.stack([np.arange(16)] * 3, axis=1))
 
 
-def test_affine_with_negative_and_zero_scales_and_ties_of_the_argmax():
+def test_affine_with_negative_and_zero_scales_and_ties_of_the_argmax() -> None:
     network = chain(
         Input("x", (), shape=(4,)),
         Dense("sum", ("x",), weight=np.ones((4, 4), np.int8)),
@@ -216,7 +218,7 @@ def test_affine_with_negative_and_zero_scales_and_ties_of_the_argmax():
 
 @settings(max_examples=20, deadline=None)
 @given(network=strategies.networks(), seed=st.integers(0, 99))
-def test_results_do_not_depend_on_threads_or_on_the_split_into_tiles(network, seed):
+def test_results_do_not_depend_on_threads_or_on_the_split_into_tiles(network: Network, seed: int) -> None:
     inputs = strategies.inputs_for(network, 33, seed)
     one, many = Golden(1), Golden(5)
     one.prepare(network)
@@ -229,18 +231,18 @@ def test_results_do_not_depend_on_threads_or_on_the_split_into_tiles(network, se
             np.testing.assert_array_equal(values[0], expected[name][i])
 
 
-def test_more_vectors_than_a_tile_takes():
+def test_more_vectors_than_a_tile_takes() -> None:
     network = chain(Input("x", (), shape=(70,)), Dense("sum", ("x",), weight=weights(8, 3000, 70)))
     check(network, strategies.inputs_for(network, 200))
 
 
-def test_no_vectors_give_empty_results():
+def test_no_vectors_give_empty_results() -> None:
     network = chain(Input("x", (), shape=(3,)), Dense("sum", ("x",), weight=weights(9, 2, 3)))
     assert check(network, np.zeros((0, 3), np.int8))["sum"].shape == (0, 2)
 
 
 @pytest.mark.parametrize("shape", [(105,), (5, 7, 3)])
-def test_inputs_of_any_integer_dtype_and_layout(shape):
+def test_inputs_of_any_integer_dtype_and_layout(shape: tuple[int, ...]) -> None:
     layers = [Input("x", (), shape=shape), Flatten("f", ("x",)), Dense("d", ("f",), weight=weights(10, 4, 105))]
     inputs = strategies.inputs_for(chain(*layers), 8)
     for same in (inputs.astype(np.int64), np.asfortranarray(inputs), inputs[::-2], inputs.astype(">i2")):
@@ -249,7 +251,7 @@ def test_inputs_of_any_integer_dtype_and_layout(shape):
 
 
 @pytest.mark.parametrize("channels", WIDTHS)
-def test_unused_bits_are_zero(channels):
+def test_unused_bits_are_zero(channels: int) -> None:
     from xnorflow.cosim import packed
 
     network = chain(
@@ -259,7 +261,7 @@ def test_unused_bits_are_zero(channels):
     )
     value = np.ones((2, 3), np.int8)
     for step in packed.steps(network).values():
-        value = step(value)
+        value = step(value)  # type: ignore[assignment]
     np.testing.assert_array_equal(value, pack(np.ones((2, channels), np.int8)))
 
 
@@ -271,7 +273,7 @@ SIGNED = chain(Input("x", (), shape=(6,), kind="signed", bits=4), Dense("d", ("x
 WIDE = chain(Input("x", (), shape=(64,)), Dense("d", ("x",), weight=weights(16, 1, 64)))
 
 
-def with_value(network, value, dtype=np.int64):
+def with_value(network: Network, value: Any, dtype: Any = np.int64) -> Any:
     inputs = np.ones((3, *network.input.shape), dtype)
     inputs.reshape(3, -1)[2, 4] = value
     return inputs
@@ -302,14 +304,14 @@ def with_value(network, value, dtype=np.int64):
         (SIGNS, np.ones((), int), r"got \(\)"),
     ],
 )
-def test_refuses_inputs_that_the_network_cannot_take(network, inputs, message):
+def test_refuses_inputs_that_the_network_cannot_take(network: Network, inputs: NDArray[Any], message: str) -> None:
     golden = Golden()
     golden.prepare(network)
     with pytest.raises(UserError, match=message):
         golden.run(inputs)
 
 
-def test_names_the_vector_of_a_bad_value_in_a_later_tile():
+def test_names_the_vector_of_a_bad_value_in_a_later_tile() -> None:
     network = chain(Input("x", (), shape=(2,)), Dense("d", ("x",), weight=weights(14, 5000, 2)))
     inputs = np.ones((500, 2), np.int8)
     inputs[321, 1] = 0
@@ -319,17 +321,17 @@ def test_names_the_vector_of_a_bad_value_in_a_later_tile():
         golden.run(inputs)
 
 
-def test_refuses_an_unknown_operation():
+def test_refuses_an_unknown_operation() -> None:
     @dataclass(frozen=True, eq=False, repr=False)
     class Softmax(Operation):
-        def infer(self, *operands):
+        def infer(self, *operands: Any) -> Any:
             return operands[0]
 
     with pytest.raises(EngineUnavailable, match="layer 'soft': the golden model has no Softmax; it knows Input, Dense"):
         Golden().prepare(chain(Input("x", (), shape=(2,)), Softmax("soft", ("x",))))
 
 
-def test_refuses_an_unknown_operation_even_of_a_known_base():
+def test_refuses_an_unknown_operation_even_of_a_known_base() -> None:
     @dataclass(frozen=True, eq=False, repr=False)
     class Scaled(Dense):
         pass
@@ -338,13 +340,13 @@ def test_refuses_an_unknown_operation_even_of_a_known_base():
         Golden().prepare(chain(Input("x", (), shape=(2,)), Scaled("d", ("x",), weight=weights(15, 2, 2))))
 
 
-def test_refuses_to_run_unprepared_and_without_threads():
+def test_refuses_to_run_unprepared_and_without_threads() -> None:
     with pytest.raises(EngineError, match="prepare"):
         Golden().run(np.ones((1, 1), np.int8))
     with pytest.raises(UserError, match="threads: expected at least 1, got 0"):
         Golden(0)
 
 
-def test_import_loads_no_numba():
+def test_import_loads_no_numba() -> None:
     code = "import sys, xnorflow.cosim.golden; xnorflow.cosim.golden.Golden(); sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

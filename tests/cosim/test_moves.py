@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from xnorflow.cosim.moves import plan
     planes=st.integers(1, 3),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_moves_are_those_of_single_bits(runs, planes, seed):
+def test_moves_are_those_of_single_bits(runs: Any, planes: int, seed: int) -> None:
     bits = np.random.default_rng(seed).integers(0, 2, (2, planes, 512), np.uint8)
     packed = np.packbits(bits, axis=-1, bitorder="little").view(np.uint64)
     expected = np.zeros((2, planes, 512), np.uint8)

@@ -4,32 +4,37 @@ import os
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
+from numpy.typing import NDArray
 
 from xnorflow.bnn.packing import pack_bits
 from xnorflow.cosim import paths, popcount
+from xnorflow.cosim.table_tile import TableTile
+from xnorflow.cosim.word_tile import WordTile
 
 #: What this machine can run: NEON's code is LLVM's own and runs everywhere.
 HERE = [tile for tile in paths.PATHS if tile.needs - {"neon"} <= paths.features()]
 
 
 @cache
-def kernels(tile, rows):
+def kernels(tile: TableTile | WordTile, rows: Any) -> Any:
     add, compare = popcount.make_sum(tile, rows), popcount.make_compare(tile, rows)
 
     @njit
-    def sums(patches, weight, kinds, bias, shift, out):
+    def sums(patches: Any, weight: Any, kinds: Any, bias: Any, shift: Any, out: Any) -> None:
         for block in range(len(weight)):
             for first in range(0, len(patches), rows):
                 add(patches, weight, kinds, block, first, bias, shift, out)
 
     @njit
-    def bits(patches, weight, kinds, limit, flip, out):
+    def bits(patches: Any, weight: Any, kinds: Any, limit: Any, flip: Any, out: Any) -> None:
         for block in range(len(weight)):
             for first in range(0, len(patches), rows):
                 compare(patches, weight, kinds, block, first, limit, flip, out)
@@ -37,15 +42,24 @@ def kernels(tile, rows):
     return sums, bits
 
 
-def counts(tile, rows, values, planes, weight):
+def counts(tile: TableTile | WordTile, rows: Any, values: NDArray[Any], planes: Any, weight: Any) -> Any:
     """Differing bits of integers' bit planes and signs, planes weighted, and the packed planes."""
     bits = [values >> plane & 1 for plane in reversed(range(planes))]
     differ = [((part[:, None, :] != (weight > 0)) & (weight != 0)).sum(-1) for part in bits]
     total = sum(count << plane for count, plane in zip(differ, reversed(range(planes)), strict=True))
-    return total, np.ascontiguousarray(np.stack([pack_bits(part) for part in bits], axis=1))
+    return total, np.ascontiguousarray(np.stack([pack_bits(part) for part in bits], axis=1))  # type: ignore[arg-type]
 
 
-def check(tile, rows, inputs, neurons, planes, ternary, seed, extreme=False):
+def check(
+    tile: TableTile | WordTile,
+    rows: Any,
+    inputs: Any,
+    neurons: Any,
+    planes: Any,
+    ternary: bool,
+    seed: int,
+    extreme: bool = False,
+) -> None:
     rng = np.random.default_rng(seed)
     weight = rng.choice(np.array([-1, 0, 1] if ternary else [-1, 1], np.int8), (neurons, inputs))
     values = rng.integers(0, 1 << planes, (3 * rows, inputs))
@@ -86,13 +100,22 @@ def check(tile, rows, inputs, neurons, planes, ternary, seed, extreme=False):
     extreme=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_a_tile_counts_as_numpy_does(tile, whole, inputs, neurons, planes, ternary, extreme, seed):
+def test_a_tile_counts_as_numpy_does(
+    tile: TableTile | WordTile,
+    whole: bool,
+    inputs: NDArray[Any],
+    neurons: int,
+    planes: int,
+    ternary: bool,
+    extreme: bool,
+    seed: int,
+) -> None:
     check(tile, tile.rows if whole else 1, inputs, neurons, planes, ternary, seed, extreme)
 
 
 @pytest.mark.parametrize("ternary", [False, True])
 @pytest.mark.parametrize("tile", HERE, ids=lambda tile: tile.name)
-def test_sums_that_take_more_than_16_bits(tile, ternary):
+def test_sums_that_take_more_than_16_bits(tile: TableTile | WordTile, ternary: bool) -> None:
     check(tile, tile.rows, 70_000, 3, 1, ternary, seed=1, extreme=True)
     check(tile, tile.rows, 33_000, 3, 3, ternary, seed=2, extreme=True)
 
@@ -102,7 +125,7 @@ FORCED = {"-avx512vpopcntdq": "AVX-512 BW", "-avx512f": "AVX2", "-avx2": "SSSE3"
 
 @pytest.mark.slow
 @pytest.mark.parametrize("flag, name", FORCED.items())
-def test_a_forced_lower_path_passes_the_golden_models_tests(flag, name, tmp_path):
+def test_a_forced_lower_path_passes_the_golden_models_tests(flag: str, name: str, tmp_path: Path) -> None:
     if not any(tile.name == name for tile in HERE):
         pytest.skip(f"this machine cannot run {name}")
     environment = {**os.environ, "NUMBA_CPU_FEATURES": flag, "NUMBA_CACHE_DIR": str(tmp_path)}

@@ -1,6 +1,8 @@
 """A Network's QONNX model equals the oracle in onnxruntime, and in qonnx's own executor."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from xnorflow.cosim.qonnx import FILE, Qonnx
 
 @settings(max_examples=60)
 @given(network=networks(width=70, weight_bits=8, grown=True, operations=EVERY), fraction=st.integers(0, 8))
-def test_every_layer_equals_the_oracle(network, fraction, tmp_path_factory):
+def test_every_layer_equals_the_oracle(network: Any, fraction: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
     if network.input.kind != "bipolar":
         network = Network(network.name, (replace(network.input, fraction=fraction), *network.operations[1:]))
     assume(qonnx_export.largest_sum(network) <= 2**24)
@@ -30,7 +32,7 @@ def test_every_layer_equals_the_oracle(network, fraction, tmp_path_factory):
 
 @settings(max_examples=15)
 @given(network=networks(width=9, hidden=2))
-def test_qonnx_itself_executes_the_file_equally(network, tmp_path_factory):
+def test_qonnx_itself_executes_the_file_equally(network: Network, tmp_path_factory: pytest.TempPathFactory) -> None:
     from qonnx.core.modelwrapper import ModelWrapper
     from qonnx.core.onnx_exec import execute_onnx
     from qonnx.transformation.infer_shapes import InferShapes
@@ -58,7 +60,7 @@ def _dense_network(inputs: int, bits: int) -> Network:
     )
 
 
-def test_sums_beyond_float32_are_refused_and_the_largest_that_fit_are_exact(tmp_path):
+def test_sums_beyond_float32_are_refused_and_the_largest_that_fit_are_exact(tmp_path: Path) -> None:
     with pytest.raises(EngineUnavailable, match="float32"):
         Qonnx().prepare(_dense_network(258, 16), tmp_path)
     assert not list(tmp_path.iterdir())
@@ -68,7 +70,7 @@ def test_sums_beyond_float32_are_refused_and_the_largest_that_fit_are_exact(tmp_
     assert compare(network, oracle.run(network, inputs), engine.run(inputs)).first is None
 
 
-def test_a_wrong_threshold_in_the_file_is_a_mismatch_and_a_truncated_file_an_error(tmp_path):
+def test_a_wrong_threshold_in_the_file_is_a_mismatch_and_a_truncated_file_an_error(tmp_path: Path) -> None:
     network = Network(
         "small",
         (
@@ -80,7 +82,7 @@ def test_a_wrong_threshold_in_the_file_is_a_mismatch_and_a_truncated_file_an_err
     inputs = inputs_for(network, 60)
     engine = Qonnx()
     engine.prepare(network, tmp_path)
-    wrong = replace(network.output, threshold=np.array([4]))
+    wrong = replace(network.output, threshold=np.array([4]))  # type: ignore[call-arg]
     qonnx_export.write(Network("small", (*network.operations[:-1], wrong)), tmp_path / FILE)
     engine.attach(network, tmp_path)
     comparison = compare(network, oracle.run(network, inputs), engine.run(inputs))

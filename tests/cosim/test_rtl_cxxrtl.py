@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -185,7 +186,9 @@ def drawn(examples: int, width: int, hidden: int) -> Callable[[Callable[..., Non
 @needs_compiler
 @needs_icarus
 @drawn(examples=2, width=9, hidden=2)
-def test_simulators_agree_on_small_drawn_networks(tmp_path_factory, network, data) -> None:
+def test_simulators_agree_on_small_drawn_networks(
+    tmp_path_factory: pytest.TempPathFactory, network: Network, data: Any
+) -> None:
     _agree(network, draw_config(network, data), tmp_path_factory.mktemp("drawn"))
 
 
@@ -193,7 +196,9 @@ def test_simulators_agree_on_small_drawn_networks(tmp_path_factory, network, dat
 @needs_icarus
 @pytest.mark.slow
 @drawn(examples=4, width=40, hidden=2)
-def test_simulators_agree_on_drawn_networks(tmp_path_factory, network, data) -> None:
+def test_simulators_agree_on_drawn_networks(
+    tmp_path_factory: pytest.TempPathFactory, network: Network, data: Any
+) -> None:
     _agree(network, draw_config(network, data), tmp_path_factory.mktemp("drawn"))
 
 
@@ -231,5 +236,5 @@ def test_faults_in_generated_rtl_are_found(tmp_path: Path, fault: str) -> None:
     except EngineError:
         return
     assert cxxrtl.timing is not None
-    told = cxxrtl.timing.deviation(cxxrtl.project.timing)
+    told = cxxrtl.timing.deviation(cxxrtl.project.timing)  # type: ignore[arg-type]
     assert told or compare(images, oracle.run(images, inputs), got).mismatches

@@ -20,7 +20,7 @@ needs_icarus = pytest.mark.skipif(not shutil.which("iverilog"), reason="needs iv
 
 
 def engine(folder: Path, fault: str | None = None, **settings: object) -> RtlIcarus:
-    made = RtlIcarus(totals(folder / "rtl", fault), **settings)
+    made = RtlIcarus(totals(folder / "rtl", fault), **settings)  # type: ignore[arg-type]
     made.prepare(NETWORK, folder)
     return made
 

@@ -56,7 +56,7 @@ def differs(project: RtlProject, synthesis: Synthesis, folder: Path) -> object:
 
 
 @pytest.mark.parametrize("name", ["ice40", "ecp5"])
-def test_the_netlist_is_exact(tmp_path, name):
+def test_the_netlist_is_exact(tmp_path: Path, name: str) -> None:
     project, synthesis = synthesised(tmp_path, name)
     assert differs(project, synthesis, tmp_path) is None
     if name == "ice40":  # the other way round: one neuron's matches are wrong
@@ -75,7 +75,7 @@ def test_the_netlist_is_exact(tmp_path, name):
 
 
 @pytest.mark.parametrize("cell", ["DP16KD", "NOVEL"])
-def test_cells_without_a_model_are_told(tmp_path, cell):
+def test_cells_without_a_model_are_told(tmp_path: Path, cell: str) -> None:
     project, done = synthesised(tmp_path, "ecp5")
     folder = next(part.folder for part in done.parts if part.layer == "dense1")
     for name, own in (("netlist.il", "cell \\TRELLIS_FF "), ("stat.json", '"TRELLIS_FF"')):

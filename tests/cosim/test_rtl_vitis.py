@@ -2,9 +2,11 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests import oracle, strategies
 
 from xnorflow.bnn.network import Argmax, Dense, Input, Network
@@ -34,7 +36,7 @@ def sample(folder: Path, *changes: tuple[str, str]) -> VitisProject:
     return adapt(NETWORK, folder / "project", folder / "rtl")
 
 
-def first_difference(project: VitisProject, folder: Path, inputs: np.ndarray) -> object:
+def first_difference(project: VitisProject, folder: Path, inputs: NDArray[Any]) -> object:
     engine = RtlIcarus(project)
     engine.prepare(NETWORK, folder)
     got = engine.run(inputs)

@@ -10,8 +10,10 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xnorflow.bnn.network import Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Threshold
 from xnorflow.cosim.engine import Engine, EngineError, EngineUnavailable
@@ -23,11 +25,11 @@ from xnorflow.hls.synthesis.tools import SynthesisError, ToolMissing
 class Fake(Engine):
     """The golden model under another name. `fault` says what it does wrong."""
 
-    def __init__(self, name, fault=None, log=None):
+    def __init__(self, name: str, fault: Any = None, log: Any = None) -> None:
         self.name, self.fault, self.log = name, fault, log
         self.golden = Golden(threads=1)
 
-    def prepare(self, network, folder):
+    def prepare(self, network: Network, folder: Path) -> None:
         if self.fault == "unavailable":
             raise EngineUnavailable("no such tool here; install it")
         if self.fault == "does not compile":
@@ -35,7 +37,7 @@ class Fake(Engine):
         self.golden.prepare(network)
         self.network = network
 
-    def run(self, inputs, every_layer=False):
+    def run(self, inputs: Any, every_layer: bool = False) -> Any:
         if self.fault == "crashes":
             raise EngineError("killed by SIGSEGV")
         results = {name: result.copy() for name, result in self.golden.run(inputs, every_layer).items()}
@@ -55,7 +57,7 @@ class Fake(Engine):
 class FakeBuilder(Fake):
     """Leaves a file that ``attach`` reads, as a compiled project would be, and a line in the log."""
 
-    def prepare(self, network, folder, inputs, expected):
+    def prepare(self, network: Network, folder: Path, inputs: NDArray[Any], expected: Any) -> None:  # type: ignore[override]
         super().prepare(network, folder)
         np.savetxt(folder / "vectors.dat", inputs.reshape(len(inputs), -1), fmt="%d")
         assert len(inputs) == len(expected) <= 100
@@ -63,16 +65,16 @@ class FakeBuilder(Fake):
         with self.log.open("a") as log:
             log.write(f"{self.name}\n")
 
-    def attach(self, network, folder):
+    def attach(self, network: Network, folder: Path) -> None:
         assert (folder / "program").read_text() == network.digest
         super().prepare(network, folder)
 
 
-def kinds(faults=None, log=None):
+def kinds(faults: Any = None, log: Any = None) -> Any:
     """Two engines that build, "first" and "second", and one that does not, "plain"; with a fault each, if named."""
     faults = faults or {}
 
-    def make(name, kind=FakeBuilder):
+    def make(name: str, kind: Any = FakeBuilder) -> Any:
         return lambda view, folder: kind(name, faults.get(name), log)
 
     return (
@@ -84,7 +86,7 @@ def kinds(faults=None, log=None):
     )
 
 
-def network(name="small"):
+def network(name: str = "small") -> Any:
     """A network of 16 inputs, with thresholds that point down."""
     random = np.random.default_rng(1)
     first, second = (random.choice([-1, 1], shape).astype(np.int8) for shape in ((12, 16), (4, 12)))
@@ -99,7 +101,7 @@ def network(name="small"):
     )
 
 
-def image_network():
+def image_network() -> Any:
     """A convolutional network on 8-bit pixels, 6 x 6."""
     random = np.random.default_rng(1)
     return Network(
@@ -108,14 +110,14 @@ def image_network():
             Input("input", (), (6, 6, 1), "unsigned", 8),
             Conv2d("conv1", ("input",), random.choice([-1, 1], (4, 3, 3, 1)), padding=(1, 1, 1, 1)),
             MaxPool2d("pool1", ("conv1",)),
-            Threshold("threshold1", ("pool1",), random.integers(-200, 300, 4), np.ones(4)),
+            Threshold("threshold1", ("pool1",), random.integers(-200, 300, 4), np.ones(4, np.int8)),
             Flatten("flatten1", ("threshold1",)),
             Dense("dense1", ("flatten1",), random.choice([-1, 1], (3, 36))),
         ),
     )
 
 
-def synthesised(fault=None):
+def synthesised(fault: Any = None) -> Any:
     """What synthesis of one target gives, without a tool. `fault` says what goes wrong."""
     if fault == "missing":
         raise ToolMissing("no Yosys here; install it")
@@ -125,7 +127,7 @@ def synthesised(fault=None):
     return {"tool": "a fake", "total": resources, "layers": [{"name": "dense1", **resources}], "placement": None}
 
 
-def parts(faults=None, log=None, engines=None):
+def parts(faults: Any = None, log: Any = None, engines: Any = None) -> Any:
     """What a flow of stand-ins is run with: the engines, and what synthesises."""
     faults = faults or {}
     return {
@@ -134,21 +136,21 @@ def parts(faults=None, log=None, engines=None):
     }
 
 
-def install(patch, faults=None, log=None, **places):
+def install(patch: Any, faults: Any = None, log: Any = None, **places: Any) -> None:
     """Let every flow be one of stand-ins, with `patch(module, name, value)`: those of the command line, too."""
     import xnorflow.flows.run
 
     patch(xnorflow.flows.run, "run", functools.partial(xnorflow.flows.run.run, **parts(faults, log), **places))
 
 
-def _kill_after(count, folder):
+def _kill_after(count: int, folder: Path | str) -> None:
     """Kill this process at its `count`-th opening, renaming or removal of something in `folder`."""
     left = count
 
-    def hook(event, arguments):
+    def hook(event: Any, arguments: Any) -> None:
         nonlocal left
         watched = event in ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.utime")
-        if watched and str(arguments[0]).startswith(folder):
+        if watched and str(arguments[0]).startswith(folder):  # type: ignore[arg-type]
             left -= 1
             if left < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -156,7 +158,7 @@ def _kill_after(count, folder):
     sys.addaudithook(hook)
 
 
-def main():
+def main() -> None:
     """Run the command line on the fakes."""
     import xnorflow.flows.cli
 

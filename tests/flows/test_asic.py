@@ -3,6 +3,8 @@
 import io as text
 import json
 import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -22,7 +24,7 @@ needs_tools = pytest.mark.skipif(
 
 
 @pytest.fixture
-def flow(tmp_path):
+def flow(tmp_path: Path) -> Any:
     """Return a function that runs a flow with the netlist as its only engine, and returns its report."""
     io.save(fakes.network(), tmp_path / "small.safetensors")
     kinds = tuple(kind for kind in ENGINES if kind.name == "netlist")
@@ -30,7 +32,7 @@ def flow(tmp_path):
         '[rtl]\nclock_ns = 20.0\n[synthesis]\ntargets = []\nliberty = ["small cells.lib"]\n'
     )
 
-    def go():
+    def go() -> Any:
         outcome = run.run(
             subject.find(str(tmp_path / "small.safetensors")),
             Console(file=text.StringIO()),
@@ -48,7 +50,7 @@ def flow(tmp_path):
 
 @needs_tools
 @pytest.mark.slow
-def test_a_flow_makes_an_asic(flow, tmp_path):
+def test_a_flow_makes_an_asic(flow: Any, tmp_path: Path) -> None:
     cells.write(tmp_path)
     report, folder = flow()
     (row,) = report["asic"]
@@ -65,7 +67,9 @@ def test_a_flow_makes_an_asic(flow, tmp_path):
 
 @needs_tools
 @pytest.mark.slow
-def test_a_memory_that_needs_a_macro_is_told_and_fails_nothing(flow, tmp_path, monkeypatch):
+def test_a_memory_that_needs_a_macro_is_told_and_fails_nothing(
+    flow: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cells.write(tmp_path)
     monkeypatch.setattr(asic, "ROM_BITS", 10)
     report, _ = flow()
@@ -74,23 +78,23 @@ def test_a_memory_that_needs_a_macro_is_told_and_fails_nothing(flow, tmp_path, m
     assert report["engines"]["netlist"]["status"] == "skipped"
 
 
-def test_a_file_that_is_no_library_is_told_before_the_golden_model_runs(flow, tmp_path):
+def test_a_file_that_is_no_library_is_told_before_the_golden_model_runs(flow: Any, tmp_path: Path) -> None:
     (tmp_path / "small cells.lib").write_text("nothing")
     with pytest.raises(UserError, match="expected a library of cells in Liberty format"):
         flow()
     assert not (tmp_path / "build" / "small" / "golden").exists() and not (tmp_path / "out").exists()
 
 
-def test_a_file_that_is_not_there_is_told(flow):
+def test_a_file_that_is_not_there_is_told(flow: Any) -> None:
     with pytest.raises(UserError, match=r"small cells\.lib: cannot be read"):
         flow()
 
 
-def test_two_files_of_one_name_are_refused(tmp_path):
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
     (tmp_path / "asic.toml").write_text('[synthesis]\nliberty = ["a/x.lib", "b/x.lib"]\n')
     with pytest.raises(UserError, match="two files of the same name"):
         options.read(tmp_path / "asic.toml")
 
 
-def test_a_folder_is_named_after_the_file():
+def test_a_folder_is_named_after_the_file() -> None:
     assert names(("/a/b c.lib.gz", "tt.lib", "x")) == ["asic_b_c", "asic_tt", "asic_x"]

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import zipfile
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -59,14 +61,14 @@ def fails():
 class Bomb:
     """Unpickling it would run code."""
 
-    def __reduce__(self):
+    def __reduce__(self) -> Any:
         return pytest.exit, ("a model file was unpickled",)
 
 
 # --- Keras
 
 
-def keras_model():
+def keras_model() -> Any:
     options = {"kernel_quantizer": "binary(alpha=1)", "use_bias": False}
     model = keras.Sequential(
         [L.InputLayer((20,)), qkeras.QDense(8, **options), L.BatchNormalization(),
@@ -75,10 +77,10 @@ def keras_model():
     return hostile(model, 3, halves=True)
 
 
-def _hdf5(change):
+def _hdf5(change: Any) -> Any:
     """Make a file of a sound model, changed by `change`."""
 
-    def make(path):
+    def make(path: Path) -> None:
         keras_model().save(path)
         with h5py.File(path, "r+") as file:
             change(file)
@@ -86,8 +88,8 @@ def _hdf5(change):
     return make
 
 
-def _configuration(old, new):
-    def change(file):
+def _configuration(old: Any, new: Any) -> Any:
+    def change(file: Any) -> None:
         text = file.attrs["model_config"]
         assert old in text
         file.attrs["model_config"] = text.replace(old, new)
@@ -95,8 +97,8 @@ def _configuration(old, new):
     return _hdf5(change)
 
 
-def _kernel(change):
-    def search(file):
+def _kernel(change: Any) -> Any:
+    def search(file: Any) -> None:
         found = []
         file["model_weights"].visititems(lambda name, item: found.append(item) if name.endswith("kernel:0") else None)
         change(found[0])
@@ -104,35 +106,35 @@ def _kernel(change):
     return _hdf5(search)
 
 
-def _reshape(item):
+def _reshape(item: Any) -> None:
     parent, name, value = item.parent, item.name.rpartition("/")[2], item[:, :-1]
     del parent[name]
     parent[name] = value
 
 
-def _link(item):
+def _link(item: Any) -> None:
     parent, name = item.parent, item.name.rpartition("/")[2]
     del parent[name]
     parent[name] = h5py.ExternalLink("other.h5", "/kernel")
 
 
-def _fill_with_nan(item):
+def _fill_with_nan(item: Any) -> None:
     item[0, 0] = np.nan
 
 
-def _built(*layers, shape=(20,)):
+def _built(*layers: Any, shape: Any = (20,)) -> Any:
     return lambda path: keras.Sequential([L.InputLayer(shape), *(layer() for layer in layers)]).save(path)
 
 
 # --- any
 
 
-def _bytes(content):
+def _bytes(content: Any) -> Any:
     return lambda path: path.write_bytes(content)
 
 
-def _cut(make):
-    def cut(path):
+def _cut(make: Any) -> Any:
+    def cut(path: Path) -> None:
         make(path)
         content = path.read_bytes()
         path.write_bytes(content[: len(content) // 2])
@@ -140,8 +142,8 @@ def _cut(make):
     return cut
 
 
-def _zip(**members):
-    def make(path):
+def _zip(**members: Any) -> Any:
+    def make(path: Path) -> None:
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, content in members.items():
                 archive.writestr(name.replace("_json", ".json").replace("_weights_h5", ".weights.h5"), content)
@@ -152,8 +154,8 @@ def _zip(**members):
 # --- QONNX
 
 
-def _qonnx(change=lambda graph: None):
-    def make(path):
+def _qonnx(change: Any = lambda graph: None) -> Any:
+    def make(path: Path) -> None:
         qonnx_export.write(fakes.network(), path)
         model = onnx.load(path)
         change(model.graph)
@@ -162,15 +164,15 @@ def _qonnx(change=lambda graph: None):
     return make
 
 
-def _first(kind):
-    def change(graph):
+def _first(kind: Any) -> Any:
+    def change(graph: Any) -> None:
         next(node for node in graph.node if node.op_type == "MatMul").op_type = kind
 
     return change
 
 
-def _weights(change):
-    def spoil(graph):
+def _weights(change: Any) -> Any:
+    def spoil(graph: Any) -> None:
         (weight, *_) = (tensor for tensor in graph.initializer if len(tensor.dims) == 2)
         values = onnx.numpy_helper.to_array(weight).copy()
         weight.CopyFrom(onnx.numpy_helper.from_array(change(values), weight.name))
@@ -181,8 +183,8 @@ def _weights(change):
 # --- checkpoints of the zoo, and parameters of a user's module
 
 
-def _zoo(name, change):
-    def make(path):
+def _zoo(name: str, change: Any) -> Any:
+    def make(path: Path) -> None:
         from safetensors import safe_open
 
         tensors = load_file(ZOO)
@@ -193,8 +195,8 @@ def _zoo(name, change):
     return make
 
 
-def _parameters(change):
-    def make(path):
+def _parameters(change: Any) -> Any:
+    def make(path: Path) -> None:
         module = torch.nn.ModuleDict(
             {"first": torch.nn.Linear(20, 8), "norm": torch.nn.BatchNorm1d(8), "second": torch.nn.Linear(8, 3)}
         )
@@ -203,7 +205,7 @@ def _parameters(change):
     return make
 
 
-def _compressed(path):
+def _compressed(path: Path) -> None:
     _parameters(lambda state: {**state, "more": torch.zeros(1 << 20)})(path)
     with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
         for name in old.namelist():
@@ -273,7 +275,9 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_model_ends_in_one_clear_line_and_status_2(name, tmp_path, monkeypatch, capfd):
+def test_a_bad_model_ends_in_one_clear_line_and_status_2(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     make, message = BAD[name]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -300,14 +304,14 @@ def test_a_bad_model_ends_in_one_clear_line_and_status_2(name, tmp_path, monkeyp
     _check_nothing_half_done(tmp_path / "build")
 
 
-def _check_nothing_half_done(build):
+def _check_nothing_half_done(build: Any) -> None:
     """Beside locks and marks there are whole entries of the cache, or nothing at all."""
     left = [path for path in build.rglob("*") if path.is_file() or not any(path.iterdir())]
     entries = {path.parent for path in left if path.name == "entry.json"}
     assert [path for path in left if path.parent not in entries and path.name != MARK and path.suffix != ".lock"] == []
 
 
-def test_tensorflow_says_nothing_of_itself(tmp_path):
+def test_tensorflow_says_nothing_of_itself(tmp_path: Path) -> None:
     BAD["shapes.h5"][0](tmp_path / "shapes.h5")
     code = f"from xnorflow.bnn.frontends.keras_file import load; load({str(tmp_path / 'shapes.h5')!r})"
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, timeout=100)
@@ -316,7 +320,9 @@ def test_tensorflow_says_nothing_of_itself(tmp_path):
     assert done.stdout == ""
 
 
-def test_a_folder_is_no_file(tmp_path, monkeypatch, capfd):
+def test_a_folder_is_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "folder.h5").mkdir()
     monkeypatch.setattr("sys.argv", ["flows", "run", str(tmp_path / "folder.h5")])
     with pytest.raises(SystemExit):

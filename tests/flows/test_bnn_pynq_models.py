@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -13,14 +14,15 @@ from xnorflow.flows.options import Options
 from xnorflow.reports.render import validate
 
 
-def test_a_folder_is_a_model(tmp_path):
+def test_a_folder_is_a_model(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     layers = [Layer(rng.integers(0, 2, (64, 64)), rng.integers(20, 40, 64), 4, 16)]
     (folder := tmp_path / "lfcW1A1").mkdir()
     write(folder, 10, layers)
     outcome = run.run(
         subject.find(str(folder)), Console(file=io.StringIO()), vectors=50, build=tmp_path / "build",
-        options=Options(input={"shape": [60], "kind": "bipolar"}), reports=tmp_path / "reports", **fakes.parts(log=tmp_path / "built.log"),
+        options=Options(input={"shape": [60], "kind": "bipolar"}), reports=tmp_path / "reports",
+        **fakes.parts(log=tmp_path / "built.log"),
     )  # fmt: skip
     report = json.loads((outcome.report / "report.json").read_text())
     validate(report)

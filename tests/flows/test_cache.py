@@ -1,6 +1,9 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,14 +11,14 @@ from xnorflow.flows import cache
 from xnorflow.flows.cache import PROJECT, Store
 
 
-def fill(store, key="k" * 64, text="content"):
+def fill(store: Any, key: Any = "k" * 64, text: str = "content") -> Any:
     with store.making("step", key) as entry:
         (entry.folder / "file").write_text(text)
         entry.facts, entry.summary = {"number": 1}, "a line"
     return entry
 
 
-def test_an_entry_is_found_as_it_was_made(tmp_path):
+def test_an_entry_is_found_as_it_was_made(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert store.find("step", "k" * 64) is None
     made = fill(store)
@@ -26,7 +29,7 @@ def test_an_entry_is_found_as_it_was_made(tmp_path):
     assert (found.folder / "file").read_text() == "content"
 
 
-def edit(path, old, new):
+def edit(path: Path, old: Any, new: Any) -> None:
     """Change a file so that its size and times do not tell."""
     state = path.stat()
     assert old in path.read_text()
@@ -35,7 +38,7 @@ def edit(path, old, new):
     assert path.stat().st_size == state.st_size
 
 
-def test_another_key_is_not_found_even_if_its_folder_has_the_same_name(tmp_path):
+def test_another_key_is_not_found_even_if_its_folder_has_the_same_name(tmp_path: Path) -> None:
     store = Store(tmp_path)
     fill(store, "k" * 16 + "a" * 48)
     assert store.find("step", "k" * 16 + "b" * 48) is None
@@ -59,7 +62,7 @@ def test_another_key_is_not_found_even_if_its_folder_has_the_same_name(tmp_path)
         lambda folder: (folder / "file").unlink() or (folder / "file").symlink_to(folder / "entry.json"),
     ],
 )
-def test_a_damaged_entry_is_not_taken(tmp_path, damage):
+def test_a_damaged_entry_is_not_taken(tmp_path: Path, damage: Callable[..., Any]) -> None:
     store = Store(tmp_path)
     damage(fill(store).folder)
     assert store.find("step", "k" * 64) is None
@@ -67,7 +70,7 @@ def test_a_damaged_entry_is_not_taken(tmp_path, damage):
     assert store.find("step", "k" * 64)
 
 
-def test_what_somebody_has_put_into_an_entry_is_never_lost(tmp_path):
+def test_what_somebody_has_put_into_an_entry_is_never_lost(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for number in (1, 2):
         (fill(store).folder / "log").write_text(f"what a tool wrote when the user opened the project, {number}")
@@ -78,14 +81,14 @@ def test_what_somebody_has_put_into_an_entry_is_never_lost(tmp_path):
     assert fill(store).facts == store.find("step", "k" * 64).facts
 
 
-def test_facts_of_any_json_are_found_again(tmp_path):
+def test_facts_of_any_json_are_found_again(tmp_path: Path) -> None:
     store = Store(tmp_path)
     with store.making("step", "k" * 64) as entry:
         entry.facts = {"of": {10: 1.5, 9: None}, "list": ("ü", float("inf"))}
     assert store.find("step", "k" * 64).facts == {"of": {"10": 1.5, "9": None}, "list": ["ü", float("inf")]}
 
 
-def test_a_step_that_fails_leaves_its_files_but_no_entry(tmp_path):
+def test_a_step_that_fails_leaves_its_files_but_no_entry(tmp_path: Path) -> None:
     store = Store(tmp_path)
     with pytest.raises(RuntimeError), store.making("step", "k" * 64) as entry:
         (entry.folder / "file").write_text("half")
@@ -94,7 +97,7 @@ def test_a_step_that_fails_leaves_its_files_but_no_entry(tmp_path):
     assert store.find("step", "k" * 64) is None
 
 
-def test_a_killed_process_leaves_no_entry(tmp_path):
+def test_a_killed_process_leaves_no_entry(tmp_path: Path) -> None:
     code = f"""
 import os, pathlib
 from xnorflow.flows.cache import Store
@@ -107,17 +110,17 @@ with Store(pathlib.Path({str(tmp_path)!r})).making("step", "{"k" * 64}") as entr
     assert Store(tmp_path).find("step", "k" * 64) is None
 
 
-def test_making_an_entry_again_starts_from_an_empty_folder(tmp_path):
+def test_making_an_entry_again_starts_from_an_empty_folder(tmp_path: Path) -> None:
     store = Store(tmp_path)
     (fill(store).folder / "left over").write_text("")
     with store.making("step", "k" * 64) as entry:
         assert not any(entry.folder.iterdir())
 
 
-def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.write(tmp_path / "file", "first")
 
-    def fail(*_):
+    def fail(*_: Any) -> None:
         raise OSError("disk full")
 
     monkeypatch.setattr(os, "replace", fail)
@@ -127,7 +130,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     assert (tmp_path / "file").read_text() == "first"
 
 
-def test_a_missing_tool_has_a_version_too():
+def test_a_missing_tool_has_a_version_too() -> None:
     assert cache.tool_versions(("numpy", "no-such-package"), ("no-such-program",)) == {
         "numpy": cache.version("numpy"),
         "no-such-package": "missing",
@@ -135,7 +138,7 @@ def test_a_missing_tool_has_a_version_too():
     }
 
 
-def test_a_program_may_tell_its_version_on_standard_error(tmp_path, monkeypatch):
+def test_a_program_may_tell_its_version_on_standard_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "odd").write_text("#!/bin/sh\necho odd 1.2 >&2\n")
     (tmp_path / "odd").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")

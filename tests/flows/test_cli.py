@@ -1,6 +1,8 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.flows import fakes
@@ -11,7 +13,7 @@ from xnorflow.flows.cache import PROJECT
 from xnorflow.models.zoo import ZOO
 
 
-def flows(*arguments, folder=PROJECT):
+def flows(*arguments: Any, folder: Path = PROJECT) -> Any:
     return subprocess.run(
         [sys.executable, "-m", "xnorflow", *arguments],
         cwd=folder,
@@ -22,14 +24,14 @@ def flows(*arguments, folder=PROJECT):
     )
 
 
-def test_list_shows_every_model():
+def test_list_shows_every_model() -> None:
     done = flows("list")
     assert done.returncode == 0
     for name in ZOO:
         assert name in done.stdout
 
 
-def test_help_names_the_tables_of_the_configuration_file():
+def test_help_names_the_tables_of_the_configuration_file() -> None:
     shown = flows("run", "--help").stdout
     for table in ("[hls]", "[rtl]", "[synthesis]", "[input]", "[default: "):  # not taken for markup
         assert table in shown
@@ -50,14 +52,16 @@ def test_help_names_the_tables_of_the_configuration_file():
         (["import-reports", "no/such"], "no/such: no such folder"),
     ],
 )
-def test_what_the_user_can_mend_is_told_without_a_traceback_and_exits_with_2(arguments, message):
+def test_what_the_user_can_mend_is_told_without_a_traceback_and_exits_with_2(
+    arguments: list[str], message: str
+) -> None:
     done = flows(*arguments)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_data_folder_that_is_not_there_is_told(tmp_path):
+def test_a_data_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     done = flows("run", "mnist_bnn", "--data", "no/such/folder", "--out", str(tmp_path))
     assert (done.returncode, "no/such/folder" in done.stderr, "Traceback" in done.stderr) == (2, True, False)
 
@@ -70,7 +74,9 @@ def test_a_data_folder_that_is_not_there_is_told(tmp_path):
         (["--max-luts", "3"], "does not fit into 3 LUTs", 2),
     ],
 )
-def test_a_wish_shows_the_table_that_the_foldings_were_chosen_from(tmp_path, goal, says, status):
+def test_a_wish_shows_the_table_that_the_foldings_were_chosen_from(
+    tmp_path: Path, goal: list[str], says: str, status: int
+) -> None:
     io.save(fakes.network(), tmp_path / "small.safetensors")
     command = ["-m", "tests.flows.fakes", str(tmp_path), "run", str(tmp_path / "small.safetensors"), *goal]
     done = subprocess.run(
@@ -81,7 +87,7 @@ def test_a_wish_shows_the_table_that_the_foldings_were_chosen_from(tmp_path, goa
     assert (" PE x " in text and "est. LUTs" in text) == (status == 0)
 
 
-def test_vendor_reports_are_brought_home(tmp_path):
+def test_vendor_reports_are_brought_home(tmp_path: Path) -> None:
     (tmp_path / "csynth.xml").write_text(samples.csynth_xml("2022.2", lut=4321))
     done = flows("import-reports", "--json", str(tmp_path))
     assert done.returncode == 0, done.stderr
@@ -93,7 +99,7 @@ def test_vendor_reports_are_brought_home(tmp_path):
     assert done.returncode == 1 and "csynth.xml" in text and "lut 4321" in text and "passed False" in text, text
 
 
-def test_the_command_line_starts_without_heavy_imports():
+def test_the_command_line_starts_without_heavy_imports() -> None:
     heavy = ("torch", "tensorflow", "hls4ml", "numba", "matplotlib", "scipy", "sklearn")
     code = (
         f"import sys, xnorflow.flows.cli, xnorflow.flows.run; print(*(name for name in {heavy} if name in sys.modules))"

@@ -21,12 +21,12 @@ REACHED = [
 ]
 
 
-def test_every_file_is_tried():
+def test_every_file_is_tried() -> None:
     assert {name for name, *_ in REACHED} == {path.stem for path in CONFIGS.glob("*.toml")}
 
 
 @pytest.mark.parametrize(("name", "model", "interval", "latency"), REACHED)
-def test_the_cycle_model_says_what_is_promised(name, model, interval, latency):
+def test_the_cycle_model_says_what_is_promised(name: str, model: str, interval: int, latency: int) -> None:
     trained = checkpoint.load(checkpoint.FOLDER / f"{model}.safetensors").module
     network = canonicalise(convert(trained, model, zoo.get(model).input))
     timing = fold_rtl(network, options.read(CONFIGS / f"{name}.toml")).timing

@@ -1,6 +1,8 @@
 """``xnorflow coverage``: what the command tells is what the measurement found."""
 
 import re
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +17,13 @@ from xnorflow.flows.cli import app
 from xnorflow.flows.vectors import random_inputs
 
 
-def told(*arguments):
+def told(*arguments: Any) -> Any:
     done = CliRunner().invoke(app, ["coverage", *map(str, arguments)], catch_exceptions=False)
     assert done.exit_code == 0
     return done.stdout
 
 
-def test_the_table_has_what_was_measured(tmp_path):
+def test_the_table_has_what_was_measured(tmp_path: Path) -> None:
     network = canonicalise(image(-1))
     io.save(network, tmp_path / "image.safetensors")
     text = told(tmp_path / "image.safetensors", "--vectors", 2, "--layers", 1)
@@ -39,7 +41,7 @@ def test_the_table_has_what_was_measured(tmp_path):
     assert f"{layer}, channel {channel}: {missed} of {faults} faults not shown" in text
 
 
-def test_directed_vectors_are_written_to_a_file(tmp_path):
+def test_directed_vectors_are_written_to_a_file(tmp_path: Path) -> None:
     network = canonicalise(image(-1))
     io.save(network, tmp_path / "image.safetensors")
     text = told(tmp_path / "image.safetensors", "--vectors", 2, "--directed", 30, "--out", tmp_path / "all.npy")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.flows import fakes
@@ -19,22 +20,22 @@ from xnorflow.flows.cache import PROJECT
 from xnorflow.hls.processes import Stopped
 
 
-def _full():
+def _full() -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "build/x")
 
 
-def _copies():
+def _copies() -> None:
     raise shutil.Error([("x", "build/y", f"[Errno 28] {os.strerror(errno.ENOSPC)}: 'x' -> 'build/y'")])
 
 
-def _raises(error):
-    def act():
+def _raises(error: Any) -> Any:
+    def act() -> None:
         raise error
 
     return act
 
 
-def _deep():
+def _deep() -> Any:
     return _deep()
 
 
@@ -55,7 +56,9 @@ ENDINGS = {
 
 
 @pytest.mark.parametrize("kind", ENDINGS)
-def test_every_ending_is_one_message_and_a_status(kind, tmp_path, monkeypatch, capfd):
+def test_every_ending_is_one_message_and_a_status(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     act, status, says, traced = ENDINGS[kind]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("xnorflow.flows.places.clean", lambda _: act())
@@ -72,7 +75,9 @@ def test_every_ending_is_one_message_and_a_status(kind, tmp_path, monkeypatch, c
         assert "Traceback (most recent call last)" in (tmp_path / named[1]).read_text()
 
 
-def test_a_traceback_is_kept_where_the_build_folder_cannot_be_written(tmp_path, monkeypatch, capfd):
+def test_a_traceback_is_kept_where_the_build_folder_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "build").write_text("a file")
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
@@ -83,7 +88,7 @@ def test_a_traceback_is_kept_where_the_build_folder_cannot_be_written(tmp_path, 
 
 
 @pytest.mark.parametrize("words", [["list"], ["--help"], ["run", "no_such_model"]])
-def test_where_nobody_reads_on_the_end_is_quiet(words):
+def test_where_nobody_reads_on_the_end_is_quiet(words: list[str]) -> None:
     read, write = os.pipe()
     os.close(read)
     told = subprocess.PIPE if words[0] != "run" else write  # a message of what is wrong goes nowhere, too
@@ -92,7 +97,7 @@ def test_where_nobody_reads_on_the_end_is_quiet(words):
     assert (done.returncode, done.stderr or b"") == (128 + signal.SIGPIPE, b"")
 
 
-def test_a_flow_ends_where_nobody_reads_on(tmp_path):
+def test_a_flow_ends_where_nobody_reads_on(tmp_path: Path) -> None:
     save(fakes.network(), tmp_path / "small.safetensors")
     flow = subprocess.Popen(
         [sys.executable, "-m", "tests.flows.fakes", tmp_path, "run", tmp_path / "small.safetensors", "--vectors", "9"],

@@ -1,4 +1,6 @@
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.flows import fakes
@@ -30,7 +32,7 @@ class Waves(fakes.FakeBuilder):
 
     max_vectors = 3
 
-    def run(self, inputs, every_layer=False):
+    def run(self, inputs: Any, every_layer: bool = False) -> Any:
         if every_layer:
             if self.fault == "broken":
                 raise EngineError("the simulator left no results")
@@ -43,8 +45,8 @@ class Waves(fakes.FakeBuilder):
 class Watched(Place):
     """Runs flows whose first engine leaves a waveform of every layer."""
 
-    def flow(self, faults=None, **options):
-        def make(view, folder):
+    def flow(self, faults: Any = None, **options: Any) -> Any:  # type: ignore[override]
+        def make(view: Any, folder: Path) -> Any:
             return Waves("first", (faults or {}).get("first"), self.folder / "built.log")
 
         plain, first, second = fakes.kinds(faults, self.folder / "built.log")
@@ -52,11 +54,11 @@ class Watched(Place):
 
 
 @pytest.fixture
-def place(tmp_path):
+def place(tmp_path: Path) -> Any:
     return Watched(tmp_path)
 
 
-def test_energy_is_estimated_from_a_waveform_of_few_frames(place):
+def test_energy_is_estimated_from_a_waveform_of_few_frames(place: Watched) -> None:
     energy = place.flow()["energy"]
     assert (energy["frames"], energy["images"], energy["source"]) == (3, 0, "waveform of first")
     counts = {part["name"]: part["count"] for part in energy["parts"]}
@@ -68,7 +70,7 @@ def test_energy_is_estimated_from_a_waveform_of_few_frames(place):
     assert "energy" in place.reused()
 
 
-def test_a_simulation_that_fails_with_a_waveform_fails_its_engine(place):
+def test_a_simulation_that_fails_with_a_waveform_fails_its_engine(place: Watched) -> None:
     report = place.flow({"first": "broken"})
     assert report["verdict"] == "fail"
     assert report["energy"] is None

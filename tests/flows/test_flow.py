@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,13 +30,13 @@ from xnorflow.reports.render import validate
 class Place:
     """A folder with a network, in which flows run; `parts` are what they run with in place of all stand-ins."""
 
-    def __init__(self, folder, **parts):
+    def __init__(self, folder: Path, **parts: Any) -> None:
         self.folder, self.parts = folder, parts
         self.model = folder / "small.safetensors"
         save(fakes.network(), self.model)
         self.printed = ""
 
-    def flow(self, faults=None, model=None, **options):
+    def flow(self, faults: Any = None, model: Any = None, **options: Any) -> Any:
         """Run a flow; return its report, and keep what it printed."""
         console = Console(file=io.StringIO(), record=True, width=200)
         options = {"vectors": 300} | options
@@ -49,16 +50,16 @@ class Place:
         self.printed = console.export_text()
         return self.report(self.outcome.report)
 
-    def report(self, folder=None):
+    def report(self, folder: Path | None = None) -> Any:
         report = json.loads(((folder or self.folder / "reports" / "small") / "report.json").read_text())
         validate(report)
         return report
 
-    def built(self):
+    def built(self) -> Any:
         log = self.folder / "built.log"
         return log.read_text().split() if log.exists() else []
 
-    def reused(self):
+    def reused(self) -> Any:
         lines = self.printed.splitlines()
         return [line.split("  ")[0].lstrip("✓✗ ") for line in lines if "reused" in line]
 
@@ -70,11 +71,11 @@ ALL = [
 
 
 @pytest.fixture
-def place(tmp_path):
+def place(tmp_path: Path) -> Any:
     return Place(tmp_path)
 
 
-def test_a_flow_of_equal_engines_passes(place):
+def test_a_flow_of_equal_engines_passes(place: Place) -> None:
     report = place.flow()
     assert report["verdict"] == place.outcome.verdict == "pass"
     assert list(report["engines"]) == ["golden", "plain", "first", "second"]
@@ -89,7 +90,7 @@ def test_a_flow_of_equal_engines_passes(place):
     assert place.reused() == []
 
 
-def test_the_golden_results_are_those_of_the_file_and_not_of_the_canonical_form_alone(place):
+def test_the_golden_results_are_those_of_the_file_and_not_of_the_canonical_form_alone(place: Place) -> None:
     place.flow()
     (results,) = (place.folder / "build" / "small" / "golden").glob("*/results.npz")
     (vectors,) = (place.folder / "build" / "small" / "load").glob("*/vectors.npz")
@@ -100,7 +101,7 @@ def test_the_golden_results_are_those_of_the_file_and_not_of_the_canonical_form_
     )
 
 
-def test_what_the_models_predict_stands_beside_what_synthesis_found(place):
+def test_what_the_models_predict_stands_beside_what_synthesis_found(place: Place) -> None:
     report = place.flow()
     six, four = report["synthesis"]
     assert (six["lut_inputs"], four["lut_inputs"]) == (6, 4), "the estimate is of LUTs with six inputs"
@@ -112,7 +113,7 @@ def test_what_the_models_predict_stands_beside_what_synthesis_found(place):
     ]
 
 
-def test_a_requirement_that_is_not_met_fails_the_flow(place):
+def test_a_requirement_that_is_not_met_fails_the_flow(place: Place) -> None:
     kept = place.flow(options=Options(require={"lut": 17, "accuracy": 0.9}))
     assert kept["verdict"] == place.outcome.verdict == "pass"
     assert [(row["what"], row["status"]) for row in kept["requirements"]] == [("lut", "pass"), ("accuracy", "unknown")]
@@ -125,21 +126,21 @@ def test_a_requirement_that_is_not_met_fails_the_flow(place):
     assert place.reused() == ALL, "only the report is made anew"
 
 
-def test_a_second_flow_reuses_everything_and_says_so(place):
+def test_a_second_flow_reuses_everything_and_says_so(place: Place) -> None:
     first = place.flow()
     assert place.flow() == first
     assert place.reused() == [*ALL, "report"]
     assert place.built() == ["first", "second"]
 
 
-def test_force_redoes_everything(place):
+def test_force_redoes_everything(place: Place) -> None:
     place.flow()
     place.flow(force=True)
     assert place.reused() == []
     assert place.built() == ["first", "second"] * 2
 
 
-def test_force_redoes_the_synthesis_of_every_part(place):
+def test_force_redoes_the_synthesis_of_every_part(place: Place) -> None:
     place.flow()
     part = place.folder / "build" / "small" / "parts" / "a part"
     part.mkdir(parents=True)
@@ -149,14 +150,14 @@ def test_force_redoes_the_synthesis_of_every_part(place):
     assert not part.exists()
 
 
-def test_other_vectors_reuse_the_projects(place):
+def test_other_vectors_reuse_the_projects(place: Place) -> None:
     place.flow()
     assert place.flow(vectors=301)["engines"]["first"]["vectors"] == 301
     assert place.reused() == ["fold", "rtl", "project first", "project second", "synthesis", "vendor rtl"]
     assert place.built() == ["first", "second"]
 
 
-def test_another_network_of_the_same_name_reuses_nothing(place):
+def test_another_network_of_the_same_name_reuses_nothing(place: Place) -> None:
     place.flow()
     changed = fakes.network()
     weight = changed["dense1"].weight.copy()
@@ -168,7 +169,7 @@ def test_another_network_of_the_same_name_reuses_nothing(place):
     assert place.reused() == []
 
 
-def test_an_edited_project_is_made_again(place):
+def test_an_edited_project_is_made_again(place: Place) -> None:
     place.flow()
     (place.outcome.projects["first"] / "program").write_text("edited by hand")
     assert place.flow()["verdict"] == "pass"
@@ -176,7 +177,7 @@ def test_an_edited_project_is_made_again(place):
     assert "project first" not in place.reused()
 
 
-def test_a_report_that_was_changed_or_removed_is_published_again(place):
+def test_a_report_that_was_changed_or_removed_is_published_again(place: Place) -> None:
     place.flow()
     folder = place.outcome.report
     content = {path.name: path.read_bytes() for path in folder.glob("report.*")}
@@ -187,7 +188,7 @@ def test_a_report_that_was_changed_or_removed_is_published_again(place):
     assert {path.name: path.read_bytes() for path in folder.glob("report.*")} == content
 
 
-def test_synthesis_without_its_tool_is_skipped_and_one_that_fails_fails_the_flow(place):
+def test_synthesis_without_its_tool_is_skipped_and_one_that_fails_fails_the_flow(place: Place) -> None:
     report = place.flow({"ecp5": "missing"})
     assert report["verdict"] == "pass"
     assert [(row["target"], row["status"], row["reason"]) for row in report["synthesis"]] == [
@@ -198,7 +199,9 @@ def test_synthesis_without_its_tool_is_skipped_and_one_that_fails_fails_the_flow
     assert (report["verdict"], report["synthesis"][1]["reason"]) == ("fail", "Yosys was killed")
 
 
-def test_a_design_that_is_not_routed_in_time_neither_fails_the_flow_nor_is_kept(place, monkeypatch):
+def test_a_design_that_is_not_routed_in_time_neither_fails_the_flow_nor_is_kept(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tool, given = Tool("nextpnr-ecp5", "0.99", (), False), {}
     unrouted = nextpnr.Unrouted("ecp5-25k", tool, ("placer heap, seed 1: not finished after 7 s",))
     part = yosys.Synthesised("net", None, Resources(), 0.0, True, Path("nowhere"))
@@ -213,13 +216,13 @@ def test_a_design_that_is_not_routed_in_time_neither_fails_the_flow_nor_is_kept(
         assert given["limit_s"] == 7.0 and "synthesis" not in place.reused()
 
 
-def test_a_synthesis_that_failed_is_tried_again_by_the_next_flow(place):
+def test_a_synthesis_that_failed_is_tried_again_by_the_next_flow(place: Place) -> None:
     place.flow({"ecp5": "crashes"})
     assert place.flow()["verdict"] == "pass"
     assert "synthesis" not in place.reused()
 
 
-def test_a_mismatch_fails_and_is_located_and_can_be_replayed(place):
+def test_a_mismatch_fails_and_is_located_and_can_be_replayed(place: Place) -> None:
     report = place.flow({"second": "wrong"})
     assert report["verdict"] == place.outcome.verdict == "fail"
     engine = report["engines"]["second"]
@@ -242,7 +245,7 @@ def test_a_mismatch_fails_and_is_located_and_can_be_replayed(place):
     assert {"got.dense1", "got.threshold1"} <= set(replay)
 
 
-def test_a_mismatch_is_still_one_when_it_is_reused_and_gone_when_it_is_mended(place):
+def test_a_mismatch_is_still_one_when_it_is_reused_and_gone_when_it_is_mended(place: Place) -> None:
     place.flow({"second": "wrong"})
     folder = place.outcome.report
     assert place.flow({"second": "wrong"})["verdict"] == "fail"
@@ -252,7 +255,7 @@ def test_a_mismatch_is_still_one_when_it_is_reused_and_gone_when_it_is_mended(pl
     assert not (folder / "mismatch_second.npz").exists()
 
 
-def test_a_mismatch_that_does_not_come_again_is_a_mismatch(place):
+def test_a_mismatch_that_does_not_come_again_is_a_mismatch(place: Place) -> None:
     engine = place.flow({"plain": "flaky"})["engines"]["plain"]
     assert engine["status"] == "fail"
     assert engine["first_mismatch"]["layer"] == "dense2"
@@ -260,7 +263,7 @@ def test_a_mismatch_that_does_not_come_again_is_a_mismatch(place):
 
 
 @pytest.mark.parametrize("name", ["first", "plain"])
-def test_an_unavailable_engine_is_skipped_with_the_reason_and_never_passed(place, name):
+def test_an_unavailable_engine_is_skipped_with_the_reason_and_never_passed(place: Place, name: str) -> None:
     report = place.flow({name: "unavailable"})
     engine = report["engines"][name]
     assert (engine["status"], engine["vectors"]) == ("skipped", 0)
@@ -271,7 +274,7 @@ def test_an_unavailable_engine_is_skipped_with_the_reason_and_never_passed(place
 
 
 @pytest.mark.parametrize("fault", ["does not compile", "crashes", "no results", "too few results"])
-def test_an_engine_that_breaks_fails_the_flow_but_not_the_other_engines(place, fault):
+def test_an_engine_that_breaks_fails_the_flow_but_not_the_other_engines(place: Place, fault: str) -> None:
     report = place.flow({"first": fault})
     assert report["verdict"] == "fail"
     assert report["engines"]["first"]["status"] == "fail"
@@ -283,12 +286,12 @@ def test_an_engine_that_breaks_fails_the_flow_but_not_the_other_engines(place, f
     assert place.flow()["verdict"] == "pass"
 
 
-def test_a_flow_in_which_nothing_was_compared_does_not_pass(place):
+def test_a_flow_in_which_nothing_was_compared_does_not_pass(place: Place) -> None:
     report = place.flow(dict.fromkeys(("plain", "first", "second"), "unavailable"))
     assert report["verdict"] == "fail"
 
 
-def test_the_old_report_does_not_outlive_a_flow_that_breaks(place, monkeypatch):
+def test_the_old_report_does_not_outlive_a_flow_that_breaks(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.flow()
     monkeypatch.setattr("xnorflow.reports.render.render", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
@@ -296,7 +299,7 @@ def test_the_old_report_does_not_outlive_a_flow_that_breaks(place, monkeypatch):
     assert not (place.folder / "reports" / "small" / "report.json").exists()
 
 
-def test_out_gets_the_report_and_the_projects(place):
+def test_out_gets_the_report_and_the_projects(place: Place) -> None:
     out = place.folder / "out"
     place.flow(out=out)
     assert place.report(out)["verdict"] == "pass"
@@ -311,7 +314,7 @@ def test_out_gets_the_report_and_the_projects(place):
     ]  # fmt: skip
 
 
-def test_out_does_not_touch_a_folder_that_no_flow_has_made(place):
+def test_out_does_not_touch_a_folder_that_no_flow_has_made(place: Place) -> None:
     (place.folder / "out" / "first").mkdir(parents=True)
     (place.folder / "out" / "first" / "precious").write_text("")
     with pytest.raises(UserError, match="files that no flow has put there"):
@@ -320,12 +323,12 @@ def test_out_does_not_touch_a_folder_that_no_flow_has_made(place):
     assert not (place.folder / "build").exists()  # it was said before anything was done
 
 
-def test_a_network_has_no_test_images(place):
+def test_a_network_has_no_test_images(place: Place) -> None:
     with pytest.raises(UserError, match="not 'all'"):
         place.flow(vectors=None)
 
 
-def test_a_network_on_pixels_is_run_over_their_whole_range(place):
+def test_a_network_on_pixels_is_run_over_their_whole_range(place: Place) -> None:
     save(fakes.image_network(), place.folder / "images.safetensors")
     report = place.flow(model=place.folder / "images.safetensors")
     assert report["verdict"] == "pass"
@@ -334,7 +337,7 @@ def test_a_network_on_pixels_is_run_over_their_whole_range(place):
     assert (inputs.min(), inputs.max(), inputs.shape) == (0, 255, (300, 6, 6, 1))
 
 
-def test_a_model_of_the_zoo_runs_on_its_images_and_then_on_random_vectors(place):
+def test_a_model_of_the_zoo_runs_on_its_images_and_then_on_random_vectors(place: Place) -> None:
     report = place.flow(model="digits_bnn", vectors=400)
     assert report["inputs"]["dataset"] == "digits"
     assert (report["inputs"]["images"], report["inputs"]["random"]) == (360, 40)
@@ -343,7 +346,7 @@ def test_a_model_of_the_zoo_runs_on_its_images_and_then_on_random_vectors(place)
     assert place.flow(model="digits_bnn", vectors=None)["inputs"]["count"] == 360
 
 
-def command(folder, *arguments, **environment):
+def command(folder: Path, *arguments: Any, **environment: Any) -> Any:
     return subprocess.Popen(
         [sys.executable, "-m", "tests.flows.fakes", str(folder), *arguments],
         cwd=PROJECT,
@@ -355,7 +358,7 @@ def command(folder, *arguments, **environment):
 
 
 @pytest.mark.slow
-def test_a_flow_killed_at_any_file_operation_leaves_nothing_that_the_next_mistakes(place):
+def test_a_flow_killed_at_any_file_operation_leaves_nothing_that_the_next_mistakes(place: Place) -> None:
     clean = place.flow()
     killed = 0
     for count in range(0, 400, 14):
@@ -384,7 +387,7 @@ def test_a_flow_killed_at_any_file_operation_leaves_nothing_that_the_next_mistak
 
 
 @pytest.mark.slow
-def test_two_flows_at_once_on_one_model_do_the_work_once(place):
+def test_two_flows_at_once_on_one_model_do_the_work_once(place: Place) -> None:
     place.folder.joinpath("both").mkdir()
     both = [
         command(place.folder / "both", "run", str(place.model), "--vectors", vectors)
@@ -405,6 +408,6 @@ def test_two_flows_at_once_on_one_model_do_the_work_once(place):
         (Options(rtl=RtlConfig(layers={"dense1": Folded(1, 1)})), "without [rtl.default] and [rtl.layers]"),
     ],
 )
-def test_the_folding_that_would_fit_can_be_asked_for_as_the_hint_says(options, hint):
+def test_the_folding_that_would_fit_can_be_asked_for_as_the_hint_says(options: Options, hint: str) -> None:
     assert hint in synthesis._smaller(900, options)
     assert "no folding" in synthesis._smaller(None, options)

@@ -11,6 +11,8 @@ import struct
 import sys
 import zipfile
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -37,10 +39,10 @@ ZOO = FOLDER / "digits_bnn.safetensors"
 # --- Network files: what is wrong in the header or the tensors of a sound one
 
 
-def network(change):
+def network(change: Any) -> Any:
     """Return what writes a Network file that `change` has spoiled: given the tensors and the header's network."""
 
-    def make(folder):
+    def make(folder: Path) -> Any:
         path = folder / "net.safetensors"
         network_io.save(fakes.network(), path)
         with safe_open(path, framework="numpy") as file:
@@ -53,32 +55,32 @@ def network(change):
     return make
 
 
-def field(layer, name, value):
+def field(layer: Any, name: str, value: Any) -> Any:
     return network(lambda t, n: n["operations"][layer].update({name: value}))
 
 
-def part(name, value):
+def part(name: str, value: Any) -> Any:
     return network(lambda t, n: n.update({name: value}))
 
 
-def tensor(name, value):
+def tensor(name: str, value: Any) -> Any:
     return network(lambda t, n: t.update({name: value}))
 
 
-def header(text):
+def header(text: str) -> Any:
     """Return what writes a safetensors file with any text as the Network's header."""
 
-    def make(folder):
+    def make(folder: Path) -> Any:
         save_file({"x": np.zeros(1)}, folder / "net.safetensors", {network_io.HEADER: text})
         return [folder / "net.safetensors"]
 
     return make
 
 
-def images(*layers, **taken):
+def images(*layers: Any, **taken: Any) -> Any:
     """Return what writes a Network file of an input of one's own and layers given as JSON, without arrays."""
 
-    def change(tensors, described):
+    def change(tensors: Any, described: Any) -> Any:
         tensors.clear()
         first = {"operation": "Input", "name": "input", "inputs": [], "shape": [4], "kind": "bipolar", "bits": 1}
         return {"name": "n", "shapes": {}, "operations": [{**first, "fraction": 0, **taken}, *layers]}
@@ -86,11 +88,17 @@ def images(*layers, **taken):
     return network(change)
 
 
-def pool(name="p", inputs=("input",), size=(2, 2), stride=(2, 2), operation="MaxPool2d"):
+def pool(
+    name: str = "p",
+    inputs: Any = ("input",),
+    size: Any = (2, 2),
+    stride: Any = (2, 2),
+    operation: str = "MaxPool2d",
+) -> Any:
     return {"operation": operation, "name": name, "inputs": list(inputs), "size": size, "stride": stride}
 
 
-def sums(count):
+def sums(count: int) -> Any:
     """Sums of sums, each 65,536 times as wide as the one before."""
     square = (256, 256)
     pads = [pool(f"p{i}", (f"p{i - 1}" if i else "input",), square, (1, 1), "SumPool2d") for i in range(count)]
@@ -188,15 +196,15 @@ NETWORKS = {
 # --- any file, by its bytes
 
 
-def raw(name, content):
-    def make(folder):
+def raw(name: str, content: Any) -> Any:
+    def make(folder: Path) -> Any:
         (folder / name).write_bytes(content)
         return [folder / name]
 
     return make
 
 
-def safetensors(text, length=None):
+def safetensors(text: str | bytes, length: Any = None) -> Any:
     content = text if isinstance(text, bytes) else text.encode()
     return raw("x.safetensors", struct.pack("<Q", len(content) if length is None else length) + content)
 
@@ -229,8 +237,8 @@ BYTES = {
 # --- checkpoints of the zoo
 
 
-def checkpoint(change):
-    def make(folder):
+def checkpoint(change: Any) -> Any:
+    def make(folder: Path) -> Any:
         path = folder / "trained.safetensors"
         with safe_open(ZOO, framework="numpy") as file:
             facts = json.loads(file.metadata()["xnorflow_checkpoint"])
@@ -241,11 +249,11 @@ def checkpoint(change):
     return make
 
 
-def fact(**changed):
+def fact(**changed: Any) -> Any:
     return checkpoint(lambda facts: facts.update(changed))
 
 
-def recorded(**changed):
+def recorded(**changed: Any) -> Any:
     return checkpoint(lambda facts: facts["metadata"].update(changed))
 
 
@@ -274,8 +282,8 @@ CHECKPOINTS = {
 # --- QONNX
 
 
-def qonnx(change):
-    def make(folder):
+def qonnx(change: Any) -> Any:
+    def make(folder: Path) -> Any:
         path = folder / "model.onnx"
         qonnx_export.write(fakes.network(), path)
         model = onnx.load(path)
@@ -286,13 +294,13 @@ def qonnx(change):
     return make
 
 
-def node(kind, change):
+def node(kind: Any, change: Any) -> Any:
     """Spoil the first node of a kind."""
     return qonnx(lambda model: change(next(node for node in model.graph.node if node.op_type == kind)))
 
 
-def attribute(kind, **values):
-    def change(node):
+def attribute(kind: Any, **values: Any) -> Any:
+    def change(node: Any) -> None:
         for entry in [entry for entry in node.attribute if entry.name in values]:
             node.attribute.remove(entry)
         node.attribute.extend(helper.make_attribute(name, value) for name, value in values.items())
@@ -300,8 +308,8 @@ def attribute(kind, **values):
     return node(kind, change)
 
 
-def weight(change):
-    def spoil(model):
+def weight(change: Any) -> Any:
+    def spoil(model: Any) -> None:
         (first, *_) = (tensor for tensor in model.graph.initializer if len(tensor.dims) == 2)
         changed = change(numpy_helper.to_array(first).copy())
         first.CopyFrom(numpy_helper.from_array(changed, first.name))
@@ -309,10 +317,12 @@ def weight(change):
     return qonnx(spoil)
 
 
-def built(*nodes, shape=(1, 4), inputs=1, initialisers=(), opset=13, out="y"):
+def built(
+    *nodes: Any, shape: Any = (1, 4), inputs: int = 1, initialisers: Any = (), opset: int = 13, out: str = "y"
+) -> Any:
     """Return what writes a model of one's own nodes, from "x" to `out`."""
 
-    def make(folder):
+    def make(folder: Path) -> Any:
         kind = onnx.TensorProto.FLOAT
         taken = [helper.make_tensor_value_info("x" if not i else f"x{i}", kind, shape) for i in range(inputs)]
         tensors = [numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in initialisers]
@@ -328,23 +338,23 @@ QUANTISED = "qonnx.custom_op.general"
 ONE = ("one", 1.0)
 
 
-def make(kind, inputs, outputs, **attributes):
+def make(kind: Any, inputs: Any, outputs: Any, **attributes: Any) -> Any:
     domain = QUANTISED if kind in ("Quant", "BipolarQuant", "MultiThreshold", "Trunc") else ""
     return helper.make_node(kind, inputs, outputs, domain=domain, **attributes)
 
 
-def circle():
+def circle() -> Any:
     return built(make("Add", ["x", "b"], ["a"]), make("Identity", ["a"], ["b"]), make("Identity", ["a"], ["y"]))
 
 
-def initialiser_as_input(model):
+def initialiser_as_input(model: Any) -> None:
     model.graph.initializer.append(numpy_helper.from_array(np.ones(3, np.float32), "idle"))
     model.graph.input.append(helper.make_tensor_value_info("idle", onnx.TensorProto.FLOAT, (3,)))
     model.graph.node[-1].op_type = "Gelu"  # else all is well
     model.graph.node[-1].domain = ""
 
 
-def subgraph(model):
+def subgraph(model: Any) -> None:
     inner = helper.make_graph([], "inner", [], [])
     model.graph.node[1].attribute.append(helper.make_attribute("body", inner))
 
@@ -440,10 +450,10 @@ ONNX = {
 INPUT = 'kind = "bipolar"'
 
 
-def keras(change):
+def keras(change: Any) -> Any:
     """Return what writes an HDF5 model whose configuration `change` has spoiled: given its layers, or all of it."""
 
-    def make(folder):
+    def make(folder: Path) -> Any:
         path = folder / "model.h5"
         path.write_bytes(SOUND["h5"])
         with h5py.File(path, "r+") as file:
@@ -457,18 +467,18 @@ def keras(change):
     return make
 
 
-def layer(index, **changed):
+def layer(index: Any, **changed: Any) -> Any:
     """Change entries of a layer's configuration."""
     return keras(lambda c: c["config"]["layers"][index]["config"].update(changed))
 
 
-def entry(index, **changed):
+def entry(index: Any, **changed: Any) -> Any:
     """Change entries of a layer itself."""
     return keras(lambda c: c["config"]["layers"][index].update(changed))
 
 
-def hdf5(change):
-    def make(folder):
+def hdf5(change: Any) -> Any:
+    def make(folder: Path) -> Any:
         path = folder / "model.h5"
         path.write_bytes(SOUND["h5"])
         with h5py.File(path, "r+") as file:
@@ -478,8 +488,8 @@ def hdf5(change):
     return make
 
 
-def archive(**members):
-    def make(folder):
+def archive(**members: Any) -> Any:
+    def make(folder: Path) -> Any:
         with zipfile.ZipFile(folder / "model.keras", "w", zipfile.ZIP_DEFLATED) as file:
             for name, content in members.items():
                 file.writestr(name.replace("_json", ".json").replace("_weights_h5", ".weights.h5"), content)
@@ -488,20 +498,20 @@ def archive(**members):
     return make
 
 
-def everything(file, change):
+def everything(file: Any, change: Any) -> None:
     kernels = []
     file["model_weights"].visititems(lambda name, item: kernels.append(name) if name.endswith("kernel:0") else None)
     change(file["model_weights"], kernels[0])
 
 
-def circular(file):
+def circular(file: Any) -> None:
     group = file.create_group("round")
     for name in "abcdefgh":
         group[name] = group
     del file.attrs["model_config"]
 
 
-SOUND = {}
+SOUND: dict[str, Any] = {}
 """The bytes of a sound model of Keras, made once."""
 
 KERAS = {
@@ -615,18 +625,18 @@ not_callable = 5
 )
 
 
-def factory(name, code=TORCH_CODE, module="hostile_net"):
-    def make(folder):
+def factory(name: str, code: Any = TORCH_CODE, module: str = "hostile_net") -> Any:
+    def make(folder: Path) -> Any:
         (folder / f"{module}.py").write_text(code)
         return [f"{module}:{name}", "--config", config(folder, f"[input]\n{INPUT}\nshape = [20]")]
 
     return make
 
 
-def parameters(change, name="weights.pt"):
+def parameters(change: Any, name: str = "weights.pt") -> Any:
     """Return what gives the factory a checkpoint: what `change` makes of the module's parameters, or writes."""
 
-    def make(folder):
+    def make(folder: Path) -> Any:
         module = torch.nn.ModuleDict(
             {"first": torch.nn.Linear(20, 8), "norm": torch.nn.BatchNorm1d(8), "second": torch.nn.Linear(8, 3)}
         )
@@ -682,23 +692,23 @@ TORCH = {
 # --- configuration files
 
 
-def config(folder, content):
+def config(folder: Path, content: Any) -> Any:
     path = folder / "flow.toml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
 
 
-def sound(folder):
+def sound(folder: Path) -> Any:
     path = folder / "net.safetensors"
     network_io.save(fakes.network(), path)
     return path
 
 
-def toml(content):
+def toml(content: Any) -> Any:
     return lambda folder: [sound(folder), "--config", config(folder, content)]
 
 
-def setting(table, text, word):
+def setting(table: Any, text: str, word: Any) -> Any:
     return f"toml [{table}] {text[:40]}", (toml(f"[{table}]\n{text}\n"), word)
 
 
@@ -786,12 +796,12 @@ TOML = {
 # --- arguments
 
 
-def option(*arguments):
+def option(*arguments: Any) -> Any:
     return lambda folder: [sound(folder), *arguments]
 
 
-def code(name, content):
-    def make(folder):
+def code(name: str, content: Any) -> Any:
+    def make(folder: Path) -> Any:
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(content)
         return [name]
@@ -843,12 +853,12 @@ ARGUMENTS = {
 # --- folders of data
 
 
-def idx(shape, values=None, magic=None):
+def idx(shape: Any, values: Any = None, magic: Any = None) -> Any:
     head = bytes((0, 0, 8, len(shape))) if magic is None else magic
     return head + struct.pack(f">{len(shape)}I", *shape) + (bytes(int(np.prod(shape))) if values is None else values)
 
 
-def mnist(**changed):
+def mnist(**changed: Any) -> Any:
     """Return what makes a folder of MNIST of which some files are spoiled."""
     files = {
         f"{part}-{what}": content
@@ -856,7 +866,7 @@ def mnist(**changed):
         for what, content in (("images-idx3-ubyte", idx((3, 28, 28))), ("labels-idx1-ubyte", idx((3,))))
     }
 
-    def make(folder):
+    def make(folder: Path) -> Any:
         for name, content in {**files, **changed}.items():
             if content is not None:
                 (folder / name).write_bytes(content)
@@ -865,11 +875,11 @@ def mnist(**changed):
     return make
 
 
-def images_of(content, size=(32, 32)):
+def images_of(content: Any, size: Any = (32, 32)) -> Any:
     """Return what makes a folder of CIFAR-10 whose first image is spoiled."""
     from PIL import Image
 
-    def make(folder):
+    def make(folder: Path) -> Any:
         from xnorflow.models.cifar10 import CLASSES
 
         for part in ("train", "test"):
@@ -883,7 +893,7 @@ def images_of(content, size=(32, 32)):
     return make
 
 
-def png(size):
+def png(size: Any) -> Any:
     from PIL import Image
 
     target = io.BytesIO()
@@ -923,14 +933,14 @@ HOSTILE = {**NETWORKS, **BYTES, **CHECKPOINTS, **ONNX, **KERAS, **TORCH, **TOML,
 
 
 @pytest.fixture(scope="module", autouse=True)
-def sound_models(tmp_path_factory):
+def sound_models(tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("sound") / "model.h5"
     keras_model().save(path)
     SOUND["h5"] = path.read_bytes()
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch, capfd):
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Any:
     """Run the command line with stand-ins for the engines; return its status and what it writes to stderr."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
@@ -940,7 +950,7 @@ def command(tmp_path, monkeypatch, capfd):
     fakes.install(monkeypatch.setattr, log=tmp_path / "log", **places)
     before = set(sys.modules)
 
-    def ran(arguments):
+    def ran(arguments: Any) -> Any:
         monkeypatch.setattr("sys.argv", ["xnorflow", "run", "--vectors", "8", *map(str, arguments)])
         capfd.readouterr()
         with pytest.raises(SystemExit) as ended:
@@ -953,7 +963,7 @@ def command(tmp_path, monkeypatch, capfd):
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_input_ends_in_one_line_and_status_2(name, tmp_path, command):
+def test_a_hostile_input_ends_in_one_line_and_status_2(name: str, tmp_path: Path, command: Any) -> None:
     prepare, word = HOSTILE[name]
     arguments = prepare(tmp_path / "here")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "here").rglob("*") if path.is_file()}
@@ -967,7 +977,7 @@ def test_a_hostile_input_ends_in_one_line_and_status_2(name, tmp_path, command):
     assert {path: time for path, time in after.items() if "__pycache__" not in path.parts} == before
 
 
-def check_nothing_is_left(folder):
+def check_nothing_is_left(folder: Path) -> None:
     """No report and no project, and in the cache only whole entries, beside locks."""
     for place in ("out", "reports"):
         assert [path for path in (folder / place).rglob("*") if path.suffix != ".lock"] == []
@@ -979,7 +989,7 @@ def check_nothing_is_left(folder):
 # --- sound files, damaged at random
 
 
-def sound_parameters(folder):
+def sound_parameters(folder: Path) -> Any:
     module = torch.nn.ModuleDict(
         {"first": torch.nn.Linear(20, 8), "norm": torch.nn.BatchNorm1d(8), "second": torch.nn.Linear(8, 3)}
     )
@@ -987,17 +997,17 @@ def sound_parameters(folder):
     return folder / "weights.pt"
 
 
-def sound_onnx(folder):
+def sound_onnx(folder: Path) -> Any:
     qonnx_export.write(fakes.network(), folder / "model.onnx")
     return folder / "model.onnx"
 
 
-def sound_keras(folder):
+def sound_keras(folder: Path) -> Any:
     (folder / "model.h5").write_bytes(SOUND["h5"])
     return folder / "model.h5"
 
 
-def sound_toml(folder):
+def sound_toml(folder: Path) -> Any:
     return config(folder, "[hls]\npart = 'xc7'\n[rtl]\nclock_ns = 5\ntarget_fps = 1000\n[rtl.layers.dense1]\npe = 2\n")
 
 
@@ -1012,7 +1022,7 @@ FILES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
-def test_a_damaged_file_ends_without_a_traceback(name, tmp_path, command):
+def test_a_damaged_file_ends_without_a_traceback(name: str, tmp_path: Path, command: Any) -> None:
     write, arguments_for = FILES[name]
     path = write(tmp_path / "here")
     whole = path.read_bytes()
@@ -1023,7 +1033,7 @@ def test_a_damaged_file_ends_without_a_traceback(name, tmp_path, command):
         flips=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(1, 255)), max_size=4),
         kept=st.one_of(st.just(1.0), st.floats(0, 1)),
     )
-    def damage(flips, kept):
+    def damage(flips: Any, kept: Any) -> None:
         damaged = bytearray(whole[: round(kept * len(whole))])
         for where, bits in flips if damaged else ():
             damaged[int(where * len(damaged))] ^= bits
@@ -1035,6 +1045,6 @@ def test_a_damaged_file_ends_without_a_traceback(name, tmp_path, command):
     damage()
 
 
-def test_there_are_many_of_them():
+def test_there_are_many_of_them() -> None:
     assert len(HOSTILE) >= 200
     assert sum(not word for _, word in HOSTILE.values()) == 0, "each tells something"

@@ -2,6 +2,9 @@
 
 import io
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +27,7 @@ L = keras.layers
 BIPOLAR = {"kind": "bipolar"}
 
 
-def larq():
+def larq() -> Any:
     """A convolution with the padding, pooling and batch norm of Larq's examples."""
     options = {"kernel_quantizer": "ste_sign", "use_bias": False}
     return keras.Sequential(
@@ -35,7 +38,7 @@ def larq():
     )  # fmt: skip
 
 
-def dense(scale="1", bias=False):
+def dense(scale: str = "1", bias: bool = False) -> Any:
     """A QKeras model of two layers, the last one with a bias or without."""
     kernel = {"kernel_quantizer": f"binary(alpha={scale})"}
     return keras.Sequential(
@@ -45,7 +48,7 @@ def dense(scale="1", bias=False):
     )  # fmt: skip
 
 
-def fed(path, settings):
+def fed(path: Path, settings: dict[str, Any]) -> Any:
     """Return what the file holds, vectors for it, and the golden model's results."""
     converted = FORMATS["keras"].read(subject.find(str(path)), settings, None)
     taken, rng = converted.network.input, np.random.default_rng(1)
@@ -56,7 +59,9 @@ def fed(path, settings):
 
 
 @pytest.mark.parametrize(("make", "settings"), [(larq, {"kind": "unsigned", "bits": 8}), (dense, BIPOLAR)])
-def test_the_model_gives_the_golden_integers_in_every_layer(tmp_path, make, settings):
+def test_the_model_gives_the_golden_integers_in_every_layer(
+    tmp_path: Path, make: Callable[..., Any], settings: dict[str, Any]
+) -> None:
     hostile(make(), 3, halves=True).save(tmp_path / "m.h5")
     converted, inputs = fed(tmp_path / "m.h5", settings)
     engine, golden = Keras(*converted.model), Golden(threads=1)
@@ -70,7 +75,7 @@ def test_the_model_gives_the_golden_integers_in_every_layer(tmp_path, make, sett
     assert set(last) < set(got) and "argmax" in last
 
 
-def test_a_model_that_computes_otherwise_gives_other_integers(tmp_path):
+def test_a_model_that_computes_otherwise_gives_other_integers(tmp_path: Path) -> None:
     hostile(dense(), 3, halves=True).save(tmp_path / "m.h5")
     converted, inputs = fed(tmp_path / "m.h5", BIPOLAR)
     model, conversion = converted.model
@@ -83,7 +88,7 @@ def test_a_model_that_computes_otherwise_gives_other_integers(tmp_path):
     assert all((before[name] != after[name]).any() for name in before)
 
 
-def test_sums_that_are_no_integers_and_another_network_are_errors(tmp_path):
+def test_sums_that_are_no_integers_and_another_network_are_errors(tmp_path: Path) -> None:
     hostile(dense(), 3, halves=True).save(tmp_path / "m.h5")
     converted, inputs = fed(tmp_path / "m.h5", BIPOLAR)
     engine = Keras(*converted.model)
@@ -97,10 +102,10 @@ def test_sums_that_are_no_integers_and_another_network_are_errors(tmp_path):
 
 
 @pytest.fixture
-def flow(tmp_path, monkeypatch):
+def flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run a flow whose engines are fakes, but for Keras; return its report."""
 
-    def go(path, settings=None, vectors=50):
+    def go(path: Path, settings: dict[str, Any] | None = None, vectors: int = 50) -> Any:
         engines = (
             *fakes.kinds(log=tmp_path / "built.log"),
             *(kind for kind in ENGINES if kind.name in ("keras", "pytorch")),
@@ -116,7 +121,7 @@ def flow(tmp_path, monkeypatch):
     return go
 
 
-def test_a_flow_runs_the_model_and_reports_what_its_conversion_says(tmp_path, flow):
+def test_a_flow_runs_the_model_and_reports_what_its_conversion_says(tmp_path: Path, flow: Any) -> None:
     hostile(larq(), 2, halves=True).save(tmp_path / "m.h5")
     report = flow(tmp_path / "m.h5", {"kind": "unsigned", "bits": 8})
     assert (report["verdict"], report["source"]["kind"]) == ("pass", "keras")
@@ -126,7 +131,7 @@ def test_a_flow_runs_the_model_and_reports_what_its_conversion_says(tmp_path, fl
     assert "softmax is left out" in (tmp_path / "reports" / "m" / "report.md").read_text()
 
 
-def test_a_sequence_is_an_image_of_height_1(tmp_path, flow):
+def test_a_sequence_is_an_image_of_height_1(tmp_path: Path, flow: Any) -> None:
     options = {"kernel_quantizer": "binary(alpha=1)", "use_bias": False}
     model = keras.Sequential(
         [L.InputLayer((12, 2)), qkeras.QConv1D(4, 3, **options), L.BatchNormalization(), qkeras.QActivation("binary"),
@@ -138,7 +143,9 @@ def test_a_sequence_is_an_image_of_height_1(tmp_path, flow):
     assert (report["layers"][0]["inputs"], report["layers"][0]["outputs"]) == ([1, 12, 2], [1, 10, 4])
 
 
-def test_where_the_last_sums_are_no_integers_the_signs_before_are_compared_on_every_vector(tmp_path, flow):
+def test_where_the_last_sums_are_no_integers_the_signs_before_are_compared_on_every_vector(
+    tmp_path: Path, flow: Any
+) -> None:
     model = dense(bias=True)
     last = model.layers[-2]
     last.set_weights([last.get_weights()[0], np.array([0.3, -1.7, 2.6], np.float32)])
@@ -150,7 +157,7 @@ def test_where_the_last_sums_are_no_integers_the_signs_before_are_compared_on_ev
 
 
 @pytest.mark.parametrize("name", ["mnist_qkeras", "mnist_larq"])
-def test_a_model_of_the_zoo_runs_on_its_images_with_what_its_training_recorded(flow, name):
+def test_a_model_of_the_zoo_runs_on_its_images_with_what_its_training_recorded(flow: Any, name: str) -> None:
     report = flow(name)
     assert (report["verdict"], report["source"]["kind"]) == ("pass", "keras")
     assert report["source"]["path"] == f"models/checkpoints/{name}.h5"
@@ -163,17 +170,17 @@ def test_a_model_of_the_zoo_runs_on_its_images_with_what_its_training_recorded(f
         flow(name, BIPOLAR)
 
 
-def test_a_checkpoint_of_another_shape_than_its_model_is_refused(tmp_path, flow):
+def test_a_checkpoint_of_another_shape_than_its_model_is_refused(tmp_path: Path, flow: Any) -> None:
     checkpoint.save(tmp_path / "m.h5", "mnist_larq", hostile(dense(), 3), {})
     with pytest.raises(UserError, match=r"expected an input of mnist_larq's shape \(28, 28, 1\), got \(20,\)"):
         flow(tmp_path / "m.h5")
 
 
-def test_a_conversion_that_is_wrong_fails_the_flow(tmp_path, flow, monkeypatch):
+def test_a_conversion_that_is_wrong_fails_the_flow(tmp_path: Path, flow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     hostile(dense(), 3, halves=True).save(tmp_path / "m.h5")
     read = FORMATS["keras"].read
 
-    def other_model(found, settings, fixed):
+    def other_model(found: Any, settings: dict[str, Any], fixed: Any) -> Any:
         converted = read(found, settings, fixed)
         model, conversion = converted.model
         model.layers[-2].set_weights([-model.layers[-2].get_weights()[0]])
@@ -185,11 +192,13 @@ def test_a_conversion_that_is_wrong_fails_the_flow(tmp_path, flow, monkeypatch):
     assert report["engines"]["keras"]["first_mismatch"]["layer"] == "dense2"
 
 
-def test_signs_that_depend_on_the_order_of_sums_are_counted_and_nothing_is_called_proved(tmp_path, flow, monkeypatch):
+def test_signs_that_depend_on_the_order_of_sums_are_counted_and_nothing_is_called_proved(
+    tmp_path: Path, flow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     hostile(dense(), 3, halves=True).save(tmp_path / "m.h5")
     read = FORMATS["keras"].read
 
-    def doubtful(found, settings, fixed):
+    def doubtful(found: Any, settings: dict[str, Any], fixed: Any) -> Any:
         converted = read(found, settings, fixed)
         return Converted(converted.network, (), {"threshold1": 7}, converted.model)
 
@@ -199,7 +208,7 @@ def test_signs_that_depend_on_the_order_of_sums_are_counted_and_nothing_is_calle
     assert (report["argmax"]["claim"], report["argmax"]["ambiguous"] >= 7) == ("measured", True)
 
 
-def test_another_description_of_the_input_is_another_network(tmp_path, flow):
+def test_another_description_of_the_input_is_another_network(tmp_path: Path, flow: Any) -> None:
     hostile(larq(), 2, halves=True).save(tmp_path / "m.h5")
     first = flow(tmp_path / "m.h5", {"kind": "unsigned", "bits": 8})
     second = flow(tmp_path / "m.h5", {"kind": "unsigned", "bits": 4})
@@ -207,7 +216,9 @@ def test_another_description_of_the_input_is_another_network(tmp_path, flow):
     assert first["inputs"]["digest"] != second["inputs"]["digest"]
 
 
-def test_check_lists_every_layer_of_a_file(tmp_path, monkeypatch, capsys):
+def test_check_lists_every_layer_of_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     x = keras.Input((20,))
     y = L.BatchNormalization(name="norm")(qkeras.QDense(5, name="fine", kernel_quantizer="binary(alpha=1)")(x))
     model = keras.Model(x, L.Dense(3, name="real")(y))
@@ -221,7 +232,7 @@ def test_check_lists_every_layer_of_a_file(tmp_path, monkeypatch, capsys):
     assert "refused layer 'real' (Dense): expected weights -a, 0 and +a" in said and "2 of 3 operators" in said
 
 
-def test_without_a_description_of_the_input_the_lines_to_write_are_told(tmp_path, flow):
+def test_without_a_description_of_the_input_the_lines_to_write_are_told(tmp_path: Path, flow: Any) -> None:
     hostile(dense(), 3, halves=True).save(tmp_path / "m.h5")
     with pytest.raises(UserError, match=r'(?s)\[input\]\nkind = "unsigned".*bits = 8'):
         flow(tmp_path / "m.h5")

@@ -4,6 +4,8 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tests import mutants
@@ -24,7 +26,7 @@ if "REALLY" in os.environ:
 
 
 @pytest.fixture
-def called(tmp_path):
+def called(tmp_path: Path) -> Any:
     """Give a function that runs make in a copy of the project that is set up, and returns how it ended."""
     for name in ("Makefile", "requirements.lock", "pyproject.toml", "flows/setup.sh"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -35,7 +37,7 @@ def called(tmp_path):
     python.chmod(0o755)
     (tmp_path / ".venv" / ".ready").touch()
 
-    def run(*words, **environ):
+    def run(*words: Any, **environ: Any) -> Any:
         path = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(PROJECT / "src")}
         done = subprocess.run(["make", *words], cwd=tmp_path, env=path | environ, capture_output=True, text=True)
         log = tmp_path / "called"
@@ -65,7 +67,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("value", HOSTILE)
-def test_a_value_arrives_as_it_was_given_and_is_never_run(called, tmp_path, value):
+def test_a_value_arrives_as_it_was_given_and_is_never_run(called: Any, tmp_path: Path, value: str) -> None:
     done, calls = called("flow", f"MODEL={value}", f"OUT={value}")
     assert calls == [[["-m", "xnorflow.flows.make", "flow"], {"MODEL": value, "OUT": value}]], done.stderr
     assert make.arguments("flow", {"MODEL": value, "OUT": value}) == ["run", f"--out={value}", "--", value]
@@ -74,7 +76,7 @@ def test_a_value_arrives_as_it_was_given_and_is_never_run(called, tmp_path, valu
 
 @pytest.mark.parametrize("name", ["FOO", "PYTHON", "RUN", "READY", "SHELL", "XNORFLOW_GIVEN", "STRANGE"])
 @pytest.mark.parametrize("target", ["flow", "clean", "help"])
-def test_a_variable_of_no_target_is_never_run_either(called, tmp_path, target, name):
+def test_a_variable_of_no_target_is_never_run_either(called: Any, tmp_path: Path, target: str, name: str) -> None:
     done, _ = called(target, f"{name}=touch hit; $(shell touch hit)", REALLY="1")
     assert done.returncode == 2
     assert name in done.stderr and "Traceback" not in done.stderr
@@ -99,14 +101,16 @@ def test_a_variable_of_no_target_is_never_run_either(called, tmp_path, target, n
         (["flow", "$(shell touch hit)"], "no target"),
     ],
 )
-def test_what_make_does_not_take_is_told_before_anything_is_done(called, tmp_path, words, says):
+def test_what_make_does_not_take_is_told_before_anything_is_done(
+    called: Any, tmp_path: Path, words: list[str], says: str
+) -> None:
     before = set(tmp_path.rglob("*"))
     done, _ = called(*words, REALLY="1")
     assert (done.returncode, says in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr
     assert set(tmp_path.rglob("*")) == before
 
 
-def test_the_options_are_those_of_the_command():
+def test_the_options_are_those_of_the_command() -> None:
     from typer.main import get_command
 
     from xnorflow.flows.cli import app
@@ -118,7 +122,7 @@ def test_the_options_are_those_of_the_command():
             assert name == "MODEL" or "--" + name.lower().replace("_", "-") in options
 
 
-def test_the_help_names_every_variable():
+def test_the_help_names_every_variable() -> None:
     taken = {target: variables for target, (_, variables) in make.TARGETS.items()} | {
         "mutants": mutants.VARIABLES,
         "bench": bench.VARIABLES,
@@ -128,7 +132,7 @@ def test_the_help_names_every_variable():
         assert named == set(taken.get(target, ())), target
 
 
-def test_a_switch_is_on_or_off():
+def test_a_switch_is_on_or_off() -> None:
     assert make.arguments("flow", {"MODEL": "m", "WAVES": "1", "FORCE": "0"}) == ["run", "--waves", "--", "m"]
     assert make.arguments("flow", {"MODEL": "m", "OUT": ""}) == ["run", "--", "m"]
     with pytest.raises(UserError, match="WAVES is 1 or 0"):

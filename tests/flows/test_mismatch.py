@@ -1,24 +1,27 @@
 """What a report shows of a mismatch, layer by layer, and of the vectors that it shows without one."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from tests import oracle, strategies
 from tests.flows import fakes
 from tests.flows.test_flow import Place
 from tests.hls.rtl.test_project import small_residual
 
-from xnorflow.bnn.network import Argmax, Conv2d, Dense
+from xnorflow.bnn.network import Argmax, Conv2d, Dense, Network
 from xnorflow.flows.mismatch import window
 from xnorflow.reports.arrays import unpack
 
 
 @settings(max_examples=60)
 @given(strategies.networks(weight_bits=16, operations=strategies.EVERY), st.data())
-def test_a_window_adds_up_to_the_golden_models_integer(network, data):
+def test_a_window_adds_up_to_the_golden_models_integer(network: Any, data: st.DataObject) -> None:
     results = {name: values[0] for name, values in oracle.run(network, strategies.inputs_for(network, 1)).items()}
     layer = data.draw(st.sampled_from([operation.name for operation in network.operations[1:]]))
     index = tuple(data.draw(st.integers(0, length - 1)) for length in results[layer].shape)
@@ -38,7 +41,7 @@ def test_a_window_adds_up_to_the_golden_models_integer(network, data):
         )
 
 
-def leads_to_input(network, layer):
+def leads_to_input(network: Network, layer: Any) -> Any:
     """Whether a path back from a layer meets no layer with weights."""
     operation = network[layer]
     if isinstance(operation, Dense | Conv2d):
@@ -46,7 +49,7 @@ def leads_to_input(network, layer):
     return not operation.inputs or any(leads_to_input(network, source) for source in operation.inputs)
 
 
-def test_a_window_follows_the_term_of_a_sum_that_differs():
+def test_a_window_follows_the_term_of_a_sum_that_differs() -> None:
     network = small_residual()
     expected = {name: v[0] for name, v in oracle.run(network, strategies.inputs_for(network, 1)).items()}
     got = {name: values.copy() for name, values in expected.items()}
@@ -60,14 +63,14 @@ def test_a_window_follows_the_term_of_a_sum_that_differs():
 
 
 @pytest.fixture
-def place(tmp_path):
+def place(tmp_path: Path) -> Any:
     return Place(tmp_path)
 
 
-def test_a_layer_that_differs_behind_equal_outputs_is_a_mismatch(place, monkeypatch):
+def test_a_layer_that_differs_behind_equal_outputs_is_a_mismatch(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     run = fakes.Fake.run
 
-    def wrong_inside(self, inputs, every_layer=False):
+    def wrong_inside(self: Any, inputs: NDArray[Any], every_layer: bool = False) -> Any:
         results = run(self, inputs, every_layer)
         if every_layer and self.name == "plain":
             results["threshold1"][inputs[:, 3] > 0, 7] *= -1
@@ -87,7 +90,7 @@ def test_a_layer_that_differs_behind_equal_outputs_is_a_mismatch(place, monkeypa
     assert shown["then"][0].endswith(f"which makes {first['expected']:+d}")
 
 
-def test_the_report_has_a_wrong_image_and_counts_classes(place):
+def test_the_report_has_a_wrong_image_and_counts_classes(place: Place) -> None:
     report = place.flow(model="digits_bnn", vectors=360)
     confusion = np.array(report["accuracy"]["confusion"])
     assert confusion.shape == (10, 10) and confusion.sum() == 360
@@ -101,7 +104,9 @@ def test_the_report_has_a_wrong_image_and_counts_classes(place):
         assert set(np.unique(values["threshold1"])) <= {-1, 1} and values["threshold1"].shape == (256,)
 
 
-def test_the_report_has_the_baseline_beside_what_was_found(place, tmp_path, monkeypatch):
+def test_the_report_has_the_baseline_beside_what_was_found(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import xnorflow.reports.measures
 
     report = place.flow(model="digits_bnn", vectors=20)

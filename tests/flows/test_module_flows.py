@@ -5,11 +5,14 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from safetensors.torch import save_file
 from tests.flows import fakes
@@ -80,7 +83,7 @@ class Real(Net):
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A folder with a user's module in it, which is the current one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -90,10 +93,10 @@ def place(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def flow(place, monkeypatch):
+def flow(place: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run a flow whose engines are fakes, but for PyTorch and those named; return what it prints, and its report."""
 
-    def go(model, settings=PIXELS, weights=None, engines=(), **given):
+    def go(model: str, settings: Any = PIXELS, weights: Any = None, engines: Any = (), **given: Any) -> Any:
         kinds = (
             *fakes.kinds(log=place / "built.log"),
             *(kind for kind in ENGINES if kind.name in ("pytorch", *engines)),
@@ -111,7 +114,7 @@ def flow(place, monkeypatch):
     return go
 
 
-def test_a_flow_runs_the_module_and_says_where_it_is_from(flow, place):
+def test_a_flow_runs_the_module_and_says_where_it_is_from(flow: Any, place: Path) -> None:
     torch.save(load("digit_nets:Net")[0].state_dict(), "weights.pt")
     _, report = flow("digit_nets:Net", weights=place / "weights.pt")
     assert (report["verdict"], report["source"]["kind"]) == ("pass", "module")
@@ -122,7 +125,7 @@ def test_a_flow_runs_the_module_and_says_where_it_is_from(flow, place):
     assert flow("digit_nets:Net")[1]["source"]["path"] == "digit_nets:Net"
 
 
-def test_a_change_of_the_code_or_the_parameters_is_another_model(flow, place):
+def test_a_change_of_the_code_or_the_parameters_is_another_model(flow: Any, place: Path) -> None:
     state = load("digit_nets:Net")[0].state_dict()
     save_file(state, path := place / "weights.safetensors")
     _, first = flow("digit_nets:Net", weights=path)
@@ -140,10 +143,10 @@ def test_a_change_of_the_code_or_the_parameters_is_another_model(flow, place):
     assert {report["verdict"] for report in (first, again, code, parameters)} == {"pass"}
 
 
-def test_a_module_that_computes_otherwise_fails_the_flow(flow, monkeypatch):
+def test_a_module_that_computes_otherwise_fails_the_flow(flow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     real = PyTorch.run
 
-    def wrong(engine, inputs, every_layer=False):
+    def wrong(engine: Any, inputs: NDArray[Any], every_layer: bool = False) -> Any:
         return {name: -result for name, result in real(engine, inputs, every_layer).items()}
 
     monkeypatch.setattr(PyTorch, "run", wrong)
@@ -151,7 +154,7 @@ def test_a_module_that_computes_otherwise_fails_the_flow(flow, monkeypatch):
     assert (report["verdict"], report["engines"]["pytorch"]["status"]) == ("fail", "fail")
 
 
-def test_a_tie_that_float32_rounds_fails_and_says_so(flow, place):
+def test_a_tie_that_float32_rounds_fails_and_says_so(flow: Any, place: Path) -> None:
     """Scaled sums that cancel to 0 lie beside it in float32, on a side that depends on their order."""
     lines = ("nn.init.normal_(self.norm.running_mean, std=0.1)", "nn.init.normal_(self.norm.weight)")
     (place / "digit_nets.py").write_text(CODE.replace(lines[0], "").replace(lines[1], ""))
@@ -162,7 +165,7 @@ def test_a_tie_that_float32_rounds_fails_and_says_so(flow, place):
     assert report["engines"]["pytorch"]["reason"].endswith(said)
 
 
-def test_real_weights_are_refused_or_rounded_with_their_deviation(flow):
+def test_real_weights_are_refused_or_rounded_with_their_deviation(flow: Any) -> None:
     with pytest.raises(UserError, match=r"expected weights .*or let it be rounded: table \[fixed\].*FIXED=8"):
         flow("digit_nets:Real")
     printed, report = flow("digit_nets:Real", engines=["qonnx"], fixed=Fixed(12), classes_may_differ=0.1)
@@ -179,7 +182,7 @@ def test_real_weights_are_refused_or_rounded_with_their_deviation(flow):
         assert "Deviation from the trained model" in (Path("reports") / "digit_nets_real" / name).read_text()
 
 
-def test_a_rounding_that_changes_too_many_classes_fails(flow):
+def test_a_rounding_that_changes_too_many_classes_fails(flow: Any) -> None:
     _, report = flow("digit_nets:Real", fixed=Fixed(2), classes_may_differ=0.0)
     trained = report["engines"]["pytorch"]
     assert (report["verdict"], trained["status"]) == ("fail", "fail") and trained["mismatches"] > 0
@@ -189,7 +192,7 @@ def test_a_rounding_that_changes_too_many_classes_fails(flow):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["digit_nets:Net", "digit_nets:Residual"])
-def test_every_engine_takes_the_module_or_says_why_not(flow, model):
+def test_every_engine_takes_the_module_or_says_why_not(flow: Any, model: str) -> None:
     engines = ("qonnx", "hls4ml_stock", "hls4ml_packed", "rtl_cxxrtl")
     _, report = flow(model, engines=engines)
     assert report["verdict"] == "pass"
@@ -201,7 +204,7 @@ def test_every_engine_takes_the_module_or_says_why_not(flow, model):
             assert (name, engine["status"], engine["mismatches"]) == (name, "pass", 0)
 
 
-def test_the_example_of_the_guide_is_a_model(flow, place):
+def test_the_example_of_the_guide_is_a_model(flow: Any, place: Path) -> None:
     text = (PROJECT / "docs" / "guide" / "pytorch.md").read_text()
     (code,) = (block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "class Net" in block)
     (settings,) = (block for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL) if "shape" in block)
@@ -212,7 +215,9 @@ def test_the_example_of_the_guide_is_a_model(flow, place):
     assert (report["verdict"], report["engines"]["pytorch"]["status"]) == ("pass", "pass")
 
 
-def test_check_lists_every_operator(place, monkeypatch, capsys):
+def test_check_lists_every_operator(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (place / "digit_nets.py").write_text(CODE.replace("Sign.apply(self.dense)", "self.dense"))
     (place / "net.toml").write_text('[input]\nshape = [8, 8, 1]\nkind = "unsigned"\nbits = 4\nfraction = 0\n')
     for model, status in (("digit_nets:Net", 1), ("digits_bnn", 2)):
@@ -227,7 +232,7 @@ def test_check_lists_every_operator(place, monkeypatch, capsys):
     assert "operators are taken" in said.out and "digits_bnn: check reads " in said.err
 
 
-def test_what_the_configuration_lacks_is_told(flow):
+def test_what_the_configuration_lacks_is_told(flow: Any) -> None:
     with pytest.raises(UserError, match=r"(?s)digit_nets:Net: it does not say.*\[input\]\nshape = \[28, 28, 1\]"):
         flow("digit_nets:Net", None)
     with pytest.raises(UserError, match=r"\[input\]: digit_nets:Net does not tell the shape of its input; add shape ="):
@@ -237,13 +242,15 @@ def test_what_the_configuration_lacks_is_told(flow):
 
 
 @pytest.mark.parametrize("model", ["digits_bnn", "my_model.h5"])
-def test_parameters_go_with_a_factory_alone(place, model):
+def test_parameters_go_with_a_factory_alone(place: Path, model: str) -> None:
     with pytest.raises(UserError, match=r"goes with a model package\.module:factory"):
         subject.find(model, place / "weights.pt")
 
 
-def test_the_command_takes_a_factory_and_a_checkpoint(place, monkeypatch, capsys):
-    def taken(found, *_, **__):
+def test_the_command_takes_a_factory_and_a_checkpoint(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def taken(found: Any, *_: Any, **__: Any) -> None:
         raise UserError(f"{found.name} {found.factory} {found.weights}")
 
     monkeypatch.setattr(run, "run", partial(taken))

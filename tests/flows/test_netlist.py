@@ -2,6 +2,8 @@
 
 import json
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -16,12 +18,12 @@ from xnorflow.flows.options import Options
 
 
 @pytest.fixture
-def flow(tmp_path):
+def flow(tmp_path: Path) -> Any:
     """Return a function that runs a flow with the netlist as its only engine, and returns the engine's part of it."""
     io.save(fakes.network(), tmp_path / "small.safetensors")
     kinds = tuple(kind for kind in ENGINES if kind.name == "netlist")
 
-    def go(targets=("ice40",)):
+    def go(targets: Any = ("ice40",)) -> Any:
         outcome = run.run(
             subject.find(str(tmp_path / "small.safetensors")),
             Console(quiet=True),
@@ -37,7 +39,7 @@ def flow(tmp_path):
     return go
 
 
-def wrong_cell(text):
+def wrong_cell(text: str) -> Any:
     """Turn the table of one cell of an accumulator."""
     return re.subn(
         r"(cell \\SB_LUT4 \\sum_0\.\S+\n[^\n]*LUT_INIT 16')([01]+)",
@@ -50,10 +52,10 @@ def wrong_cell(text):
 @needs_icarus
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", [False, True])
-def test_a_wrong_cell_fails_the_flow(flow, monkeypatch, fault):
+def test_a_wrong_cell_fails_the_flow(flow: Any, monkeypatch: pytest.MonkeyPatch, fault: bool) -> None:
     written = xnorflow.hls.synthesis.netlist.write
 
-    def write(project, synthesis, cache):
+    def write(project: Any, synthesis: Any, cache: Any) -> Any:
         (part,) = (part for part in synthesis.parts if part.module.endswith("_dense2"))
         path = part.folder / "netlist.il"
         if fault and not path.with_name("changed").exists():
@@ -75,10 +77,10 @@ def test_a_wrong_cell_fails_the_flow(flow, monkeypatch, fault):
     assert [row["by"] for row in report["predicted"]][:2] == ["netlist", "netlist"]
 
 
-def test_a_target_without_models_makes_way_for_one_that_has_them(flow, monkeypatch):
+def test_a_target_without_models_makes_way_for_one_that_has_them(flow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
 
-    def write(project, synthesis, cache):
+    def write(project: Any, synthesis: Any, cache: Any) -> None:
         tried.append(synthesis)
         raise xnorflow.hls.synthesis.netlist.NoModel(f"no model of a cell of {synthesis}")
 
@@ -89,7 +91,9 @@ def test_a_target_without_models_makes_way_for_one_that_has_them(flow, monkeypat
     assert (engine["status"], engine["reason"]) == ("skipped", "no model of a cell of ice40")
 
 
-def test_a_netlist_that_would_take_too_long_is_skipped_with_the_figures(flow, monkeypatch):
+def test_a_netlist_that_would_take_too_long_is_skipped_with_the_figures(
+    flow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("xnorflow.flows.kinds.netlist._LIMIT", 1)
     engine, report = flow()
     assert engine["status"] == "skipped"
@@ -97,6 +101,6 @@ def test_a_netlist_that_would_take_too_long_is_skipped_with_the_figures(flow, mo
     assert f"{cycles:,} cycles of about {report['rtl']['luts']:,} LUTs" in engine["reason"]
 
 
-def test_without_targets_there_is_no_netlist(flow):
+def test_without_targets_there_is_no_netlist(flow: Any) -> None:
     engine, _ = flow(targets=())
     assert (engine["status"], engine["reason"]) == ("skipped", "the flow synthesises for no target")

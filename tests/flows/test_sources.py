@@ -1,7 +1,9 @@
 """A step's key follows the code that its function can reach, and nothing that it has not declared."""
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -41,12 +43,12 @@ CODE = sorted(
         ("report", {"reports/templates/report.css", "reports/report.schema.json", "flows/document.py"}, set()),
     ],
 )
-def test_a_step_reaches_what_its_function_imports(step, reached, not_reached):
+def test_a_step_reaches_what_its_function_imports(step: str, reached: set[str], not_reached: set[str]) -> None:
     assert reached <= REACHED[step]
     assert not not_reached & REACHED[step]
 
 
-def test_files_that_no_flow_imports_are_in_no_key():
+def test_files_that_no_flow_imports_are_in_no_key() -> None:
     for path in (
         "bnn/export.py",
         "flows/cli.py",
@@ -58,7 +60,7 @@ def test_files_that_no_flow_imports_are_in_no_key():
         assert path in CODE and not any(path in reached for reached in REACHED.values()), path
 
 
-def test_every_file_that_is_no_python_is_named_by_a_module():
+def test_every_file_that_is_no_python_is_named_by_a_module() -> None:
     named = {
         path.relative_to(PROJECT).as_posix()
         for code in CODE
@@ -71,7 +73,7 @@ def test_every_file_that_is_no_python_is_named_by_a_module():
     ] == []
 
 
-def flow_of(**changes):
+def flow_of(**changes: Any) -> Any:
     """A flow all of whose steps have a result; the options are None, but for `changes`."""
     names = {name for step in STEPS.values() for name in (*step.options, *step.limits)}
     flow = Flow({name: Asked(changes.get(name), partial(changes.get, name)) for name in names}, Path("none"))
@@ -79,12 +81,12 @@ def flow_of(**changes):
     return flow
 
 
-def keys(flow):
+def keys(flow: Any) -> Any:
     return {name: step.key(View(flow, step)) for name, step in STEPS.items()}
 
 
 @pytest.fixture(scope="module")
-def bare():
+def bare() -> Iterator[None]:
     """The steps without what they look at outside, which takes real results."""
     with pytest.MonkeyPatch.context() as patch:
         for name, step in STEPS.items():
@@ -94,7 +96,7 @@ def bare():
 
 @given(edited=st.sampled_from(CODE))
 @settings(max_examples=60, deadline=None)
-def test_editing_a_file_redoes_exactly_the_steps_that_reach_it(bare, edited):
+def test_editing_a_file_redoes_exactly_the_steps_that_reach_it(bare: Any, edited: Any) -> None:
     flow = flow_of()
     before = keys(flow)
     with pytest.MonkeyPatch.context() as patch:
@@ -104,14 +106,14 @@ def test_editing_a_file_redoes_exactly_the_steps_that_reach_it(bare, edited):
     assert {name for name in STEPS if after[name] != before[name]} == {n for n in STEPS if edited in REACHED[n]}
 
 
-def test_another_option_redoes_exactly_the_steps_that_read_it(bare):
+def test_another_option_redoes_exactly_the_steps_that_read_it(bare: Any) -> None:
     before = keys(flow_of())
     for option in ("target_fps", "targets", "waves", "vectors", "vendor_limit_s"):
         after = keys(flow_of(**{option: "another"}))
         assert {n for n in STEPS if after[n] != before[n]} == {n for n in STEPS if option in STEPS[n].options}, option
 
 
-def test_another_result_redoes_exactly_the_steps_that_take_it(bare):
+def test_another_result_redoes_exactly_the_steps_that_take_it(bare: Any) -> None:
     flow = flow_of()
     before = keys(flow)
     for name in STEPS:
@@ -123,7 +125,7 @@ def test_another_result_redoes_exactly_the_steps_that_take_it(bare):
         }, name
 
 
-def test_what_is_not_declared_cannot_be_seen():
+def test_what_is_not_declared_cannot_be_seen() -> None:
     flow = flow_of()
     view = View(flow, Step("a", "a", print, takes=("load",), options=("targets",)))
     assert view["load"].content == "load" and view.options.targets is None
@@ -133,7 +135,7 @@ def test_what_is_not_declared_cannot_be_seen():
         view["fold"]
 
 
-def test_the_order_is_the_graphs():
+def test_the_order_is_the_graphs() -> None:
     make = partial(print)
     found = [Step("late", "x", make, may_take=("early",)), Step("free", "x", make), Step("early", "x", make)]
     assert [step.name for step in graph.ordered(found)] == ["free", "early", "late"]
@@ -144,7 +146,7 @@ def test_the_order_is_the_graphs():
         )
 
 
-def test_an_import_for_types_alone_reaches_nothing(tmp_path):
+def test_an_import_for_types_alone_reaches_nothing(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text(
         "from typing import TYPE_CHECKING\n"
         "if TYPE_CHECKING:\n    from xnorflow.bnn import io\nelse:\n    import xnorflow.bnn.files\n"

@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.flows import fakes
@@ -16,7 +18,7 @@ HOSTILE = """it's "my" größe $x;#% `id` \\n"""
 SOURCES = ("bnn", "models", "hls", "cosim", "flows", "reports", "src")
 
 
-def started(checkout, folder, *words):
+def started(checkout: Path, folder: Path, *words: Any) -> Any:
     """Start a flow from a checkout on an ASCII terminal, without HOME and nearly all else."""
     folder.mkdir(exist_ok=True)
     environment = {"PATH": os.environ["PATH"], "LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
@@ -29,7 +31,7 @@ def started(checkout, folder, *words):
     )
 
 
-def ended(flow, report):
+def ended(flow: Any, report: Any) -> Any:
     """Wait for a flow; return the report, and what it said, without the engines that are skipped."""
     said, complaints = (text.decode("ascii") for text in flow.communicate(timeout=600))
     assert (flow.returncode, complaints) == (0, ""), said + complaints
@@ -40,7 +42,7 @@ def ended(flow, report):
 
 
 @pytest.fixture
-def checkout(tmp_path):
+def checkout(tmp_path: Path) -> Any:
     """Give a checkout in a folder with a hostile name."""
     folder = tmp_path / HOSTILE
     for name in SOURCES:
@@ -52,7 +54,7 @@ def checkout(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("iverilog"), reason="needs iverilog: apt-get install iverilog")
-def test_a_flow_passes_whatever_the_places_are_called(tmp_path, checkout):
+def test_a_flow_passes_whatever_the_places_are_called(tmp_path: Path, checkout: Path) -> None:
     model, out = tmp_path / "größe '8'.safetensors", tmp_path / f"out {HOSTILE}"
     save(fakes.network(), model)
     work = checkout / "my runs"
@@ -69,13 +71,24 @@ def test_a_flow_passes_whatever_the_places_are_called(tmp_path, checkout):
 
 
 @pytest.mark.slow
-def test_flows_at_once_on_two_models_both_pass(tmp_path):
+def test_flows_at_once_on_two_models_both_pass(tmp_path: Path) -> None:
     flows = {}
     for name in ("one", "two"):
         save(fakes.network(name), tmp_path / f"{name}.safetensors")
-        command = [sys.executable, "-m", "tests.flows.fakes", tmp_path, "run", tmp_path / f"{name}.safetensors"]
+        command: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "tests.flows.fakes",
+            tmp_path,
+            "run",
+            tmp_path / f"{name}.safetensors",
+        ]
         flows[name] = subprocess.Popen(
-            [*command, "--vectors", "300"], cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [*command, "--vectors", "300"],
+            cwd=PROJECT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
     for name, flow in flows.items():
         said, _ = flow.communicate(timeout=120)

@@ -2,6 +2,8 @@
 
 import csv
 import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.flows import fakes
@@ -14,20 +16,20 @@ from xnorflow.flows.sweep import Wish, best, grid
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.chdir(tmp_path)
     fakes.install(monkeypatch.setattr, log=tmp_path / "built.log")
     save(fakes.network(), tmp_path / "small.safetensors")
     return tmp_path
 
 
-def test_a_grid_has_every_goal_at_every_clock():
+def test_a_grid_has_every_goal_at_every_clock() -> None:
     points = grid([1e4, 1e5], [900], ["unrolled"], [5.0, 10.0])
     assert len(points) == 8 and Wish(max_luts=900, clock_ns=5.0) in points
     assert grid() == [Wish()]
 
 
-def test_best_is_what_no_other_beats():
+def test_best_is_what_no_other_beats() -> None:
     figures = [(10, 5), (20, 9), (20, 9), (5, 5), (30, 9), (40, 100), (1, 4)]
     rows = [{"number": n, "status": "estimated", "fps": fps, "luts": luts} for n, (fps, luts) in enumerate(figures)]
     best(rows)
@@ -41,8 +43,8 @@ def test_best_is_what_no_other_beats():
         assert not (row["pareto"] and beaten)
 
 
-def test_estimates_are_those_of_a_single_estimate_and_refusals_say_what_can_be(here):
-    clock = {"clock_ns": [5], "run": "none", "quiet": True}
+def test_estimates_are_those_of_a_single_estimate_and_refusals_say_what_can_be(here: Path) -> None:
+    clock: dict[str, Any] = {"clock_ns": [5], "run": "none", "quiet": True}
     found = xf.sweep("small.safetensors", target_fps=[1e5, 1e6, 1e9], max_luts=[1], **clock)
     slow, fast, beyond, tiny = found.to_dicts()
     net = xf.convert("small.safetensors")
@@ -60,9 +62,13 @@ def test_estimates_are_those_of_a_single_estimate_and_refusals_say_what_can_be(h
     assert "is the most" in (found.folder / "sweep.html").read_text()
 
 
-def test_estimates_by_several_processes_are_those_of_one(here, monkeypatch):
-    grid = {"target_fps": [10**n for n in range(2, 9)], "max_luts": range(1, 2000, 100), "clock_ns": [5, 10]}
-    asked = {**grid, "run": "none", "quiet": True}
+def test_estimates_by_several_processes_are_those_of_one(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid: dict[str, Any] = {
+        "target_fps": [10**n for n in range(2, 9)],
+        "max_luts": range(1, 2000, 100),
+        "clock_ns": [5, 10],
+    }
+    asked: dict[str, Any] = {**grid, "run": "none", "quiet": True}
     nets = [xf.convert("small.safetensors"), xf.convert("digits_bnn")]
     alone = xf.sweep(nets, **asked).rows
     monkeypatch.setattr("xnorflow.flows.sweep._ALONE_SECONDS", 0)
@@ -70,13 +76,15 @@ def test_estimates_by_several_processes_are_those_of_one(here, monkeypatch):
     assert {row[6] for row in alone} == {"estimated", "refused"}
 
 
-def test_the_command_runs_the_points_that_are_not_beaten_and_links_their_reports(here, capsys):
+def test_the_command_runs_the_points_that_are_not_beaten_and_links_their_reports(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (here / "boards.toml").write_text(
         "[sweep]\nmodels = ['small.safetensors']\ntarget_fps = [1e5, 1e6]\nclock_ns = [10]\n"
         "points = [{target_fps = 1e6, clock_ns = 20}]\n[synthesis]\ntargets = ['xilinx7']\n"
     )
 
-    def go():
+    def go() -> Any:
         with pytest.raises(SystemExit) as ended:
             cli.main(["sweep", "boards.toml", "--vectors", "40"])
         assert ended.value.code == 0
@@ -107,7 +115,9 @@ def test_the_command_runs_the_points_that_are_not_beaten_and_links_their_reports
         ("models = ['no_such']", "unknown model 'no_such'"),
     ],
 )
-def test_what_cannot_be_swept_ends_in_one_line(here, capsys, table, message):
+def test_what_cannot_be_swept_ends_in_one_line(
+    here: Path, capsys: pytest.CaptureFixture[str], table: str, message: str
+) -> None:
     (here / "s.toml").write_text(f"[sweep]\n{table}\n")
     with pytest.raises(SystemExit) as ended:
         cli.main(["sweep", "s.toml"])
@@ -116,6 +126,6 @@ def test_what_cannot_be_swept_ends_in_one_line(here, capsys, table, message):
     assert not (here / "reports").exists()
 
 
-def test_a_point_has_one_goal():
+def test_a_point_has_one_goal() -> None:
     with pytest.raises(UserError, match="got target_fps, architecture"):
-        Wish(target_fps=1, architecture="folded").applied(None)
+        Wish(target_fps=1, architecture="folded").applied(None)  # type: ignore[arg-type]

@@ -6,8 +6,10 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from numpy.typing import NDArray
 from rich.console import Console
 from tests.flows import fakes
 from tests.hls.vendor import samples
@@ -15,6 +17,7 @@ from tests.hls.vendor.fakes import Fakes, good
 from typer.testing import CliRunner
 
 from xnorflow.bnn.io import save
+from xnorflow.bnn.network import Network
 from xnorflow.flows import cli, run, subject
 from xnorflow.flows.cache import PROJECT
 from xnorflow.flows.options import Options
@@ -30,14 +33,14 @@ PART = HlsConfig().part
 class Project(fakes.FakeBuilder):
     """Has the file of an hls4ml project that the vendor's tools begin with."""
 
-    def prepare(self, network, folder, inputs, expected):
+    def prepare(self, network: Network, folder: Path, inputs: NDArray[Any], expected: Any) -> None:  # type: ignore[override]
         super().prepare(network, folder, inputs, expected)
         (folder / "project.tcl").write_text("")
         (folder / "build").mkdir()
 
 
 class Place:
-    def __init__(self, folder):
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
         job = Job(folder, Design("small_top", PART, ""), hls_steps("small_top"))
         self.plan = good(job, "2022.2", "2022.2")
@@ -50,15 +53,15 @@ class Place:
             make=lambda view, into: Project("x", None, folder / "built.log"),
         )
         self.parts = fakes.parts(engines=(plain, packed))
-        self.fakes = None
+        self.fakes: Any = None
 
-    def tools(self, environment, **versions):
+    def tools(self, environment: Any, **versions: Any) -> None:
         """Put fake tools on PATH."""
         self.fakes = Fakes(self.folder / "tools", **versions)
         self.fakes.plan(self.plan)
         environment.setenv("PATH", self.fakes.environ["PATH"])
 
-    def flow(self, force=False, **options):
+    def flow(self, force: bool | bool = False, **options: Any) -> Any:
         console = Console(file=io.StringIO(), record=True, width=200)
         outcome = run.run(
             subject.find(str(self.folder / "small.safetensors")), console, vectors=30, options=Options(**options),
@@ -71,22 +74,22 @@ class Place:
         validate(report)
         return report, {job["job"]: job for job in report["vendor"]}
 
-    def pages(self):
+    def pages(self) -> Any:
         return [(self.report / name).read_text() for name in ("report.md", "report.html")]
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     for variable in (VITIS, VIVADO):
         monkeypatch.delenv(variable, raising=False)
     return Place(tmp_path)
 
 
-def statuses(job):
+def statuses(job: Any) -> Any:
     return {step["name"]: step["status"] for step in job["steps"]}
 
 
-def test_without_tools_the_scripts_are_there_and_the_report_says_what_to_do_with_them(place):
+def test_without_tools_the_scripts_are_there_and_the_report_says_what_to_do_with_them(place: Place) -> None:
     report, jobs = place.flow()
     assert report["verdict"] == "pass"
     assert tuple(jobs) == JOBS
@@ -103,7 +106,7 @@ def test_without_tools_the_scripts_are_there_and_the_report_says_what_to_do_with
     assert "Vivado is not here" in place.pages()[0]
 
 
-def test_figures_of_the_tools_stand_beside_ours(place, monkeypatch):
+def test_figures_of_the_tools_stand_beside_ours(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.tools(monkeypatch, vitis_hls="2022.2", vivado="2022.2")
     report, jobs = place.flow()
     assert report["verdict"] == "pass"
@@ -130,7 +133,7 @@ def test_figures_of_the_tools_stand_beside_ours(place, monkeypatch):
     assert len(place.fakes.calls) == 8, "the second flow takes what is there"
 
 
-def test_a_tool_that_fails_fails_the_flow_and_gives_no_figures(place, monkeypatch):
+def test_a_tool_that_fails_fails_the_flow_and_gives_no_figures(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.plan["csynth"] |= {"status": 7, "summary": "ERROR: [HLS 200-70] Synthesizability check failed."}
     place.plan["impl"] |= {"status": 1, "summary": "ERROR: [Place 30-640] Place Check: over-utilised"}
     place.tools(monkeypatch, vitis_hls="2022.2", vivado="2022.2")
@@ -158,7 +161,7 @@ def test_a_tool_that_fails_fails_the_flow_and_gives_no_figures(place, monkeypatc
     assert len(place.fakes.calls) == before + 8
 
 
-def test_an_export_that_fails_stops_nothing_and_is_named(place, monkeypatch):
+def test_an_export_that_fails_stops_nothing_and_is_named(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.plan["export"] = {"status": 1, "summary": 'ERROR: "set_property core_revision 2201061327"'}
     place.plan["csim"]["status"] = 1
     place.tools(monkeypatch, vitis_hls="2020.1", vivado="2022.2")
@@ -171,14 +174,14 @@ def test_an_export_that_fails_stops_nothing_and_is_named(place, monkeypatch):
         assert "AMD answer record 76960 (y2k22_patch)" in html.unescape(page)
 
 
-def test_luts_by_layer_and_paths_stand_beside_our_own(place, monkeypatch):
+def test_luts_by_layer_and_paths_stand_beside_our_own(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.tools(monkeypatch, vivado="")
     report, _ = place.flow(vendor_run=())
     units = {f"U_{unit['name']}": unit for unit in report["rtl"]["units"]}
     hierarchy = {"part": PART, "design": "small_", "instances": {name: 100 + n for n, name in enumerate(units)}}
     late = samples.paths("2022.2", ("-0.250",), PART, "small_").replace("U_fc1", next(iter(units)))
     place.plan["impl"]["files"] |= {
-        "vendor/reports/impl_hierarchy.rpt": samples.hierarchy("2022.2", **hierarchy),
+        "vendor/reports/impl_hierarchy.rpt": samples.hierarchy("2022.2", **hierarchy),  # type: ignore[arg-type]
         "vendor/reports/impl_timing.rpt": samples.timing("2022.2", "-0.250", part=PART, design="small_"),
         "vendor/reports/impl_paths.rpt": late,
         "vendor/reports/impl_power.rpt": samples.power("2022.2", part=PART, design="small_", activity="activity.saif"),
@@ -215,7 +218,9 @@ def test_luts_by_layer_and_paths_stand_beside_our_own(place, monkeypatch):
         (samples.csim("2022.2", ends="only set up"), False, 0, ""),
     ],
 )
-def test_import_shows_what_can_be_read_and_then_what_cannot(tmp_path, log, garbage, status, told):
+def test_import_shows_what_can_be_read_and_then_what_cannot(
+    tmp_path: Path, log: str, garbage: bool, status: int, told: str
+) -> None:
     (tmp_path / "impl_timing.rpt").write_text(samples.timing("2022.2", "-0.250"))
     (tmp_path / "a_csim.log").write_text(log)
     if garbage:
@@ -229,7 +234,7 @@ def test_import_shows_what_can_be_read_and_then_what_cannot(tmp_path, log, garba
     assert [len(json.loads(done.stdout)["problems"]), len(json.loads(done.stdout)["timing"])] == [int(garbage), 1]
 
 
-def test_a_co_simulation_that_takes_too_long_stops_no_other_step(place, monkeypatch):
+def test_a_co_simulation_that_takes_too_long_stops_no_other_step(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     place.plan["cosim"] = {"sleep": True}
     place.tools(monkeypatch, vitis_hls="2022.2", vivado="2022.2")
     report, jobs = place.flow(vendor_run=("hls4ml_packed",), vendor_limit_s=2.0)
@@ -243,7 +248,7 @@ def test_a_co_simulation_that_takes_too_long_stops_no_other_step(place, monkeypa
     assert jobs["rtl"]["status"] == "skipped" and "not asked for" in jobs["rtl"]["steps"][0]["reason"]
 
 
-def test_reports_from_another_machine_are_taken_when_they_are_back(place):
+def test_reports_from_another_machine_are_taken_when_they_are_back(place: Place) -> None:
     _, jobs = place.flow()
     folder = PROJECT / jobs["rtl"]["folder"]
     away = place.folder / "away"
@@ -275,7 +280,9 @@ def test_reports_from_another_machine_are_taken_when_they_are_back(place):
         ("vendor/reports/design.sha256", "0" * 64, "made from other sources"),
     ],
 )
-def test_reports_that_tell_of_a_failure_or_of_something_else_fail_the_flow(place, report, text, problem):
+def test_reports_that_tell_of_a_failure_or_of_something_else_fail_the_flow(
+    place: Place, report: str, text: str, problem: str
+) -> None:
     folder = PROJECT / place.flow()[1]["hls4ml_packed"]["folder"]
     (folder / report).parent.mkdir(parents=True, exist_ok=True)
     (folder / report).write_text(text)
@@ -288,7 +295,7 @@ def test_reports_that_tell_of_a_failure_or_of_something_else_fail_the_flow(place
         assert html.unescape(page).count(told) >= 1
 
 
-def test_a_latency_that_the_tool_cannot_tell_is_a_dash(place):
+def test_a_latency_that_the_tool_cannot_tell_is_a_dash(place: Place) -> None:
     folder = PROJECT / place.flow()[1]["hls4ml_packed"]["folder"]
     report = folder / "small_top_prj/solution1/syn/report/csynth.xml"
     report.parent.mkdir(parents=True)

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -20,7 +21,7 @@ def test_the_engine_is_skipped_then_passes_then_fails(tmp_path: Path) -> None:
     kinds = tuple(kind for kind in ENGINES if kind.name in ("hls4ml_packed", "rtl_vitis"))
     io.save(NETWORK, tmp_path / "sample.safetensors")
 
-    def engine() -> dict:
+    def engine() -> dict[str, Any]:
         outcome = run.run(
             subject.find(str(tmp_path / "sample.safetensors")),
             Console(quiet=True),
@@ -30,7 +31,8 @@ def test_the_engine_is_skipped_then_passes_then_fails(tmp_path: Path) -> None:
             reports=tmp_path / "reports",
             engines=kinds,
         )
-        return json.loads((outcome.report / "report.json").read_text())["engines"]["rtl_vitis"]
+        found: dict[str, Any] = json.loads((outcome.report / "report.json").read_text())["engines"]["rtl_vitis"]
+        return found
 
     skipped = engine()
     assert skipped["status"] == "skipped" and "Vitis HLS has not synthesised" in skipped["reason"]

@@ -1,6 +1,8 @@
 """The waveform of vectors that go wrong lies beside the report and is named; that of a good run only if asked for."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.flows import fakes
@@ -19,7 +21,7 @@ class Waves(fakes.FakeBuilder):
 
     waves, detail = False, "back to back alone"
 
-    def run(self, inputs, every_layer=False):
+    def run(self, inputs: Any, every_layer: bool = False) -> Any:
         broken = self.fault == "stuck"
         self.waveform = self.leaves / "simulation.fst" if every_layer or self.waves or broken else None
         if self.waveform:
@@ -32,8 +34,8 @@ class Waves(fakes.FakeBuilder):
 class Watched(Place):
     """Runs flows whose first engine leaves waveforms."""
 
-    def flow(self, faults=None, **options):
-        def make(view, folder):
+    def flow(self, faults: Any = None, **options: Any) -> Any:  # type: ignore[override]
+        def make(view: Any, folder: Path) -> Any:
             engine = Waves("first", (faults or {}).get("first"), self.folder / "built.log")
             engine.waves = view.options.waves
             return engine
@@ -44,11 +46,11 @@ class Watched(Place):
 
 
 @pytest.fixture
-def place(tmp_path):
+def place(tmp_path: Path) -> Any:
     return Watched(tmp_path)
 
 
-def test_a_good_run_has_one_if_asked_for(place):
+def test_a_good_run_has_one_if_asked_for(place: Watched) -> None:
     assert place.flow()["engines"]["first"]["waveform"] is None
     assert place.flow(options=Options(waves=True))["engines"]["first"]["waveform"] == NAME
     folder = place.outcome.report
@@ -60,7 +62,7 @@ def test_a_good_run_has_one_if_asked_for(place):
 
 
 @pytest.mark.parametrize("waves", [False, True])
-def test_a_mismatch_names_its_own(place, waves):
+def test_a_mismatch_names_its_own(place: Watched, waves: bool) -> None:
     for _ in range(2):  # the second time all is reused
         engine = place.flow({"first": "wrong", "second": "wrong"}, options=Options(waves=waves))["engines"]["first"]
         assert engine["waveform"] == NAME
@@ -69,7 +71,7 @@ def test_a_mismatch_names_its_own(place, waves):
     assert [path.name for path in place.outcome.report.glob("waveform_*")] == [NAME], "the other engine has none"
 
 
-def test_an_engine_that_breaks_leaves_one_beside_the_report(place):
+def test_an_engine_that_breaks_leaves_one_beside_the_report(place: Watched) -> None:
     engine = place.flow({"first": "stuck"})["engines"]["first"]
     assert engine["status"] == "fail" and engine["waveform"] == NAME
     assert (place.outcome.report / NAME).read_text() == ALL_VECTORS

@@ -8,21 +8,21 @@ from xnorflow.flows.make import TARGETS
 STEPS = yaml.safe_load((PROJECT / ".github" / "workflows" / "xnorflow.yml").read_text())["jobs"]["flow"]["steps"]
 
 
-def test_every_command_is_a_target_with_variables_that_it_takes():
+def test_every_command_is_a_target_with_variables_that_it_takes() -> None:
     calls = [step["run"].split() for step in STEPS if step.get("run", "").startswith("make")]
     assert [call[1] for call in calls] == ["flow", "regress"]
     for _, target, *settings in calls:
         assert {setting.split("=")[0] for setting in settings} <= set(TARGETS[target][1])
 
 
-def test_the_report_is_kept_of_a_flow_that_fails_too():
+def test_the_report_is_kept_of_a_flow_that_fails_too() -> None:
     (kept,) = (step for step in STEPS if step.get("uses", "").startswith("actions/upload-artifact"))
     (flow,) = (step["run"] for step in STEPS if step.get("run", "").startswith("make flow"))
     assert kept["if"] == "always()"
     assert f"OUT={kept['with']['path']}" in flow
 
 
-def test_the_projects_own_workflow_checks_all_that_a_change_must_hold():
+def test_the_projects_own_workflow_checks_all_that_a_change_must_hold() -> None:
     workflow = yaml.safe_load((PROJECT / ".github" / "workflows" / "ci.yml").read_text())
     commands = [step["run"] for step in workflow["jobs"]["tests"]["steps"] if "run" in step]
     assert commands == ["bash .ci/run", "make docs"]
@@ -30,13 +30,13 @@ def test_the_projects_own_workflow_checks_all_that_a_change_must_hold():
     assert {"make lint", "make test"} <= set(checks)
 
 
-def test_the_hooks_before_a_commit_are_the_tools_of_the_environment():
+def test_the_hooks_before_a_commit_are_the_tools_of_the_environment() -> None:
     (repository,) = yaml.safe_load((PROJECT / ".pre-commit-config.yaml").read_text())["repos"]
     assert repository["repo"] == "local"
     assert [hook["entry"].split()[0] for hook in repository["hooks"]] == [".venv/bin/ruff"] * 2 + [".venv/bin/mypy"]
 
 
-def test_every_form_for_an_issue_asks_for_what_is_needed():
+def test_every_form_for_an_issue_asks_for_what_is_needed() -> None:
     forms = sorted((PROJECT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
     assert forms
     for path in forms:

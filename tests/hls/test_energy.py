@@ -3,6 +3,8 @@
 import json
 import shutil
 import subprocess
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.hls.vendor.conftest import network
@@ -61,31 +63,31 @@ b1110 #
 """
 
 
-def counted(folder, text=VCD, clock="aclk", frames=2, memory_bits=0.0):
+def counted(folder: Path, text: str = VCD, clock: str = "aclk", frames: int = 2, memory_bits: float = 0.0) -> Any:
     path = folder / "wave.vcd"
     path.write_text(text)
     return energy.activity(path, clock, frames, memory_bits)
 
 
-def test_toggles(tmp_path):
+def test_toggles(tmp_path: Path) -> None:
     # data: bits 0 and 1 change at 15, bit 3 at 30; the register drives all, `data` and `part` outside are the same
     # nets. lonely changes at 15 and 25. 4 register bits for 3 rising edges.
     assert counted(tmp_path, memory_bits=7) == Activity(3 / 2, 2 / 2, 4 * 3 / 2, 7)
 
 
-def test_becoming_known_is_no_toggle_and_other_times_are_other_nets(tmp_path):
+def test_becoming_known_is_no_toggle_and_other_times_are_other_nets(tmp_path: Path) -> None:
     late = VCD.replace("b10 $\n", "").replace("#20\n", "#16\nb10 $\n#20\n")
     assert counted(tmp_path, late, frames=1) == Activity(3, 4, 12, 0)
 
 
-def test_equal_registers_of_one_module_are_two_nets_and_of_two_modules_one(tmp_path):
+def test_equal_registers_of_one_module_are_two_nets_and_of_two_modules_one(tmp_path: Path) -> None:
     twin = VCD.replace("$var wire 2 $ part [1:0] $end", '$var reg 4 " twin [3:0] $end')
     assert counted(tmp_path, twin) == Activity(2 * 3 / 2, 2 / 2, 8 * 3 / 2, 0)
     apart = VCD.replace("$var wire 2 $ part", "$upscope $end\n$scope module other $end\n$var reg 2 $ part")
     assert counted(tmp_path, apart) == Activity(3 / 2, 2 / 2, 6 * 3 / 2, 0)
 
 
-def test_a_waveform_of_icarus(tmp_path):
+def test_a_waveform_of_icarus(tmp_path: Path) -> None:
     if not shutil.which("iverilog"):
         pytest.skip("no iverilog here; apt-get install iverilog")
     (tmp_path / "t.v").write_text(
@@ -119,7 +121,7 @@ def test_a_waveform_of_icarus(tmp_path):
     assert energy.activity(tmp_path / "wave.vcd", "aclk", 1, 0) == Activity(5, 2, 80, 0)
 
 
-def test_errors(tmp_path):
+def test_errors(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no signal clk, the clock, in it"):
         counted(tmp_path, clock="clk")
     with pytest.raises(UserError, match="a waveform of 0 frames"):
@@ -130,10 +132,10 @@ def test_errors(tmp_path):
         energy.activity(tmp_path / "missing.vcd", "aclk", 1, 0)
 
 
-def test_memory_bits():
+def test_memory_bits() -> None:
     net = network()
 
-    def bits(default, **layers):
+    def bits(default: Any, **layers: Any) -> Any:
         return energy.memory_bits(rtl_project.plan(net, RtlConfig(default=default, layers=layers)))
 
     assert bits(Unrolled()) == 0
@@ -143,7 +145,7 @@ def test_memory_bits():
     assert bits(Folded(pe=8, simd=70), fc2=Unrolled()) == 8 * 70
 
 
-def test_the_estimate_is_the_sum_of_its_parts():
+def test_the_estimate_is_the_sum_of_its_parts() -> None:
     made = energy.estimate(Activity(1000, 2000, 3000, 4000))
     toggle, clock, bit = 0.1 / 32 * 14, 0.044 / 100e6 / 23097 * 1e12, 10 / 64
     assert made["picojoules"] == pytest.approx(3000 * toggle + 3000 * clock + 4000 * bit, rel=1e-12)
@@ -155,7 +157,7 @@ def test_the_estimate_is_the_sum_of_its_parts():
     assert json.loads(json.dumps(made)) == made
 
 
-def test_constants_are_of_the_order_of_a_vendors_figures():
+def test_constants_are_of_the_order_of_a_vendors_figures() -> None:
     # Vivado's report that UNCERTAINTY names: LUTs and signals, at 12.5 % of 100 MHz.
     vendor = (0.016 / 20365 + 0.027 / 35602) / (0.125 * 100e6) * 1e12
     ours = energy.CONSTANTS["wire_toggles"].picojoules

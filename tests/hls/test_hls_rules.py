@@ -43,7 +43,7 @@ def written(name: str, folder: Path, style: str = "packed") -> project.Project:
 
 @slow
 @pytest.mark.parametrize("name", MODELS)
-def test_every_packed_project_of_the_zoo_keeps_the_rules_and_its_foldings_the_goal(tmp_path, name):
+def test_every_packed_project_of_the_zoo_keeps_the_rules_and_its_foldings_the_goal(tmp_path: Path, name: str) -> None:
     made = written(name, tmp_path)
     assert violations(tmp_path) == []
     schedule = made.schedule
@@ -90,7 +90,7 @@ PLANTS = {
 
 
 @pytest.mark.parametrize("rule", PLANTS)
-def test_a_broken_rule_is_found(tmp_path, rule):
+def test_a_broken_rule_is_found(tmp_path: Path, rule: str) -> None:
     written("digits_bnn", tmp_path)
     assert violations(tmp_path) == []
     name, before, after = PLANTS[rule]
@@ -116,14 +116,14 @@ def warnings(folder: Path, compiler: str, standard: str) -> str:
 @slow
 @pytest.mark.parametrize("compiler", ["g++", "clang++"])
 @pytest.mark.parametrize("name", MODELS)
-def test_compilers_have_nothing_to_warn_of(tmp_path, name, compiler):
+def test_compilers_have_nothing_to_warn_of(tmp_path: Path, name: str, compiler: str) -> None:
     for style in ("packed", "stock"):
         written(name, tmp_path / style, style)
         for standard in ("c++11", "c++14", "c++17"):
             assert warnings(tmp_path / style, compiler, standard) == "", (style, standard)
 
 
-def test_a_warning_is_found(tmp_path):
+def test_a_warning_is_found(tmp_path: Path) -> None:
     written("digits_bnn", tmp_path)
     top = next((tmp_path / "firmware").glob("*_top.cpp"))
     top.write_text(top.read_text().replace("// NETWORK INSTANTIATION", "\n    int unused;"))

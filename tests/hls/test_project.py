@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def network(name: str = "tiny", inputs: int = 70) -> Network:
     )
 
 
-def written(folder: Path, net: Network | None = None, **settings) -> project.Project:
+def written(folder: Path, net: Any = None, **settings: Any) -> project.Project:
     net = net or network()
     inputs = inputs_for(net, VECTORS)
     return project.write(net, folder, HlsConfig(**settings), inputs, oracle.run(net, inputs)["fc2"])
@@ -48,7 +49,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("style", ["packed", "stock"])
 @pytest.mark.parametrize("backend", ["vitis", "vivado"])
 @pytest.mark.parametrize("io_type", ["io_parallel", "io_stream"])
-def test_a_project_is_whole_and_the_same_each_time(tmp_path, style, backend, io_type):
+def test_a_project_is_whole_and_the_same_each_time(tmp_path: Path, style: str, backend: str, io_type: str) -> None:
     settings = {"style": style, "backend": backend, "io_type": io_type, "part": "xc7z020clg400-1", "clock_ns": 4.0}
     made = written(tmp_path / "a", **settings)
     files = contents(tmp_path / "a")
@@ -80,7 +81,7 @@ def test_a_project_is_whole_and_the_same_each_time(tmp_path, style, backend, io_
     assert str(tmp_path).encode() not in b"".join(files.values())
 
 
-def test_only_what_changed_is_written(tmp_path):
+def test_only_what_changed_is_written(tmp_path: Path) -> None:
     written(tmp_path)
     (tmp_path / "tiny_top_prj").mkdir()
     (tmp_path / "tiny_top_prj" / "report").write_text("a tool's own")
@@ -95,7 +96,7 @@ def test_only_what_changed_is_written(tmp_path):
     assert (tmp_path / "tiny_top_prj" / "report").exists()
 
 
-def test_packed_weights_lie_in_memories_as_the_folding_reads_them(tmp_path):
+def test_packed_weights_lie_in_memories_as_the_folding_reads_them(tmp_path: Path) -> None:
     made = written(tmp_path, layers={"fc1": {"strategy": "resource", "reuse_factor": 4}})  # 8 neurons of two words
     folding = made.schedule.plan.layers["fc1"]
     assert (folding.pe, folding.group, folding.part_bits, folding.cycles) == (4, 2, 64, 2) or folding.cycles == 4
@@ -109,7 +110,7 @@ def test_packed_weights_lie_in_memories_as_the_folding_reads_them(tmp_path):
         assert row == [f"0x{word:x}ull" for word in some.ravel().tolist()]
 
 
-def test_the_configuration_reaches_the_layers(tmp_path):
+def test_the_configuration_reaches_the_layers(tmp_path: Path) -> None:
     layers = {"fc1": {"strategy": "latency"}, "fc2": {"strategy": "resource", "reuse_factor": 3}}
     made = written(tmp_path / "packed", layers=layers)
     top = (tmp_path / "packed" / "firmware" / "tiny_top.cpp").read_text()
@@ -125,7 +126,7 @@ def test_the_configuration_reaches_the_layers(tmp_path):
     assert "reuse_factor = 1;" in second and "DenseLatency" in second
 
 
-def test_foldings_follow_the_goal_and_say_what_cannot_be_had(tmp_path):
+def test_foldings_follow_the_goal_and_say_what_cannot_be_had(tmp_path: Path) -> None:
     net = network(inputs=700)
     slow, fast = (written(tmp_path / str(fps), net, target_fps=fps, max_luts=None).schedule for fps in (50_000, 1e6))
     assert slow.plan.interval <= 4000 and fast.plan.interval <= 200
@@ -141,7 +142,7 @@ def test_foldings_follow_the_goal_and_say_what_cannot_be_had(tmp_path):
     assert "estimated" in large.about
 
 
-def test_what_is_too_large_for_a_tool_is_refused(tmp_path):
+def test_what_is_too_large_for_a_tool_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="layer fc1: 80,000 weights are too many to unroll"):
         written(tmp_path / "a", network(inputs=10_000), strategy="latency")
     image = Network("image", (Input("x", (), (40, 40, 1)), Threshold("s", ("x",), np.array([1]), np.array([1]))))
@@ -173,29 +174,32 @@ def test_what_is_too_large_for_a_tool_is_refused(tmp_path):
         ),
     ],
 )
-def test_a_wrong_configuration_is_refused_and_nothing_is_written(tmp_path, settings, message):
+def test_a_wrong_configuration_is_refused_and_nothing_is_written(
+    tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UserError, match=message):
         written(tmp_path / "project", **settings)
     assert not (tmp_path / "project").exists()
 
 
-def test_vectors_of_the_wrong_size_are_refused(tmp_path):
+def test_vectors_of_the_wrong_size_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"tb_input_features\.dat: expected integers, 70 per vector"):
         project.write(network(), tmp_path / "p", HlsConfig(), np.ones((2, 69), np.int8), np.ones((2, 3), np.int8))
     with pytest.raises(UserError, match=r"tb_output_predictions\.dat: expected integers, 3 per vector"):
-        project.write(network(), tmp_path / "p", HlsConfig(), np.ones((2, 70), np.int8), np.ones((2, 3)))
+        reals = np.ones((2, 3))
+        project.write(network(), tmp_path / "p", HlsConfig(), np.ones((2, 70), np.int8), reals)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="2 input vectors and 1 expected"):
         project.write(network(), tmp_path / "p", HlsConfig(), np.ones((2, 70), np.int8), np.ones((1, 3), np.int8))
     assert not (tmp_path / "p").exists()
 
 
-def test_a_network_without_hardware_is_refused():
+def test_a_network_without_hardware_is_refused() -> None:
     empty = Network("empty", (Input("x", (), (2, 2, 1)), Flatten("flat", ("x",)), Argmax("argmax", ("flat",))))
     with pytest.raises(Unsupported, match="nothing to compute"):
         project.hardware(empty)
 
 
-def test_no_training_framework_is_loaded(tmp_path):
+def test_no_training_framework_is_loaded(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from tests.hls.test_project import written\n"
         f"for style in ('packed', 'stock'): written(Path({str(tmp_path)!r}) / style, style=style)\n"
@@ -209,12 +213,12 @@ def test_no_training_framework_is_loaded(tmp_path):
     ("low", "high", "width"),
     [(0, 0, 1), (0, 1, 1), (0, 255, 8), (-1, 0, 1), (-1, 1, 2), (-2, 1, 2), (-128, 127, 8), (-9, 2, 5)],
 )
-def test_bits_hold_the_range_and_no_more(low, high, width):
+def test_bits_hold_the_range_and_no_more(low: int, high: int, width: int) -> None:
     assert bits(low, high) == width
 
 
 @pytest.fixture(scope="module", params=["packed", "stock"])
-def bench(request, tmp_path_factory):
+def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A compiled test bench: (project folder, program)."""
     folder = tmp_path_factory.mktemp(request.param)
     written(folder, style=request.param)
@@ -225,7 +229,7 @@ def bench(request, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_the_test_bench_compares_integers_and_its_status_says_so(bench):
+def test_the_test_bench_compares_integers_and_its_status_says_so(bench: str) -> None:
     def run() -> subprocess.CompletedProcess[str]:
         return subprocess.run(["./bench"], cwd=bench, capture_output=True, text=True, check=False)
 

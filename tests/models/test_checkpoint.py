@@ -1,4 +1,8 @@
 import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +18,7 @@ from xnorflow.models.data import encode
 HEADER = {"schema_version": 1, "model": "digits_bnn", "metadata": {}}
 
 
-def trained(name):
+def trained(name: str) -> Any:
     """A module of the zoo with parameters and statistics as training could leave them."""
     torch.manual_seed(1)
     module = zoo.get(name).build()
@@ -30,29 +34,29 @@ def trained(name):
 
 
 @pytest.fixture
-def path(tmp_path):
+def path(tmp_path: Path) -> Any:
     return tmp_path / "deep" / "model.safetensors"
 
 
 @pytest.fixture
-def tensors(path):
+def tensors(path: Path) -> Any:
     """The tensors of a good digits_bnn checkpoint, to be damaged."""
     checkpoint.save(path, "digits_bnn", trained("digits_bnn"), {})
     return parse(path.read_bytes())
 
 
-def write(path, tensors, header=HEADER):
+def write(path: Any, tensors: Any, header: Any = HEADER) -> None:
     path.write_bytes(serialise(tensors, metadata={"xnorflow_checkpoint": json.dumps(header)}))
 
 
-def refuses(path, message):
+def refuses(path: Path, message: str) -> None:
     with pytest.raises(UserError, match=message) as error:
         checkpoint.load(path)
     assert str(path) in str(error.value)
 
 
 @pytest.mark.parametrize("name", [name for name in zoo.ZOO if zoo.get(name).framework == "pytorch"])
-def test_the_loaded_module_gives_the_same_bits(name, path):
+def test_the_loaded_module_gives_the_same_bits(name: str, path: Path) -> None:
     definition = zoo.get(name)
     module = trained(name)
     metadata = {"seed": 3, "test": {"accuracy": 0.1, "count": 10}}
@@ -69,20 +73,20 @@ def test_the_loaded_module_gives_the_same_bits(name, path):
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
-def test_weights_take_one_bit_each(path):
+def test_weights_take_one_bit_each(path: Path) -> None:
     checkpoint.save(path, "mnist_bnn", trained("mnist_bnn"), {})
     bits = (784 * 128 + 128 * 10) // 8
     norms = 4 * 4 * (128 + 10)
     assert bits + norms < path.stat().st_size < bits + norms + 2000
 
 
-def test_a_failed_write_leaves_the_old_file(path, monkeypatch):
+def test_a_failed_write_leaves_the_old_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint.save(path, "digits_bnn", trained("digits_bnn"), {"old": True})
 
-    def fail(*_):
+    def fail(*_: Any) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(checkpoint.os, "replace", fail)
+    monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="no space left"):
         checkpoint.save(path, "digits_bnn", trained("digits_bnn"), {"old": False})
     assert checkpoint.load(path).metadata == {"old": True}
@@ -92,19 +96,19 @@ def test_a_failed_write_leaves_the_old_file(path, monkeypatch):
 # --- files that are not what they should be
 
 
-def test_a_missing_file_is_refused(path):
+def test_a_missing_file_is_refused(path: Path) -> None:
     refuses(path, "cannot be read")
     with pytest.raises(UserError, match="cannot be read"):
         checkpoint.read_facts(path)
 
 
 @pytest.mark.parametrize("length", [0, 7, 8, 100, -1])
-def test_a_truncated_file_is_refused(path, tensors, length):
+def test_a_truncated_file_is_refused(path: Path, tensors: Any, length: int) -> None:
     path.write_bytes(path.read_bytes()[:length])
     refuses(path, "cannot be read")
 
 
-def test_a_pickle_is_refused_and_not_run(path):
+def test_a_pickle_is_refused_and_not_run(path: Path) -> None:
     path.parent.mkdir()
     torch.save({"a": torch.zeros(1)}, path)
     refuses(path, "cannot be read")
@@ -123,7 +127,7 @@ def test_a_pickle_is_refused_and_not_run(path):
         ({"metadata": None}, "damaged header"),
     ],
 )
-def test_a_wrong_header_is_refused(path, tensors, change, message):
+def test_a_wrong_header_is_refused(path: Path, tensors: Any, change: dict[str, Any], message: str) -> None:
     write(path, tensors, HEADER | change)
     refuses(path, message)
 
@@ -131,13 +135,13 @@ def test_a_wrong_header_is_refused(path, tensors, change, message):
 @pytest.mark.parametrize(
     "metadata", [None, {}, {"xnorflow_checkpoint": "{"}, {"xnorflow_checkpoint": "[]"}, {"xnorflow_checkpoint": "{}"}]
 )
-def test_a_file_without_a_header_is_refused(path, tensors, metadata):
+def test_a_file_without_a_header_is_refused(path: Path, tensors: Any, metadata: dict[str, Any] | None) -> None:
     path.write_bytes(serialise(tensors, metadata=metadata))
     refuses(path, "is not a checkpoint: its metadata entry 'xnorflow_checkpoint' is missing or damaged")
 
 
-def _set(key, index, value):
-    def damage(tensors):
+def _set(key: Any, index: Any, value: Any) -> Any:
+    def damage(tensors: Any) -> None:
         tensors[key][index] = value
 
     return damage
@@ -156,13 +160,13 @@ def _set(key, index, value):
         (_set("1.running_var", 0, -1), "negative variance"),
     ],
 )
-def test_wrong_tensors_are_refused(path, tensors, damage, message):
+def test_wrong_tensors_are_refused(path: Path, tensors: Any, damage: Callable[..., Any], message: str) -> None:
     damage(tensors)
     write(path, tensors)
     refuses(path, message)
 
 
-def test_a_type_that_numpy_lacks_is_refused(path):
+def test_a_type_that_numpy_lacks_is_refused(path: Path) -> None:
     from safetensors.torch import save
 
     path.parent.mkdir()
@@ -171,7 +175,7 @@ def test_a_type_that_numpy_lacks_is_refused(path):
     refuses(path, "cannot be read|is bfloat16")  # the latter where TensorFlow has taught NumPy the type
 
 
-def test_set_bits_beyond_the_weights_are_refused(path, monkeypatch):
+def test_set_bits_beyond_the_weights_are_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from xnorflow.models.layers import BNN
 
     odd = zoo.ModelDefinition(
@@ -187,7 +191,7 @@ def test_set_bits_beyond_the_weights_are_refused(path, monkeypatch):
     refuses(path, "bits set beyond its 9 weights")
 
 
-def test_the_header_is_readable_json(path):
+def test_the_header_is_readable_json(path: Path) -> None:
     checkpoint.save(path, "digits_bnn", trained("digits_bnn"), {"seed": 0})
     content = path.read_bytes()
     size = int.from_bytes(content[:8], "little")

@@ -1,4 +1,6 @@
 import io
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +17,13 @@ FLIGHTS = {"b": 70, "a": 30, "c": 5}
 
 
 @pytest.fixture(autouse=True)
-def nowhere(monkeypatch, tmp_path):
+def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No data folder in the environment, and an empty cache."""
     monkeypatch.delenv(data.DATA_VARIABLE, raising=False)
     monkeypatch.setattr(data, "cache_folder", lambda: tmp_path / "cache")
 
 
-def arrays(flights=FLIGHTS):
+def arrays(flights: Any = FLIGHTS) -> Any:
     """Frames of one grey each, which tells the flight and the number; the last of each flight are too near."""
     sequence = np.concatenate([np.full(count, name) for name, count in flights.items()])
     number = np.concatenate([np.arange(1, count + 1) for count in flights.values()])
@@ -35,14 +37,14 @@ def arrays(flights=FLIGHTS):
     }
 
 
-def write(folder, name="one_162x122_u8.npz", **changes):
+def write(folder: Any, name: str = "one_162x122_u8.npz", **changes: Any) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     given_arrays = {**arrays(), **changes}
     np.savez(folder / name, **{key: array for key, array in given_arrays.items() if array is not None})
 
 
 @pytest.mark.parametrize("place", [".", "dronet-collision"])
-def test_frames_are_read_by_flight_and_number_whatever_their_order(tmp_path, place):
+def test_frames_are_read_by_flight_and_number_whatever_their_order(tmp_path: Path, place: str) -> None:
     shuffled = np.random.default_rng(0).permutation(sum(FLIGHTS.values()))
     write(tmp_path / place, **{key: array[shuffled] for key, array in arrays().items()})
     of = collision.flights(tmp_path)
@@ -53,7 +55,7 @@ def test_frames_are_read_by_flight_and_number_whatever_their_order(tmp_path, pla
     np.testing.assert_array_equal(of.labels, [*[0] * 24, *[1] * 6, *[0] * 56, *[1] * 14, *[0] * 4, 1])
 
 
-def test_further_files_are_further_flights_even_of_the_same_name(tmp_path):
+def test_further_files_are_further_flights_even_of_the_same_name(tmp_path: Path) -> None:
     write(tmp_path)
     write(tmp_path, "two_162x122_u8.npz")
     write(tmp_path, "another.npz", x=np.zeros(1))  # another's
@@ -63,7 +65,7 @@ def test_further_files_are_further_flights_even_of_the_same_name(tmp_path):
 
 
 @given(st.lists(st.integers(1, 130), min_size=1, max_size=6))
-def test_blocks_are_held_out_with_guards_within_each_flight(lengths):
+def test_blocks_are_held_out_with_guards_within_each_flight(lengths: Any) -> None:
     """Beside the definition, frame by frame."""
     flight = np.repeat(np.arange(len(lengths)), lengths)
     place = np.concatenate([np.arange(length) for length in lengths])
@@ -75,7 +77,7 @@ def test_blocks_are_held_out_with_guards_within_each_flight(lengths):
         assert train[i] == (not test[beside].any())
 
 
-def test_a_pixel_is_the_rounded_mean_of_nine():
+def test_a_pixel_is_the_rounded_mean_of_nine() -> None:
     frames = np.random.default_rng(0).integers(0, 256, (3, *collision.SIZE), np.uint8)
     images = collision.binned(frames)
     assert (images.shape, images.dtype) == ((3, *collision.IMAGE), np.uint8)
@@ -101,20 +103,20 @@ def test_a_pixel_is_the_rounded_mean_of_nine():
         ({"frame": np.full(105, None)}, "cannot be read"),  # a pickle, which is never loaded
     ],
 )
-def test_a_bad_file_is_named_with_what_is_wrong(tmp_path, changes, message):
+def test_a_bad_file_is_named_with_what_is_wrong(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     write(tmp_path, **changes)
     with pytest.raises(UserError, match=f"one_162x122_u8.npz.*{message}"):
         collision.read(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04"])
-def test_a_damaged_file_is_named(tmp_path, content):
+def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "one_162x122_u8.npz").write_bytes(content)
     with pytest.raises(UserError, match=r"one_162x122_u8\.npz cannot be read"):
         collision.read(tmp_path)
 
 
-def test_without_frames_it_is_said_what_is_looked_for(tmp_path):
+def test_without_frames_it_is_said_what_is_looked_for(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"no frames in .*\*_162x122_u8\.npz is neither there nor in .*dronet-collision"
     ):
@@ -123,7 +125,7 @@ def test_without_frames_it_is_said_what_is_looked_for(tmp_path):
         data.training_images(zoo.get("drone_bnn"))
 
 
-def test_the_zoo_is_trained_and_judged_by_these_blocks(tmp_path):
+def test_the_zoo_is_trained_and_judged_by_these_blocks(tmp_path: Path) -> None:
     write(tmp_path)
     definition = zoo.get("drone_bnn")
     (images, labels), (test_images, test_labels) = collision.read(tmp_path)
@@ -137,7 +139,7 @@ def test_the_zoo_is_trained_and_judged_by_these_blocks(tmp_path):
     assert (len(images), len(test_images)) == (67, 30)
 
 
-def test_without_frames_grey_pieces_of_photographs_stand_in():
+def test_without_frames_grey_pieces_of_photographs_stand_in() -> None:
     dataset, name = data.evaluation_images(zoo.get("drone_bnn"))
     assert name == "photographs_as_frames"
     assert (dataset.test_images.shape, len(dataset.test_labels)) == ((220, 40, 54), 0)
@@ -147,7 +149,7 @@ def test_without_frames_grey_pieces_of_photographs_stand_in():
 # --- flights never seen
 
 
-def test_every_flight_is_the_test_of_one_fold(tmp_path):
+def test_every_flight_is_the_test_of_one_fold(tmp_path: Path) -> None:
     write(tmp_path)
     of, seen = collision.flights(tmp_path), []
     for number in range(flights.FOLDS):
@@ -161,13 +163,13 @@ def test_every_flight_is_the_test_of_one_fold(tmp_path):
     assert sorted(seen) == ["a", "b", "c"]
 
 
-def test_all_folds_are_trained_once_and_counted_together(tmp_path, monkeypatch):
+def test_all_folds_are_trained_once_and_counted_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A module that takes every frame for too near."""
     monkeypatch.chdir(tmp_path)
     write(tmp_path, **arrays(dict.fromkeys("abcd", 10)))
     trained = []
 
-    def train(definition, dataset, path, **_):
+    def train(definition: Any, dataset: Any, path: Path, **_: Any) -> None:
         trained.append(dataset.name)
         module = definition.build()
         torch.nn.init.zeros_(module[-1].weight)

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,27 +24,27 @@ ABOVE = {
 }
 
 
-def committed(name):
+def committed(name: str) -> Any:
     return checkpoint.load(checkpoint.path_of(zoo.get(name)))
 
 
-def recipe_of(recorded):
+def recipe_of(recorded: Any) -> Any:
     """What a checkpoint's recipe does not name had its default."""
     augmentation = recorded["augmentation"]
     return zoo.Recipe(**{**recorded, "augmentation": augmentation and zoo.Augmentation(**augmentation)})
 
 
-def measured(name, dataset):
+def measured(name: str, dataset: Any) -> Any:
     images, labels = torch.from_numpy(dataset.test_images), torch.from_numpy(dataset.test_labels)
     return count_correct(committed(name).module, images, labels, zoo.get(name)), len(labels)
 
 
-def test_every_model_of_the_zoo_has_one_and_there_is_no_other():
+def test_every_model_of_the_zoo_has_one_and_there_is_no_other() -> None:
     assert set(checkpoint.FOLDER.iterdir()) == {checkpoint.path_of(definition) for definition in zoo.ZOO.values()}
 
 
 @pytest.mark.parametrize("name", zoo.ZOO)
-def test_it_says_all_about_its_making(name):
+def test_it_says_all_about_its_making(name: str) -> None:
     definition, metadata = zoo.get(name), committed(name).metadata
     assert metadata["model"] == name
     assert recipe_of(metadata["recipe"]) == definition.recipe
@@ -61,7 +62,7 @@ def test_it_says_all_about_its_making(name):
     assert test["accuracy"] > ABOVE[name]
 
 
-def test_the_accuracy_of_digits_bnn_is_as_recorded():
+def test_the_accuracy_of_digits_bnn_is_as_recorded() -> None:
     dataset, metadata = data.digits(), committed("digits_bnn").metadata
     assert dataset.digest == metadata["dataset"]["digest"]
     assert measured("digits_bnn", dataset) == (metadata["test"]["correct"], metadata["test"]["count"])
@@ -70,7 +71,7 @@ def test_the_accuracy_of_digits_bnn_is_as_recorded():
 @pytest.mark.slow
 @pytest.mark.skipif(not os.environ.get(data.DATA_VARIABLE), reason=f"needs data sets: {data.DATA_VARIABLE} is not set")
 @pytest.mark.parametrize("name", [name for name in zoo.ZOO if zoo.get(name).dataset in ("mnist", "collision")])
-def test_the_accuracy_on_the_data_set_is_as_recorded(name):
+def test_the_accuracy_on_the_data_set_is_as_recorded(name: str) -> None:
     source = zoo.get(name).dataset
     if not data.SOURCES[source].is_in(Path(os.environ[data.DATA_VARIABLE])):
         pytest.skip(f"needs {data.SOURCES[source].TITLE} in {data.DATA_VARIABLE}")
@@ -80,7 +81,7 @@ def test_the_accuracy_on_the_data_set_is_as_recorded(name):
 
 
 @pytest.mark.parametrize("name", [name for name in zoo.ZOO if name.startswith("mnist")])
-def test_mnist_models_read_the_resampled_digits(name):
+def test_mnist_models_read_the_resampled_digits(name: str) -> None:
     """Digits of another source, resampled from 8x8, are harder; but a wrong polarity or layout gives about 0.1."""
     correct, count = measured(name, data.digits_as_mnist())
     assert correct / count > 0.6

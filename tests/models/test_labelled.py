@@ -1,7 +1,11 @@
 """Labelled data of the user's own: what fits is taken as it is, what does not is refused with the place."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from xnorflow.bnn.errors import UserError
@@ -12,7 +16,7 @@ PIXELS = Input("input", (), (4, 4, 1), "unsigned", 8, 8)
 BIPOLAR = Input("input", (), (6,), "bipolar")
 
 
-def test_arrays_of_integers_and_of_the_trained_models_numbers_are_the_same():
+def test_arrays_of_integers_and_of_the_trained_models_numbers_are_the_same() -> None:
     x = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 1))
     integers = labelled.labelled(x, [0, 1, 2, 0, 1], PIXELS, 3)
     floats = labelled.labelled(x / 256, [0, 1, 2, 0, 1], PIXELS, 3)
@@ -35,12 +39,12 @@ def test_arrays_of_integers_and_of_the_trained_models_numbers_are_the_same():
         (np.ones((0, 6)), np.zeros(0, int), "at least one"),
     ],
 )
-def test_what_does_not_fit_is_refused(x, y, message):
+def test_what_does_not_fit_is_refused(x: NDArray[Any], y: list[Any] | NDArray[Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         labelled.labelled(x, y, BIPOLAR, 3)
 
 
-def test_a_file_of_arrays(tmp_path):
+def test_a_file_of_arrays(tmp_path: Path) -> None:
     x, y = np.ones((2, 6), np.int8), np.array([0, 2])
     np.savez(tmp_path / "my.npz", x=x, y=y)
     assert labelled.is_own(tmp_path / "my.npz")
@@ -56,7 +60,7 @@ def test_a_file_of_arrays(tmp_path):
         labelled.read(tmp_path / "cut.npz", BIPOLAR, 3)
 
 
-def test_a_folder_of_images_by_class(tmp_path):
+def test_a_folder_of_images_by_class(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 4, 4), np.uint8)
     for image, name in zip(images, ("cat/1", "dog/1", "dog/2"), strict=True):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -8,7 +8,7 @@ from xnorflow.bnn.frontends.torch import module_input
 from xnorflow.models import zoo
 
 
-def test_an_unknown_model_lists_the_choices():
+def test_an_unknown_model_lists_the_choices() -> None:
     with pytest.raises(UserError, match="unknown model 'mnist_bn'") as error:
         zoo.get("mnist_bn")
     for name in zoo.ZOO:
@@ -16,7 +16,7 @@ def test_an_unknown_model_lists_the_choices():
 
 
 @pytest.mark.parametrize("name", zoo.ZOO)
-def test_a_model_takes_its_input_and_gives_a_score_for_each_class_or_one_for_two(name):
+def test_a_model_takes_its_input_and_gives_a_score_for_each_class_or_one_for_two(name: str) -> None:
     definition = zoo.get(name)
     outputs = 1 if definition.dataset == "collision" else 10
     encoded = torch.ones((2, *definition.input.shape)).numpy()
@@ -27,7 +27,7 @@ def test_a_model_takes_its_input_and_gives_a_score_for_each_class_or_one_for_two
 
 
 @pytest.mark.parametrize("name", zoo.ZOO)
-def test_the_input_is_consistent(name):
+def test_the_input_is_consistent(name: str) -> None:
     definition = zoo.get(name)
     assert definition.name == name
     sizes = {"mnist": 784, "cifar10": 3072, "collision": 40 * 54, "digits": 64}
@@ -47,6 +47,6 @@ def test_the_input_is_consistent(name):
         ("mnist_lfc", [784, 1024, 1024, 1024, 10]),
     ],
 )
-def test_the_dense_models_have_the_published_sizes(name, sizes):
+def test_the_dense_models_have_the_published_sizes(name: str, sizes: list[int]) -> None:
     weights = [layer.weight.shape for layer in zoo.get(name).build() if isinstance(layer, torch.nn.Linear)]
     assert [tuple(shape) for shape in weights] == list(zip(sizes[1:], sizes[:-1], strict=True))

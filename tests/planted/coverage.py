@@ -16,8 +16,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tests import oracle, strategies
 from tests.hls.rtl.test_project import small_image
 
@@ -105,7 +107,7 @@ def hls(network: Network, folder: Path) -> tuple[Callable[[Network, Path], None]
 ENGINES = {"rtl": rtl, "hls": hls}
 
 
-def check(engine: str, network: Network, inputs: np.ndarray, count: int, seed: int = 0) -> tuple[int, int, list[str]]:
+def check(engine: str, network: Network, inputs: NDArray[Any], count: int, seed: int = 0) -> tuple[int, int, list[str]]:
     """Plant so many drawn faults; return how many were planted, how many showed, and what was not as predicted.
 
     Fewer than asked for only where many times as many were drawn in vain, since they change code.
@@ -145,7 +147,7 @@ def check(engine: str, network: Network, inputs: np.ndarray, count: int, seed: i
     return planted, showed, wrong
 
 
-def case(name: str) -> tuple[Network, np.ndarray]:
+def case(name: str) -> tuple[Network, NDArray[Any]]:
     """Return a network and vectors that show about half of its faults."""
     if name == "image":
         return small_image(), strategies.inputs_for(small_image(), 4, seed=2)[2:]

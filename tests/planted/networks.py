@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from tests.cosim import test_csim
 from tests.hls import test_project
 from tests.hls.rtl.test_project import small_image, small_recurrent, small_residual
@@ -27,7 +28,7 @@ from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
 _RANDOM = np.random.default_rng(4)
 
 
-def _weights(*shape: int) -> np.ndarray:
+def _weights(*shape: int) -> NDArray[Any]:
     return _RANDOM.choice(np.array([-1, 1], np.int8), shape)
 
 

@@ -1,9 +1,11 @@
 """What coverage predicts is what generated hardware shows; ``tests.planted.coverage`` plants more than these few."""
 
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from tests.planted import coverage
 
 needs_icarus = pytest.mark.skipif(not shutil.which("iverilog"), reason="needs iverilog: apt-get install iverilog")
@@ -35,7 +37,7 @@ def test_three_hundred_planted_faults_show_as_predicted(engine: str, network: st
 @pytest.mark.slow
 @needs_icarus
 def test_a_wrong_prediction_would_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def nothing(self: object, group: object, which: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    def nothing(self: object, group: object, which: NDArray[Any], vectors: NDArray[Any]) -> NDArray[Any]:
         return np.zeros((len(which), 1), np.uint64)
 
     monkeypatch.setattr(coverage.Simulator, "shown", nothing)

@@ -1,6 +1,7 @@
 """A small report that has everything, for all tests of what is made from reports."""
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from xnorflow.reports.arrays import pack
 
 
-def engine(**given):
+def engine(**given: Any) -> dict[str, Any]:
     return {
         "title": "an engine", "status": "pass", "vectors": 1000, "mismatches": 0, "seconds": 2.0, "build_seconds": None,
         "reason": None, "project": None, "first_mismatch": None, "waveform": None,
@@ -22,7 +23,15 @@ VENDOR = {
 }  # fmt: skip
 
 
-def layer(name, kind, inputs, outputs, weight_bits=0, accumulator_bits=None, operand="input"):
+def layer(
+    name: str,
+    kind: str,
+    inputs: list[int],
+    outputs: list[int],
+    weight_bits: int = 0,
+    accumulator_bits: int | None = None,
+    operand: str = "input",
+) -> dict[str, Any]:
     return {
         "name": name, "kind": kind, "operands": [operand], "inputs": inputs, "outputs": outputs,
         "weight_bits": weight_bits, "xnor_ops": weight_bits, "accumulator_bits": accumulator_bits,
@@ -30,7 +39,7 @@ def layer(name, kind, inputs, outputs, weight_bits=0, accumulator_bits=None, ope
 
 
 @pytest.fixture(scope="session")
-def passing():
+def passing() -> dict[str, Any]:
     """What a test must not change."""
     return {
         "schema_version": 2,
@@ -193,7 +202,7 @@ def passing():
 
 
 @pytest.fixture(scope="session")
-def failing(passing):
+def failing(passing: dict[str, Any]) -> dict[str, Any]:
     """The same flow with an engine that is wrong."""
     report = copy.deepcopy(passing)
     report["verdict"] = "fail"
@@ -213,10 +222,10 @@ def failing(passing):
 
 
 @pytest.fixture
-def report(passing):
+def report(passing: dict[str, Any]) -> dict[str, Any]:
     return copy.deepcopy(passing)
 
 
 @pytest.fixture
-def failed(failing):
+def failed(failing: dict[str, Any]) -> dict[str, Any]:
     return copy.deepcopy(failing)

@@ -7,6 +7,9 @@ import copy
 import io
 import json
 import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -84,7 +87,7 @@ BROKEN_WORDS = """() => [...document.querySelectorAll(".facts dd")].filter(e => 
 
 
 @pytest.fixture(scope="module")
-def browser():
+def browser() -> Iterator[Any]:
     program = shutil.which("chromium")
     if not program:
         pytest.skip("no chromium on PATH; on Debian: apt-get install chromium")
@@ -99,27 +102,28 @@ def browser():
 class Shown:
     """A page in the browser, and what went wrong while it was shown."""
 
-    def __init__(self, page):
-        self.page, self.problems = page, []
+    def __init__(self, page: Any) -> None:
+        self.page = page
+        self.problems: list[str] = []
         page.on("console", lambda message: self.problems.append(message.text))
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         page.on("request", lambda request: self._offline(request.url))
 
-    def _offline(self, url):
+    def _offline(self, url: str) -> None:
         if not url.startswith(("file:", "data:")):
             self.problems.append(f"asked for {url}")
 
-    def keep(self, name):
+    def keep(self, name: str) -> None:
         SHOTS.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
 
 
 @pytest.fixture
-def show(browser):
+def show(browser: Any) -> Iterator[Callable[..., Any]]:
     """Open a file as on a screen of `SCREENS`, light or dark; nothing may have gone wrong in the end."""
     contexts, shown = [], []
 
-    def show(path, screen="wide", scheme="light"):
+    def show(path: Path, screen: str = "wide", scheme: str = "light") -> Shown:
         width, height = SCREENS[screen]
         phone = {"has_touch": True, "is_mobile": True} if screen == "phone" else {}
         contexts.append(browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **phone))
@@ -135,14 +139,16 @@ def show(browser):
 
 
 @pytest.fixture(scope="module", params=["passing", "failing"])
-def page(request, tmp_path_factory):
+def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """The page of a flow, and its name among the screenshots."""
     folder = tmp_path_factory.mktemp(request.param)
     render(request.getfixturevalue(request.param), folder)
     return request.param, folder / "report.html"
 
 
-def test_a_chart_without_bars_is_found_to_be_empty(show, report, tmp_path):
+def test_a_chart_without_bars_is_found_to_be_empty(
+    show: Callable[..., Any], report: dict[str, Any], tmp_path: Path
+) -> None:
     report["memory"] |= {"binary_bits": 0, "float32_bits": 0}
     report["synthesis"][0]["total"] = dict.fromkeys(report["synthesis"][0]["total"], 0)
     render(report, tmp_path)
@@ -152,7 +158,9 @@ def test_a_chart_without_bars_is_found_to_be_empty(show, report, tmp_path):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("screen", SCREENS)
-def test_a_report_is_whole_and_legible(show, page, screen, scheme):
+def test_a_report_is_whole_and_legible(
+    show: Callable[..., Any], page: tuple[str, Path], screen: str, scheme: str
+) -> None:
     name, path = page
     shown = show(path, screen, scheme)
     shown.keep(f"{name}-{screen}-{scheme}")
@@ -169,7 +177,7 @@ def test_a_report_is_whole_and_legible(show, page, screen, scheme):
 
 
 @pytest.mark.parametrize("screen", SCREENS)
-def test_a_touch_shows_where_a_number_comes_from(show, page, screen):
+def test_a_touch_shows_where_a_number_comes_from(show: Callable[..., Any], page: tuple[str, Path], screen: str) -> None:
     shown = show(page[1], screen)
     box = shown.page.locator("#source")
     assert box.is_hidden()
@@ -186,7 +194,7 @@ def test_a_touch_shows_where_a_number_comes_from(show, page, screen):
     assert "synthesised" in box.inner_text() and "yosys 0.23" in box.inner_text()
 
 
-def test_every_table_and_chart_says_where_it_comes_from(show, page):
+def test_every_table_and_chart_says_where_it_comes_from(show: Callable[..., Any], page: tuple[str, Path]) -> None:
     silent = """() => [...document.querySelectorAll("main table, main figure")]
       .filter(e => !e.closest("#provenance, .mismatch, .network"))
       .filter(e => !e.closest("[data-source]") && !e.querySelector("[data-source]"))
@@ -194,7 +202,7 @@ def test_every_table_and_chart_says_where_it_comes_from(show, page):
     assert show(page[1]).page.evaluate(silent) == []
 
 
-def test_a_report_on_paper(show, page):
+def test_a_report_on_paper(show: Callable[..., Any], page: tuple[str, Path]) -> None:
     name, path = page
     shown = show(path, scheme="dark")  # paper is white, whatever the screen is
     shown.page.emulate_media(media="print")
@@ -207,7 +215,7 @@ def test_a_report_on_paper(show, page):
 
 
 @pytest.fixture(scope="module")
-def full_page(passing, tmp_path_factory):
+def full_page(passing: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a flow with as many engines as there are, and a baseline in which nothing has changed."""
     report = copy.deepcopy(passing)
     one = report["engines"]["hls4ml_packed"]
@@ -225,7 +233,9 @@ def full_page(passing, tmp_path_factory):
 
 
 @pytest.mark.parametrize("medium", ["paper", "phone", "narrow phone"])
-def test_many_engines_stay_in_their_card_and_words_stay_whole(show, full_page, medium):
+def test_many_engines_stay_in_their_card_and_words_stay_whole(
+    show: Callable[..., Any], full_page: Path, medium: str
+) -> None:
     shown = show(full_page, "wide" if medium == "paper" else "phone")
     if medium == "paper":
         shown.page.emulate_media(media="print")
@@ -238,7 +248,9 @@ def test_many_engines_stay_in_their_card_and_words_stay_whole(show, full_page, m
     assert shown.page.evaluate(BROKEN_WORDS) == []
 
 
-def test_the_index_of_all_targets_shows_every_column(show, passing, tmp_path):
+def test_the_index_of_all_targets_shows_every_column(
+    show: Callable[..., Any], passing: dict[str, Any], tmp_path: Path
+) -> None:
     report = copy.deepcopy(passing)
     (row, *_) = report["synthesis"]
     titles = ("AMD 7 series", "AMD UltraScale+", "Lattice ECP5", "Lattice iCE40 UltraPlus")
@@ -253,7 +265,7 @@ def test_the_index_of_all_targets_shows_every_column(show, passing, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_report_of_a_real_flow_is_whole_and_legible(show, tmp_path):
+def test_the_report_of_a_real_flow_is_whole_and_legible(show: Callable[..., Any], tmp_path: Path) -> None:
     outcome = run.run(
         subject.find("digits_bnn"), Console(file=io.StringIO()), vectors=60, options=Options(targets=("xilinx7",)),
         reports=tmp_path,
@@ -269,7 +281,7 @@ def test_the_report_of_a_real_flow_is_whole_and_legible(show, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def flows(passing, tmp_path_factory):
+def flows(passing: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The index over three flows, of which one has no accuracy and no latency."""
     folder = tmp_path_factory.mktemp("flows")
     for model, accuracy, luts, latency in (("b", 0.9, 900, 30), ("a", 0.98, 11000, 200), ("c", None, 1000, None)):
@@ -287,7 +299,7 @@ def flows(passing, tmp_path_factory):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("screen", SCREENS)
-def test_the_index_is_whole_and_legible(show, flows, screen, scheme):
+def test_the_index_is_whole_and_legible(show: Callable[..., Any], flows: Path, screen: str, scheme: str) -> None:
     shown = show(flows, screen, scheme)
     shown.keep(f"index-{screen}-{scheme}")
     assert shown.page.evaluate(EMPTY_CHARTS) == []
@@ -304,7 +316,9 @@ def test_the_index_is_whole_and_legible(show, flows, screen, scheme):
         ("latency", "bac", "abc"),
     ],
 )
-def test_a_click_sorts_the_index_and_another_one_the_other_way_round(show, flows, column, rising, falling):
+def test_a_click_sorts_the_index_and_another_one_the_other_way_round(
+    show: Callable[..., Any], flows: Path, column: str, rising: str, falling: str
+) -> None:
     shown = show(flows)
     head = shown.page.locator("thead th", has_text=column)
     models = shown.page.locator("tbody th[scope=row]")

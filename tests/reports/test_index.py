@@ -1,5 +1,8 @@
 import json
 import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -8,20 +11,20 @@ from xnorflow.reports.figures import front, pareto
 from xnorflow.reports.index import index, row
 
 
-def test_without_reports_it_says_what_to_run(tmp_path):
+def test_without_reports_it_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="make flow"):
         index(tmp_path)
     assert not (tmp_path / "index.html").exists()
 
 
-def test_a_damaged_report_is_named(tmp_path):
+def test_a_damaged_report_is_named(tmp_path: Path) -> None:
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd" / "report.json").write_text(json.dumps({"schema_version": 0}))
     with pytest.raises(UserError, match="odd"):
         index(tmp_path)
 
 
-def test_the_front_has_only_what_nothing_beats():
+def test_the_front_has_only_what_nothing_beats() -> None:
     rows = [
         {"model": name, "accuracy": accuracy, "luts": luts, "images": ("360 images of digits", None)}
         for name, accuracy, luts in (
@@ -34,7 +37,7 @@ def test_the_front_has_only_what_nothing_beats():
     assert "unknown" not in drawn
 
 
-def test_a_flow_that_failed_is_listed_but_is_no_choice(passing, tmp_path):
+def test_a_flow_that_failed_is_listed_but_is_no_choice(passing: dict[str, Any], tmp_path: Path) -> None:
     for model, verdict in (("sound", "pass"), ("broken", "fail")):
         (tmp_path / model).mkdir()
         (tmp_path / model / "report.json").write_text(json.dumps(passing | {"model": model, "verdict": verdict}))
@@ -43,7 +46,7 @@ def test_a_flow_that_failed_is_listed_but_is_no_choice(passing, tmp_path):
     assert left_out == [] and "broken" in table and "sound" in charts and "broken" not in charts
 
 
-def test_two_flows_of_one_model_can_be_told_apart(passing, tmp_path):
+def test_two_flows_of_one_model_can_be_told_apart(passing: dict[str, Any], tmp_path: Path) -> None:
     for folder in (passing["model"], "other"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "report.json").write_text(json.dumps(passing))
@@ -53,7 +56,7 @@ def test_two_flows_of_one_model_can_be_told_apart(passing, tmp_path):
         assert f"{passing['model']} (other)" in part and f"{passing['model']} ({passing['model']})" not in part
 
 
-def lines(svg):
+def lines(svg: str) -> list[tuple[int, str]]:
     """The numbers of points of the lines with two or more, drawn without markers; grid lines left out."""
     paths = re.findall(
         r'<g id="[^"]*-line2d_\d+">\s*<path d="([^"]*)" clip-path[^>]*style="fill: none; stroke: ([^;]*)', svg
@@ -61,8 +64,8 @@ def lines(svg):
     return [(len(re.findall("[ML]", path)), colour) for path, colour in paths if colour != "var(--line)"]
 
 
-def test_a_line_joins_models_on_the_same_images_only():
-    def of(model, accuracy, luts, images):
+def test_a_line_joins_models_on_the_same_images_only() -> None:
+    def of(model: str, accuracy: float, luts: int, images: tuple[str, ...]) -> dict[str, float | str | tuple[str, ...]]:
         return {"model": model, "accuracy": accuracy, "luts": luts, "images": images}
 
     mnist, digits, fewer = ("10,000 images of mnist", "a"), ("360 images of digits", "b"), ("500 images of mnist", "a")
@@ -91,7 +94,9 @@ def test_a_line_joins_models_on_the_same_images_only():
         lambda report: report["accuracy"].update(golden_dataset="mnist"),
     ],
 )
-def test_the_images_of_two_reports_differ_in_any_of_three_ways(report, passing, change):
+def test_the_images_of_two_reports_differ_in_any_of_three_ways(
+    report: dict[str, Any], passing: dict[str, Any], change: Callable[..., Any]
+) -> None:
     assert row(report)["images"] == row(passing)["images"] is not None
     change(report)
     assert row(report)["images"] != row(passing)["images"]

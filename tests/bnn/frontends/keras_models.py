@@ -1,6 +1,7 @@
 """What the tests of Keras models share: hostile parameters, and the framework's own prediction against ours."""
 
 import os
+from typing import Any
 
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
@@ -28,7 +29,7 @@ FIXED = Input("x", (), shape=(8, 9, 3), kind="signed", bits=6, fraction=4)
 INTEGERS = Input("x", (), shape=(20,), kind="signed", bits=4)
 
 
-def hostile(model, seed, *, halves=False):
+def hostile(model: Any, seed: int, *, halves: bool = False) -> Any:
     """Give kernels with zeros in them, and batch norms that break naive folding: ties, zero, negative and huge scales.
 
     With `halves`, the means lie between the accumulators as well as on them.
@@ -56,7 +57,7 @@ def hostile(model, seed, *, halves=False):
     return model
 
 
-def tame(model):
+def tame(model: Any) -> Any:
     """Replace scales at which ``x + (q - x)`` is no longer q; what a float32 loses there is refused."""
     limits = {"gamma": (-2, 2), "beta": (-1, 1), "moving_mean": (-4, 4), "moving_variance": (1, 50)}
     for layer in model.layers:
@@ -66,7 +67,7 @@ def tame(model):
     return model
 
 
-def agree(model, input, seed, count=40, ambiguous=False) -> Conversion:
+def agree(model: Any, input: Any, seed: int, count: int = 40, ambiguous: bool = False) -> Conversion:
     """Hold everything that the framework computes as we do equal to the golden model, then the classes."""
     conversion = trace(model, "n", input)
     network = conversion.network

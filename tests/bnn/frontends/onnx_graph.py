@@ -1,5 +1,8 @@
 """QONNX models in the making, and the check of what is made of them."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -19,17 +22,28 @@ VECTORS = 60
 class Graph:
     """A model in the making: a chain of nodes, each of which takes the result of the one before it first."""
 
-    def __init__(self, shape, seed=0, opset=13):
+    def __init__(self, shape: Any, seed: int = 0, opset: int = 13) -> None:
         self.random, self.shape, self.opset = np.random.default_rng(seed), shape, opset
-        self.nodes, self.constants, self.last, self.annotated = [], [], "x", None
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+        self.last = "x"
+        self.annotated: str | None = None
         self.result = TensorProto.FLOAT
 
-    def constant(self, value, dtype=np.float32):
+    def constant(self, value: Any, dtype: Any = np.float32) -> Any:
         name = f"c{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), name))
         return name
 
-    def node(self, kind, *operands, source=None, domain="", name=None, **attributes):
+    def node(
+        self,
+        kind: Any,
+        *operands: Any,
+        source: Any = None,
+        domain: str = "",
+        name: str | None = None,
+        **attributes: Any,
+    ) -> Any:
         """Add a node; operands that are no names become constants, integers among them as int64."""
         named = [
             of if isinstance(of, str)
@@ -42,20 +56,20 @@ class Graph:
         self.last = output
         return output
 
-    def bipolar(self, scale=1.0):
+    def bipolar(self, scale: float = 1.0) -> Any:
         return self.node("BipolarQuant", float(scale), domain=DOMAIN)
 
-    def quant(self, scale, bits, signed=1, narrow=0):
-        mode = {"signed": signed, "narrow": narrow, "rounding_mode": "ROUND"}
+    def quant(self, scale: Any, bits: Any, signed: int = 1, narrow: int = 0) -> Any:
+        mode: dict[str, Any] = {"signed": signed, "narrow": narrow, "rounding_mode": "ROUND"}
         return self.node("Quant", float(scale), 0.0, float(bits), domain=DOMAIN, **mode)
 
-    def signs(self, *shape):
+    def signs(self, *shape: Any) -> Any:
         return self.random.choice([-1.0, 1.0], shape)
 
-    def conv(self, outputs, inputs, *kernel, scale=1.0, **attributes):
+    def conv(self, outputs: int, inputs: int, *kernel: Any, scale: float = 1.0, **attributes: Any) -> Any:
         return self.node("Conv", self.signs(outputs, inputs, *kernel) * scale, **attributes)
 
-    def norm(self, channels):
+    def norm(self, channels: Any) -> Any:
         """A batch norm that no training would give: negative, zero, huge and tiny factors."""
         values = [
             self.random.choice([-2.0, -1e-3, 0.0, 1e6, 1.0, 0.5], channels),
@@ -65,14 +79,14 @@ class Graph:
         ]
         return self.node("BatchNormalization", *(self.constant(value) for value in values), epsilon=0.0)
 
-    def dense(self, inputs, classes=3):
+    def dense(self, inputs: int, classes: int = 3) -> Any:
         return self.node("MatMul", self.signs(inputs, classes))
 
-    def classes(self, features, classes=3):
+    def classes(self, features: Any, classes: int = 3) -> Any:
         self.node("Flatten")
         return self.dense(features, classes)
 
-    def model(self, batch=1):
+    def model(self, batch: int | str = 1) -> Any:
         graph = helper.make_graph(
             self.nodes,
             "idiom",
@@ -89,7 +103,7 @@ class Graph:
         return helper.make_model(graph, opset_imports=opsets, ir_version=8)
 
 
-def converted(graph, folder, batch=1):
+def converted(graph: Any, folder: Path, batch: int | str = 1) -> Any:
     """Load and convert a model as a user's file."""
     path = folder / "idiom.onnx"
     path.write_bytes(graph.model(batch).SerializeToString())
@@ -97,7 +111,7 @@ def converted(graph, folder, batch=1):
     return model, qonnx.trace(model, "idiom", lambda shape: Input("input", (), shape))
 
 
-def check(graph, folder, batch=1, ambiguous=0):
+def check(graph: Any, folder: Path, batch: int | str = 1, ambiguous: int = 0) -> Any:
     """Convert, and hold every layer that the file computes against its own execution, on every vector."""
     model, conversion = converted(graph, folder, batch)
     network = canonicalise(conversion.network)
@@ -112,7 +126,7 @@ def check(graph, folder, batch=1, ambiguous=0):
     return conversion
 
 
-def image(seed=0, bits=4, **settings):
+def image(seed: int = 0, bits: int = 4, **settings: Any) -> Any:
     graph = Graph((2, 6, 6), seed, **settings)
     graph.quant(0.25, bits)
     return graph

@@ -1,11 +1,14 @@
 """Folders of BNN-PYNQ: the Network gives what the accelerator would, counted bit by bit."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from tests import oracle
 
 from xnorflow.bnn.canonical import canonicalise
@@ -20,14 +23,14 @@ from xnorflow.flows.formats import model_digest, read_subject
 class Layer:
     """Weights 0 and 1 of whole words, and thresholds, as the accelerator's memories hold them."""
 
-    weight: np.ndarray
-    threshold: np.ndarray
+    weight: NDArray[Any]
+    threshold: NDArray[Any]
     elements: int
     simd: int
 
 
 @st.composite
-def accelerators(draw):
+def accelerators(draw: st.DrawFn) -> Any:
     """The number of inputs and classes, and layers of random folding; padding by 1 as FINN's own, or by anything."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     inputs, classes = draw(st.integers(1, 130)), draw(st.integers(2, 40))
@@ -46,7 +49,7 @@ def accelerators(draw):
     return inputs, classes, layers
 
 
-def write(folder, classes, layers):
+def write(folder: Path, classes: Any, layers: Any) -> None:
     for number, layer in enumerate(layers):
         for element in range(layer.elements):
             words, limits = [], []
@@ -60,7 +63,7 @@ def write(folder, classes, layers):
     (folder / "classes.txt").write_text("\r\n".join(f"class {n}" for n in range(classes)))
 
 
-def accelerator(image, classes, layers):
+def accelerator(image: Any, classes: Any, layers: Any) -> Any:
     """Compute the class of one image of bits as the hardware and its driver do."""
     for layer in layers:
         filled = np.zeros(layer.weight.shape[1], int)
@@ -72,7 +75,7 @@ def accelerator(image, classes, layers):
 
 @given(accelerators())
 @settings(max_examples=40)
-def test_the_network_gives_the_accelerators_class(tmp_path_factory, drawn):
+def test_the_network_gives_the_accelerators_class(tmp_path_factory: pytest.TempPathFactory, drawn: Any) -> None:
     inputs, classes, layers = drawn
     write(folder := tmp_path_factory.mktemp("params"), classes, layers)
     images = np.random.default_rng(0).integers(0, 2, (20, inputs))
@@ -82,7 +85,7 @@ def test_the_network_gives_the_accelerators_class(tmp_path_factory, drawn):
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Any:
     rng = np.random.default_rng(1)
     layers = [Layer(rng.integers(0, 2, (8, 64)), rng.integers(20, 40, 8), 2, 64),
               Layer(rng.integers(0, 2, (64, 8)), rng.integers(2, 6, 64), 4, 2)]  # fmt: skip
@@ -91,7 +94,7 @@ def folder(tmp_path):
     return made
 
 
-def test_a_folder_is_found_and_read(folder):
+def test_a_folder_is_found_and_read(folder: Path) -> None:
     found = subject.find(str(folder))
     assert (found.kind, found.name) == ("bnn_pynq", "lfcw1a1")
     before = model_digest(found, None)
@@ -117,12 +120,12 @@ def test_a_folder_is_found_and_read(folder):
         (lambda of: (of / "classes.txt").write_text("one\n\n"), "expected 2 to 64 classes, one a line, got 1"),
     ],
 )  # fmt: skip
-def test_what_is_no_such_network_is_refused(damage, says, folder):
+def test_what_is_no_such_network_is_refused(damage: Any, says: Any, folder: Path) -> None:
     damage(folder)
     with pytest.raises(UserError, match=says):
         bnn_pynq.load(folder, "n", Input("x", (), (64,)))
 
 
-def test_the_input_is_of_one_bit(folder):
+def test_the_input_is_of_one_bit(folder: Path) -> None:
     with pytest.raises(UserError, match="expected a bipolar input"):
         bnn_pynq.load(folder, "n", Input("x", (), (64,), "unsigned", 8))

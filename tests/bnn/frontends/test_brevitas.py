@@ -3,6 +3,8 @@
 import io
 import json
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,11 +45,11 @@ class Sign(SignedBinaryActPerTensorConst):
 PIXELS = Input("input", (), (6, 6, 2), "signed", 5)
 
 
-def sign():
+def sign() -> Any:
     return bnn_layers.QuantIdentity(act_quant=Sign)
 
 
-def norm(kind, channels, random):
+def norm(kind: Any, channels: Any, random: Any) -> Any:
     """A batch norm with negative, zero and huge factors, and thresholds on integers and half-way."""
     made = kind(channels)
     with torch.no_grad():
@@ -60,7 +62,7 @@ def norm(kind, channels, random):
     return made
 
 
-def network(seed):
+def network(seed: int) -> Any:
     random = np.random.default_rng(seed)
     torch.manual_seed(seed)
     binary = {"bias": False, "weight_quant": Weight}
@@ -78,7 +80,7 @@ def network(seed):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_module_itself_predicts_the_golden_integers(seed):
+def test_the_module_itself_predicts_the_golden_integers(seed: int) -> None:
     module = network(seed).eval()
     conversion = qonnx.trace(brevitas.export(module, PIXELS, "net"), "net", lambda shape: PIXELS)
     assert not conversion.ambiguous
@@ -99,14 +101,14 @@ SLOW = ("sfc_1w1a", "sfc_1w2a", "sfc_2w2a", "lfc_1w1a", "lfc_1w2a", "cnv_1w1a", 
 @pytest.mark.parametrize(
     "name", ["tfc_1w1a", "tfc_1w2a", "tfc_2w2a", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 )
-def test_the_networks_of_finn_are_taken_as_brevitas_has_them(name):
+def test_the_networks_of_finn_are_taken_as_brevitas_has_them(name: str) -> None:
     torch.manual_seed(2)
     module = getattr(pynq, name)(pretrained=False)
     for layer in module.modules():
         if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
             for tensor in (layer.running_mean, layer.weight, layer.bias):
-                nn.init.normal_(tensor, std=3)
-            nn.init.uniform_(layer.running_var, 1, 30)
+                nn.init.normal_(tensor, std=3)  # type: ignore[arg-type]
+            nn.init.uniform_(layer.running_var, 1, 30)  # type: ignore[arg-type]
     pixels = Input("input", (), (32, 32, 3) if name.startswith("cnv") else (28, 28, 1), "unsigned", 8, 8)
     conversion = qonnx.trace(brevitas.export(module.eval(), pixels, name), name, lambda shape: pixels)
     made = canonicalise(conversion.network)
@@ -121,11 +123,11 @@ def test_the_networks_of_finn_are_taken_as_brevitas_has_them(name):
     np.testing.assert_array_equal(golden.run(inputs)[made.output.name][:, 0], classes)
 
 
-def test_a_module_of_pytorch_alone_is_none():
+def test_a_module_of_pytorch_alone_is_none() -> None:
     assert brevitas.is_brevitas(network(0)) and not brevitas.is_brevitas(nn.Sequential(nn.Linear(2, 2)))
 
 
-def test_what_cannot_be_exported_or_is_not_supported_is_told():
+def test_what_cannot_be_exported_or_is_not_supported_is_told() -> None:
     with pytest.raises(UserError, match=r"^net: Brevitas cannot export it for an input of shape \(5, 5, 7\): "):
         brevitas.export(network(0), Input("input", (), (5, 5, 7), "signed", 5), "net")
     gelu = nn.Sequential(
@@ -135,7 +137,7 @@ def test_what_cannot_be_exported_or_is_not_supported_is_told():
         brevitas.export(gelu, Input("input", (), (4,), "signed", 5), "net")
 
 
-def test_a_flow_takes_a_factory_of_such_a_module(tmp_path, monkeypatch):
+def test_a_flow_takes_a_factory_of_such_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "users_brevitas.py").write_text("from tests.bnn.frontends.test_brevitas import network\n\n"

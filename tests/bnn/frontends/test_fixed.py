@@ -2,11 +2,13 @@
 
 from fractions import Fraction
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from tests import oracle
 
 from xnorflow.bnn.errors import UserError
@@ -20,13 +22,13 @@ from xnorflow.bnn.network import Add, Conv2d, Input, MultiThreshold, Network, Si
 IMAGE = Input("x", (), shape=(4, 3, 2), kind="unsigned", bits=8)
 
 
-def begun(fixed: Fixed | None, scale: np.ndarray, shift: np.ndarray) -> tuple[Assembler, Value]:
+def begun(fixed: Fixed | None, scale: NDArray[Any], shift: NDArray[Any]) -> tuple[Assembler, Value]:
     core = Assembler("model 'm'", fixed=fixed)
     core.at("model 'm', layer", "y")
     return core, core.start(IMAGE, canonical(IMAGE.shape), scale, shift)
 
 
-def real_sum(kernel, bias, scale, shift, geometry, image):
+def real_sum(kernel: Any, bias: Any, scale: Any, shift: Any, geometry: Any, image: Any) -> Any:
     """Convolve exact numbers: kernel (outputs, height, width, inputs), the image's integers (height, width, inputs)."""
     (height, width, inputs), (top, bottom, left, right) = image.shape, geometry.padding
     results = {}
@@ -48,7 +50,9 @@ def real_sum(kernel, bias, scale, shift, geometry, image):
     seed=st.integers(0, 2**32 - 1), bits=st.integers(2, 16), padded=st.booleans(), shifted=st.booleans(),
     spread=st.sampled_from([0.0, 1.0, 8.0]),
 )  # fmt: skip
-def test_sums_are_within_the_bound_of_exact_rational_ones(seed, bits, padded, shifted, spread):
+def test_sums_are_within_the_bound_of_exact_rational_ones(
+    seed: int, bits: int, padded: Any, shifted: int, spread: Any
+) -> None:
     rng = np.random.default_rng(seed)
     kernel = (rng.normal(size=(3, 2, 3, 2)) * np.exp(rng.normal(size=(3, 1, 1, 1)) * spread)).astype(np.float32)
     scale, bias = rng.uniform(0.001, 2, 2), rng.normal(size=3)
@@ -69,7 +73,7 @@ def test_sums_are_within_the_bound_of_exact_rational_ones(seed, bits, padded, sh
     assert isinstance(network[name], Add if padded and shifted else Conv2d)
 
 
-def test_the_bound_is_never_below_a_million_draws():
+def test_the_bound_is_never_below_a_million_draws() -> None:
     """Of weights and operands in units of 2**-20, whose sums int64 holds exactly."""
     rng = np.random.default_rng(1)
     units = rng.integers(-(2**20), 2**20, (10**6, 9)) >> rng.integers(0, 12, (10**6, 1))
@@ -83,11 +87,11 @@ def test_the_bound_is_never_below_a_million_draws():
     assert (away > 0.2 * bound).any()
 
 
-def test_scales_are_powers_of_two_and_no_weight_saturates():
+def test_scales_are_powers_of_two_and_no_weight_saturates() -> None:
     weight, scale, error = rounded(np.array([[127.0, -127.0], [127.4, 1.0], [0.0, 0.0], [1e-30, 5e-31]]), 8)
     assert scale.tolist()[:3] == [1.0, 2.0, 1.0] and np.array_equal(np.log2(scale), np.rint(np.log2(scale)))
     assert weight.tolist()[:3] == [[127, -127], [64, 0], [0, 0]]  # 0.5 goes to the even integer
-    assert np.array_equal(scale[:, None] * weight + error, [[127.0, -127.0], [127.4, 1.0], [0, 0], [1e-30, 5e-31]])
+    assert np.array_equal(scale[:, None] * weight + error, [[127.0, -127.0], [127.4, 1.0], [0, 0], [1e-30, 5e-31]])  # type: ignore[arg-type]
 
 
 ACTIVATIONS = {
@@ -105,7 +109,7 @@ ACTIVATIONS = {
     seed=st.integers(0, 2**32 - 1), bits=st.integers(2, 16), kind=st.sampled_from(list(ACTIVATIONS)),
     pooled=st.booleans(), spread=st.sampled_from([0.0, 3.0]),
 )  # fmt: skip
-def test_values_are_within_the_bound_of_real_ones(seed, bits, kind, pooled, spread):
+def test_values_are_within_the_bound_of_real_ones(seed: int, bits: int, kind: str, pooled: Any, spread: Any) -> None:
     """Of an activation of exact sums, as the framework has it; behind a maximum, too."""
     rng = np.random.default_rng(seed)
     core, value = begun(Fixed(bits), np.ones(2), np.zeros(2))
@@ -129,7 +133,7 @@ def test_values_are_within_the_bound_of_real_ones(seed, bits, kind, pooled, spre
     assert {of.name for of in levels} == set(core.rounded)
 
 
-def test_a_clip_of_rounded_values_is_no_quantiser_but_a_sign_is():
+def test_a_clip_of_rounded_values_is_no_quantiser_but_a_sign_is() -> None:
     core, value = begun(Fixed(4), np.full(2, 1 / 7), np.zeros(2))
     kernel = np.random.default_rng(0).normal(size=(2, 1, 1, 2)).astype(np.float32)
     values = core.need(core.step([core.convolution(value, kernel, Geometry())], lambda x: np.maximum(x, 0)))
@@ -139,14 +143,14 @@ def test_a_clip_of_rounded_values_is_no_quantiser_but_a_sign_is():
     assert signs.sources[0] not in core.rounded and signs.sources[0] in core.observed
 
 
-def test_values_that_rise_and_fall_are_refused():
+def test_values_that_rise_and_fall_are_refused() -> None:
     core, value = begun(Fixed(8), np.ones(2), np.zeros(2))
     made = core.convolution(value, np.ones((1, 1, 1, 2), np.float32), Geometry())
     with pytest.raises(UserError, match="layer: expected real values that only rise or only fall"):
         core.need(core.step([made], lambda x: np.abs(x - 100)))
 
 
-def test_branches_of_any_scales_are_added_on_one_grid():
+def test_branches_of_any_scales_are_added_on_one_grid() -> None:
     rng = np.random.default_rng(3)
     core, value = begun(Fixed(8), np.ones(2), np.zeros(2))
     kernels = rng.choice([-1, 1], (2, 3, 1, 1, 2)) * rng.uniform(0.1, 2, (2, 3, 1, 1, 1))
@@ -167,20 +171,20 @@ def test_branches_of_any_scales_are_added_on_one_grid():
     ([0.3, 0.7712345], "or integers up to 128 times that.*FIXED=8"),
     ([0.3, np.nan], "finite weights"),
 ])  # fmt: skip
-def test_without_leave_weights_are_refused_and_it_is_told_how_to_give_it(values, told):
+def test_without_leave_weights_are_refused_and_it_is_told_how_to_give_it(values: list[float], told: str) -> None:
     core, value = begun(None, np.ones(2), np.zeros(2))
     with pytest.raises(UserError, match=rf"model 'm', layer: .*{told}") as error:
         core.convolution(value, np.array(values, np.float32).reshape(1, 1, 1, 2), Geometry())
     assert not isinstance(error.value, NotExact)
 
 
-def test_weights_that_are_not_finite_are_refused_with_leave_too():
+def test_weights_that_are_not_finite_are_refused_with_leave_too() -> None:
     core, value = begun(Fixed(), np.ones(2), np.zeros(2))
     with pytest.raises(UserError, match="finite weights"):
         core.convolution(value, np.array([0.3, np.inf], np.float32).reshape(1, 1, 1, 2), Geometry())
 
 
-def test_what_is_exact_stays_so():
+def test_what_is_exact_stays_so() -> None:
     kernel = np.array([0.5, -0.5], np.float32).reshape(1, 1, 1, 2)
     made = []
     for fixed in (None, Fixed(3)):
@@ -191,7 +195,7 @@ def test_what_is_exact_stays_so():
     assert made[0] == made[1]
 
 
-def test_a_layer_has_its_own_bits_and_must_be_there():
+def test_a_layer_has_its_own_bits_and_must_be_there() -> None:
     kernel = np.array([0.3, 0.7712345], np.float32).reshape(1, 1, 1, 2)
     core, value = begun(Fixed(4, {"conv1": 12}), np.ones(2), np.zeros(2))
     value = core.convolution(value, kernel, Geometry())
@@ -204,13 +208,13 @@ def test_a_layer_has_its_own_bits_and_must_be_there():
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 2))
-def test_bisection_finds_the_thresholds_of_evaluation(seed, levels, step):
+def test_bisection_finds_the_thresholds_of_evaluation(seed: int, levels: Any, step: int) -> None:
     rng = np.random.default_rng(seed)
     low = rng.integers(-500, 100, 5)
     signal = Signal((5,), low, low + step * rng.integers(0, 400, 5), step=step)
     slope, offset = rng.normal(size=5) * (rng.random(5) > 0.2), rng.normal(size=5) * 100
 
-    def formula(integers):
+    def formula(integers: Any) -> Any:
         return np.clip(np.floor(slope * integers + offset), 0, levels)
 
     settings = {"low": 0, "step": 1, "levels": levels}
@@ -220,14 +224,14 @@ def test_bisection_finds_the_thresholds_of_evaluation(seed, levels, step):
         "t", ("x",), formula, signal, **settings
     )
 
-    def sign(integers):
+    def sign(integers: Any) -> Any:
         return np.where(slope * integers + offset >= 0, 1, -1)
 
     assert fold_threshold("t", ("x",), sign, signal, rows) == fold_threshold("t", ("x",), sign, signal)
 
 
 @pytest.mark.parametrize("few", [True, False])
-def test_a_sign_behind_rounded_weights_has_two_values(few):
+def test_a_sign_behind_rounded_weights_has_two_values(few: bool) -> None:
     """Of a sum that is 0 somewhere, however many values it has."""
     core, value = begun(Fixed(3 if few else 16), np.ones(2), np.zeros(2))
     kernel = np.random.default_rng(0).normal(size=(40, 2, 2, 2)).astype(np.float32)

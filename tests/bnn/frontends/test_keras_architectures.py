@@ -1,5 +1,8 @@
 """Random graphs of QKeras and Larq layers together, and one of them through hls4ml: what Keras predicts is computed."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -25,7 +28,7 @@ ACTIVATIONS = ["binary", "binary(use_01=1)", "ternary", "stochastic_ternary", "q
 LARQ_ACTIVATIONS = ["ste_sign", "ste_heaviside", "ste_tern", "approx_sign"]
 
 
-def layer(data, larq, sequence):
+def layer(data: Any, larq: Any, sequence: Any) -> Any:
     """One layer of weights on images, or on sequences."""
     kernel, bias = data.draw(st.sampled_from(LARQ_KERNELS if larq else KERNELS)), data.draw(st.booleans())
     size, multiplier = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 2))
@@ -45,7 +48,7 @@ def layer(data, larq, sequence):
     return getattr(of, f"{prefix}SeparableConv2D")(filters, size, pointwise_quantizer=pointwise, **options)
 
 
-def activation(data):
+def activation(data: Any) -> Any:
     if data.draw(st.booleans()):
         return lq.quantizers.get(data.draw(st.sampled_from(LARQ_ACTIVATIONS)))
     return qkeras.QActivation(data.draw(st.sampled_from(ACTIVATIONS)))
@@ -54,7 +57,7 @@ def activation(data):
 @given(st.data())
 @settings(max_examples=12)
 @pytest.mark.slow
-def test_random_graphs(data):
+def test_random_graphs(data: st.DataObject) -> None:
     """Branches are added before the activation, and pools and batch norms stand on either side of it."""
     sequence = data.draw(st.booleans())
     input = data.draw(st.sampled_from([IMAGE, PIXELS, FIXED]))
@@ -82,7 +85,7 @@ def test_random_graphs(data):
 
 
 @pytest.mark.slow
-def test_hls4ml_computes_what_keras_does(tmp_path):
+def test_hls4ml_computes_what_keras_does(tmp_path: Path) -> None:
     """Depthwise weights of both frameworks, three kinds of activation, a residual sum and an average, in C++."""
     x = keras.Input((6, 6, 2))
     y = qkeras.QDepthwiseConv2D(3, depthwise_quantizer="ternary(alpha=1)", padding="same", use_bias=False)(x)

@@ -4,6 +4,8 @@ Batch norms are hostile, and the pixels, bipolar values and signed fixed-point n
 them where they can.
 """
 
+from typing import Any
+
 import numpy as np
 import pytest
 from tests.bnn.frontends.keras_models import FIXED, IMAGE, PIXELS, agree, hostile, keras, lq, qkeras
@@ -24,11 +26,11 @@ LENGTH = Input("x", (), shape=(1, 24, 3))
 SAMPLES = Input("x", (), shape=(1, 24, 3), kind="signed", bits=6, fraction=3)
 
 
-def sequential(shape, *layers):
+def sequential(shape: Any, *layers: tuple[Any, ...]) -> Any:
     return keras.Sequential([L.InputLayer(shape), *layers])
 
 
-def ending(layer, sign):
+def ending(layer: Any, sign: Any) -> Any:
     """Signs of what a layer gives, into scores."""
     return (layer, L.BatchNormalization(), sign, L.Flatten(), QDense(4, **ONE), L.BatchNormalization())
 
@@ -39,7 +41,7 @@ def ending(layer, sign):
     [{}, {"padding": "same"}, {"strides": 2, "padding": "same"}, {"dilation_rate": (2, 1)}],
     ids=["valid", "same", "strided", "dilated"],
 )
-def test_depthwise(options, input):
+def test_depthwise(options: dict[str, Any], input: Input) -> None:
     """QKeras first, of pixels and of signs; then Larq's, with two results for each channel, and padding of its own."""
     pad = {"pad_values": 1.0} if options.get("padding") == "same" else {}
     sign = qkeras.QActivation("binary")
@@ -63,7 +65,7 @@ def test_depthwise(options, input):
 
 
 @pytest.mark.parametrize("bias", [False, True])
-def test_depthwise_with_scales_and_biases(bias):
+def test_depthwise_with_scales_and_biases(bias: bool) -> None:
     """A scale for every channel; the biases are halves, and what float32 rounds."""
     options = {"use_bias": bias, "depth_multiplier": 3, "padding": "same"}
     x = keras.Input(PIXELS.shape)
@@ -80,7 +82,7 @@ def test_depthwise_with_scales_and_biases(bias):
 
 @pytest.mark.parametrize("multiplier", [1, 2])
 @pytest.mark.parametrize("kind", ["qkeras", "larq"])
-def test_separable(kind, multiplier):
+def test_separable(kind: str, multiplier: int) -> None:
     """Two products in a row, the sums of the first into the second."""
     options = {"padding": "same", "depth_multiplier": multiplier, "use_bias": True}
     if kind == "larq":
@@ -107,7 +109,7 @@ def test_separable(kind, multiplier):
 @pytest.mark.parametrize("input", [LENGTH, SAMPLES], ids=["bipolar", "fixed"])
 @pytest.mark.parametrize("padding", ["valid", "same", "causal"])
 @pytest.mark.parametrize("framework", ["qkeras", "larq"])
-def test_one_dimension(framework, padding, input):
+def test_one_dimension(framework: str, padding: str, input: Input) -> None:
     """Layers of sequences are those of images of height 1."""
     pool = [L.MaxPooling1D(2), L.AveragePooling1D(4, 3)][padding == "same"]
     if framework == "qkeras":
@@ -116,7 +118,7 @@ def test_one_dimension(framework, padding, input):
         second = qkeras.QConv1D(5, 3, dilation_rate=2, padding=padding, **ONE), L.BatchNormalization(), sign
     else:
         options = {"input_quantizer": "ste_sign", "padding": padding, **STE}
-        first = lq.layers.QuantConv1D(6, 4, padding=padding, **STE), pool, L.BatchNormalization()
+        first = lq.layers.QuantConv1D(6, 4, padding=padding, **STE), pool, L.BatchNormalization()  # type: ignore[assignment]
         second = lq.layers.QuantConv1D(5, 3, strides=2, **options), L.BatchNormalization(), lq.quantizers.SteSign()
     model = sequential(input.shape[1:], *first, *second, L.Flatten(), QDense(4, **ONE), L.BatchNormalization())
     network = agree(hostile(model, 13), input, 13).network
@@ -127,7 +129,7 @@ def test_one_dimension(framework, padding, input):
 
 
 @pytest.mark.parametrize("pool", [L.GlobalAveragePooling1D, L.GlobalMaxPooling1D])
-def test_one_dimension_to_scores(pool):
+def test_one_dimension_to_scores(pool: type[Any]) -> None:
     """A filter for each class, and zeros at both ends."""
     x = keras.Input(SAMPLES.shape[1:])
     y = qkeras.QActivation("binary")(L.BatchNormalization()(qkeras.QConv1D(6, 4, **ONE)(x)))
@@ -148,7 +150,7 @@ def test_one_dimension_to_scores(pool):
          (lq.layers.QuantDepthwiseConv2D(3, padding="same", pad_values=2.0, **STE_DEPTH),)),
     ],
 )  # fmt: skip
-def test_refused(words, layers):
+def test_refused(words: str, layers: tuple[Any, ...]) -> None:
     with pytest.raises(UserError, match=words) as error:
         convert(hostile(sequential(IMAGE.shape, *layers), 0), "n", IMAGE)
     assert str(error.value).startswith("model 'n', layer '") and "\n" not in str(error.value)

@@ -5,6 +5,8 @@ import json
 import pickle
 import zipfile
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -21,7 +23,7 @@ L = keras.layers
 
 
 @pytest.fixture(scope="module")
-def models():
+def models() -> Any:
     """A model of each framework, and one with everything that it has as objects, as its users write them."""
     q = keras.Sequential(
         [L.InputLayer((20,)), qkeras.QDense(6, kernel_quantizer="binary", bias_quantizer=qkeras.quantized_bits(4, 1)),
@@ -38,7 +40,7 @@ def models():
     return {name: tame(hostile(model, seed, halves=True)) for seed, (name, model) in enumerate(models.items())}
 
 
-def qkeras_objects():
+def qkeras_objects() -> Any:
     bits, binary, ternary = qkeras.quantized_bits, qkeras.binary, qkeras.ternary
     x = keras.Input((20, 1, 1))
     y = qkeras.QConv2D(
@@ -58,7 +60,7 @@ def qkeras_objects():
     return keras.Model(x, y)
 
 
-def larq_objects():
+def larq_objects() -> Any:
     quantizers, layers = lq.quantizers, lq.layers
     x = keras.Input((20, 1, 1))
     y = layers.QuantConv2D(
@@ -84,7 +86,7 @@ def larq_objects():
 
 
 @pytest.fixture(scope="module")
-def files(models, tmp_path_factory):
+def files(models: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Paths of the saved models by (framework, suffix)."""
     folder = tmp_path_factory.mktemp("models")
     paths = {}
@@ -97,7 +99,7 @@ def files(models, tmp_path_factory):
 
 @pytest.mark.parametrize("name", ["qkeras", "larq", "qkeras objects", "larq objects"])
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
-def test_a_saved_model_is_the_same_network(models, files, name, suffix, tmp_path):
+def test_a_saved_model_is_the_same_network(models: Any, files: Any, name: str, suffix: str, tmp_path: Path) -> None:
     input = replace(VECTOR, shape=models[name].inputs[0].shape[1:])
     expected = convert(models[name], "n", input)
     assert convert(load(files[name, suffix]), "n", input) == expected
@@ -106,7 +108,7 @@ def test_a_saved_model_is_the_same_network(models, files, name, suffix, tmp_path
     assert convert(load(str(other)), "n", input) == expected
 
 
-def test_inner_models_are_put_into_the_outer_one(tmp_path):
+def test_inner_models_are_put_into_the_outer_one(tmp_path: Path) -> None:
     """Blocks as Sequentials, one in another and one twice, and a functional one; the names tell where a layer is."""
     options = {"kernel_quantizer": "ste_sign", "use_bias": False}
     sign = {"input_quantizer": "ste_sign"} | options
@@ -133,11 +135,11 @@ def test_inner_models_are_put_into_the_outer_one(tmp_path):
 class Bomb:
     """Unpickling it would run code."""
 
-    def __reduce__(self):
+    def __reduce__(self) -> Any:
         return (pytest.exit, ("a pickle was loaded",))
 
 
-def hdf5(path, change):
+def hdf5(path: Path, change: Any) -> Any:
     """Change the file at `path` through h5py and return its content."""
     stream = io.BytesIO(path.read_bytes())
     with h5py.File(stream, "r+") as file:
@@ -145,7 +147,7 @@ def hdf5(path, change):
     return stream.getvalue()
 
 
-def archive(path, members=(), *, compress=zipfile.ZIP_STORED, without=()):
+def archive(path: Path, members: Any = (), *, compress: Any = zipfile.ZIP_STORED, without: Any = ()) -> Any:
     """Rewrite the archive at `path` with other members and return its content."""
     stream = io.BytesIO()
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(stream, "w", compress) as new:
@@ -156,11 +158,11 @@ def archive(path, members=(), *, compress=zipfile.ZIP_STORED, without=()):
     return stream.getvalue()
 
 
-def configured(path, change):
+def configured(path: Path, change: Any) -> Any:
     """Change the model's configuration, in either kind of file."""
     if path.suffix == ".h5":
 
-        def edit(file):
+        def edit(file: Any) -> None:
             configuration = json.loads(file.attrs["model_config"])
             change(configuration)
             file.attrs["model_config"] = json.dumps(configuration)
@@ -172,14 +174,14 @@ def configured(path, change):
     return archive(path, {"config.json": json.dumps(configuration)})
 
 
-def layer(configuration, kind):
+def layer(configuration: Any, kind: Any) -> Any:
     return next(spec for spec in configuration["config"]["layers"] if spec["class_name"] == kind)
 
 
-def replaced(kind, **entries):
+def replaced(kind: Any, **entries: Any) -> Any:
     """A change of the configuration: other entries for a layer, `config_*` inside its own configuration."""
 
-    def change(configuration):
+    def change(configuration: Any) -> None:
         spec = layer(configuration, kind)
         for key, value in entries.items():
             if key.startswith("config_"):
@@ -190,21 +192,21 @@ def replaced(kind, **entries):
     return change
 
 
-def huge(file):
+def huge(file: Any) -> None:
     file.create_dataset("bomb", shape=(10**7, 10**4), dtype="f4", chunks=(1000, 1000), compression="gzip")
 
 
-def nested(depth):
+def nested(depth: Any) -> Any:
     inner = None
     for _ in range(depth):
-        inner = [inner]
+        inner = [inner]  # type: ignore[list-item]
     return inner
 
 
 OS = {"module": "os", "class_name": "system", "config": {}, "registered_name": "system"}
 POPEN = {"module": "subprocess", "class_name": "Popen", "config": {"args": "true"}, "registered_name": None}
 FUNCTION = {"module": "builtins", "class_name": "function", "config": "eval", "registered_name": "function"}
-TRICK = {"module": "subprocess", "class_name": "Dense", "config": {}, "registered_name": None}
+TRICK: dict[str, Any] = {"module": "subprocess", "class_name": "Dense", "config": {}, "registered_name": None}
 
 BAD = {
     "empty": ("got an empty file", lambda f: b""),
@@ -266,7 +268,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_files_end_in_one_line(name, files, tmp_path):
+def test_bad_files_end_in_one_line(name: str, files: Any, tmp_path: Path) -> None:
     words, content = BAD[name]
     path = tmp_path / "bad.h5"
     path.write_bytes(content(files))
@@ -275,7 +277,7 @@ def test_bad_files_end_in_one_line(name, files, tmp_path):
     assert str(error.value).startswith(f"{path}") and "\n" not in str(error.value)
 
 
-def test_a_lambda_is_refused_as_keras_saves_it(tmp_path):
+def test_a_lambda_is_refused_as_keras_saves_it(tmp_path: Path) -> None:
     model = keras.Sequential([L.InputLayer((20,)), L.Lambda(lambda x: x, name="mine")])
     for suffix in (".h5", ".keras"):
         model.save(path := tmp_path / f"m{suffix}")
@@ -283,9 +285,9 @@ def test_a_lambda_is_refused_as_keras_saves_it(tmp_path):
             load(path)
 
 
-def test_weights_that_are_not_finite(files, tmp_path):
-    def spoil(file):
-        def visit(name, item):
+def test_weights_that_are_not_finite(files: Any, tmp_path: Path) -> None:
+    def spoil(file: Any) -> None:
+        def visit(name: str, item: Any) -> None:
             if name.endswith("beta:0"):
                 item[0] = np.nan
 
@@ -296,7 +298,7 @@ def test_weights_that_are_not_finite(files, tmp_path):
         load(path)
 
 
-def lines_of(message):
+def lines_of(message: Any) -> Any:
     """The lines of Python of a message, and the layers that its comments make."""
     _, _, code = str(message).partition("\n")
     scope = {"larq": lq, "made": []}
@@ -306,9 +308,9 @@ def lines_of(message):
     return code, scope["made"]
 
 
-def own_class(layers, ops):
+def own_class(layers: Any, ops: Any) -> Any:
     class BinaryDense(layers.Dense):
-        def call(self, x):
+        def call(self, x: Any) -> Any:
             return ops.matmul(ops.where(x >= 0, 1.0, -1.0), ops.where(self.kernel >= 0, 1.0, -1.0))
 
     return BinaryDense
@@ -316,7 +318,9 @@ def own_class(layers, ops):
 
 @pytest.mark.parametrize("suffix", [".h5", ".keras"])
 @pytest.mark.parametrize("version", [2, 3])
-def test_own_classes_and_files_of_keras_3_come_in_by_the_lines_of_the_message(version, suffix, tmp_path):
+def test_own_classes_and_files_of_keras_3_come_in_by_the_lines_of_the_message(
+    version: int, suffix: str, tmp_path: Path
+) -> None:
     """Done as the message says, the Network gives the classes that the user's own model gives."""
     import keras as keras3
     import tensorflow
@@ -338,7 +342,7 @@ def test_own_classes_and_files_of_keras_3_come_in_by_the_lines_of_the_message(ve
         load(path)
     code, rebuilt = lines_of(error.value)
 
-    def build():
+    def build() -> Any:
         first, second = rebuilt
         middle = [L.BatchNormalization(name="norm"), lq.quantizers.SteSign()]
         return keras.Sequential([L.InputLayer((20,)), first, *middle, second, L.BatchNormalization(name="end")])
@@ -352,11 +356,11 @@ def test_own_classes_and_files_of_keras_3_come_in_by_the_lines_of_the_message(ve
     assert len(set(expected)) > 1 and np.array_equal(golden.run(inputs)["argmax"][:, 0], expected)
 
 
-def test_own_convolutions_are_rebuilt_with_their_own_arguments(tmp_path):
-    class MyBinaryConv2D(L.Conv2D):
+def test_own_convolutions_are_rebuilt_with_their_own_arguments(tmp_path: Path) -> None:
+    class MyBinaryConv2D(L.Conv2D):  # type: ignore[name-defined]
         pass
 
-    class MyBinaryDepthwiseConv2D(L.DepthwiseConv2D):
+    class MyBinaryDepthwiseConv2D(L.DepthwiseConv2D):  # type: ignore[name-defined]
         pass
 
     layers = [MyBinaryConv2D(4, 3, 2, "same", name="c"), MyBinaryDepthwiseConv2D((3, 2), use_bias=False, name="d")]
@@ -371,7 +375,9 @@ def test_own_convolutions_are_rebuilt_with_their_own_arguments(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["qkeras", "larq"])
-def test_a_saved_model_folder_is_saved_as_one_file_by_the_lines_of_the_message(models, name, tmp_path):
+def test_a_saved_model_folder_is_saved_as_one_file_by_the_lines_of_the_message(
+    models: Any, name: str, tmp_path: Path
+) -> None:
     model = models[name]
     model.save(folder := tmp_path / "saved", save_format="tf")
     exec(keras_saving.from_folder(folder).partition("\n")[2], {})
@@ -382,7 +388,7 @@ def test_a_saved_model_folder_is_saved_as_one_file_by_the_lines_of_the_message(m
     assert not keras_saving.from_folder(folder)
 
 
-def test_missing_files(tmp_path):
+def test_missing_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read: No such file"):
         load(tmp_path / "none.h5")
     with pytest.raises(UserError, match="cannot be read: Is a directory"):

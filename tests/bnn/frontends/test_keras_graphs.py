@@ -1,12 +1,15 @@
 """Functional Keras models with branches, averages, paddings and biases: what Keras predicts is what golden computes."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from tests.bnn.frontends.keras_models import FIXED, IMAGE, INTEGERS, PIXELS, VECTOR, agree, hostile, keras, lq, qkeras
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.frontends.keras import convert
-from xnorflow.bnn.network import Add, Argmax, Conv2d, Input, SumPool2d
+from xnorflow.bnn.network import Add, Argmax, Conv2d, Input, Network, SumPool2d
 
 L = keras.layers
 QConv2D, QDense = qkeras.QConv2D, qkeras.QDense
@@ -17,15 +20,15 @@ LARQ = {"input_quantizer": "ste_sign", "kernel_quantizer": "ste_sign", "use_bias
 FIRST = {"kernel_quantizer": "ste_sign", "use_bias": False}
 
 
-def kinds(network):
+def kinds(network: Network) -> Any:
     return " ".join(type(operation).__name__ for operation in network.operations)
 
 
-def sign(x, scale=True):
+def sign(x: Any, scale: bool = True) -> Any:
     return qkeras.QActivation("binary")(L.BatchNormalization(scale=scale)(x))
 
 
-def residual(bias=False):
+def residual(bias: bool = False) -> Any:
     """Sums of integers go round two blocks, as in Bi-Real nets, with batch norm and sign inside the blocks."""
     options = ONE | {"use_bias": bias}
     x = keras.Input((8, 9, 3))
@@ -37,7 +40,7 @@ def residual(bias=False):
 
 
 @pytest.mark.parametrize("input", [IMAGE, PIXELS, FIXED], ids=["bipolar", "pixels", "fixed"])
-def test_residual_sums(input):
+def test_residual_sums(input: Input) -> None:
     conversion = agree(hostile(residual(), input.bits), input, 1)
     if not input.fraction:
         assert kinds(conversion.network) == (
@@ -48,7 +51,7 @@ def test_residual_sums(input):
 
 
 @pytest.mark.parametrize("values", [(0, 1, -2, 0.5), (0.3, -0.7, 0.0, 1e-3)], ids=["exact", "rounded"])
-def test_residual_sums_with_biases(values):
+def test_residual_sums_with_biases(values: tuple[Any, ...]) -> None:
     """Halves are added exactly; where float32 rounds, the bounds decide all that can be decided."""
     model = hostile(residual(bias=True), 2, halves=True)
     rng = np.random.default_rng(0)
@@ -59,17 +62,17 @@ def test_residual_sums_with_biases(values):
     agree(model, PIXELS, 2)
 
 
-def test_residual_sums_of_larq_and_a_shortcut_with_weights():
+def test_residual_sums_of_larq_and_a_shortcut_with_weights() -> None:
     x = keras.Input((8, 9, 3))
     y = L.MaxPooling2D(2)(QuantConv2D(6, 3, **FIRST)(x))
     z = L.BatchNormalization(scale=False)(y)
     y = L.add([QuantConv2D(5, 2, pad_values=1.0, padding="same", **LARQ)(z), QuantConv2D(5, 1, **LARQ)(z)])
     y = QuantDense(4, **LARQ)(L.Flatten()(L.BatchNormalization()(y)))
     network = agree(hostile(keras.Model(x, y), 3), FIXED, 3).network
-    assert isinstance(network["add1"], Add) and network["conv2"].pad_value == 1  # type: ignore[attr-defined]
+    assert isinstance(network["add1"], Add) and network["conv2"].pad_value == 1
 
 
-def test_three_summands_and_one_that_is_added_twice():
+def test_three_summands_and_one_that_is_added_twice() -> None:
     x = keras.Input((20,))
     y = QDense(6, **ONE)(x)
     z = lq.quantizers.SteSign()(L.Add()([y, QDense(6, **ONE)(x), y, QDense(6, **ONE)(x)]))
@@ -78,7 +81,7 @@ def test_three_summands_and_one_that_is_added_twice():
 
 
 @pytest.mark.parametrize("factor", [2, 3, 0.5, 0.75, 20])
-def test_summands_of_different_scales(factor):
+def test_summands_of_different_scales(factor: float) -> None:
     """A sum of 2 a + b, or 3 a + 4 b, is one of integers."""
     x = keras.Input((6, 6, 3))
     y = QConv2D(5, 3, **ONE)(x)
@@ -87,7 +90,7 @@ def test_summands_of_different_scales(factor):
     agree(hostile(keras.Model(x, QDense(3, **ONE)(y)), 5), Input("x", (), shape=(6, 6, 3)), 5)
 
 
-def test_summands_whose_scales_differ_from_channel_to_channel():
+def test_summands_whose_scales_differ_from_channel_to_channel() -> None:
     """Depthwise weights of one bit and a scale each; the weights of the next product grow by them."""
     x = keras.Input((6, 6, 4))
     options = {"use_bias": False, "padding": "same"}
@@ -101,15 +104,15 @@ def test_summands_whose_scales_differ_from_channel_to_channel():
     assert kinds(network).endswith("Add Conv2d Threshold Flatten Dense Argmax")
 
 
-def test_the_weights_of_two_branches_may_be_the_same():
+def test_the_weights_of_two_branches_may_be_the_same() -> None:
     """A layer that is called twice."""
     x = keras.Input((20,))
     shared = QDense(20, **ONE)
     y = qkeras.QActivation("binary")(shared(x))
     y = L.Add()([shared(y), y])
     network = agree(hostile(keras.Model(x, y), 6), VECTOR, 6).network
-    assert network["dense1"].weight is not network["dense2"].weight  # type: ignore[attr-defined]
-    assert np.array_equal(network["dense1"].weight, network["dense2"].weight)  # type: ignore[attr-defined]
+    assert network["dense1"].weight is not network["dense2"].weight
+    assert np.array_equal(network["dense1"].weight, network["dense2"].weight)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +124,7 @@ def test_the_weights_of_two_branches_may_be_the_same():
     ids=lambda pool: pool.name,
 )  # fmt: skip
 @pytest.mark.parametrize("behind", ["sums", "sign"])
-def test_pools(pool, behind):
+def test_pools(pool: Any, behind: str) -> None:
     """Averages of sums before a batch norm, and of signs before weights; a division by 6 rounds."""
     x = keras.Input((8, 9, 3))
     pool = type(pool).from_config(pool.get_config())
@@ -138,7 +141,7 @@ def test_pools(pool, behind):
     assert ("Max" in pool.name or "max" in pool.name) != any(isinstance(op, SumPool2d) for op in network.operations)
 
 
-def test_scores_that_are_averages():
+def test_scores_that_are_averages() -> None:
     """Of a convolution with one filter for each class."""
     x = keras.Input((8, 9, 3))
     y = L.Softmax()(L.GlobalAveragePooling2D()(QuantConv2D(4, 3, use_bias=True, kernel_quantizer="ste_sign")(x)))
@@ -148,7 +151,7 @@ def test_scores_that_are_averages():
 
 @pytest.mark.parametrize("dilation", [2, (1, 3)])
 @pytest.mark.parametrize("padding", ["same", "valid"])
-def test_dilations(dilation, padding):
+def test_dilations(dilation: int | tuple[int, ...], padding: str) -> None:
     x = keras.Input((8, 9, 3))
     y = sign(QConv2D(6, (3, 2), dilation_rate=dilation, padding=padding, **ONE)(x))
     y = L.ZeroPadding2D(((1, 2), (0, 1)))(y)
@@ -158,7 +161,7 @@ def test_dilations(dilation, padding):
     assert isinstance(conv := network["conv2"], Conv2d) and conv.weight.shape[1:3] == (5, 5) and any(conv.padding)
 
 
-def test_a_softmax_inside_the_last_layer():
+def test_a_softmax_inside_the_last_layer() -> None:
     x = keras.Input((20,))
     y = QDense(9, activation="binary", **ONE)(x)
     y = L.Dropout(0.5)(QDense(5, activation="softmax", kernel_quantizer="binary(alpha=1)")(y))
@@ -180,7 +183,7 @@ def test_a_softmax_inside_the_last_layer():
         ("softmax only at the end", lambda x: L.Add()([QDense(5, **ONE)(x), L.Softmax()(QDense(5, **ONE)(x))])),
     ],
 )  # fmt: skip
-def test_refused(words, make):
+def test_refused(words: str, make: Callable[..., Any]) -> None:
     x = keras.Input((20,))
     with pytest.raises(UserError, match=words) as error:
         convert(hostile(keras.Model(x, make(x)), 0), "n", VECTOR)

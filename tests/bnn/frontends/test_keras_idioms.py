@@ -1,5 +1,8 @@
 """What Keras models hold besides signs and binary weights, one idiom at a time; and what a check says of the rest."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from tests.bnn.frontends.keras_models import (
@@ -28,12 +31,12 @@ ONE = {"kernel_quantizer": "binary(alpha=1)", "use_bias": False}
 STE = {"kernel_quantizer": "ste_sign", "use_bias": False}
 
 
-def ending(x):
+def ending(x: Any) -> Any:
     """Signs into scores."""
     return QDense(3, **ONE)(L.Flatten()(QActivation("binary")(L.BatchNormalization()(x))))
 
 
-def image(*layers, input=PIXELS, seed=1):
+def image(*layers: list[Any], input: Input = PIXELS, seed: int = 1) -> Any:
     """A convolution, layers, signs and scores; its Network, equal to what Keras computes."""
     x = y = keras.Input(input.shape)
     y = QConv2D(4, 3, **ONE)(y)
@@ -44,7 +47,7 @@ def image(*layers, input=PIXELS, seed=1):
 
 @pytest.mark.parametrize("pool", [L.MaxPooling2D(3, 2, "same"), L.MaxPooling2D((4, 3), (3, 1), "same")])
 @pytest.mark.parametrize("behind", ["sums", "norm", "sign"])
-def test_pools_that_reach_out(pool, behind):
+def test_pools_that_reach_out(pool: Any, behind: str) -> None:
     """Padding never is a maximum, whichever way the batch norm behind the pool turns."""
     pool = type(pool).from_config(pool.get_config())
     before = {"sums": [], "norm": [L.BatchNormalization()], "sign": [L.BatchNormalization(), QActivation("binary")]}
@@ -66,7 +69,7 @@ def test_pools_that_reach_out(pool, behind):
     ],
     ids=["relu", "relu6", "leaky", "tanh", "two pools", "padding before a sign"],
 )  # fmt: skip
-def test_what_rises_or_falls_may_stand_before_a_sign(layers, input):
+def test_what_rises_or_falls_may_stand_before_a_sign(layers: list[Any], input: Input) -> None:
     layers = [type(layer).from_config(layer.get_config()) for layer in layers]
     if any(isinstance(layer, L.ZeroPadding2D) for layer in layers):  # what it holds has one sign in all channels
         layers[0] = L.BatchNormalization(scale=False, beta_constraint=None, beta_initializer="zeros")
@@ -82,7 +85,7 @@ def test_what_rises_or_falls_may_stand_before_a_sign(layers, input):
     ["quantized_relu(5)", "quantized_relu(8,8)", "quantized_bits(8,7,0,alpha=1)", "quantized_bits(8,1,1,alpha=1)",
      "quantized_relu_po2(3)"],
 )  # fmt: skip
-def test_quantizers_of_up_to_eight_bits(quantizer):
+def test_quantizers_of_up_to_eight_bits(quantizer: str) -> None:
     fine = quantizer in ("quantized_relu(5)", "quantized_bits(8,1,1,alpha=1)")
     kernel = {"kernel_quantizer": "binary(alpha=0.03125)" if fine else "binary(alpha=1)"}
     x = y = keras.Input((20,))
@@ -93,7 +96,7 @@ def test_quantizers_of_up_to_eight_bits(quantizer):
     assert isinstance(threshold, MultiThreshold) and 16 < threshold.levels < 256
 
 
-def test_branches_are_concatenated():
+def test_branches_are_concatenated() -> None:
     """Signs, values of three levels and sums, and one branch twice; each keeps its own thresholds."""
     x = keras.Input(IMAGE.shape)
     y, z = (L.BatchNormalization()(QConv2D(3, 3, padding="same", **ONE)(x)) for _ in range(2))
@@ -113,14 +116,14 @@ def test_branches_are_concatenated():
     ids=lambda layer: type(layer).__name__,
 )  # fmt: skip
 @pytest.mark.parametrize("behind", ["sums", "sign"])
-def test_views(layer, behind):
+def test_views(layer: Any, behind: str) -> None:
     layer = type(layer).from_config(layer.get_config())
     image(*([] if behind == "sums" else [L.BatchNormalization(), QActivation("binary")]), layer)
 
 
 @pytest.mark.parametrize(("size", "stride"), [(3, 2), (2, 2), (2, 3), ((3, 1), (1, 2))])
 @pytest.mark.parametrize("padding", ["same", "valid"])
-def test_transposed_convolutions(size, stride, padding):
+def test_transposed_convolutions(size: int | tuple[int, ...], stride: int | tuple[int, ...], padding: str) -> None:
     """Images grow, by kernels larger and smaller than the stride."""
     options = {"padding": padding, "strides": stride}
     x = keras.Input((4, 5, 3))
@@ -131,7 +134,7 @@ def test_transposed_convolutions(size, stride, padding):
 
 
 @pytest.mark.parametrize("mode", ["ema_stats_folding", "batch_stats_folding"])
-def test_batch_norm_inside_the_convolution(mode):
+def test_batch_norm_inside_the_convolution(mode: str) -> None:
     """Folded into the kernel before it is quantized, and into the bias."""
     options = {"bias_quantizer": "quantized_bits(8,3,1,alpha=1)", "folding_mode": mode, "padding": "same"}
     x = y = keras.Input(PIXELS.shape)
@@ -149,7 +152,7 @@ def test_batch_norm_inside_the_convolution(mode):
     agree(model, PIXELS, 7)
 
 
-def test_a_monotone_activation_of_the_scores_is_left_out():
+def test_a_monotone_activation_of_the_scores_is_left_out() -> None:
     x = keras.Input((20,))
     y = QDense(4, activation="sigmoid", **ONE)(x)
     conversion = agree(hostile(keras.Model(x, y), 8), INTEGERS, 8)
@@ -159,7 +162,7 @@ def test_a_monotone_activation_of_the_scores_is_left_out():
 # What stands in the way
 
 
-def test_a_check_tells_every_layer_that_stands_in_the_way():
+def test_a_check_tells_every_layer_that_stands_in_the_way() -> None:
     x = y = keras.Input(IMAGE.shape)
     y = QConv2D(4, 3, name="real", kernel_quantizer="quantized_bits(12,0,1,alpha=1)")(y)
     y = QActivation("binary", name="sign")(L.BatchNormalization(axis=1, name="norm")(y))
@@ -174,8 +177,8 @@ def test_a_check_tells_every_layer_that_stands_in_the_way():
     assert "sign or quantiser after it (before layer 'last'" in wrong["behind"]
 
 
-def test_a_check_of_what_cannot_be_loaded_goes_by_classes(tmp_path):
-    class BinaryDense(L.Dense):
+def test_a_check_of_what_cannot_be_loaded_goes_by_classes(tmp_path: Path) -> None:
+    class BinaryDense(L.Dense):  # type: ignore[name-defined]
         pass
 
     x = keras.Input((20,))
@@ -188,7 +191,7 @@ def test_a_check_of_what_cannot_be_loaded_goes_by_classes(tmp_path):
     assert "class of your own" in wrong["mine"] and "holds code" in wrong["code"]
 
 
-def test_a_check_of_a_model_that_is_taken_refuses_nothing(tmp_path):
+def test_a_check_of_a_model_that_is_taken_refuses_nothing(tmp_path: Path) -> None:
     x = keras.Input(IMAGE.shape)
     model = hostile(keras.Model(x, L.Softmax()(ending(QConv2D(4, 3, **ONE)(x)))), 10)
     assert all(of.taken for of in check(model, "n", IMAGE).judged)

@@ -4,6 +4,8 @@ What each quantizer gives half-way between its values, and at exactly zero, is i
 ``SteTern`` has a sign's 0 at 0. Inputs are chosen so that the sums do come there.
 """
 
+from typing import Any
+
 import numpy as np
 import pytest
 from tests.bnn.frontends.keras_models import (
@@ -22,7 +24,18 @@ from tests.bnn.frontends.keras_models import (
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.frontends.keras import convert, trace
-from xnorflow.bnn.network import Add, Affine, Conv2d, Dense, Input, MultiThreshold, SumPool2d, Threshold, weight_bits
+from xnorflow.bnn.network import (
+    Add,
+    Affine,
+    Conv2d,
+    Dense,
+    Input,
+    MultiThreshold,
+    Network,
+    SumPool2d,
+    Threshold,
+    weight_bits,
+)
 
 L = keras.layers
 QActivation, QConv2D, QDense = qkeras.QActivation, qkeras.QConv2D, qkeras.QDense
@@ -52,7 +65,7 @@ LEVELS = {
 TERNARY = ["ternary", "ternary(alpha=1,threshold=0.5)", "quantized_bits(2,1,1,alpha=1)"]
 
 
-def larq(name):
+def larq(name: str) -> Any:
     return {
         "SteTern": lambda: lq.quantizers.SteTern(),
         "SteTern half": lambda: lq.quantizers.SteTern(threshold_value=0.5),
@@ -66,7 +79,7 @@ LARQ_LEVELS = {"SteTern": (-1, 1, 3), "SteTern half": (-1, 1, 3), "DoReFa 2": (0
                "DoReFa 4": (0, 1, 16)}  # fmt: skip
 
 
-def levels(network, name="threshold1"):
+def levels(network: Network, name: str = "threshold1") -> Any:
     operation = network[name]
     assert isinstance(operation, MultiThreshold)
     return operation.low, operation.step, operation.threshold.shape[1] + 1
@@ -74,7 +87,7 @@ def levels(network, name="threshold1"):
 
 @pytest.mark.parametrize("quantizer", [*LEVELS, *LARQ_LEVELS])
 @pytest.mark.parametrize("alpha", [1, 0.25])
-def test_ties(quantizer, alpha):
+def test_ties(quantizer: str, alpha: float) -> None:
     """Integers and quarters go straight into the quantizer, exact zeros among them: every tie is met."""
     kernel = {"kernel_quantizer": f"binary(alpha={alpha})", "use_bias": False}
     activation = larq(quantizer) if quantizer in LARQ_LEVELS else QActivation(quantizer)
@@ -87,7 +100,7 @@ def test_ties(quantizer, alpha):
 
 
 @pytest.mark.parametrize("quantizer", LEVELS)
-def test_behind_batch_norm(quantizer):
+def test_behind_batch_norm(quantizer: str) -> None:
     """Of negative, zero and large scales; padding is the level of zero, and pools take levels."""
     model = keras.Sequential(
         [
@@ -106,7 +119,7 @@ def test_behind_batch_norm(quantizer):
 
 
 @pytest.mark.parametrize("quantizer", LARQ_LEVELS)
-def test_input_quantizers_of_larq(quantizer):
+def test_input_quantizers_of_larq(quantizer: str) -> None:
     """Huge and vanishing scales, too: Larq's quantizers are exact wherever they are evaluated."""
     options = {"kernel_quantizer": "ste_tern", "use_bias": False}
     model = keras.Sequential(
@@ -121,19 +134,19 @@ def test_input_quantizers_of_larq(quantizer):
     assert levels(conversion.network) == levels(conversion.network, "threshold2") == LARQ_LEVELS[quantizer]
 
 
-def test_values_that_are_not_evenly_spaced_are_some_of_those_that_are():
+def test_values_that_are_not_evenly_spaced_are_some_of_those_that_are() -> None:
     """0, 1/2 and 3/4 of a sigmoid's two bits; powers of two."""
     for quantizer, expected in (("quantized_relu(2,use_sigmoid=1)", (0, 1, 4)), ("quantized_relu_po2(2)", (1, 1, 8))):
         model = keras.Sequential([L.InputLayer((20,)), QDense(9, **ONE), L.BatchNormalization(),
                                   QActivation(quantizer), QDense(4, **ONE)])  # fmt: skip
         network = agree(tame(hostile(model, 4)), INTEGERS, 4, count=100).network
         assert levels(network) == expected
-        passed = network["threshold1"].threshold  # type: ignore[attr-defined]
+        passed = network["threshold1"].threshold
         assert (passed[:, 1:] == passed[:, :-1]).any()
 
 
 @pytest.mark.parametrize("quantizer", [*TERNARY, "quantized_relu(2,1)", "binary"])
-def test_residual_sums_of_values(quantizer):
+def test_residual_sums_of_values(quantizer: str) -> None:
     """Of several levels and of integers: TensorFlow makes one sum of y and x + (q - x), so that ties are ambiguous."""
     x = keras.Input((8, 9, 3))
     y, z = (QActivation(quantizer)(L.BatchNormalization()(QConv2D(5, 3, **ONE)(x))) for _ in range(2))
@@ -145,7 +158,7 @@ def test_residual_sums_of_values(quantizer):
     assert set(trace(tame(hostile(model, 5)), "n", IMAGE).ambiguous) == {"threshold3"}
 
 
-def test_residual_sums_of_values_of_larq():
+def test_residual_sums_of_values_of_larq() -> None:
     x = keras.Input((8, 9, 3))
     y = lq.quantizers.SteTern()(L.BatchNormalization()(QuantConv2D(5, 3, **STE)(x)))
     y = L.Add()([y, QuantConv2D(5, 3, **STE)(x)])
@@ -167,7 +180,7 @@ WEIGHTS = {
 
 @pytest.mark.parametrize("quantizer", WEIGHTS)
 @pytest.mark.parametrize("input", [VECTOR, INTEGERS], ids=["bipolar", "integers"])
-def test_weights_of_several_bits(quantizer, input):
+def test_weights_of_several_bits(quantizer: str, input: Input) -> None:
     """A layer of integer weights; quantized biases are added exactly."""
     options = {"kernel_quantizer": quantizer, "bias_quantizer": "quantized_bits(4,1,1,alpha=1)"}
     model = keras.Sequential(
@@ -183,7 +196,7 @@ def test_weights_of_several_bits(quantizer, input):
     assert len(dense) == 3 and any(weight_bits(operation.weight) > 2 for operation in dense)
 
 
-def test_first_and_last_layer_of_eight_bits():
+def test_first_and_last_layer_of_eight_bits() -> None:
     """As mixed networks have them: pixels into weights of 8 bits, and scores from such."""
     bits = {"kernel_quantizer": "quantized_bits(8,0,1,alpha=1)", "bias_quantizer": "quantized_bits(8,2,1,alpha=1)"}
     model = keras.Sequential(
@@ -199,7 +212,7 @@ def test_first_and_last_layer_of_eight_bits():
     assert isinstance(affine, Affine) and affine.ambiguous == 0 and not conversion.ambiguous
 
 
-def test_dorefa_weights():
+def test_dorefa_weights() -> None:
     """Two bits: -1, -1/3, 1/3 and 1, three times an integer but for their rounding."""
     options = {"kernel_quantizer": lq.quantizers.DoReFa(2, mode="weights"), "use_bias": False}
     model = keras.Sequential(
@@ -224,7 +237,7 @@ def test_dorefa_weights():
         ("expected a sign or quantiser after it, or the end", (QDense(3, **ONE), QActivation("quantized_po2(6)"))),
     ],
 )  # fmt: skip
-def test_refused(words, layers):
+def test_refused(words: str, layers: tuple[Any, ...]) -> None:
     model = hostile(keras.Sequential([L.InputLayer((20,)), *layers]), 0)
     with pytest.raises(UserError, match=words) as error:
         convert(model, "n", VECTOR)
@@ -232,7 +245,7 @@ def test_refused(words, layers):
 
 
 @pytest.mark.parametrize("scale", [1e30, 12345678])
-def test_a_value_that_float32_loses_is_refused(scale):
+def test_a_value_that_float32_loses_is_refused(scale: float) -> None:
     """x + (q - x) is 0 where x is huge, unless TensorFlow rearranges it; ternary has a 0, but elsewhere."""
     model = keras.Sequential([L.InputLayer((20,)), QDense(3, **ONE), L.BatchNormalization(),
                               QActivation("ternary(alpha=1)")])  # fmt: skip

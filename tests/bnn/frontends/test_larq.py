@@ -1,5 +1,7 @@
 """Larq models: what Larq predicts is what the Network computes, and refusals say why."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,7 +19,7 @@ BINARY = {"input_quantizer": "ste_sign", "kernel_quantizer": "ste_sign", "use_bi
 FIRST = {"kernel_quantizer": "ste_sign", "use_bias": False}
 
 
-def example(shape, filters=(6, 8, 5), units=9, classes=4):
+def example(shape: Any, filters: Any = (6, 8, 5), units: int = 9, classes: int = 4) -> Any:
     """Larq's own MNIST example, with fewer filters."""
     norm = {"scale": False}
     return keras.Sequential(
@@ -33,7 +35,7 @@ def example(shape, filters=(6, 8, 5), units=9, classes=4):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_mnist_example(seed):
+def test_the_mnist_example(seed: int) -> None:
     """Convolution, pool, batch norm without scale, and the sign at the input of the next layer."""
     pixels = Input("x", (), shape=(14, 12, 1), kind="unsigned", bits=8, fraction=7)
     conversion = agree(hostile(example(pixels.shape), seed), pixels, seed)
@@ -47,7 +49,7 @@ def test_the_mnist_example(seed):
 
 
 @pytest.mark.parametrize("sign", ["ste_sign", "approx_sign", "swish_sign", "ste_heaviside"])
-def test_signs(sign):
+def test_signs(sign: str) -> None:
     """Also those with values 0 and 1, and what each gives at exactly zero, found by evaluating it."""
     model = keras.Sequential([L.InputLayer((4,)), QuantDense(3, **FIRST),
                               QuantDense(2, input_quantizer=sign, **FIRST)])  # fmt: skip
@@ -69,7 +71,7 @@ def test_signs(sign):
      ("ste_tern", {"ternary_weight_networks": True}), ("magnitude_aware_sign", {})],
     ids=["approx", "swish", "tern", "tern half", "tern twn", "magnitude aware"],
 )  # fmt: skip
-def test_kernels(kernel, options):
+def test_kernels(kernel: str, options: dict[str, Any]) -> None:
     kernel_class = type(lq.quantizers.get(kernel))
     arguments = {"input_quantizer": "ste_sign", "kernel_quantizer": kernel_class(**options), "use_bias": False}
     halves = kernel_class is lq.quantizers.MagnitudeAwareSign  # its sums have ties of unequal floats, like XNOR-Net's
@@ -82,7 +84,7 @@ def test_kernels(kernel, options):
     agree(hostile(model, 3, halves=halves), IMAGE, 3)
 
 
-def test_xnor_net_ties_are_counted():
+def test_xnor_net_ties_are_counted() -> None:
     model = keras.Sequential([L.InputLayer((20,)),
                               QuantDense(8, kernel_quantizer="magnitude_aware_sign", use_bias=False),
                               lq.quantizers.SteSign()])  # fmt: skip
@@ -91,7 +93,7 @@ def test_xnor_net_ties_are_counted():
 
 @pytest.mark.parametrize("value", [-1.0, 0.0, 1.0])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_pad_values(value, stride):
+def test_pad_values(value: float, stride: int) -> None:
     model = keras.Sequential(
         [L.InputLayer((8, 9, 3)), QuantConv2D(6, 3, **FIRST), L.BatchNormalization(),
          QuantConv2D(5, (3, 2), strides=stride, padding="same", pad_values=value, **BINARY), L.BatchNormalization(),
@@ -101,7 +103,7 @@ def test_pad_values(value, stride):
     assert isinstance(conv := network["conv2"], Conv2d) and conv.pad_value == value and any(conv.padding)
 
 
-def test_zero_padding_before_a_sign_is_what_the_sign_makes_of_zero():
+def test_zero_padding_before_a_sign_is_what_the_sign_makes_of_zero() -> None:
     for quantizer, value in (("ste_sign", 1), ("ste_heaviside", -1), (None, 0)):
         model = keras.Sequential(
             [L.InputLayer((8, 9, 3)), QuantConv2D(6, 3, **FIRST), L.BatchNormalization(), lq.quantizers.SteSign(),
@@ -114,7 +116,7 @@ def test_zero_padding_before_a_sign_is_what_the_sign_makes_of_zero():
         assert isinstance(conv, Conv2d) and conv.pad_value == value and conv.padding == (1, 1, 2, 0)
 
 
-def test_a_binary_input_is_left_alone():
+def test_a_binary_input_is_left_alone() -> None:
     """The sign of an input that is -1 or +1 changes nothing; that of integers is a threshold."""
     model = hostile(keras.Sequential([L.InputLayer((20,)), QuantDense(7, **BINARY), L.BatchNormalization()]), 6)
     assert [type(operation).__name__ for operation in agree(model, VECTOR, 6).network.operations] == [
@@ -122,7 +124,7 @@ def test_a_binary_input_is_left_alone():
     assert isinstance(agree(model, INTEGERS, 6).network["threshold1"], Threshold)
 
 
-def test_pools():
+def test_pools() -> None:
     for middle in (
         [L.BatchNormalization(), L.MaxPooling2D(2)],
         [L.BatchNormalization(), lq.quantizers.ApproxSign(), L.MaxPooling2D(3, 1)],
@@ -139,7 +141,7 @@ def test_pools():
 @given(st.data())
 @settings(max_examples=6)
 @pytest.mark.slow
-def test_random_architectures(data):
+def test_random_architectures(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from([IMAGE, PIXELS, FIXED]))
     sign = data.draw(st.sampled_from(["ste_sign", "approx_sign", "ste_heaviside"]))
     kernel = data.draw(st.sampled_from(["ste_sign", "ste_tern"]))
@@ -179,14 +181,14 @@ def test_random_architectures(data):
          IMAGE),
     ],
 )  # fmt: skip
-def test_refused(words, layers, input):
+def test_refused(words: str, layers: tuple[Any, ...], input: Input) -> None:
     model = hostile(keras.Sequential([L.InputLayer(input.shape), *layers]), 0)
     with pytest.raises(UserError, match=words) as error:
         convert(model, "n", input)
     assert str(error.value).startswith("model 'n', layer '") and "\n" not in str(error.value)
 
 
-def test_the_model_is_left_alone():
+def test_the_model_is_left_alone() -> None:
     model = hostile(example((14, 12, 1)), 0)
     weights, nodes = model.get_weights(), [len(layer._inbound_nodes) for layer in model.layers]
     convert(model, "n", Input("x", (), shape=(14, 12, 1)))

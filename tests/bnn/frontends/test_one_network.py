@@ -1,12 +1,15 @@
 """One network drawn at random, in PyTorch, Keras and ONNX: all come to one Network, equal to what each computes."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from tests import oracle, strategies
 from tests.bnn.frontends.keras_models import keras, lq
@@ -35,9 +38,9 @@ class Block:
     Its weights are (outputs, inputs, height, width), or (outputs, inputs) on vectors, all -1, 0 and +1.
     """
 
-    weight: np.ndarray
-    bias: np.ndarray | None
-    norm: list[np.ndarray]  # gamma, beta, mean, variance: all exact in float32, and so are their products
+    weight: NDArray[Any]
+    bias: NDArray[Any] | None
+    norm: list[NDArray[Any]]  # gamma, beta, mean, variance: all exact in float32, and so are their products
     stride: int
     padding: int
     ternary: bool
@@ -46,12 +49,12 @@ class Block:
 
 
 @st.composite
-def blocks(draw):
+def blocks(draw: st.DrawFn) -> Any:
     """A small network: the shape of an image (channels first) or vector, blocks, and the weights of the scores."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     image = draw(st.booleans())
     shape = (draw(st.integers(1, 3)), 6, 7) if image else (draw(st.integers(2, 70)),)
-    start, made = shape, []
+    start, made = shape, []  # type: ignore[var-annotated]
     for _ in range(draw(st.integers(1, 2))):
         outputs, size = draw(st.integers(1, 6)), draw(st.integers(1, 3))
         weights = [-1, 1] if draw(st.booleans()) else [-1, 0, 1]
@@ -67,16 +70,16 @@ def blocks(draw):
             extents = [(length + 2 * pool[2] - pool[0]) // pool[1] + 1 for length in extents]
         if image and min(extents) < 1:
             break
-        shape = (outputs, *extents)
+        shape = (outputs, *extents)  # type: ignore[assignment]
         made.append(block)
     last = rng.choice([-1, 1], (CLASSES, int(np.prod(shape))))  # of features with the channels first
     taken = (*start[1:], start[0])
     kind = draw(st.sampled_from([("bipolar", 1), ("unsigned", 4), ("signed", 5)]))
-    return Input("x", (), taken, *kind), made, last, shape
+    return Input("x", (), taken, *kind), made, last, shape  # type: ignore[arg-type]
 
 
 class Module(nn.Module):
-    def __init__(self, made, last):
+    def __init__(self, made: Any, last: Any) -> None:
         super().__init__()
         self.made, self.last = made, nn.Parameter(torch.tensor(last, dtype=torch.float32))
         for number, block in enumerate(made):
@@ -85,7 +88,7 @@ class Module(nn.Module):
                 if value is not None:
                     self.register_buffer(f"{name}{number}", torch.tensor(value, dtype=torch.float32))
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         for number, block in enumerate(self.made):
             weight, gamma, beta, mean, variance = (
                 getattr(self, f"{name}{number}") for name in ("weight", "gamma", "beta", "mean", "variance")
@@ -107,7 +110,7 @@ class Module(nn.Module):
         return x.flatten(1) @ self.last.t()
 
 
-def keras_model(taken, made, last, shape):
+def keras_model(taken: Any, made: Any, last: Any, shape: Any) -> Any:
     x = y = keras.Input(taken.shape)
     for block in made:
         options = {"use_bias": block.bias is not None}
@@ -136,10 +139,10 @@ def keras_model(taken, made, last, shape):
     return keras.Model(x, y)
 
 
-def onnx_model(taken, made, last):
-    nodes, constants = [], []
+def onnx_model(taken: Any, made: Any, last: Any) -> Any:
+    nodes, constants = [], []  # type: ignore[var-annotated]
 
-    def node(kind, x, *operands, domain="", **attributes):
+    def node(kind: Any, x: Any, *operands: Any, domain: str = "", **attributes: Any) -> Any:
         names = []
         for operand in operands:
             constants.append(numpy_helper.from_array(np.asarray(operand, np.float32), f"c{len(constants)}"))
@@ -181,7 +184,7 @@ def onnx_model(taken, made, last):
 
 @given(blocks())
 @settings(max_examples=5)
-def test_three_front_ends_make_one_network(tmp_path_factory, drawn):
+def test_three_front_ends_make_one_network(tmp_path_factory: pytest.TempPathFactory, drawn: Any) -> None:
     taken, made, last, shape = drawn
     folder = tmp_path_factory.mktemp("drawn")
     module, model = Module(made, last), keras_model(taken, made, last, shape)
@@ -198,9 +201,9 @@ def test_three_front_ends_make_one_network(tmp_path_factory, drawn):
     inputs = strategies.inputs_for(first, VECTORS)
     expected = oracle.run(first, inputs)
     for engine in (
-        PyTorch(conversions["torch"]),
+        PyTorch(conversions["torch"]),  # type: ignore[arg-type]
         Keras(model, conversions["keras"]),
-        QonnxSource(loaded, conversions["onnx"]),
+        QonnxSource(loaded, conversions["onnx"]),  # type: ignore[arg-type]
     ):
         engine.prepare(first, folder)
         got = engine.run(inputs, every_layer=True)

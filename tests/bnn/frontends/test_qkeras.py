@@ -1,5 +1,7 @@
 """QKeras models: what QKeras predicts is what the Network computes, and refusals say why."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -22,7 +24,9 @@ SCALED = ["binary", "binary(alpha='auto')", "binary(alpha='auto_po2')", "ternary
           "ternary(alpha='auto_po2')", "stochastic_binary(alpha='auto')", "stochastic_ternary"]  # fmt: skip
 
 
-def mlp(kernel, activation="binary", norm=L.BatchNormalization, bias=False, size=20):
+def mlp(
+    kernel: str, activation: str = "binary", norm: Any = L.BatchNormalization, bias: bool = False, size: int = 20
+) -> Any:
     return keras.Sequential(
         [
             L.InputLayer((size,)),
@@ -34,13 +38,13 @@ def mlp(kernel, activation="binary", norm=L.BatchNormalization, bias=False, size
 
 
 @pytest.mark.parametrize("kernel", EXACT)
-def test_exact_kernels(kernel):
+def test_exact_kernels(kernel: str) -> None:
     conversion = agree(hostile(mlp(kernel), 1), VECTOR, 1)
     assert len(conversion.observed) == 5 and "softmax is left out" in conversion.notes[0]
     agree(hostile(mlp(kernel, bias=True), 2), INTEGERS, 2)
 
 
-def test_quantized_batch_norm():
+def test_quantized_batch_norm() -> None:
     """QKeras' own batch norm, whose four parameters are rounded to powers of two."""
     agree(hostile(mlp("binary(alpha=1)", norm=QBatchNormalization), 1), VECTOR, 1)
     model = hostile(conv_net(norm=QBatchNormalization), 5)
@@ -51,7 +55,7 @@ def test_quantized_batch_norm():
 
 
 @pytest.mark.parametrize("kernel", SCALED)
-def test_scaled_kernels(kernel):
+def test_scaled_kernels(kernel: str) -> None:
     """A scale of its own for every channel, folded into its threshold; the means lie between the accumulators."""
     model = hostile(mlp(kernel), 3, halves=True)
     conversion = agree(model, VECTOR, 3)
@@ -63,7 +67,7 @@ def test_scaled_kernels(kernel):
     "activation", ["binary", "binary(alpha=1)", "binary(use_01=1)", "binary(alpha=0.5)", "binary(1,alpha=0.3)",
                    "stochastic_binary", "quantized_bits(1,0,1)"]
 )  # fmt: skip
-def test_activations(activation):
+def test_activations(activation: str) -> None:
     """Levels 0 and 1, halves, 0.3: whatever the two values are, the next sums are integers all the same."""
     model = hostile(mlp("binary(alpha=1)", activation), 4, halves=True)
     for layer in model.layers:
@@ -74,7 +78,7 @@ def test_activations(activation):
 
 
 @pytest.mark.parametrize("quantizer", ["binary", "binary(alpha=1)", "stochastic_binary", "quantized_bits(1,0,1)"])
-def test_zero_counts_as_positive(quantizer):
+def test_zero_counts_as_positive(quantizer: str) -> None:
     """What each sign gives at exactly zero is found by evaluating it: +1 for all of these."""
     model = keras.Sequential([L.InputLayer((4,)), QDense(3, kernel_quantizer="binary(alpha=1)", use_bias=False),
                               QActivation(quantizer)])  # fmt: skip
@@ -83,8 +87,8 @@ def test_zero_counts_as_positive(quantizer):
     assert threshold.direction.tolist() == [1, 1, 1]
 
 
-def conv_net(pool="behind conv", *, padding="valid", stride=1, activation="binary", kernel="binary(alpha=1)",
-             norm=L.BatchNormalization, shape=(8, 9, 3)):  # fmt: skip
+def conv_net(pool: str="behind conv", *, padding: str="valid", stride: int=1, activation: str="binary",
+             kernel: str="binary(alpha=1)", norm: Any=L.BatchNormalization, shape: Any=(8, 9, 3)) -> Any:  # fmt: skip
     norm1, sign, pool1 = norm(), QActivation(activation), L.MaxPooling2D(2)
     middle = {
         "behind conv": (pool1, norm1, sign),
@@ -106,19 +110,19 @@ def conv_net(pool="behind conv", *, padding="valid", stride=1, activation="binar
 
 @pytest.mark.parametrize("pool", ["behind conv", "behind norm", "behind sign", "none"])
 @pytest.mark.parametrize("input", [IMAGE, PIXELS, FIXED], ids=["bipolar", "pixels", "fixed"])
-def test_convolution(pool, input):
+def test_convolution(pool: str, input: Input) -> None:
     seed = 3 * len(pool) + input.bits
     padding, stride = [("valid", 1), ("same", 1), ("same", 2)][seed % 3]
     agree(hostile(conv_net(pool, padding=padding, stride=stride), seed), input, seed)
 
 
-def test_convolution_with_other_levels():
+def test_convolution_with_other_levels() -> None:
     """With levels 0 and 1 the padding of zeros is the lower level, -1 in the Network."""
     network = agree(hostile(conv_net(activation="binary(use_01=1)"), 5), IMAGE, 5).network
     assert isinstance(conv := network["conv2"], Conv2d) and conv.pad_value == -1 and conv.padding == (1, 0, 0, 1)
 
 
-def test_structure():
+def test_structure() -> None:
     network = convert(hostile(conv_net("behind norm"), 0), "n", IMAGE)
     kinds = " ".join(type(operation).__name__ for operation in network.operations)
     assert kinds == "Input Conv2d Threshold MaxPool2d Conv2d Threshold Flatten Dense Affine Argmax"
@@ -129,7 +133,7 @@ def test_structure():
     assert isinstance(network.output, Flatten)
 
 
-def test_activation_inside_the_layer_and_functional_graph():
+def test_activation_inside_the_layer_and_functional_graph() -> None:
     x = y = keras.Input((20,))
     y = QDense(
         9,
@@ -143,7 +147,7 @@ def test_activation_inside_the_layer_and_functional_graph():
     assert set(conversion.observed) == {"threshold1", "dense2"}
 
 
-def test_quantized_inputs_that_change_nothing_are_left_out():
+def test_quantized_inputs_that_change_nothing_are_left_out() -> None:
     model = keras.Sequential([L.InputLayer((20,)), QActivation("quantized_bits(8,4,1)"),
                               QDense(5, kernel_quantizer="binary(alpha=1)"), QActivation("binary")])  # fmt: skip
     conversion = agree(hostile(model, 6), INTEGERS, 6)
@@ -152,27 +156,27 @@ def test_quantized_inputs_that_change_nothing_are_left_out():
     assert isinstance(agree(model, wide, 6).network["threshold1"], MultiThreshold)
 
 
-def test_the_sign_of_an_input():
+def test_the_sign_of_an_input() -> None:
     model = keras.Sequential([L.InputLayer((20,)), L.BatchNormalization(), QActivation("binary"),
                               QDense(5, kernel_quantizer="binary(alpha=1)")])  # fmt: skip
     network = agree(hostile(model, 7), INTEGERS, 7).network
     assert isinstance(network.operations[1], Threshold)
 
 
-def test_sums_that_depend_on_their_order_are_counted():
+def test_sums_that_depend_on_their_order_are_counted() -> None:
     """QKeras' own result at a tie of unequal floats depends on more than the accumulator: no Network equals it."""
     model = keras.Sequential([L.InputLayer((20,)), QDense(8, kernel_quantizer="binary(alpha='auto')", use_bias=False),
                               QActivation("binary")])  # fmt: skip
     conversion = trace(hostile(model, 0), "n", VECTOR)
     assert 1 <= conversion.ambiguous["threshold1"] <= 8  # accumulator 0, except where alpha has few binary places
     inputs = np.random.default_rng(0).choice([-1, 1], (4000, 20))
-    sums = inputs @ conversion.network["dense1"].weight.T.astype(np.int64)  # type: ignore[attr-defined]
+    sums = inputs @ conversion.network["dense1"].weight.T.astype(np.int64)
     got = model.predict(inputs.astype(np.float32), verbose=0)
     assert len(np.unique(got[sums == 0])) == 2
     assert np.array_equal(got[sums != 0], np.sign(sums[sums != 0]))
 
 
-def test_scores_that_depend_on_their_order_are_counted():
+def test_scores_that_depend_on_their_order_are_counted() -> None:
     """Two classes with the same scale tie wherever their accumulators do, unless both sums are exact."""
     for quantizer, proved in (("binary(alpha='auto')", False), ("binary(alpha=1)", True)):
         model = keras.Sequential([L.InputLayer((20,)), QDense(2, kernel_quantizer=quantizer, use_bias=False),
@@ -183,7 +187,7 @@ def test_scores_that_depend_on_their_order_are_counted():
         assert isinstance(affine, Affine) and (affine.ambiguous == 0) == proved
 
 
-def test_a_sign_that_rounds_spoils_exactness():
+def test_a_sign_that_rounds_spoils_exactness() -> None:
     """binary(alpha=0.3) is not quite 0.3 for large values, which reaches the next sums and is bounded there."""
     model = hostile(mlp("binary(alpha=1)", "binary(alpha=0.3)"), 3, halves=True)
     for layer in model.layers:
@@ -196,7 +200,7 @@ def test_a_sign_that_rounds_spoils_exactness():
     agree(model, VECTOR, 3)
 
 
-def test_a_sign_that_loses_its_value_is_refused():
+def test_a_sign_that_loses_its_value_is_refused() -> None:
     """binary(alpha=1) is exact up to 2**24, where 1 - x is no longer what it was."""
     model = hostile(mlp("binary(alpha=1)", "binary(alpha=1)"), 3)
     with pytest.raises(UserError, match=r"'q_activation.*expected binary.* to give 1 for 1.*unless alpha is None"):
@@ -206,7 +210,7 @@ def test_a_sign_that_loses_its_value_is_refused():
 @given(st.data())
 @settings(max_examples=6)
 @pytest.mark.slow
-def test_random_architectures(data):
+def test_random_architectures(data: st.DataObject) -> None:
     kernel = data.draw(st.sampled_from(EXACT))
     kind = data.draw(st.sampled_from([IMAGE, PIXELS, FIXED]))
     layers = [L.InputLayer(kind.shape)]
@@ -229,7 +233,7 @@ def test_random_architectures(data):
     agree(hostile(model, seed), kind, seed, count=20)
 
 
-def sequential(*layers, shape=(20,)):
+def sequential(*layers: tuple[Any, ...], shape: Any = (20,)) -> Any:
     return hostile(keras.Sequential([L.InputLayer(shape), *layers]), 0)
 
 
@@ -263,13 +267,13 @@ def sequential(*layers, shape=(20,)):
         ("Sequential.*inner model", (keras.Sequential([QDense(3, kernel_quantizer="binary")]),), VECTOR),
     ],
 )  # fmt: skip
-def test_refused(words, layers, input):
+def test_refused(words: str, layers: tuple[Any, ...], input: Input) -> None:
     with pytest.raises(UserError, match=words) as error:
         convert(sequential(*layers, shape=input.shape if "an input" not in words else (20,)), "n", input)
     assert str(error.value).startswith("model 'n', layer '") and "\n" not in str(error.value)
 
 
-def test_refused_models():
+def test_refused_models() -> None:
     x = keras.Input((20,))
     y = QDense(20, kernel_quantizer="binary")(x)
     for words, model in (

@@ -1,7 +1,11 @@
 """What early Brevitas wrote, and FINN's streamlined files: each Network equals qonnx's own execution of the file."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from onnx import helper
 from tests import oracle
 from tests.bnn.frontends.onnx_graph import DOMAIN, VECTORS, Graph, check, converted, image
@@ -12,7 +16,7 @@ from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.frontends import qonnx_file
 
 
-def executed(graph, inputs, shapes):
+def executed(graph: Any, inputs: NDArray[Any], shapes: Any) -> Any:
     """Compute scores by qonnx, which knows nothing of this project, and finds not all shapes itself."""
     from qonnx.core.datatype import DataType
     from qonnx.core.modelwrapper import ModelWrapper
@@ -32,7 +36,7 @@ def executed(graph, inputs, shapes):
     return np.concatenate([execute_onnx(wrapped, {taken: one[None]})[graph.last] for one in given])
 
 
-def same(graph, folder):
+def same(graph: Any, folder: Path) -> None:
     """Hold the Network's scores against qonnx's, beside what :func:`check` compares."""
     conversion = check(graph, folder)
     network = canonicalise(conversion.network)
@@ -43,13 +47,13 @@ def same(graph, folder):
     )
 
 
-def finn(shape, seed, annotated="UINT4"):
+def finn(shape: Any, seed: int, annotated: str = "UINT4") -> Any:
     graph = Graph(shape, seed)
     graph.annotated = annotated
     return graph
 
 
-def threshold(graph, channels, levels, **given):
+def threshold(graph: Any, channels: Any, levels: Any, **given: Any) -> Any:
     limits = np.sort(graph.random.integers(-9, 9, (channels, levels)), axis=1).astype(float)
     return graph.node("MultiThreshold", limits, domain=DOMAIN, data_layout="NHWC", **given)
 
@@ -59,7 +63,9 @@ def threshold(graph, channels, levels, **given):
     [((3, 3), [1, 1], [1, 1, 1, 1], [1, 1]), ((2, 3), [2, 1], [0, 2, 1, 0], [1, 1]),
      ((2, 2), [1, 2], [0, 0, 0, 0], [2, 3]), ((1, 1), [2, 2], [0, 0, 0, 0], [1, 1])],
 )  # fmt: skip
-def test_windows_and_a_product_are_a_convolution(size, stride, pads, dilation, tmp_path):
+def test_windows_and_a_product_are_a_convolution(
+    size: Any, stride: Any, pads: Any, dilation: Any, tmp_path: Path
+) -> None:
     graph = finn((6, 7, 2), 1)
     graph.node("Im2Col", domain=DOMAIN, kernel_size=size, stride=stride, pad_amount=pads, dilations=dilation,
                input_shape="(1,6,7,2)", depthwise=0)  # fmt: skip
@@ -74,7 +80,7 @@ def test_windows_and_a_product_are_a_convolution(size, stride, pads, dilation, t
 
 
 @pytest.mark.parametrize(("size", "stride", "pad", "ceil"), [(2, 2, 0, 0), (3, 2, 1, 1), (3, 1, 1, 0)])
-def test_pools_have_their_channels_last(size, stride, pad, ceil, tmp_path):
+def test_pools_have_their_channels_last(size: Any, stride: Any, pad: Any, ceil: Any, tmp_path: Path) -> None:
     graph = finn((6, 7, 2), 2)
     graph.node("MatMul", graph.signs(2, 4))
     threshold(graph, 4, 1, out_scale=2.0, out_bias=-1.0)
@@ -88,7 +94,7 @@ def test_pools_have_their_channels_last(size, stride, pad, ceil, tmp_path):
     same(graph, tmp_path)
 
 
-def test_bits_are_compared_and_counted(tmp_path):
+def test_bits_are_compared_and_counted(tmp_path: Path) -> None:
     graph = finn((12,), 3, "BINARY")
     for inputs, outputs in ((12, 8), (8, 3)):
         weight = graph.random.integers(0, 2, (inputs, outputs)).astype(float)
@@ -99,7 +105,7 @@ def test_bits_are_compared_and_counted(tmp_path):
     same(graph, tmp_path)
 
 
-def test_what_is_not_as_finn_makes_it_is_refused(tmp_path):
+def test_what_is_not_as_finn_makes_it_is_refused(tmp_path: Path) -> None:
     graph = finn((6, 6, 2), 1)
     windows = graph.node("Im2Col", domain=DOMAIN, kernel_size=[3, 3], stride=[1, 1], name="windows")
     threshold(graph, 18, 1)
@@ -118,7 +124,7 @@ def test_what_is_not_as_finn_makes_it_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("domain", [DOMAIN, "onnx.brevitas", "finn.custom_op.general", ""])
-def test_domains_need_no_declaration(domain, tmp_path):
+def test_domains_need_no_declaration(domain: Any, tmp_path: Path) -> None:
     graph = image(4)
     graph.conv(5, 2, 3, 3)
     graph.norm(5)
@@ -132,7 +138,7 @@ def test_domains_need_no_declaration(domain, tmp_path):
     check(graph, tmp_path)
 
 
-def test_scales_and_bit_widths_may_be_integers(tmp_path):
+def test_scales_and_bit_widths_may_be_integers(tmp_path: Path) -> None:
     graph = Graph((12,), 5)
     operands = [graph.constant(value, kind) for value, kind in ((1, np.int32), (0, np.int64), (4, np.int64))]
     graph.node("Quant", *operands, domain=DOMAIN)
@@ -142,7 +148,7 @@ def test_scales_and_bit_widths_may_be_integers(tmp_path):
     assert check(graph, tmp_path).network.input.bits == 4
 
 
-def test_a_narrow_input_is_taken_with_all_its_integers(tmp_path):
+def test_a_narrow_input_is_taken_with_all_its_integers(tmp_path: Path) -> None:
     graph = Graph((12,), 6)
     graph.quant(0.25, 8, narrow=1)
     graph.dense(12, 8)
@@ -154,7 +160,7 @@ def test_a_narrow_input_is_taken_with_all_its_integers(tmp_path):
     assert "never gives the lowest or highest integer of its 8 bits" in conversion.notes[0]
 
 
-def test_a_check_judges_finns_nodes(tmp_path):
+def test_a_check_judges_finns_nodes(tmp_path: Path) -> None:
     graph = finn((6, 6, 2), 1)
     graph.node("Im2Col", domain=DOMAIN, kernel_size=[3, 3], stride=[1, 1])
     graph.node("MVAU_hls", graph.signs(18, 3), domain="finn.custom_op.fpgadataflow", name="MVAU_0")

@@ -1,6 +1,8 @@
 """What published QONNX and FINN files hold, one idiom at a time: each Network equals what onnxruntime computes."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +31,7 @@ STEPS = {
 
 
 @pytest.mark.parametrize("kind", STEPS)
-def test_steps_that_never_fall_stand_between_a_sum_and_its_quantiser(kind, tmp_path):
+def test_steps_that_never_fall_stand_between_a_sum_and_its_quantiser(kind: str, tmp_path: Path) -> None:
     graph = image(len(kind))
     graph.conv(5, 2, 3, 3)
     graph.norm(5)
@@ -43,7 +45,7 @@ def test_steps_that_never_fall_stand_between_a_sum_and_its_quantiser(kind, tmp_p
     check(graph, tmp_path)
 
 
-def test_a_step_that_falls_and_rises_is_refused_by_its_own_name(tmp_path):
+def test_a_step_that_falls_and_rises_is_refused_by_its_own_name(tmp_path: Path) -> None:
     graph = image()
     graph.conv(5, 2, 3, 3)
     graph.node("PRelu", np.full((5, 1, 1), -1.0))
@@ -57,7 +59,7 @@ def test_a_step_that_falls_and_rises_is_refused_by_its_own_name(tmp_path):
 
 
 @pytest.mark.parametrize(("bits", "signed"), [(2, 1), (5, 0), (8, 1), (8, 0)])
-def test_quantisers_and_weights_have_up_to_8_bits(bits, signed, tmp_path):
+def test_quantisers_and_weights_have_up_to_8_bits(bits: int, signed: int, tmp_path: Path) -> None:
     graph = image(bits)
     graph.conv(5, 2, 3, 3)
     graph.norm(5)
@@ -70,7 +72,7 @@ def test_quantisers_and_weights_have_up_to_8_bits(bits, signed, tmp_path):
     check(graph, tmp_path)
 
 
-def test_a_bias_that_is_exact_counts_for_nothing(tmp_path):
+def test_a_bias_that_is_exact_counts_for_nothing(tmp_path: Path) -> None:
     graph = image(1)
     weight, bias = graph.signs(5, 2, 3, 3) * 0.5, graph.random.integers(-9, 9, 5) * 0.5
     graph.node("Conv", weight, graph.constant(bias))
@@ -80,7 +82,7 @@ def test_a_bias_that_is_exact_counts_for_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("opset", [9, 10, 11, 12])
-def test_old_opsets_are_converted(opset, tmp_path):
+def test_old_opsets_are_converted(opset: int, tmp_path: Path) -> None:
     graph = image(opset, opset=opset)
     graph.conv(5, 2, 3, 3)
     graph.norm(5)
@@ -100,7 +102,7 @@ def test_old_opsets_are_converted(opset, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["channels", "vector", "sums", "input"])
-def test_branches_are_concatenated(kind, tmp_path):
+def test_branches_are_concatenated(kind: str, tmp_path: Path) -> None:
     graph = image(3)
     first = graph.conv(5, 2, 3, 3, pads=[1, 1, 1, 1])
     if kind != "sums":
@@ -135,7 +137,7 @@ def test_branches_are_concatenated(kind, tmp_path):
 
 @pytest.mark.parametrize("behind", ["sign", "quantiser"])
 @pytest.mark.parametrize(("pads", "ceil"), [([1, 1, 1, 1], 0), ([0, 0, 0, 0], 1), ([1, 0, 0, 1], 1)])
-def test_max_pools_are_padded_and_cover_the_edge(pads, ceil, behind, tmp_path):
+def test_max_pools_are_padded_and_cover_the_edge(pads: list[int], ceil: int, behind: str, tmp_path: Path) -> None:
     """In front of a sign, behind a batch norm with negative factors, a maximum is a minimum of the sums."""
     graph = image(sum(pads))
     graph.conv(6, 2, 2, 2)
@@ -150,7 +152,7 @@ def test_max_pools_are_padded_and_cover_the_edge(pads, ceil, behind, tmp_path):
     assert sum(isinstance(operation, MaxPool2d) for operation in conversion.network.operations) == 2
 
 
-def test_an_average_stands_between_batch_norm_and_sign(tmp_path):
+def test_an_average_stands_between_batch_norm_and_sign(tmp_path: Path) -> None:
     graph = image(5)
     graph.conv(6, 2, 3, 3)
     values = [graph.random.choice([-2.0, 0.0, 1.0, 0.5], 6), np.ones(6), np.full(6, 0.5), np.ones(6)]
@@ -172,7 +174,9 @@ def test_an_average_stands_between_batch_norm_and_sign(tmp_path):
         ((2, 2), (3, 2), {"dilations": [2, 1]}),
     ],
 )
-def test_transposed_convolutions_are_convolutions_of_phases(kernel, stride, attributes, tmp_path):
+def test_transposed_convolutions_are_convolutions_of_phases(
+    kernel: tuple[int, ...], stride: tuple[int, ...], attributes: dict[str, Any], tmp_path: Path
+) -> None:
     graph = image(sum(kernel))
     graph.conv(4, 2, 3, 3)
     graph.norm(4)
@@ -186,7 +190,7 @@ def test_transposed_convolutions_are_convolutions_of_phases(kernel, stride, attr
 
 @pytest.mark.parametrize("quantised", [False, True])
 @pytest.mark.parametrize("end", ["conv", "dense"])
-def test_images_are_enlarged_by_whole_factors(end, quantised, tmp_path):
+def test_images_are_enlarged_by_whole_factors(end: str, quantised: bool, tmp_path: Path) -> None:
     graph = image(2)
     graph.conv(3, 2, 3, 3)
     graph.norm(3)
@@ -203,7 +207,7 @@ def test_images_are_enlarged_by_whole_factors(end, quantised, tmp_path):
     assert any(isinstance(op, DepthToSpace) for op in conversion.network.operations) == (end == "conv")
 
 
-def test_pixels_come_from_channels_and_channels_are_split_and_shuffled(tmp_path):
+def test_pixels_come_from_channels_and_channels_are_split_and_shuffled(tmp_path: Path) -> None:
     graph = image(4)
     graph.conv(8, 2, 3, 3)
     graph.norm(8)
@@ -222,7 +226,7 @@ def test_pixels_come_from_channels_and_channels_are_split_and_shuffled(tmp_path)
     check(graph, tmp_path)
 
 
-def test_sequences_are_images_of_height_1(tmp_path):
+def test_sequences_are_images_of_height_1(tmp_path: Path) -> None:
     graph = Graph((3, 12), 7)
     graph.quant(0.5, 4)
     graph.conv(5, 3, 3, pads=[1, 0])
@@ -239,7 +243,7 @@ def test_sequences_are_images_of_height_1(tmp_path):
 
 @pytest.mark.parametrize("chosen", [False, True])
 @pytest.mark.parametrize("scaled", [False, True])
-def test_a_network_ends_with_an_image(scaled, chosen, tmp_path):
+def test_a_network_ends_with_an_image(scaled: bool, chosen: bool, tmp_path: Path) -> None:
     graph = image(8)
     graph.conv(5, 2, 3, 3)
     graph.norm(5)
@@ -256,7 +260,7 @@ def test_a_network_ends_with_an_image(scaled, chosen, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["Sigmoid", "Tanh", "Softmax", "LogSoftmax"])
-def test_what_changes_no_order_is_left_out_at_the_end(kind, tmp_path):
+def test_what_changes_no_order_is_left_out_at_the_end(kind: str, tmp_path: Path) -> None:
     graph = image(6)
     graph.conv(5, 2, 3, 3)
     graph.bipolar()
@@ -266,7 +270,7 @@ def test_what_changes_no_order_is_left_out_at_the_end(kind, tmp_path):
     assert kind in note and "does not change the order" in note
 
 
-def test_a_quantiser_at_the_end_gives_the_scores(tmp_path):
+def test_a_quantiser_at_the_end_gives_the_scores(tmp_path: Path) -> None:
     graph = image(6)
     graph.conv(5, 2, 3, 3)
     graph.bipolar()
@@ -286,7 +290,7 @@ def test_a_quantiser_at_the_end_gives_the_scores(tmp_path):
         ("UINT8", "unsigned", 0, 255),
     ],
 )
-def test_finns_annotations_say_what_the_input_is(name, kind, low, high, tmp_path):
+def test_finns_annotations_say_what_the_input_is(name: str, kind: str, low: int, high: int, tmp_path: Path) -> None:
     graph = Graph((12,), 1)
     graph.annotated = name
     graph.dense(12, 8)
@@ -299,7 +303,7 @@ def test_finns_annotations_say_what_the_input_is(name, kind, low, high, tmp_path
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-def test_finns_thresholds_take_channels_first_and_last(layout, tmp_path):
+def test_finns_thresholds_take_channels_first_and_last(layout: str, tmp_path: Path) -> None:
     graph = Graph((2, 6, 6) if layout == "NCHW" else (6, 6, 2), 2)
     graph.annotated = "UINT4"
     graph.node("MultiThreshold", np.array([[3.0], [9.0]]), domain=DOMAIN, data_layout=layout, out_scale=2.0,
@@ -317,7 +321,7 @@ def test_finns_thresholds_take_channels_first_and_last(layout, tmp_path):
     assert conversion.network.input.shape == (6, 6, 2)
 
 
-def test_a_batch_norm_of_vectors_stands_between_views(tmp_path):
+def test_a_batch_norm_of_vectors_stands_between_views(tmp_path: Path) -> None:
     graph = Graph((12,), 3)
     graph.bipolar()
     graph.dense(12, 8)
@@ -330,7 +334,7 @@ def test_a_batch_norm_of_vectors_stands_between_views(tmp_path):
 
 
 @pytest.mark.parametrize("batch", [4, "N"])
-def test_a_batch_is_taken_apart(batch, tmp_path):
+def test_a_batch_is_taken_apart(batch: int | str, tmp_path: Path) -> None:
     graph = image(9)
     graph.conv(5, 2, 3, 3)
     graph.norm(5)
@@ -342,7 +346,7 @@ def test_a_batch_is_taken_apart(batch, tmp_path):
     assert len(conversion.notes) == (batch == 4)
 
 
-def test_constants_fold_before_operators_are_judged(tmp_path):
+def test_constants_fold_before_operators_are_judged(tmp_path: Path) -> None:
     graph = Graph((12,), 3)
     graph.bipolar()
     sums = graph.dense(12, 8)
@@ -354,7 +358,7 @@ def test_constants_fold_before_operators_are_judged(tmp_path):
     check(graph, tmp_path)
 
 
-def test_a_scale_that_is_infinite_is_named(tmp_path):
+def test_a_scale_that_is_infinite_is_named(tmp_path: Path) -> None:
     graph = Graph((12,), 3)
     graph.bipolar()
     weight = graph.node("BipolarQuant", np.inf, source=graph.constant(np.ones((12, 3))), domain=DOMAIN, name="w/quant")
@@ -363,14 +367,14 @@ def test_a_scale_that_is_infinite_is_named(tmp_path):
         converted(graph, tmp_path)
 
 
-def test_hardware_nodes_of_finn_are_refused_with_the_way_back(tmp_path):
+def test_hardware_nodes_of_finn_are_refused_with_the_way_back(tmp_path: Path) -> None:
     graph = Graph((12,), 3)
     graph.node("MVAU_hls", np.ones((12, 3)), domain="finn.custom_op.fpgadataflow", name="MVAU_0")
     with pytest.raises(UserError, match=r"node 'MVAU_0' .*FINN's hardware; give the file of an earlier step"):
         converted(graph, tmp_path)
 
 
-def test_values_that_are_no_integers_are_refused_by_the_first_node(tmp_path):
+def test_values_that_are_no_integers_are_refused_by_the_first_node(tmp_path: Path) -> None:
     graph = image(1)
     graph.conv(5, 2, 3, 3)
     graph.node("Tanh", name="act/Tanh")
@@ -381,7 +385,7 @@ def test_values_that_are_no_integers_are_refused_by_the_first_node(tmp_path):
         converted(graph, tmp_path)
 
 
-def test_a_wrong_file_is_seen(tmp_path):
+def test_a_wrong_file_is_seen(tmp_path: Path) -> None:
     """The check itself goes red where the Network is another one."""
     graph = image(1)
     graph.conv(5, 2, 3, 3)
@@ -399,7 +403,7 @@ def test_a_wrong_file_is_seen(tmp_path):
     assert compare(other, oracle.run(other, inputs), engine.run(inputs, every_layer=True)).first is not None
 
 
-def surveyed(graph, folder):
+def surveyed(graph: Any, folder: Path) -> Any:
     path = folder / "idiom.onnx"
     path.write_bytes(graph.model().SerializeToString())
     if foreign := qonnx_file.foreign(path):
@@ -408,7 +412,7 @@ def surveyed(graph, folder):
     return qonnx.check(model, "idiom", lambda shape: Input("input", (), shape))
 
 
-def test_a_check_tells_every_node_that_stands_in_the_way(tmp_path):
+def test_a_check_tells_every_node_that_stands_in_the_way(tmp_path: Path) -> None:
     """An operator that is not supported, an argument that is not, real numbers between weights, by the file's names."""
     graph = Graph((3, 8, 8))
     graph.bipolar()
@@ -432,7 +436,7 @@ def test_a_check_tells_every_node_that_stands_in_the_way(tmp_path):
     assert "ceil_mode 0" in wrong["model 'idiom', node 'mean' (AveragePool)"]
 
 
-def test_a_check_of_nodes_that_are_none_of_onnx_goes_by_their_kinds(tmp_path):
+def test_a_check_of_nodes_that_are_none_of_onnx_goes_by_their_kinds(tmp_path: Path) -> None:
     graph = Graph((20,))
     graph.bipolar()
     graph.node("Thresholding", name="hls", domain="finn.custom_op.fpgadataflow.hls")
@@ -442,7 +446,7 @@ def test_a_check_of_nodes_that_are_none_of_onnx_goes_by_their_kinds(tmp_path):
     assert "an earlier step of FINN's flow" in survey.judged[1].reason and "supported are" in survey.judged[2].reason
 
 
-def test_a_check_of_a_model_that_is_taken_refuses_nothing(tmp_path):
+def test_a_check_of_a_model_that_is_taken_refuses_nothing(tmp_path: Path) -> None:
     graph = Graph((20,))
     graph.bipolar()
     graph.dense(20, 6)

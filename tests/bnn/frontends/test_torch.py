@@ -38,8 +38,8 @@ def hostile(module: nn.Sequential, seed: int) -> nn.Sequential:
                     layer.bias.copy_(torch.from_numpy(rng.choice([0, 0, 1, -0.5], n)))
                 layer.running_mean.copy_(
                     torch.from_numpy(rng.choice([0, 1, -2, 3.5, 1e6], n, p=[0.3, 0.2, 0.2, 0.2, 0.1]))
-                )  # type: ignore[union-attr]
-                layer.running_var.copy_(torch.from_numpy(rng.choice([1e-8, 1, 4, 50], n)))  # type: ignore[union-attr]
+                )
+                layer.running_var.copy_(torch.from_numpy(rng.choice([1e-8, 1, 4, 50], n)))
     return module
 
 
@@ -174,8 +174,8 @@ def linear(change: Callable[[nn.Module], object]) -> nn.Sequential:
          nn.Sequential(Sign(), nn.Sequential(nn.Linear(20, 3))), VECTOR),
         ("fails when it is called.*RuntimeError: mat1 and mat2 shapes", nn.Sequential(BinaryLinear(19, 3)), VECTOR),
         ("running_mean should contain 4", linear(lambda m: m.__setitem__(1, nn.BatchNorm1d(5))), VECTOR),
-        ("finite.* in '1.weight'", linear(lambda m: nn.init.constant_(m[1].weight, float("nan"))), VECTOR),  # type: ignore[index]
-        ("finite.* in '4.bias'", linear(lambda m: nn.init.constant_(m[4].bias, float("inf"))), VECTOR),  # type: ignore[index]
+        ("finite.* in '1.weight'", linear(lambda m: nn.init.constant_(m[1].weight, float("nan"))), VECTOR),
+        ("finite.* in '4.bias'", linear(lambda m: nn.init.constant_(m[4].bias, float("inf"))), VECTOR),
         ("running statistics", nn.Sequential(BinaryLinear(20, 4), nn.BatchNorm1d(4, track_running_stats=False)),
          VECTOR),
         ("expected dilation 1", nn.Sequential(nn.MaxPool2d(2, dilation=2)), IMAGE),
@@ -208,7 +208,8 @@ def test_classes_and_signs_at_the_end() -> None:
 def test_an_argmax_per_pixel_is_compared_at_every_pixel(tmp_path: Path) -> None:
     class Segmenter(nn.Sequential):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return super().forward(x).argmax(1)
+            classes: torch.Tensor = super().forward(x).argmax(1)
+            return classes
 
     torch.manual_seed(0)
     layers = (BinaryConv2d(3, 4, 3), nn.BatchNorm2d(4), Sign(), BinaryConv2d(4, 3, 1))

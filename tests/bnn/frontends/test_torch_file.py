@@ -6,6 +6,9 @@ import pickle
 import re
 import sys
 import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -52,7 +55,7 @@ number = 3
 
 
 @pytest.fixture
-def code(tmp_path, monkeypatch):
+def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A folder with modules of a user, which is the current one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -66,19 +69,19 @@ def code(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def state():
+def state() -> Any:
     torch.manual_seed(1)
     module = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
     module[1].running_mean.normal_()
     return module.state_dict()
 
 
-def write(path, state):
+def write(path: Any, state: Any) -> None:
     (save_file if path.suffix == ".safetensors" else torch.save)(state, path)
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".pth"])
-def test_parameters_and_statistics_are_those_of_the_file(code, state, suffix):
+def test_parameters_and_statistics_are_those_of_the_file(code: Path, state: Any, suffix: str) -> None:
     write(path := code / f"w{suffix}", state)
     for name, tensor in load("users_nets.small:make", path)[0].state_dict().items():
         assert torch.equal(tensor, state[name])
@@ -87,18 +90,18 @@ def test_parameters_and_statistics_are_those_of_the_file(code, state, suffix):
     assert torch.equal(load("users_nets.small:make", path)[0][1].running_mean, state["1.running_mean"])
 
 
-def test_the_old_kind_of_pytorch_file_is_read(code, state):
+def test_the_old_kind_of_pytorch_file_is_read(code: Path, state: Any) -> None:
     torch.save(state, path := code / "old.pt", _use_new_zipfile_serialization=False)
     assert torch.equal(load("users_nets.small:make", path)[0][0].weight, state["0.weight"])
 
 
-def test_a_factory_takes_literals(code):
+def test_a_factory_takes_literals(code: Path) -> None:
     made, _ = load("users_nets.small:sized(3, kind='large', extra=[(1, -2.5), {'a': None}, True])")
     assert made.weight.shape == (3, 3)
     assert load("users_nets.small:needs(5)")[0].in_features == 5
 
 
-def test_a_class_is_a_factory_and_the_file_may_be_left_out(code):
+def test_a_class_is_a_factory_and_the_file_may_be_left_out(code: Path) -> None:
     assert load("users_nets.small:Whole")[0].in_features == 2
 
 
@@ -126,7 +129,7 @@ def test_a_class_is_a_factory_and_the_file_may_be_left_out(code):
         ("users_nets.small:needs", r"the factory raises TypeError: .*missing 1 required positional argument: 'size'$"),
     ],
 )
-def test_what_is_wrong_with_a_factory_is_told_in_one_line(code, factory, words):
+def test_what_is_wrong_with_a_factory_is_told_in_one_line(code: Path, factory: str, words: str) -> None:
     with pytest.raises(UserError, match=words) as error:
         load(factory)
     assert str(error.value).startswith(f"{factory}: ") and "\n" not in str(error.value)
@@ -145,17 +148,17 @@ WRAPPED = {
 }  # fmt: skip
 
 
-def prefixed(start, state):
+def prefixed(start: Any, state: Any) -> Any:
     return {start + name: tensor for name, tensor in state.items()}
 
 
 @pytest.mark.parametrize("factory", ["make", "parallel"])
 @pytest.mark.parametrize("name", WRAPPED)
-def test_what_is_around_the_parameters_is_taken_off_and_said(code, state, name, factory):
+def test_what_is_around_the_parameters_is_taken_off_and_said(code: Path, state: Any, name: str, factory: str) -> None:
     wrap, words = WRAPPED[name]
     torch.save(wrap(state), path := code / "w.pth.tar")
     module, notes = load(f"users_nets.small:{factory}", path)
-    module = module.module if factory == "parallel" else module
+    module = module.module if factory == "parallel" else module  # type: ignore[assignment]
     assert all(torch.equal(tensor, state[name]) for name, tensor in module.state_dict().items())
     assert re.search(words, " ".join(notes)) and all(str(path) in note for note in notes)
 
@@ -163,17 +166,17 @@ def test_what_is_around_the_parameters_is_taken_off_and_said(code, state, name, 
 class Bomb:
     """Unpickling it would run code."""
 
-    def __reduce__(self):
+    def __reduce__(self) -> Any:
         return pytest.exit, ("a checkpoint was unpickled",)
 
 
-def saved(value):
+def saved(value: Any) -> Any:
     stream = io.BytesIO()
     torch.save(value, stream)
     return stream.getvalue()
 
 
-def zipped(*members):
+def zipped(*members: Any) -> Any:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         for member in members:
@@ -181,7 +184,7 @@ def zipped(*members):
     return stream.getvalue()
 
 
-def packed(state):
+def packed(state: Any) -> Any:
     """The checkpoint, compressed as torch.save never does."""
     stream = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(saved(state))) as old, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as new:
@@ -233,7 +236,7 @@ BAD = {
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_checkpoint_ends_in_one_line(code, state, name, suffix):
+def test_a_bad_checkpoint_ends_in_one_line(code: Path, state: Any, name: str, suffix: str) -> None:
     words, content = BAD[name]
     (path := code / f"bad{suffix}").write_bytes(content(state))
     with pytest.raises(UserError, match=words) as error:
@@ -241,7 +244,7 @@ def test_a_bad_checkpoint_ends_in_one_line(code, state, name, suffix):
     assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
 
 
-def test_a_truncated_safetensors_file_and_one_that_is_not_there(code, state):
+def test_a_truncated_safetensors_file_and_one_that_is_not_there(code: Path, state: Any) -> None:
     write(path := code / "w.safetensors", state)
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(UserError, match="truncated or corrupt"):

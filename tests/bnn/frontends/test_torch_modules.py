@@ -1,6 +1,7 @@
 """Modules as people write them: functional calls, custom autograd functions, scales, biases, branches, views."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,12 +28,12 @@ class Where(torch.autograd.Function):
     """A sign with a straight-through gradient, as people write it: nothing about its name says so."""
 
     @staticmethod
-    def forward(ctx, x):
+    def forward(ctx: Any, x: Any) -> Any:
         ctx.save_for_backward(x)
         return torch.where(x >= 0, 1.0, -1.0)
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: Any) -> Any:
         return gradient
 
 
@@ -40,11 +41,11 @@ class Halves(torch.autograd.Function):
     """Another one, which gives 0 and 1."""
 
     @staticmethod
-    def forward(ctx, x):
+    def forward(ctx: Any, x: Any) -> Any:
         return (x > 0).float()
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: Any) -> Any:
         return gradient
 
 
@@ -64,7 +65,7 @@ SIGNS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 class Written(nn.Module):
     """A call of `forward` on parameters of its own."""
 
-    def __init__(self, forward, *, seed: int = 0, **shapes: tuple[int, ...]) -> None:
+    def __init__(self, forward: Any, *, seed: int = 0, **shapes: tuple[int, ...]) -> None:
         super().__init__()
         torch.manual_seed(seed)
         self.norm, self.image_norm = nn.BatchNorm1d(8), nn.BatchNorm2d(4)
@@ -72,7 +73,7 @@ class Written(nn.Module):
         for name, shape in shapes.items():
             self.register_parameter(name, nn.Parameter(torch.randn(shape)))
 
-    def forward(self, x):
+    def forward(self, x: Any) -> Any:
         """Call what was written."""
         return self.written(self, x)
 
@@ -110,8 +111,8 @@ def agree(module: nn.Module, input: Input, seed: int = 0, count: int = 100) -> T
     return conversion
 
 
-def mlp(sign: str, *, scale: bool = False, bias: bool = False):
-    def forward(m, x):
+def mlp(sign: str, *, scale: bool = False, bias: bool = False) -> Any:
+    def forward(m: Any, x: Any) -> Any:
         weights = [F.hardtanh(w).sign() for w in (m.first, m.second)]
         if scale:
             weights = [w * latent.abs().mean(1, keepdim=True) for w, latent in zip(weights, (m.first, m.second))]
@@ -158,7 +159,7 @@ def test_a_sign_that_tells_minus_zero_from_zero_is_refused() -> None:
         trace(module, "n", VECTOR)
 
 
-def block(m, x):
+def block(m: Any, x: Any) -> Any:
     """Conv, pool between batch norm and sign, padding with -1, groups and dilation."""
     x = F.conv2d(x, Where.apply(m.a), padding=1)
     x = Where.apply(F.max_pool2d(m.image_norm(x), 2))
@@ -182,7 +183,7 @@ def test_convolutions(input: Input) -> None:
         assert isinstance(second, Conv2d) and second.pad_value == -1 and (second.weight[0, ..., 2:] == 0).all()
 
 
-def residual(m, x):
+def residual(m: Any, x: Any) -> Any:
     """Integers along the shortcut, batch norm and sign on the branch; averages at the end."""
     x = F.conv2d(x, Where.apply(m.a), padding=1)
     for weight in (m.b, m.c):
@@ -195,7 +196,7 @@ def residual(m, x):
 def test_residual_additions_and_averages(double: bool) -> None:
     for seed in range(3):
         module = Written(residual, seed=seed, a=(4, 2, 3, 3), b=(4, 4, 3, 3), c=(4, 4, 3, 3), d=(3, 4))
-        module.double = double
+        module.double = double  # type: ignore[assignment, method-assign]
         conversion = agree(hostile(module, seed), IMAGE, seed, 40)
         kinds = [type(operation).__name__ for operation in conversion.network.operations]
         assert kinds.count("Add") == 2 and kinds.count("SumPool2d") == 1 + double
@@ -205,13 +206,13 @@ def test_residual_additions_and_averages(double: bool) -> None:
 def test_the_layout_in_memory_makes_no_difference(channels: int, layout: torch.memory_format) -> None:
     """Strides of an image of one channel may be those of channels last, too."""
     module = nn.Sequential(BinaryConv2d(channels, 4, 3), nn.BatchNorm2d(4), Sign(), BinaryConv2d(4, 3, 3))
-    module.append(nn.AdaptiveAvgPool2d(1)).append(nn.Flatten()).to(memory_format=layout)
+    module.append(nn.AdaptiveAvgPool2d(1)).append(nn.Flatten()).to(memory_format=layout)  # type: ignore[call-overload]
     network = agree(hostile(module, 1), Input("x", (), shape=(6, 6, channels), kind="unsigned", bits=4)).network
     assert any(type(operation).__name__ == "SumPool2d" for operation in network.operations)
 
 
 def test_views() -> None:
-    def forward(m, x):
+    def forward(m: Any, x: Any) -> Any:
         x = F.conv2d(x, Where.apply(m.a)).permute(0, 2, 3, 1).contiguous()  # channels last
         x = Where.apply(x.reshape(len(x), -1)[:, None].transpose(1, 2).squeeze(-1) - 0.5)
         return F.linear(x, Where.apply(m.b))
@@ -227,7 +228,7 @@ def test_views() -> None:
 def test_random_architectures(seed: int, steps: list[str]) -> None:
     """Whatever is accepted is exact."""
 
-    def forward(m, x):
+    def forward(m: Any, x: Any) -> Any:
         x = F.conv2d(x, Where.apply(m.a), padding=1)
         before = x
         for number, step in enumerate(steps):
@@ -252,30 +253,30 @@ def test_random_architectures(seed: int, steps: list[str]) -> None:
         assert "expected" in str(error)
 
 
-def dynamic(m, x):
+def dynamic(m: Any, x: Any) -> Any:
     return F.linear(x if x.sum() > 0 else -x, m.a.sign())
 
 
-def chance(m, x):
+def chance(m: Any, x: Any) -> Any:
     return F.linear(F.dropout(x, 0.5, training=True), m.a.sign())
 
 
-def turning(m, x):
+def turning(m: Any, x: Any) -> Any:
     m.a.data.neg_()
     return F.linear(x, m.a.sign())
 
 
-def hidden(m, x):
+def hidden(m: Any, x: Any) -> Any:
     y = F.linear(x, m.a.sign())
     return y + float(y.detach().numpy().sum() > 1e9) if m.training else torch.from_numpy(y.numpy() * 2) - y
 
 
 @pytest.mark.parametrize("scale", [0.125, 3.0, 0.3])
-def test_branches_of_different_scales(scale):
+def test_branches_of_different_scales(scale: float) -> None:
     """a / 8 + b is one of integers, (a + 8 b) / 8; with 0.3 for both, of floats near such."""
     other = 1.0 if scale != 0.3 else scale
 
-    def forward(module, x):
+    def forward(module: Any, x: Any) -> Any:
         y = F.linear(x, module.a.sign() * scale)
         y = y + F.linear(x, module.b.sign() * other)
         return F.linear(Where.apply(module.norm(y)), module.c.sign())
@@ -333,7 +334,7 @@ def test_the_engine_sees_a_module_that_has_changed() -> None:
         conversion.module.second.neg_()
     before = oracle.run(conversion.network, inputs)
     with pytest.raises(EngineError, match="trace does not compute what the module does"):
-        conversion.module.written = lambda m, x: -F.linear(x[:, :8], m.second.sign())
+        conversion.module.written = lambda m, x: -F.linear(x[:, :8], m.second.sign())  # type: ignore[assignment]
         engine.run(inputs)
     assert before["argmax"].shape == (70, 1)
     with pytest.raises(EngineError, match="not the conversion"):

@@ -1,5 +1,8 @@
 """Operators of PyTorch, each equal to the module's own integers on every vector, behind hostile batch norms."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 import torch
 from tests.bnn.frontends.test_torch_modules import IMAGE, PIXELS, VECTOR, Where, Written, agree, hostile
@@ -14,67 +17,67 @@ SEQUENCE = Input("x", (), shape=(1, 12, 2))
 SHAPES = {"a": (4, 2, 3, 3), "b": (4, 4, 3, 3), "t": (4, 4, 2, 2), "l": (5, 4), "p": (4,), "s": (4, 2, 3)}
 
 
-def ends(m, x):
+def ends(m: Any, x: Any) -> Any:
     """A sign, the mean over the image and a dense layer of 5 classes."""
     return F.linear(Where.apply(x).mean((2, 3)), m.l.sign())
 
 
-def sums(m, x, **options):
+def sums(m: Any, x: Any, **options: Any) -> Any:
     return F.conv2d(x, m.a.sign(), **options)
 
 
-def concatenated(m, x):
+def concatenated(m: Any, x: Any) -> Any:
     y = sums(m, x)
     y = torch.cat([Where.apply(m.image_norm(y)), Where.apply(y + 0.5)], 1)
     return ends(m, m.image_norm(F.conv2d(y, torch.cat([m.b, -m.b.roll(1, 0)], 1).sign())))
 
 
-def chunked(m, x):
+def chunked(m: Any, x: Any) -> Any:
     first, second = Where.apply(m.image_norm(sums(m, x))).chunk(2, 1)
     return ends(m, m.image_norm(F.conv2d(torch.cat([second, first], 1), m.b.sign(), padding=1)))
 
 
-def shuffled(m, x):
+def shuffled(m: Any, x: Any) -> Any:
     y = F.pixel_shuffle(Where.apply(m.image_norm(sums(m, x))), 2)
     return ends(m, m.image_norm(F.conv2d(y, m.b[:, :1].sign(), padding=1)))
 
 
-def transposed(m, x):
+def transposed(m: Any, x: Any) -> Any:
     y = F.conv_transpose2d(Where.apply(m.image_norm(sums(m, x))), m.t.sign(), stride=2)
     return ends(m, m.image_norm(y))
 
 
-def upsampled(m, x):
+def upsampled(m: Any, x: Any) -> Any:
     y = F.interpolate(Where.apply(m.image_norm(sums(m, x))), scale_factor=2)
     return ends(m, m.image_norm(F.conv2d(y, m.b.sign())))
 
 
-def depthwise(m, x):
+def depthwise(m: Any, x: Any) -> Any:
     y = F.conv2d(Where.apply(m.image_norm(sums(m, x))), m.b[:, :1].sign(), padding=1, groups=4)
     return ends(m, m.image_norm(y))
 
 
-def padded_with(value):
-    def forward(m, x):
+def padded_with(value: Any) -> Any:
+    def forward(m: Any, x: Any) -> Any:
         y = F.pad(Where.apply(m.image_norm(sums(m, x))), (1, 0, 2, 1), value=value)
         return ends(m, m.image_norm(F.conv2d(y, m.b.sign())))
 
     return forward
 
 
-def cut(m, x):
+def cut(m: Any, x: Any) -> Any:
     y = F.pad(Where.apply(m.image_norm(sums(m, x))), (-1, 0, 0, -1))
     return ends(m, m.image_norm(F.conv2d(y, m.b.sign())))
 
 
-def activated_by(function):
+def activated_by(function: Any) -> Any:
     return lambda m, x: ends(m, m.image_norm(function(m, sums(m, x))))
 
 
-def pooled_behind(*steps, **options):
+def pooled_behind(*steps: Any, **options: Any) -> Any:
     """Steps before a max pool: where the batch norm behind it falls, the maximum of sums becomes a minimum."""
 
-    def forward(m, x):
+    def forward(m: Any, x: Any) -> Any:
         y = sums(m, x, padding=1)
         for step in steps:
             y = step(m, y)
@@ -83,19 +86,19 @@ def pooled_behind(*steps, **options):
     return forward
 
 
-def fallen(m, x):
+def fallen(m: Any, x: Any) -> Any:
     """What waits for the threshold falls before the pool and behind it: the maximum becomes a minimum."""
     y = F.max_pool2d(torch.sigmoid(-0.3 * sums(m, x)), 2)
     return ends(m, 0.6 - y)
 
 
-def averaged(m, x):
+def averaged(m: Any, x: Any) -> Any:
     y = F.avg_pool2d(Where.apply(m.image_norm(sums(m, x))), 3, 1, 1)
     return ends(m, m.image_norm(F.adaptive_max_pool2d(y, 2)))
 
 
-def quantised_to(bits):
-    def forward(m, x):
+def quantised_to(bits: Any) -> Any:
+    def forward(m: Any, x: Any) -> Any:
         y = torch.clamp(torch.round(m.image_norm(sums(m, x)) * 8), -(2 ** (bits - 1)), 2 ** (bits - 1) - 1) / 8
         weight = torch.clamp(torch.round(m.b), -2, 1)
         return ends(m, m.image_norm(F.conv2d(y, weight)))
@@ -103,7 +106,7 @@ def quantised_to(bits):
     return forward
 
 
-def ended_by(function):
+def ended_by(function: Any) -> Any:
     return lambda m, x: function(F.dropout(ends(m, m.image_norm(sums(m, x))), 0.5, m.training))
 
 
@@ -142,7 +145,7 @@ QUICK = {
 }
 
 
-def _cases():
+def _cases() -> Iterator[Any]:
     for name in OPERATORS:
         yield pytest.param(name, 1, IMAGE, marks=[] if name in QUICK else pytest.mark.slow, id=f"{name}, signs")
         if name != "argmax at the end":
@@ -150,12 +153,12 @@ def _cases():
 
 
 @pytest.mark.parametrize(("name", "seed", "input"), [*_cases()])
-def test_is_taken_as_the_module_computes_it(name, seed, input) -> None:
+def test_is_taken_as_the_module_computes_it(name: str, seed: int, input: Input) -> None:
     agree(hostile(Written(OPERATORS[name], seed=seed, **SHAPES), seed), input, seed, 24)
 
 
 def test_a_sequence() -> None:
-    def forward(m, x):
+    def forward(m: Any, x: Any) -> Any:
         y = m.sequence_norm(F.max_pool1d(F.conv1d(x[:, :, 0], m.s.sign()), 2, padding=1))
         y = F.conv_transpose1d(Where.apply(y), m.t[..., 0].sign(), stride=2)
         return F.linear(Where.apply(torch.cat([y, -y + 1], 1)[:, 2:6] - 0.5).mean(2), m.l.sign())
@@ -167,10 +170,10 @@ def test_a_sequence() -> None:
 
 
 @pytest.mark.parametrize("std", [(0.5, 0.25), (0.3081, 0.3081)])
-def test_pixels_are_normalised_in_the_module(std) -> None:
+def test_pixels_are_normalised_in_the_module(std: tuple[float, ...]) -> None:
     """8-bit pixels divided by 255, with a mean and a deviation: an affine of integers, folded into the thresholds."""
 
-    def forward(m, x):
+    def forward(m: Any, x: Any) -> Any:
         x = (x / 255 - torch.tensor([0.1307, 0.4914])[:, None, None]) / torch.tensor(std)[:, None, None]
         return ends(m, m.image_norm(sums(m, x)) + 0.1)
 
@@ -179,11 +182,11 @@ def test_pixels_are_normalised_in_the_module(std) -> None:
 
 
 def test_normalised_pixels_that_meet_zero_padding_are_refused_with_the_way_round() -> None:
-    def forward(m, x):
+    def forward(m: Any, x: Any) -> Any:
         return ends(m, m.image_norm(sums(m, (x / 255 - 0.1307) / 0.3081, padding=1)))
 
     with pytest.raises(UserError, match="no integer of the operand stands for the padding: subtract the mean after it"):
-        trace(hostile(Written(forward, **SHAPES), 1), "n", PIXELS)
+        trace(hostile(Written(forward, **SHAPES), 1), "n", PIXELS)  # type: ignore[arg-type]
 
 
 def test_every_operator_is_judged() -> None:
@@ -203,7 +206,7 @@ def test_every_operator_is_judged() -> None:
     assert {"'1' (BatchNorm2d): batch_norm", "'2' (Hardtanh): hardtanh", "'7' (LogSoftmax): _log_softmax"} <= set(
         judged
     )
-    assert all(of.taken for of in check(Written(averaged, **SHAPES).eval(), "n", IMAGE).judged)
+    assert all(of.taken for of in check(Written(averaged, **SHAPES).eval(), "n", IMAGE).judged)  # type: ignore[arg-type]
     with pytest.raises(UserError, match="expected weights"):
         trace(net, "n", PIXELS)
 
@@ -211,8 +214,8 @@ def test_every_operator_is_judged() -> None:
 def test_vectors() -> None:
     """Constants for each feature, and of several views of one."""
 
-    def forward(m, x):
+    def forward(m: Any, x: Any) -> Any:
         x = Where.apply(x * torch.linspace(-1, 1, 20) + 0.05)
         return F.linear(Where.apply(m.norm(F.linear(x, m.w.sign()))).view(len(x), 2, 4)[:, 1], m.l.sign())
 
-    agree(hostile(Written(forward, w=(8, 20), **SHAPES), 1), VECTOR, 1)
+    agree(hostile(Written(forward, w=(8, 20), **SHAPES), 1), VECTOR, 1)  # type: ignore[arg-type]

@@ -3,9 +3,11 @@
 import shutil
 import subprocess
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 needs_icarus = pytest.mark.skipif(shutil.which("iverilog") is None, reason="no iverilog: apt-get install iverilog")
 
@@ -71,13 +73,13 @@ _START = 60  # first beat; until then the padding in front of the first pixel pa
 class Run:
     """What came out: results by layer, the cycle of each beat in and out, and all that was printed."""
 
-    results: dict
-    entered: list
-    left: list
-    lines: list
+    results: dict[str, Any]
+    entered: list[Any]
+    left: list[Any]
+    lines: list[Any]
 
 
-def build(project, frames, extra=""):
+def build(project: Any, frames: Any, extra: str = "") -> None:
     """Compile `project` and the bench for a number of frames; `extra` is Verilog for the bench."""
     bench = _BENCH.format(
         top=project.top,
@@ -97,7 +99,9 @@ def build(project, frames, extra=""):
     assert built.returncode == 0 and not warnings, built.stderr
 
 
-def run(project, inputs, *, stall=0, seed=1, reset_at=None, timeout=20_000):
+def run(
+    project: Any, inputs: NDArray[Any], *, stall: int = 0, seed: int = 1, reset_at: Any = None, timeout: int = 20_000
+) -> Any:
     """Run what :func:`build` compiled.
 
     `stall` is the chance in percent that either side holds back in a cycle. With `reset_at`, the design is reset in
@@ -124,7 +128,7 @@ def run(project, inputs, *, stall=0, seed=1, reset_at=None, timeout=20_000):
     return Run(results, entered, [int(line[1]) for line in out], lines)
 
 
-def simulate(project, inputs, **options):
+def simulate(project: Any, inputs: NDArray[Any], **options: Any) -> Any:
     """Build and run."""
     build(project, len(inputs))
     return run(project, inputs, **options)

@@ -7,7 +7,7 @@ from xnorflow.hls.rtl.cycles import cycles, occupancy
 from xnorflow.hls.rtl.project import plan
 
 
-def test_a_frame_moves_from_unit_to_unit_and_leaves_when_the_model_says():
+def test_a_frame_moves_from_unit_to_unit_and_leaves_when_the_model_says() -> None:
     for given in (network(), image_network()):
         pipeline = plan(given, RtlConfig(default=Folded(1, 2), in_width=8, out_width=8))
         model, occupied = cycles(pipeline), occupancy(pipeline, 3)
@@ -20,7 +20,7 @@ def test_a_frame_moves_from_unit_to_unit_and_leaves_when_the_model_says():
                 assert frame.latency >= unit.interval - unit.steps[-1].busy
 
 
-def test_the_slowest_unit_never_rests():
+def test_the_slowest_unit_never_rests() -> None:
     pipeline = plan(network(), RtlConfig(default=Folded(1, 1)))
     unit, frames = max(occupancy(pipeline), key=lambda pair: pair[0].interval)
     assert [b.first_in - a.first_in for a, b in pairwise(frames)] == [unit.interval] * 3

@@ -1,6 +1,7 @@
 """An image that is only flattened is a flat input: the same integers, in as few beats as the bus needs."""
 
 from math import prod
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from tests import oracle, strategies
 from tests.hls.rtl.icarus import needs_icarus, run, simulate
 from tests.hls.rtl.test_project import assert_equal, assert_on_time
 
-from xnorflow.bnn.network import Argmax, Conv2d, Dense, Flatten, Input, MultiThreshold, Network, Threshold
+from xnorflow.bnn.network import Argmax, Conv2d, Dense, Flatten, Input, MultiThreshold, Network, Operation, Threshold
 from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
 from xnorflow.hls.rtl.cycles import cycles
 from xnorflow.hls.rtl.flattening import flat_input
@@ -23,14 +24,16 @@ SHAPES = st.one_of(
 
 
 @st.composite
-def flattened(draw, shapes=SHAPES):
+def flattened(draw: st.DrawFn, shapes: Any = SHAPES) -> Any:
     """Networks whose input is an image or a vector, perhaps compared, perhaps flattened, perhaps compared again."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     shape = draw(shapes)
     kind = draw(st.sampled_from(["bipolar", "unsigned", "signed"]))
-    operations = [Input("image", (), shape=shape, kind=kind, bits=1 if kind == "bipolar" else draw(st.integers(2, 9)))]
+    operations: list[Operation] = [
+        Input("image", (), shape=shape, kind=kind, bits=1 if kind == "bipolar" else draw(st.integers(2, 9)))  # type: ignore[arg-type]
+    ]
 
-    def compare(channels):
+    def compare(channels: Any) -> None:
         signal = operations[0].infer()
         for operation in operations[1:]:
             signal = operation.infer(signal)
@@ -58,7 +61,7 @@ def flattened(draw, shapes=SHAPES):
 
 @settings(max_examples=200, deadline=None)
 @given(flattened(), st.sampled_from([8, 24, 64, None]))
-def test_a_flat_input_gives_the_same_integers(network, beat_bits):
+def test_a_flat_input_gives_the_same_integers(network: Network, beat_bits: int) -> None:
     flat = flat_input(network, beat_bits)
     inputs = strategies.inputs_for(network, 20)
     expected = oracle.run(network, inputs)
@@ -68,7 +71,7 @@ def test_a_flat_input_gives_the_same_integers(network, beat_bits):
     for name in set(expected) - missing:
         values = expected[name]
         np.testing.assert_array_equal(got[name].reshape(values.shape), values, err_msg=name)
-    values = flat.input.shape[-1]
+    values = flat.input.shape[-1]  # type: ignore[assignment]
     if len(flat.input.shape) > 1 and beat_bits:  # beats of whole values, as many as fit or as many as differ
         assert values * network.input.bits <= beat_bits or values == flat.operations[1].direction.size
         assert not any(isinstance(operation, Flatten) for operation in flat.operations[1:2])
@@ -82,7 +85,9 @@ def test_a_flat_input_gives_the_same_integers(network, beat_bits):
     st.sampled_from([None, 8, 24]),
     st.integers(0, 9),
 )
-def test_the_hardware_takes_it_exactly_and_on_time(tmp_path_factory, network, default, in_width, seed):
+def test_the_hardware_takes_it_exactly_and_on_time(
+    tmp_path_factory: pytest.TempPathFactory, network: Network, default: Any, in_width: int, seed: int
+) -> None:
     project = write(network, tmp_path_factory.mktemp("flat") / "rtl", RtlConfig(default=default, in_width=in_width))
     inputs = strategies.inputs_for(network, 4, seed)
     clean = simulate(project, inputs)
@@ -91,13 +96,13 @@ def test_the_hardware_takes_it_exactly_and_on_time(tmp_path_factory, network, de
     assert_equal(network, inputs, run(project, inputs, stall=40, seed=seed))
 
 
-def image(kind="bipolar", bits=1, *between):
+def image(kind: str = "bipolar", bits: int = 1, *between: Any) -> Any:
     weight = np.random.default_rng(0).choice(np.array([-1, 1], np.int8), (10, 784))
     last = between[-1].name if between else "image"
     return Network(
         "mnist_like",
         (
-            Input("image", (), shape=(28, 28, 1), kind=kind, bits=bits),
+            Input("image", (), shape=(28, 28, 1), kind=kind, bits=bits),  # type: ignore[arg-type]
             *between,
             Flatten("flatten", (last,)),
             Dense("dense", ("flatten",), weight),
@@ -118,12 +123,12 @@ def image(kind="bipolar", bits=1, *between):
         ),
     ],
 )
-def test_the_interval_of_an_image_is_that_of_its_beats(network, default, beats):
+def test_the_interval_of_an_image_is_that_of_its_beats(network: Network, default: Any, beats: Any) -> None:
     pipeline = plan(network, RtlConfig(default=default))
     assert pipeline.source.vectors == cycles(pipeline).interval == beats
 
 
-def test_the_bus_is_as_wide_as_the_rate_needs():
+def test_the_bus_is_as_wide_as_the_rate_needs() -> None:
     for interval in (784, 13, 12, 5, 1):
         choice = choose(image(), RtlConfig(clock_ns=10), target_fps=1e8 / interval)
         assert choice.timing.interval <= interval
@@ -131,13 +136,13 @@ def test_the_bus_is_as_wide_as_the_rate_needs():
     assert choice.config.in_width == 784
 
 
-def test_an_image_that_is_convolved_stays_one():
+def test_an_image_that_is_convolved_stays_one() -> None:
     weight = np.ones((3, 2, 2, 1), np.int8)
     network = Network("n", (Input("x", (), shape=(5, 5, 1)), Conv2d("conv", ("x",), weight)))
     assert flat_input(network, 64) is network
 
 
-def test_a_network_that_ends_with_its_thresholds_keeps_its_output():
+def test_a_network_that_ends_with_its_thresholds_keeps_its_output() -> None:
     operations = (
         Input("x", (), shape=(2, 2, 1), kind="unsigned", bits=4),
         Flatten("flat", ("x",)),

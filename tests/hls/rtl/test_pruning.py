@@ -1,8 +1,12 @@
 """Pruned networks against whole ones: every output, every layer that can be told, and what has to be gone."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from numpy.typing import NDArray
 from tests import oracle, strategies
 from tests.hls.rtl.icarus import build, needs_icarus, run
 
@@ -12,14 +16,14 @@ from xnorflow.hls.rtl.project import write
 from xnorflow.hls.rtl.pruning import prune
 
 
-def restored(layer, values, pruned):
+def restored(layer: Any, values: NDArray[Any], pruned: Any) -> Any:
     remains = pruned.remains[layer]
     full = np.broadcast_to(remains.base, (*values.shape[:-1], remains.base.size)).copy()
     full[..., remains.kept] += values
     return full
 
 
-def assert_exact(network, pruned, inputs):
+def assert_exact(network: Network, pruned: Any, inputs: NDArray[Any]) -> None:
     expected, got = oracle.run(network, inputs), oracle.run(pruned.network, inputs)
     np.testing.assert_array_equal(got[network.output.name], expected[network.output.name])
     for layer, values in got.items():
@@ -31,7 +35,7 @@ def assert_exact(network, pruned, inputs):
 
 @settings(max_examples=150, deadline=None)
 @given(strategies.networks(width=20, weight_bits=4, operations=strategies.EVERY))
-def test_pruned_networks_compute_the_same(network):
+def test_pruned_networks_compute_the_same(network: Any) -> None:
     pruned = prune(network)
     assert_exact(network, pruned, strategies.inputs_for(network, 40))
     again = prune(pruned.network)
@@ -42,7 +46,7 @@ def test_pruned_networks_compute_the_same(network):
 SECOND = np.array([[1, 1, -1, -1], [-1, 1, 1, 1], [1, 0, 1, -1]])
 
 
-def chain(second=SECOND, affine=True):
+def chain(second: Any = SECOND, affine: bool = True) -> Any:
     """Of four neurons the first is always +1 and the third never; the second layer's weights are `second`."""
     rng = np.random.default_rng(5)
     last = (
@@ -61,11 +65,11 @@ def chain(second=SECOND, affine=True):
     )
 
 
-def every_input(count):
+def every_input(count: int) -> Any:
     return np.array(list(np.ndindex(*[2] * count))) * 2 - 1
 
 
-def test_constant_neurons_and_unused_inputs_are_left_out_and_counted():
+def test_constant_neurons_and_unused_inputs_are_left_out_and_counted() -> None:
     network = chain()
     pruned = prune(network)
     assert pruned.counts == {"dense1": (2, 1), "dense2": (0, 0)}
@@ -75,7 +79,7 @@ def test_constant_neurons_and_unused_inputs_are_left_out_and_counted():
     assert set(pruned.remains) == {"dense1", "sign1", "dense2"}  # of dense1 nothing can be told
 
 
-def test_neurons_without_a_reader_are_left_out():
+def test_neurons_without_a_reader_are_left_out() -> None:
     network = chain(SECOND * np.array([1, 0, 1, 1]))
     pruned = prune(network)
     assert pruned.counts == {"dense1": (2, 1), "dense2": (0, 1)}
@@ -84,12 +88,12 @@ def test_neurons_without_a_reader_are_left_out():
     assert_exact(network, pruned, every_input(6))
 
 
-def test_constants_stay_where_nothing_could_make_good_for_them():
+def test_constants_stay_where_nothing_could_make_good_for_them() -> None:
     network = chain(affine=False)
     assert prune(network).network == network
 
 
-def convolutional(pad_value):
+def convolutional(pad_value: int) -> Any:
     """The first of three channels is always +1; it is read through a pool by a padded convolution."""
     rng = np.random.default_rng(3)
     first = rng.choice(np.array([-1, 1], np.int8), (3, 2, 2, 1))
@@ -112,7 +116,7 @@ def convolutional(pad_value):
 
 
 @pytest.mark.parametrize("pad_value, neurons", [(1, 1), (0, 0), (-1, 0)])
-def test_padding_must_look_like_the_constant(pad_value, neurons):
+def test_padding_must_look_like_the_constant(pad_value: int, neurons: int) -> None:
     network = convolutional(pad_value)
     pruned = prune(network)
     assert pruned.counts["conv1"] == (neurons, 0)
@@ -121,7 +125,7 @@ def test_padding_must_look_like_the_constant(pad_value, neurons):
 
 @needs_icarus
 @pytest.mark.parametrize("default", [Folded(2, 2), Unrolled(2)])
-def test_probes_fill_in_what_is_not_computed(default, tmp_path):
+def test_probes_fill_in_what_is_not_computed(default: Folded | Unrolled, tmp_path: Path) -> None:
     network = chain()
     project = write(network, tmp_path / "rtl", RtlConfig(default=default))
     assert project.pruned == {"dense1": (2, 1), "dense2": (0, 0)}

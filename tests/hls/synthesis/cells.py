@@ -1,6 +1,7 @@
 """A small library of standard cells in Liberty format, all that a netlist needs."""
 
 from pathlib import Path
+from typing import Any
 
 # Three points a side: ABC takes no fewer.
 _GRID = 'index_1 ("0.01, 0.1, 1.0"); index_2 ("0.001, 0.01, 0.1");'
@@ -96,7 +97,7 @@ def text(nand: str = "!(A&B)", flip_flop: bool = True, name: str = "small_tt") -
     return f"library ({name}) {{{head.replace('GRID', _GRID)}{''.join(cells)}}}\n"
 
 
-def write(folder: Path, **changes) -> Path:
+def write(folder: Path, **changes: Any) -> Path:
     """Write the library into a folder."""
     path = folder / "small cells.lib"
     path.write_text(text(**changes))

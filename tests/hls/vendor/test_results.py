@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.hls.vendor import samples
@@ -13,20 +15,20 @@ from xnorflow.hls.vendor import results, tools
 from xnorflow.hls.vendor.run import run
 
 
-def lay(folder, files):
+def lay(folder: Path, files: Any) -> None:
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
 
-def imported(folder):
+def imported(folder: Path) -> Any:
     found, problems = results.import_reports(folder)
     assert not problems
     return found
 
 
-def solution(version):
+def solution(version: str) -> Any:
     base = "tiny_top_prj/solution1"
     return {
         f"{base}/csim/report/tiny_top_csim.log": samples.csim(version),
@@ -44,7 +46,7 @@ def solution(version):
 
 
 @pytest.mark.parametrize(("version", "tool"), [("2019.2", "Vivado HLS 2019.2"), ("2025.2", "Vitis HLS 2025.2")])
-def test_an_hls_solution(tmp_path, version, tool):
+def test_an_hls_solution(tmp_path: Path, version: str, tool: str) -> None:
     lay(tmp_path, solution(version))
     found = results.neutral(imported(tmp_path))
     assert json.loads(json.dumps(found)) == found
@@ -79,7 +81,7 @@ def test_an_hls_solution(tmp_path, version, tool):
     assert not found["power"]
 
 
-def test_vivado_reports_by_title_and_stage(tmp_path):
+def test_vivado_reports_by_title_and_stage(tmp_path: Path) -> None:
     lay(
         tmp_path,
         {
@@ -116,7 +118,7 @@ def test_vivado_reports_by_title_and_stage(tmp_path):
     ]
 
 
-def test_exports_and_files_saved_as_text(tmp_path):
+def test_exports_and_files_saved_as_text(tmp_path: Path) -> None:
     lay(
         tmp_path,
         {
@@ -146,7 +148,7 @@ def test_exports_and_files_saved_as_text(tmp_path):
     assert [row["failure"] for row in found["simulation"]] == ["the simulation failed: 2 of 100 vectors wrong"]
 
 
-def test_the_text_beside_the_xml_names_the_tool_and_other_intervals_are_noted(tmp_path):
+def test_the_text_beside_the_xml_names_the_tool_and_other_intervals_are_noted(tmp_path: Path) -> None:
     xml = samples.csynth_xml("2020.1").replace("<Interval-max>3", "<Interval-max>4")
     lay(tmp_path, {"csynth.xml": xml, "tiny_top_csynth.rpt": samples.csynth_text("2020.1")})
     (report,) = imported(tmp_path)
@@ -158,7 +160,7 @@ def test_the_text_beside_the_xml_names_the_tool_and_other_intervals_are_noted(tm
     assert [problem.split(":")[0] for problem in problems] == ["tiny_top_csynth.rpt"]
 
 
-def test_a_folder_brought_home_is_as_good_as_a_run_here(tmp_path):
+def test_a_folder_brought_home_is_as_good_as_a_run_here(tmp_path: Path) -> None:
     job = hls_job(tmp_path / "project")
     fakes = Fakes(tmp_path / "tools", vitis_hls="2022.2", vivado="2021.2")
     fakes.plan(good(job))
@@ -167,7 +169,7 @@ def test_a_folder_brought_home_is_as_good_as_a_run_here(tmp_path):
     assert imported(tmp_path / "home") == imported(job.folder)
 
 
-def test_a_simulation_alone_does_not_know_its_tool(tmp_path):
+def test_a_simulation_alone_does_not_know_its_tool(tmp_path: Path) -> None:
     lay(tmp_path, {"sim/report/tiny_cosim.rpt": samples.cosim("2022.2", "Pass", "NA")})
     found = results.neutral(imported(tmp_path))
     assert [(s["tool"], s["target"]) for s in found["simulation"]] == [("Vitis HLS or Vivado HLS", None)]
@@ -186,13 +188,13 @@ def test_a_simulation_alone_does_not_know_its_tool(tmp_path):
         (samples.csim("2022.2", ends="only set up"), None, None),
     ],
 )
-def test_what_became_of_a_simulation(tmp_path, log, passed, failure):
+def test_what_became_of_a_simulation(tmp_path: Path, log: str, passed: bool | None, failure: str | None) -> None:
     lay(tmp_path, {"a_csim.log": log})
     (told,) = results.neutral(imported(tmp_path))["simulation"]
     assert (told["passed"], told["failure"]) == (passed, failure)
 
 
-def test_a_co_simulation_that_failed_is_a_result(tmp_path):
+def test_a_co_simulation_that_failed_is_a_result(tmp_path: Path) -> None:
     lay(tmp_path, {"a_cosim.rpt": samples.cosim("2022.2", "Fail", "NA")})
     (told,) = results.neutral(imported(tmp_path))["simulation"]
     assert (told["passed"], told["failure"]) == (False, "the simulation failed")
@@ -201,7 +203,7 @@ def test_a_co_simulation_that_failed_is_a_result(tmp_path):
 @pytest.mark.parametrize(
     "name", ["x_csynth.rpt", "csynth.xml", "y_cosim.rpt", "z_csim.log", "synth_power.rpt", "a_export.rpt"]
 )
-def test_a_report_that_cannot_be_read_hides_no_other(tmp_path, name):
+def test_a_report_that_cannot_be_read_hides_no_other(tmp_path: Path, name: str) -> None:
     lay(tmp_path, solution("2022.2"))
     whole = imported(tmp_path)
     lay(tmp_path, {f"sub/{name}": "garbage"})
@@ -210,7 +212,7 @@ def test_a_report_that_cannot_be_read_hides_no_other(tmp_path, name):
     assert len(problems) == 1 and problems[0].startswith(f"sub/{name}:1: expected ")
 
 
-def test_no_reports(tmp_path):
+def test_no_reports(tmp_path: Path) -> None:
     (tmp_path / "file.txt").write_text("x")
     with pytest.raises(UserError, match="no reports in it; looked for"):
         results.import_reports(tmp_path)
@@ -220,7 +222,7 @@ def test_no_reports(tmp_path):
         results.import_reports(tmp_path / "file.txt")
 
 
-def test_links_are_not_followed(tmp_path):
+def test_links_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "outside_csim.log").write_text(samples.csim("2022.2"))
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a_csim.log").symlink_to(tmp_path / "outside_csim.log")

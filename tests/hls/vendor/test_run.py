@@ -3,6 +3,7 @@
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.hls.vendor import samples
@@ -12,15 +13,16 @@ from tests.hls.vendor.fakes import Fakes, good
 from xnorflow.hls.vendor import results, tools
 from xnorflow.hls.vendor.causes import CAUSES
 from xnorflow.hls.vendor.run import run
+from xnorflow.hls.vendor.steps import Job
 from xnorflow.hls.vendor.tools import VendorError
 
 
-def vivado(folder: Path) -> tuple[Fakes, dict]:
+def vivado(folder: Path) -> tuple[Fakes, dict[str, Any]]:
     fakes = Fakes(folder, vivado="2021.2")
     return fakes, {"vivado": tools.find_vivado(fakes.environ)}
 
 
-def test_all_steps_of_an_hls4ml_project(tmp_path):
+def test_all_steps_of_an_hls4ml_project(tmp_path: Path) -> None:
     job = hls_job(tmp_path / "project")
     fakes = Fakes(tmp_path / "tools", vitis_run="2024.2", vivado="2024.2")
     fakes.plan(good(job))
@@ -41,7 +43,7 @@ def test_all_steps_of_an_hls4ml_project(tmp_path):
     assert len(results.import_reports(job.folder)[0]) == 13
 
 
-def test_chosen_steps_run_in_order(job, tmp_path):
+def test_chosen_steps_run_in_order(job: Job, tmp_path: Path) -> None:
     fakes, found = vivado(tmp_path / "tools")
     fakes.plan(good(job))
     assert [r.step.name for r in run(job, found, ["impl", "synth"])] == ["synth", "impl"]
@@ -51,7 +53,7 @@ def test_chosen_steps_run_in_order(job, tmp_path):
         run(job, found, ["implement"])
 
 
-def test_an_exit_status_is_honoured_even_with_all_reports(job, tmp_path):
+def test_an_exit_status_is_honoured_even_with_all_reports(job: Job, tmp_path: Path) -> None:
     fakes, found = vivado(tmp_path / "tools")
     plan = good(job)
     plan["synth"] |= {"status": 3, "summary": "INFO: a\nERROR: [Synth 8-439] module 'tiny' not found\nINFO: b"}
@@ -66,7 +68,7 @@ def test_an_exit_status_is_honoured_even_with_all_reports(job, tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, ""])
-def test_a_missing_or_empty_report_is_an_error(job, tmp_path, content):
+def test_a_missing_or_empty_report_is_an_error(job: Job, tmp_path: Path, content: str | None) -> None:
     fakes, found = vivado(tmp_path / "tools")
     plan = good(job)
     if content is None:
@@ -80,7 +82,7 @@ def test_a_missing_or_empty_report_is_an_error(job, tmp_path, content):
         run(job, found)
 
 
-def test_a_report_cut_short_is_an_error(job, tmp_path):
+def test_a_report_cut_short_is_an_error(job: Job, tmp_path: Path) -> None:
     fakes, found = vivado(tmp_path / "tools")
     plan = good(job)
     path = "vendor/reports/impl_power.rpt"
@@ -92,7 +94,7 @@ def test_a_report_cut_short_is_an_error(job, tmp_path):
         run(job, found)
 
 
-def test_reports_of_an_earlier_run_are_not_taken(job, tmp_path):
+def test_reports_of_an_earlier_run_are_not_taken(job: Job, tmp_path: Path) -> None:
     fakes, found = vivado(tmp_path / "tools")
     fakes.plan(good(job))
     run(job, found)
@@ -108,7 +110,7 @@ def test_reports_of_an_earlier_run_are_not_taken(job, tmp_path):
     assert not list((job.folder / "vendor" / "reports").glob("*.rpt"))
 
 
-def test_functions_of_an_earlier_synthesis_are_forgotten(tmp_path):
+def test_functions_of_an_earlier_synthesis_are_forgotten(tmp_path: Path) -> None:
     job = hls_job(tmp_path / "project")
     old = job.folder / "tiny_top_prj" / "solution1" / "syn" / "report" / "old_csynth.xml"
     old.parent.mkdir(parents=True)
@@ -119,7 +121,7 @@ def test_functions_of_an_earlier_synthesis_are_forgotten(tmp_path):
     assert [report.module for report in results.import_reports(job.folder)[0]] == ["tiny_top"]
 
 
-def test_a_step_that_takes_too_long_is_ended_with_its_children(job, tmp_path):
+def test_a_step_that_takes_too_long_is_ended_with_its_children(job: Job, tmp_path: Path) -> None:
     fakes, found = vivado(tmp_path / "tools")
     fakes.plan({"synth": {"sleep": True}})
     start = time.monotonic()
@@ -138,14 +140,14 @@ def test_a_step_that_takes_too_long_is_ended_with_its_children(job, tmp_path):
     assert "cwd" in fakes.calls[0]
 
 
-def _lives(status):
+def _lives(status: Any) -> Any:
     try:
         return status.read_text().split(")")[-1].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
 
 
-def test_a_co_simulation_that_fails_with_status_0_is_told(tmp_path):
+def test_a_co_simulation_that_fails_with_status_0_is_told(tmp_path: Path) -> None:
     job = hls_job(tmp_path / "project")
     fakes = Fakes(tmp_path / "tools", vitis_hls="2022.2")
     plan = good(job)
@@ -180,7 +182,7 @@ def test_a_co_simulation_that_fails_with_status_0_is_told(tmp_path):
     ],
 )
 @pytest.mark.parametrize("where", ["printed", "beside"])
-def test_a_known_cause_is_told_with_its_remedy(tmp_path, said, cause, where):
+def test_a_known_cause_is_told_with_its_remedy(tmp_path: Path, said: str, cause: str, where: str) -> None:
     job = hls_job(tmp_path / "project")
     fakes = Fakes(tmp_path / "tools", vitis_hls="2019.2")
     log = {"tiny_top_prj/solution1/impl/ip/vivado.log": said}
@@ -195,7 +197,7 @@ def test_a_known_cause_is_told_with_its_remedy(tmp_path, said, cause, where):
     assert told.returncode == 1 and cause in told.stdout
 
 
-def test_an_unknown_cause_is_not_guessed(job, tmp_path):
+def test_an_unknown_cause_is_not_guessed(job: Job, tmp_path: Path) -> None:
     fakes, found = vivado(tmp_path / "tools")
     fakes.plan({"synth": {"status": 1, "summary": "ERROR: [Synth 8-439] module 'tiny' not found"}})
     with pytest.raises(VendorError) as error:
@@ -203,14 +205,14 @@ def test_an_unknown_cause_is_not_guessed(job, tmp_path):
     assert not any(known.told in str(error.value) for known in CAUSES)
 
 
-def test_a_tool_that_is_killed(job, tmp_path):
+def test_a_tool_that_is_killed(job: Job, tmp_path: Path) -> None:
     fakes, found = vivado(tmp_path / "tools")
     (fakes.bin / "vivado").write_text("#!/bin/sh\necho INFO: it starts\nkill -9 $$\n")
     with pytest.raises(VendorError, match=r"synth: vivado 2021\.2 ended with exit status -9; .*\n.*INFO: it starts"):
         run(job, found)
 
 
-def test_logs_need_not_be_text(job, tmp_path):
+def test_logs_need_not_be_text(job: Job, tmp_path: Path) -> None:
     fakes, found = vivado(tmp_path / "tools")
     (fakes.bin / "vivado").write_text("#!/bin/sh\nprintf '\\377\\376'\nexit 9\n")
     with pytest.raises(VendorError, match="exit status 9"):

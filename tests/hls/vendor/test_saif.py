@@ -2,6 +2,8 @@
 
 import re
 import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.hls.vendor.conftest import network
@@ -47,10 +49,10 @@ b010 "
 """
 
 
-def read(text):
+def read(text: str) -> Any:
     """Return the header and, by path, the counts of every net, from the nested lists of a SAIF file."""
     tokens = re.findall(r'[()]|"[^"]*"|[^\s()]+', text)
-    stack = [[]]
+    stack = [[]]  # type: ignore[var-annotated]
     for token in tokens:
         if token == "(":
             stack.append([])
@@ -64,7 +66,7 @@ def read(text):
     header = {entry[0]: " ".join(entry[1:]) for entry in entries if entry[0] != "INSTANCE"}
     nets = {}
 
-    def walk(entry, path):
+    def walk(entry: Any, path: Any) -> None:
         _, name, *inside = entry
         for part in inside:
             if part[0] == "INSTANCE":
@@ -80,7 +82,7 @@ def read(text):
     return header, nets
 
 
-def test_counts(tmp_path):
+def test_counts(tmp_path: Path) -> None:
     (tmp_path / "w.vcd").write_text(VCD)
     saif.write(tmp_path / "w.vcd", tmp_path / "a.saif", "top", "aclk", 4.0)
     header, nets = read((tmp_path / "a.saif").read_text())
@@ -102,7 +104,7 @@ def test_counts(tmp_path):
     assert saif.instance("top") == "bench/top"
 
 
-def test_a_simulation_of_the_rtl(tmp_path):
+def test_a_simulation_of_the_rtl(tmp_path: Path) -> None:
     if not shutil.which("iverilog"):
         pytest.skip("no iverilog here; apt-get install iverilog")
     net = network()
@@ -110,7 +112,7 @@ def test_a_simulation_of_the_rtl(tmp_path):
     engine = RtlIcarus(project)
     engine.prepare(net, tmp_path / "build")
     engine.run(inputs_for(net, 3), every_layer=True)
-    saif.write(engine.waveform, tmp_path / "a.saif", project.top, "aclk", 5.0)
+    saif.write(engine.waveform, tmp_path / "a.saif", project.top, "aclk", 5.0)  # type: ignore[arg-type]
     header, nets = read((tmp_path / "a.saif").read_text())
     duration = int(header["DURATION"])
     assert all(abs(of["T0"] + of["T1"] + of["TX"] - duration) <= 2 for of in nets.values()), "rounding alone"
@@ -119,11 +121,11 @@ def test_a_simulation_of_the_rtl(tmp_path):
     assert modules >= {f"U_{unit}" for unit in project.layers}, "the instances of the Verilog"
     assert sum(of["TC"] for path, of in nets.items() if path.startswith("bench/tiny/U_fc1/")) > 0
     again = tmp_path / "again.saif"
-    saif.write(engine.waveform, again, project.top, "aclk", 5.0)
+    saif.write(engine.waveform, again, project.top, "aclk", 5.0)  # type: ignore[arg-type]
     assert again.read_bytes() == (tmp_path / "a.saif").read_bytes()
 
 
-def test_errors(tmp_path):
+def test_errors(tmp_path: Path) -> None:
     (tmp_path / "w.vcd").write_text(VCD)
     for file, top, message in (
         ("w.vcd", "other", r"no two rising edges of other\.aclk"),

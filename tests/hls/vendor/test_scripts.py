@@ -2,6 +2,8 @@
 
 import shutil
 import subprocess
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.hls.vendor.conftest import hls_job, network, rtl_job
@@ -19,11 +21,11 @@ def text(job: Job, name: str) -> str:
     return (job.folder / "vendor" / name).read_text()
 
 
-def files(folder):
+def files(folder: Path) -> Any:
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_rtl(tmp_path):
+def test_rtl(tmp_path: Path) -> None:
     job = rtl_job(tmp_path / "a", "xc7a35ticsg324-1L", 2.5)
     assert [step.name for step in job.steps] == ["synth", "impl"]
     synth = text(job, "synth.tcl")
@@ -42,7 +44,7 @@ def test_rtl(tmp_path):
 
 
 @pytest.mark.parametrize(("backend", "tool"), [("vitis", "vitis-run or vitis_hls"), ("vivado", "vivado_hls")])
-def test_hls4ml(tmp_path, backend, tool):
+def test_hls4ml(tmp_path: Path, backend: str, tool: str) -> None:
     job = hls_job(tmp_path, backend)
     assert [step.name for step in job.steps] == ["csim", "csynth", "cosim", "export", "synth", "impl"]
     for name, command in {
@@ -61,13 +63,13 @@ def test_hls4ml(tmp_path, backend, tool):
     assert "sh vendor/run.sh\n" in text(job, "README.md")
 
 
-def test_writing_the_project_again_leaves_the_scripts(tmp_path):
+def test_writing_the_project_again_leaves_the_scripts(tmp_path: Path) -> None:
     before = files(hls_job(tmp_path).folder)
     assert files(hls_job(tmp_path).folder) == before
 
 
 @pytest.mark.parametrize(("part", "clock_ns"), [("", 4.0), ("xc7z020; exit", 4.0), ("xc7z020clg400-1", 0)])
-def test_bad_options(tmp_path, part, clock_ns):
+def test_bad_options(tmp_path: Path, part: str, clock_ns: float) -> None:
     with pytest.raises(UserError, match=r"^vivado: (part|clock_ns) must"):
         rtl_job(tmp_path, part, clock_ns)
     assert not (tmp_path / "job").exists()
@@ -98,7 +100,7 @@ def tcl(job: Job, script: str, fail: str | None = None, parts: str = "{a part}")
 
 
 @pytest.mark.parametrize("backend", ["vitis", "vivado"])
-def test_the_tcl_runs_its_command_last_and_fails_with_it(tmp_path, backend):
+def test_the_tcl_runs_its_command_last_and_fails_with_it(tmp_path: Path, backend: str) -> None:
     job = hls_job(tmp_path, backend)
     for step in job.steps[:4]:
         done = tcl(job, step.script)
@@ -119,7 +121,7 @@ def test_the_tcl_runs_its_command_last_and_fails_with_it(tmp_path, backend):
         assert done.stdout.count("CALLED report_") == 5
 
 
-def test_the_part_is_looked_for_first(job, tmp_path):
+def test_the_part_is_looked_for_first(job: Job, tmp_path: Path) -> None:
     done = tcl(job, "vendor/synth.tcl", parts="{}")
     assert done.returncode == 1 and "part xc7z020clg400-1 is not installed or not licensed here" in done.stdout
     assert done.stdout.count("CALLED") == 1, "nothing is done before"
@@ -129,7 +131,7 @@ def test_the_part_is_looked_for_first(job, tmp_path):
     assert "csynth_design" not in done.stdout
 
 
-def test_the_switching_of_our_simulation_goes_to_report_power(tmp_path):
+def test_the_switching_of_our_simulation_goes_to_report_power(tmp_path: Path) -> None:
     made = rtl_project.write(network(), tmp_path / "generated", RtlConfig())
     activity = tmp_path / "activity"
     activity.write_text("(SAIFILE)")
@@ -163,7 +165,9 @@ def shell(job: Job, fakes: Fakes, *steps: str, **environ: str) -> subprocess.Com
         ("vivado", {"vivado_hls": "2019.2"}, ["-f", "vendor/csim.tcl"]),
     ],
 )
-def test_one_command_on_another_machine(tmp_path, backend, installed, first):
+def test_one_command_on_another_machine(
+    tmp_path: Path, backend: str, installed: dict[str, str], first: list[str]
+) -> None:
     fakes = Fakes(tmp_path / "tools", vivado="2022.2", **installed)
     job = hls_job(tmp_path / "project", backend)
     fakes.plan(good(job))
@@ -175,7 +179,7 @@ def test_one_command_on_another_machine(tmp_path, backend, installed, first):
     assert len(results.import_reports(job.folder)[0]) == 13
 
 
-def test_the_shell_script_takes_steps_and_installations(job, tmp_path):
+def test_the_shell_script_takes_steps_and_installations(job: Job, tmp_path: Path) -> None:
     fakes = Fakes(tmp_path / "tools", vivado="2022.2")
     fakes.plan(good(job))
     environ = {"PATH": "/usr/bin:/bin", "XNORFLOW_VIVADO": str(fakes.folder)}
@@ -186,7 +190,7 @@ def test_the_shell_script_takes_steps_and_installations(job, tmp_path):
     assert done.returncode == 2 and done.stdout == "no step place\n"
 
 
-def test_a_step_that_fails_stops_those_that_need_it_and_leaves_no_old_reports(job, tmp_path):
+def test_a_step_that_fails_stops_those_that_need_it_and_leaves_no_old_reports(job: Job, tmp_path: Path) -> None:
     fakes = Fakes(tmp_path / "tools", vivado="2022.2")
     plan = good(job)
     fakes.plan(plan)
@@ -219,7 +223,7 @@ def test_a_step_that_fails_stops_those_that_need_it_and_leaves_no_old_reports(jo
         ("synth", ["impl"]),
     ],
 )
-def test_what_a_failure_stops(tmp_path, failing, left_out):
+def test_what_a_failure_stops(tmp_path: Path, failing: str, left_out: list[str]) -> None:
     job = hls_job(tmp_path / "project")
     fakes = Fakes(tmp_path / "tools", vitis_hls="2020.1", vivado="2022.2")
     fakes.plan({**good(job), failing: {"status": 1}})
@@ -230,6 +234,6 @@ def test_what_a_failure_stops(tmp_path, failing, left_out):
     assert all(f"{name} left out: needs " in done.stdout for name in left_out)
 
 
-def test_causes_can_stand_in_a_shell_script():
+def test_causes_can_stand_in_a_shell_script() -> None:
     for known in CAUSES:
         assert not set("'\"$`\\!") & set(known.told) and "'" not in known.pattern

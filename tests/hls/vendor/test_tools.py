@@ -1,6 +1,9 @@
 """Tools are found on PATH or where the user says, and a missing one is told with what to do."""
 
 import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.hls.vendor.fakes import Fakes
@@ -18,17 +21,17 @@ from xnorflow.hls.vendor.tools import Tool, ToolMissing, VendorError
         ("vivado", {"vivado_hls": "2019.2", "vitis_hls": "2022.2"}, "vivado_hls", "2019.2"),
     ],
 )
-def test_hls_on_path(tmp_path, backend, installed, name, version):
+def test_hls_on_path(tmp_path: Path, backend: str, installed: dict[str, str], name: str, version: str) -> None:
     fakes = Fakes(tmp_path, **installed)
     assert tools.find_hls(backend, fakes.environ) == Tool(name, fakes.bin / name, version)
 
 
-def test_vivado_on_path(tmp_path):
+def test_vivado_on_path(tmp_path: Path) -> None:
     fakes = Fakes(tmp_path, vivado="2023.1")
     assert tools.find_vivado(fakes.environ) == Tool("vivado", fakes.bin / "vivado", "2023.1")
 
 
-def test_an_installation_that_the_user_names_comes_first(tmp_path):
+def test_an_installation_that_the_user_names_comes_first(tmp_path: Path) -> None:
     old, new = (
         Fakes(tmp_path / "old", vivado="2019.2", vivado_hls="2019.2"),
         Fakes(tmp_path / "new", vitis_run="2025.1"),
@@ -41,7 +44,7 @@ def test_an_installation_that_the_user_names_comes_first(tmp_path):
     assert tools.find_vivado(environ).path == old.bin / "vivado"
 
 
-def test_a_tool_that_is_not_where_the_user_says_is_not_taken_from_elsewhere(tmp_path):
+def test_a_tool_that_is_not_where_the_user_says_is_not_taken_from_elsewhere(tmp_path: Path) -> None:
     fakes = Fakes(tmp_path / "here", vivado="2022.2")
     environ = {**fakes.environ, "XNORFLOW_VIVADO": str(tmp_path / "there")}
     message = rf"Vivado is not here: no vivado in {tmp_path}/there/bin, because XNORFLOW_VIVADO is {tmp_path}/there\. "
@@ -63,12 +66,12 @@ def test_a_tool_that_is_not_where_the_user_says_is_not_taken_from_elsewhere(tmp_
         (tools.find_vivado, r"Vivado is not here: no vivado on PATH\..*settings64\.sh.*set XNORFLOW_VIVADO to"),
     ],
 )
-def test_a_missing_tool(tmp_path, find, message):
+def test_a_missing_tool(tmp_path: Path, find: Callable[..., Any], message: str) -> None:
     with pytest.raises(ToolMissing, match=message):
         find({"PATH": str(tmp_path)})
 
 
-def test_a_tool_that_does_not_say_its_version_is_one_of_an_unknown_version(tmp_path):
+def test_a_tool_that_does_not_say_its_version_is_one_of_an_unknown_version(tmp_path: Path) -> None:
     fakes = Fakes(tmp_path, vivado="")
     assert tools.find_vivado(fakes.environ) == Tool("vivado", fakes.bin / "vivado", tools.UNKNOWN)
     (fakes.bin / "vivado").write_text("no program")
@@ -85,11 +88,11 @@ def test_a_tool_that_does_not_say_its_version_is_one_of_an_unknown_version(tmp_p
         ("vivado", ["-mode", "batch", "-nolog", "-nojournal", "-notrace", "-source", "vendor/csim.tcl"]),
     ],
 )
-def test_commands(tmp_path, name, expected):
+def test_commands(tmp_path: Path, name: str, expected: list[str]) -> None:
     assert Tool(name, tmp_path / name, "2022.2").command("vendor/csim.tcl") == [str(tmp_path / name), *expected]
 
 
-def test_the_environment(tmp_path):
+def test_the_environment(tmp_path: Path) -> None:
     given = {
         "PATH": "/usr/bin",
         "HOME": "/h",
