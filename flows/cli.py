@@ -474,6 +474,7 @@ def import_reports_command(
 UNFORESEEN = 70
 """Exit status after an error that nobody has foreseen: EX_SOFTWARE of sysexits.h."""
 
+_BY_SIGNAL = tuple(128 + number for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM))
 _OF_THE_MACHINE = {
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space",
@@ -535,7 +536,16 @@ def _run(arguments: Sequence[str] | None) -> NoReturn:
             status, told = UNFORESEEN, f"xnorflow itself has failed, not your design: {what}{_traceback()}"
     if status:
         console(stderr=True).print(f"[red]error:[/] {escape(told)}")
+    if status in _BY_SIGNAL and _abandoned():  # the interpreter's end would trip over them
+        sys.stdout.flush()
+        os._exit(status)
     sys.exit(status)
+
+
+def _abandoned() -> bool:
+    """Say whether a step that was stopped is still at work, without importing what runs steps."""
+    execute = sys.modules.get("xnorflow.flows.execute")
+    return execute is not None and execute.abandoned()
 
 
 def _of_the_machine(error: Exception) -> str:

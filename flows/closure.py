@@ -7,6 +7,7 @@ no Python, such as a template, belongs to the modules that name it, or its folde
 import ast
 import hashlib
 import sys
+import threading
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -91,6 +92,9 @@ def _next(path: Path) -> frozenset[Path]:
     return frozenset(imported(path) | _named(path)) if path.suffix == ".py" else frozenset()
 
 
+_parsing = threading.Lock()  # Python 3.11 cannot parse in several threads at a time (its issue 106905)
+
+
 @cache
 def reach(modules: frozenset[str]) -> frozenset[Path]:
     """Return all files that modules, by name, can reach; of a module outside the project, its own file."""
@@ -100,11 +104,12 @@ def reach(modules: frozenset[str]) -> frozenset[Path]:
         source = getattr(sys.modules.get(module), "__file__", None)
         waiting += found or ([Path(source)] if source else [])
     reached: set[Path] = set()
-    while waiting:
-        path = waiting.pop()
-        if path not in reached:
-            reached.add(path)
-            waiting += _next(path) if any(path.is_relative_to(PROJECT / folder) for folder in FOLDERS) else ()
+    with _parsing:
+        while waiting:
+            path = waiting.pop()
+            if path not in reached:
+                reached.add(path)
+                waiting += _next(path) if any(path.is_relative_to(PROJECT / folder) for folder in FOLDERS) else ()
     return frozenset(reached)
 
 

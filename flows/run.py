@@ -25,6 +25,7 @@ from xnorflow.flows.results import network
 from xnorflow.flows.stages import steps
 from xnorflow.flows.steps import vendor
 from xnorflow.flows.steps.synthesis import Synthesise, synthesised
+from xnorflow.flows.take import Executor
 from xnorflow.reports.findings import Finding
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def run(
     given: "Converted | None" = None,
     engines: Sequence[EngineKind] = ENGINES,
     synthesise: Synthesise = synthesised,
+    executor: Executor | None = None,
 ) -> Outcome:
     """Run a flow to its report.
 
@@ -95,6 +97,8 @@ def run(
         Those to compare with the golden model, as far as they serve the subject's kind.
     synthesise : callable
         What synthesises the RTL.
+    executor : Executor or None
+        Where steps are run; None for this process.
 
     Raises
     ------
@@ -128,7 +132,7 @@ def run(
         # A report must not outlive the results that it speaks of.
         withdraw = partial((target / PUBLISHED[-1]).unlink, missing_ok=True)
         started = time.time()
-        execute(flow, plan, store, console, force=force, before_making=withdraw, after=check)
+        execute(flow, plan, store, console, force=force, before_making=withdraw, after=check, executor=executor)
         made = {name: of for name, of in flow.results.items() if isinstance(of, Entry)}
         projects = {kind.name: made[kind.build_step].folder / "project" for kind in kinds if kind.build_step in made}
         of_asic = made["synthesis"]

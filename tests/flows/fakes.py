@@ -2,13 +2,15 @@
 
 ``python -m tests.flows.fakes FOLDER run MODEL ...`` is ``python -m xnorflow run MODEL ...`` with the fake engines,
 everything written below FOLDER. With ``KILL_AFTER=n`` in the environment it kills itself at the n-th file operation
-there.
+there; ``FAULTS`` has faults of the engines, JSON.
 """
 
 import functools
+import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,8 @@ class Fake(Engine):
     def run(self, inputs: Any, every_layer: bool = False) -> Any:
         if self.fault == "crashes":
             raise EngineError("killed by SIGSEGV")
+        if self.fault == "sleeps":
+            time.sleep(60)
         results = {name: result.copy() for name, result in self.golden.run(inputs, every_layer).items()}
         if self.fault == "no results":
             return {}
@@ -163,7 +167,8 @@ def main() -> None:
     import xnorflow.flows.cli
 
     folder = Path(sys.argv.pop(1))
-    install(setattr, log=folder / "built.log", build=folder / "build", reports=folder / "reports")
+    faults = json.loads(os.environ.get("FAULTS", "{}"))
+    install(setattr, faults, log=folder / "built.log", build=folder / "build", reports=folder / "reports")
     if "KILL_AFTER" in os.environ:
         _kill_after(int(os.environ["KILL_AFTER"]), str(folder))
     xnorflow.flows.cli.main()

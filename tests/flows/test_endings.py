@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +110,22 @@ def test_a_flow_ends_where_nobody_reads_on(tmp_path: Path) -> None:
     flow.stdout.close()
     assert flow.stderr.read() == b""
     assert flow.wait(60) == 128 + signal.SIGPIPE
+
+
+def test_a_step_in_this_process_does_not_keep_the_user_waiting(tmp_path):
+    save(fakes.network(), tmp_path / "small.safetensors")
+    flow = subprocess.Popen(
+        [sys.executable, "-m", "tests.flows.fakes", tmp_path, "run", tmp_path / "small.safetensors", "--vectors", "9"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=PROJECT,
+        env={**os.environ, "FAULTS": '{"plain": "sleeps"}'},
+    )
+    folder = tmp_path / "build" / "small" / "plain_results"
+    while not folder.exists() and flow.poll() is None:
+        time.sleep(0.05)
+    begun = time.monotonic()
+    flow.send_signal(signal.SIGINT)
+    _, told = flow.communicate(timeout=50)
+    assert time.monotonic() - begun < 30, "it waited for the step's end"
+    assert flow.returncode == 128 + signal.SIGINT and b"stopped by SIGINT" in told
