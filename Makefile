@@ -48,7 +48,7 @@ lint: $(READY) all-extras  ## check style and types
 	@$(PYTHON) -m ruff format --check
 	@$(PYTHON) -m mypy
 
-mutants: $(READY) all-extras  ## change the code in small ways, and count what the tests notice (hours): [FILES=bnn/folding.py,...] [SHARE=n of each file, 0 for all]
+mutants: $(READY) all-extras  ## change the code in small ways, and count what the tests notice (hours): [FILES=bnn/folding.py,...] [SHARE=n of each package, 0 for all] [SEED=n]
 	@bash flows/setup.sh mutants
 	@$(PYTHON) tests/mutants.py
 

@@ -19,6 +19,8 @@ def read_bytes(path: str | os.PathLike[str], largest: int) -> bytes:
             content = file.read(largest + 1) if os.fstat(file.fileno()).st_size <= largest else None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a null character in the name
+        raise UserError(f"{str(path)!r}: cannot be read: {error}") from None
     if content is None or len(content) > largest:
         raise UserError(f"{path}: expected at most {largest:,} bytes, got more")
     return content

@@ -1,5 +1,6 @@
 """The RTL as an ASIC, for each Liberty file that the user names: area, timing, power, and a folder to take along."""
 
+import hashlib
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -8,6 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.files import read_bytes
 from xnorflow.flows.cache import Entry
 from xnorflow.flows.graph import View
 from xnorflow.flows.results import network, read_results
@@ -36,9 +39,20 @@ _UNPOWERED: Mapping[str, Any] = {
 
 
 def names(liberty: tuple[str, ...]) -> list[str]:
-    """Return the name of the folder to take along, for each Liberty file."""
-    stems = (re.sub(r"(\.lib)?(\.gz)?$", "", Path(path).name) for path in liberty)
-    return ["asic_" + re.sub(r"[^A-Za-z0-9_.-]", "_", stem) for stem in stems]
+    """Return the name of the folder to take along, for each Liberty file.
+
+    Raises
+    ------
+    UserError
+        If two would have the same.
+    """
+    of: dict[str, str] = {}
+    for path in liberty:
+        name = "asic_" + re.sub(r"[^A-Za-z0-9_.-]", "_", re.sub(r"(\.lib)?(\.gz)?$", "", Path(path).name))
+        if other := of.get(name):
+            raise UserError(f"synthesis: liberty: the results of {other} and {path} would be in one folder, {name}")
+        of[name] = path
+    return list(of)
 
 
 def state(view: View) -> list[str]:
@@ -47,13 +61,9 @@ def state(view: View) -> list[str]:
 
 
 def _digest(path: str) -> str:
-    from xnorflow.bnn.errors import UserError
-    from xnorflow.hls.folders import file_digest
+    from xnorflow.hls.synthesis.liberty import LARGEST
 
-    try:
-        return file_digest(Path(path))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    return hashlib.sha256(read_bytes(path, LARGEST)).hexdigest()
 
 
 def rows(view: View, entry: Entry) -> Iterator[dict[str, Any]]:

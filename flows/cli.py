@@ -176,10 +176,9 @@ def run_command(
 ) -> None:
     """Run the flow: fold, golden model, hls4ml projects and RTL, their simulations, exact comparison, report.
 
-    The exit status is 0 when every engine gave the golden model's integers, 1 when one did not or a requirement
-    is not met, 2 when something that
-    you gave cannot be used, 130 or 143 when a signal ended it, 141 when nobody reads on, 70 after an error that nobody
-    has foreseen. What is already there is reused; a second run takes a second or two.
+    The exit status is 0 when every engine gave the golden model's integers, 1 when one did not or a requirement is not
+    met, 2 when something that you gave cannot be used, 130 or 143 when a signal ended it, 141 when nobody reads on, 70
+    after an error that nobody has foreseen. What is already there is reused; a second run takes a second or two.
     """
     from xnorflow.flows import options, subject
     from xnorflow.flows.run import run
@@ -288,9 +287,9 @@ def sweep_command(
     from xnorflow.flows.places import REPORTS
     from xnorflow.flows.settings import parse_sweep
 
-    count = _vectors(vectors)
+    count, tables = _vectors(vectors), options.tables(file)
     try:
-        asked: dict[str, Any] = dict(parse_sweep({"sweep": options.tables(file).get(options.SWEEP, {})}))
+        asked: dict[str, Any] = dict(parse_sweep({"sweep": tables.get(options.SWEEP, {})}))
     except UserError as error:
         raise UserError(f"{file}: {error}") from None
     if "models" not in asked:
@@ -407,7 +406,7 @@ def cache_command(
     shown = console(soft_wrap=False)
     if keep is not None:
         before = sum(entry.bytes for entry in tidy.held(BUILD))
-        left = tidy.prune(BUILD.absolute(), int(keep * tidy.GB), time.time())
+        left = tidy.prune(BUILD.absolute(), keep * tidy.GB, time.time())
         shown.print(f"removed: {(before - left) / tidy.GB:.2f} GB")
     steps: dict[tuple[str, str], list[tidy.Held]] = {}
     for entry in sorted(tidy.held(BUILD), key=lambda one: (one.model, one.step)):

@@ -373,6 +373,11 @@ def read_subject(
         from xnorflow.bnn import io
 
         known = FORMATS.get(subject.kind)
+        if not known and fixed and fixed.layers:
+            raise UserError(
+                f"fixed: layers: no layer {min(fixed.layers)!r} whose weights are rounded; {subject.path} is a "
+                "Network, of integers alone; remove the table"
+            )
         return known.read(subject, settings, fixed) if known else Converted(io.load(subject.path))
     from xnorflow.bnn.frontends.torch import trace
     from xnorflow.models import checkpoint, zoo

@@ -217,6 +217,8 @@ def read(
         rounding: dict[str, Any] = {**settings.get("fixed", {})}
         share = rounding.pop("classes_may_differ", Options.classes_may_differ)
         targets = tuple(target(name).name for name in synthesis.get("targets", TARGETS))
+        if twice := [name for name in targets if targets.count(name) > 1]:
+            raise UserError(f"synthesis: targets names {twice[0]} twice")
         return Options(
             backend,
             hls,
@@ -238,10 +240,6 @@ def read(
 
 def _beside(config: Path | None, files: list[str]) -> tuple[str, ...]:
     """Return files, those of a relative path beside the configuration file that names them."""
-    if len({Path(file).name for file in files}) < len(files):
-        raise UserError(
-            "synthesis: liberty names two files of the same name, and so one folder for the results of both"
-        )
     return tuple(str((config.parent if config else Path()) / file) for file in files)
 
 

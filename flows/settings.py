@@ -27,7 +27,7 @@ _Jobs = Annotated[list[_Job], Field(description=f"a list of {', '.join(get_args(
 _Period = Annotated[float, Field(gt=0, le=1e6, description="a period in nanoseconds above 0, at most 1,000,000")]
 _Seconds = Annotated[float, Field(gt=0, le=1e7, description="a number of seconds above 0, at most 10,000,000")]
 _Rate = Annotated[float, Field(gt=0, description="a number above 0")]
-_Luts = Annotated[int, Field(gt=0, description="a whole number above 0")]
+_Luts = Annotated[int, Field(gt=0, lt=2**31, description="a whole number above 0, of at most 31 bits")]
 _Width = Annotated[int, Field(ge=8, le=2**16, multiple_of=8, description="a multiple of 8 bits, 8 to 65,536")]
 _Table = Annotated[dict[str, Any], Field(description="a table")]
 _Tables = Annotated[dict[str, _Table], Field(description="tables, one a layer")]
@@ -116,7 +116,7 @@ class Sweep(TypedDict, total=False):
 
     models: Annotated[list[_Name], Field(min_length=1, description="a list of models")]
     target_fps: Annotated[list[_Rate], Field(description="a list of numbers above 0")]
-    max_luts: Annotated[list[_Luts], Field(description="a list of whole numbers above 0")]
+    max_luts: Annotated[list[_Luts], Field(description="a list of whole numbers above 0, of at most 31 bits")]
     architecture: Annotated[list[Literal["folded", "unrolled"]], Field(description="a list of 'folded' and 'unrolled'")]
     clock_ns: Annotated[list[_Period], Field(description="a list of periods in nanoseconds above 0, at most 1,000,000")]
     points: Annotated[
@@ -218,7 +218,7 @@ def _told(record: type, content: Mapping[str, Any], place: tuple[str, ...], faul
     if not setting:
         return f"{table}: expected a table, got {_short(repr(content[table]))}"
     settings = get_type_hints(tables[table], include_extras=True)
-    if fault == "extra_forbidden":
+    if fault == "extra_forbidden" and len(place) == 2:
         return f"{table}: unknown setting {_short(setting)}; there are {', '.join(settings)}"
     expected = next(part.description for part in get_args(settings[setting]) if hasattr(part, "description"))
     return f"{table}: {setting} must be {expected}, got {_short(repr(content[table][setting]))}"

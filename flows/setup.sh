@@ -6,6 +6,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+export LC_ALL=C.UTF-8 # else setuptools cannot write the name of this folder where it has other than ASCII letters
 log=$PWD/build/setup.log
 mkdir -p build
 exec 9> build/setup.lock # one set-up at a time: the second waits, then finds the first one's result
@@ -48,6 +49,15 @@ apt_install() {
     "${install[@]}" >> "$log" 2>&1 && return
     "${as_root[@]}" apt-get update >> "$log" 2>&1 && "${install[@]}" >> "$log" 2>&1
 }
+
+# Python's packaging takes these for its own: a variable, and what separates folders.
+here=$(pwd -P)
+case $here in
+    *:* | *{* | *}* | *\$[A-Za-z_]* | *$'\n'*)
+        fail "Python cannot install packages in a folder whose path has a colon, a brace, a new line or a \$ before a letter:" \
+            $'\n      ' "$here"$'\n       Move the checkout to another folder.'
+        ;;
+esac
 
 # The first Python 3.10 to 3.12 that can make virtual environments.
 find_python() {
@@ -93,6 +103,11 @@ if ! { "${install[@]}" setuptools setuptools-scm wheel && "${install[@]}" --no-b
     grep -a ERROR "$log" >&2 || tail -n 5 "$log" >&2
     fail "pip could not install xnorflow[$extras] (is a package index within reach?); all it said: $log"
 fi
+
+# Where the sources are, from there: Python reads it as the locale has it, which may lack letters of this folder's name.
+for link in .venv/lib/python3.*/site-packages/__editable__.xnorflow-*.pth; do
+    [[ ! -f $link ]] || echo ../../../../src > "$link"
+done
 
 missing=()
 command -v g++ > /dev/null || missing+=(g++)

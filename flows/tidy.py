@@ -81,7 +81,7 @@ def _size(folder: Path) -> int:
     return total
 
 
-def prune(build: Path, most: int, before: float, tell: Callable[[Held], None] = lambda _: None) -> int:
+def prune(build: Path, most: float, before: float, tell: Callable[[Held], None] = lambda _: None) -> int:
     """Remove the least recently used entries until at most `most` bytes are left.
 
     What somebody has worked in stays, and so does what was used since `before`, and all of a model on which a flow is

@@ -1,9 +1,13 @@
 """Mutation testing by mutmut: would the tests notice if a line of the code were wrong?
 
 ``make mutants`` mutates the code that results and verdicts rest on, package by package, and runs for each mutant those
-fast tests that reach the changed function. A mutant that no test notices survives. A package has thousands of mutants,
-each of which costs seconds: of each file a share is drawn, at random but always the same, and the score is told with
-its confidence interval. FILES=bnn/folding.py,... takes files of your choice, SHARE=0 all of their mutants.
+fast tests that reach the changed function: the fastest first, and of them half a minute's. A mutant that no test
+notices survives, and is shown. A package has thousands of mutants, each of which costs seconds: SHARE of them are
+drawn, as SEED has it, and the score is told with its confidence interval. FILES=bnn/folding.py,... takes files of your
+choice, SHARE=0 all of their mutants.
+
+``tests/mutants.toml`` tells of survivors that have been looked at which nothing could tell from the original, and why.
+They do not count.
 
 mutmut names a mutant by its file's path and looks for it by its module's name, and does not follow links. So it works
 in a copy of the sources, ``build/mutants/``, in which the packages lie where their modules' names say.
@@ -19,6 +23,12 @@ import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 PROJECT = Path(__file__).resolve().parent.parent
 FOLDER = PROJECT / "build" / "mutants"
@@ -46,9 +56,10 @@ class Part:
 
 
 PARTS = {
-    "bnn": Part(("bnn/*.py",), ("tests/bnn", "tests/cosim/test_golden.py")),
+    "bnn": Part(("bnn/*.py",), ("tests/bnn/test_*.py", "tests/cosim/test_golden.py", "tests/test_walkers.py")),
     "bnn/frontends": Part(("bnn/frontends/**/*.py",), ("tests/bnn/frontends",)),
     "cosim": Part(("cosim/*.py",), ("tests/cosim",)),
+    "cosim/coverage": Part(("cosim/coverage/*.py",), ("tests/cosim/test_coverage.py",)),
     "hls": Part(("hls/*.py",), ("tests/hls/test_*.py",)),
     "hls/rtl": Part(("hls/rtl/*.py",), ("tests/hls/rtl", "tests/cosim/test_rtl_cxxrtl.py")),
     "hls/vendor": Part(("hls/vendor/*.py",), ("tests/hls/vendor",)),
@@ -58,22 +69,35 @@ PARTS = {
         tuple(f"tests/flows/test_{name}.py" for name in ("cache", "regress", "flow", "mismatch")),
     ),
 }
-LEFT_OUT = ("bench.py", "__init__.py")  # measure, or have no code
-SHARE = 40  # mutants drawn of each file
+LEFT_OUT = ("bench.py", "bench_cases.py", "bench_limits.py", "__init__.py")  # measure, or have no code
+SHARE = 200  # mutants drawn of each part: at a score of 95 %, an interval of ± 3 %
 SEED = 0
-VARIABLES = ("FILES", "SHARE")
+LIMIT_S = 30.0  # of tests for a mutant
+VARIABLES = ("FILES", "SHARE", "SEED")
 LEAST = 0.95  # of the mutants must be noticed
 
 _NOTICED = ("killed", "timeout", "segfault", "suspicious")  # mutmut's words; a mutant that crashes is noticed, too
 
 
+class Change(NamedTuple):
+    """What a mutant changes: lines of a file, and what they become."""
+
+    file: str
+    was: str
+    now: str
+
+
+def equivalent() -> dict[Change, str]:
+    """Return the changes that nothing could notice, and why."""
+    told = tomllib.loads((PROJECT / "tests" / "mutants.toml").read_text())
+    return {Change(file, its["was"], its["now"]): its["why"] for file, those in told.items() for its in those}
+
+
 def main() -> None:
     """Mutate the parts that were asked for, print their scores and survivors, and exit with 1 where one is too low."""
     if unknown := set(os.environ.get("XNORFLOW_GIVEN", "").split()) - set(VARIABLES):
-        sys.exit(f"error: make mutants takes no variable {min(unknown)}; it takes {' and '.join(VARIABLES)}")
-    share = os.environ.get("SHARE", str(SHARE))
-    if not share.isdecimal():
-        sys.exit(f"error: SHARE must be a number of mutants, or 0 for all, got {share!r}")
+        sys.exit(f"error: make mutants takes no variable {min(unknown)}; it takes {', '.join(VARIABLES)}")
+    share, seed = (_number(name, default) for name, default in (("SHARE", SHARE), ("SEED", SEED)))
     files = {name for name in os.environ.get("FILES", "").split(",") if name}
     known = {str(path.relative_to(PROJECT)) for part in PARTS.values() for path in part.sources()}
     if unknown := files - known:
@@ -83,37 +107,99 @@ def main() -> None:
         chosen = sorted(str(path.relative_to(PROJECT)) for path in part.sources())
         chosen = [file for file in chosen if not files or file in files]
         if chosen:
-            low |= _mutate(name, part, chosen, int(share)) < LEAST
+            low |= _mutate(name, part, chosen, share, seed) < LEAST
     sys.exit(low)
 
 
-def _mutate(name: str, part: Part, files: list[str], share: int) -> float:
+def _number(name: str, default: int) -> int:
+    given = os.environ.get(name, str(default))
+    if not given.isdecimal():
+        sys.exit(f"error: {name} must be a whole number from 0 on, got {given!r}")
+    return int(given)
+
+
+def _mutate(name: str, part: Part, files: list[str], share: int, seed: int) -> float:
     """Mutate the files of a part, print what the tests noticed, and return the score."""
-    _prepare(part, files)
-    _mutmut("xnorflow.none")  # makes the mutants and learns which tests reach which function; runs none
-    drawn = []
+    folder = FOLDER / name.replace("/", "_")
+    _prepare(folder, part, files)
+    judge = [sys.executable, __file__, "judge", f"{seed} {name}", str(share)]
+    with (folder / "mutmut.log").open("ab") as log:
+        subprocess.run(judge, cwd=folder, stdout=log, stderr=log, check=False)
+    count, told = Counter[str](), equivalent()
+    survivors = []
     for file in files:
-        names = sorted(_meta(file))
-        drawn += random.Random(f"{SEED} {file}").sample(names, share) if 0 < share < len(names) else names
-    _mutmut(*drawn)
-    results = {mutant: status for file in files for mutant, status in _meta(file).items() if mutant in set(drawn)}
-    count = Counter("noticed" if status in _NOTICED else status for status in results.values())
-    score = count["noticed"] / max(len(results), 1)
-    half = 1.96 * math.sqrt(score * (1 - score) / max(len(results), 1))  # normal approximation, 95 %
-    print(  # noqa: T201
-        f"{name}: {count['noticed']} of {len(results)} mutants noticed, {score:.1%} ± {half:.1%}"
-    )
-    for mutant, status in sorted(results.items()):
-        if status not in _NOTICED:
-            print(f"  {status}: {mutant}")  # noqa: T201
+        for mutant, status in _statuses(folder, file).items():
+            count["mutants"] += 1
+            if status == "not checked":
+                continue
+            change = Change("", "", "") if status in _NOTICED else _change(folder, file, mutant)
+            count["noticed" if status in _NOTICED else "equivalent" if change in told else "missed"] += 1
+            if status not in _NOTICED and change not in told:
+                survivors.append((status, mutant, change))
+    judged = count["noticed"] + count["missed"]
+    score = count["noticed"] / max(judged, 1)
+    low, high = _interval(count["noticed"], judged)
+    _tell(f"{name}: {count['noticed']} of {judged} mutants noticed, {score:.1%} ({low:.1%} to {high:.1%})")
+    _tell(f"  drawn of {count['mutants']}, besides {count['equivalent']} that nothing could notice")
+    for status, mutant, change in survivors:
+        _tell(f"  {status}: {mutant}")
+        _tell("".join(f"    -{line}\n" for line in change.was.splitlines()), end="")
+        _tell("".join(f"    +{line}\n" for line in change.now.splitlines()), end="")
     return score
 
 
-def _prepare(part: Part, files: list[str]) -> None:
-    shutil.rmtree(FOLDER, ignore_errors=True)
+def _judge(seed: str, share: int) -> None:
+    """Let mutmut judge mutants that are drawn when it has made all, in the folder that it works in.
+
+    Its command can only be told their names, which needs a run before, and after it all tests once more. Here what the
+    tests have loaded and compiled while it learned which of them reach which function is there for all mutants.
+    """
+    import mutmut.__main__ as mutmut
+    from mutmut.state import state
+    from mutmut.workers.isolation import ForkRunner
+
+    os.environ["PYTHONPATH"] = os.pathsep.join(str(Path("mutants", of).absolute()) for of in ("src", ""))  # of children
+    collect = mutmut.collect_source_file_mutation_data
+
+    def draw(mutant_names: Any) -> Any:
+        mutants, files = collect(mutant_names=mutant_names)
+        mutants.sort(key=lambda mutant: mutant[1])
+        tests, seconds = state().tests_by_mangled_function_name, state().duration_by_test
+        for function, reach in tests.items():  # the fastest that take so long together
+            total, kept = 0.0, set[str]()
+            for test in sorted(reach, key=seconds.__getitem__):
+                total += seconds[test]
+                if total < LIMIT_S or not kept:
+                    kept.add(test)
+            tests[function] = kept
+        return random.Random(seed).sample(mutants, share) if 0 < share < len(mutants) else mutants, files
+
+    mutmut.collect_source_file_mutation_data = draw
+    learn = ForkRunner.collect_stats
+
+    def learn_here(self: Any, tests: Any) -> Any:
+        os.environ.pop("MUTANT_UNDER_TEST")  # of this process alone: what tests start could not tell it
+        return learn(self, tests)
+
+    ForkRunner.collect_stats = learn_here
+    ForkRunner.run_clean_tests = lambda self, tests: 0  # they have just run
+    mutmut.cli(["run"])
+
+
+def _interval(hits: int, count: int) -> tuple[float, float]:
+    """Return Wilson's interval at 95 % of a share."""
+    if not count:
+        return 0.0, 1.0
+    z, share = 1.96, hits / count
+    middle, half = share + z**2 / (2 * count), z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    return (middle - half) / (1 + z**2 / count), (middle + half) / (1 + z**2 / count)
+
+
+def _prepare(folder: Path, part: Part, files: list[str]) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
     leave = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    shutil.copytree(PROJECT / "src", FOLDER / "src", symlinks=False, ignore=leave)
-    shutil.copytree(PROJECT / "tests", FOLDER / "tests", ignore=leave)
+    shutil.copytree(PROJECT / "src", folder / "src", symlinks=False, ignore=leave)
+    shutil.copytree(PROJECT / "tests", folder / "tests", ignore=leave)
     text = (PROJECT / "pyproject.toml").read_text()
     settings = {
         "source_paths": ["src"],
@@ -125,27 +211,38 @@ def _prepare(part: Part, files: list[str]) -> None:
     }
     table = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
     table += "track_dependencies = false\nuse_git_change_detection = false\n"
-    (FOLDER / "pyproject.toml").write_text(f"{text}\n[tool.mutmut]\n{table}")
+    (folder / "pyproject.toml").write_text(f"{text}\n[tool.mutmut]\n{table}")
 
 
-def _mutmut(*mutants: str) -> None:
-    """Let mutmut run these mutants; its own display goes to a log."""
-    with (FOLDER / "mutmut.log").open("ab") as log:
-        subprocess.run(
-            [sys.executable, "-m", "mutmut", "run", *mutants], cwd=FOLDER, stdout=log, stderr=log, check=False
-        )
-
-
-def _meta(file: str) -> dict[str, str]:
+def _statuses(folder: Path, file: str) -> dict[str, str]:
     """Return what mutmut has recorded of a file's mutants: their status, in its words, by their names."""
     from mutmut.stats import status_by_exit_code
 
-    path = FOLDER / "mutants" / "src" / "xnorflow" / f"{file}.meta"
+    path = folder / "mutants" / "src" / "xnorflow" / f"{file}.meta"
     if not path.is_file():
-        sys.exit(f"mutmut has made no mutants of {file}; what it said: {FOLDER / 'mutmut.log'}")
+        sys.exit(f"mutmut has made no mutants of {file}; what it said: {folder / 'mutmut.log'}")
     codes: dict[str, int | None] = json.loads(path.read_text())["exit_code_by_key"]
     return {mutant: status_by_exit_code[code] for mutant, code in codes.items()}
 
 
+def _change(folder: Path, file: str, mutant: str) -> Change:
+    """Ask mutmut what a mutant changes."""
+    command = [sys.executable, "-m", "mutmut", "show", mutant]
+    shown = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.splitlines()
+    was, now = (
+        "\n".join(line[1:].strip() for line in shown if line.startswith(sign) and not line.startswith(3 * sign))
+        for sign in "-+"
+    )
+    return Change(file, was, now)
+
+
+def _tell(line: str, end: str = "\n") -> None:
+    sys.stdout.write(line + end)
+    sys.stdout.flush()
+
+
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["judge"]:
+        _judge(sys.argv[2], int(sys.argv[3]))
+    else:
+        main()

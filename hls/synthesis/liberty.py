@@ -15,7 +15,9 @@ from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.files import read_bytes
 from xnorflow.hls.folders import build_once
 
-_LARGEST = 1 << 29  # bytes, unpacked: large libraries have some hundred megabytes
+#: Bytes of a file, packed or not: large libraries have some hundred megabytes.
+LARGEST = 1 << 29
+_DEEPEST = 100  # groups within groups: libraries have some five
 #: The file that tools read, in the library's folder.
 CELLS = "cells.lib"
 
@@ -86,11 +88,14 @@ def load(path: Path, cache: Path) -> Library:
     UserError
         If the file cannot be read, is no library, or has no flip-flop or no NAND of two inputs to map to.
     """
-    content = read_bytes(path, _LARGEST)
+    content = read_bytes(path, LARGEST)
     if content.startswith(b"\x1f\x8b"):
         content = _unpacked(path, content)
     text = content.decode("utf-8", "replace")
-    name, cells = _parse(text)
+    try:
+        name, cells = _parse(text)
+    except _TooDeep:
+        raise UserError(f"{path}: expected groups in at most {_DEEPEST} others, as in Liberty format") from None
     if not cells:
         raise UserError(f"{path}: expected a library of cells in Liberty format, got none")
     usable = [cell for cell in cells.values() if cell.usable]
@@ -112,11 +117,11 @@ def load(path: Path, cache: Path) -> Library:
 
 def _unpacked(path: Path, content: bytes) -> bytes:
     try:
-        unpacked = gzip.GzipFile(fileobj=io.BytesIO(content)).read(_LARGEST + 1)
+        unpacked = gzip.GzipFile(fileobj=io.BytesIO(content)).read(LARGEST + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: damaged: {error}") from None
-    if len(unpacked) > _LARGEST:
-        raise UserError(f"{path}: expected at most {_LARGEST:,} bytes, got more")
+    if len(unpacked) > LARGEST:
+        raise UserError(f"{path}: expected at most {LARGEST:,} bytes, got more")
     return unpacked
 
 
@@ -135,6 +140,9 @@ _COMMENT = re.compile(r"/\*.*?\*/|\\\r?\n", re.S)
 _TOKEN = re.compile(r'"[^"]*"|[{};]|[^"{};]+')
 _GROUP = re.compile(r"(\w+)\s*\(([^()]*)\)\s*\Z")
 _ATTRIBUTE = re.compile(r'(\w+)\s*:\s*(?:"([^"]*)"|([^\s;]+))')
+
+
+class _TooDeep(Exception): ...
 
 
 def _parse(text: str) -> tuple[str, dict[str, Cell]]:
@@ -174,6 +182,8 @@ def _statements(text: str) -> Iterator[tuple[list[tuple[str, str]], str, str]]:
         if token == "{":
             found_group = _GROUP.search(said)
             groups.append((found_group[1], found_group[2].strip(' \t\r\n"')) if found_group else ("", ""))
+            if len(groups) > _DEEPEST:
+                raise _TooDeep
             yield groups, "", ""
         elif token == "}" and groups:
             groups.pop()

@@ -90,10 +90,19 @@ def test_a_file_that_is_not_there_is_told(flow: Any) -> None:
         flow()
 
 
-def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "asic.toml").write_text('[synthesis]\nliberty = ["a/x.lib", "b/x.lib"]\n')
-    with pytest.raises(UserError, match="two files of the same name"):
-        options.read(tmp_path / "asic.toml")
+def test_an_endless_file_is_not_read_to_its_end(flow: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("xnorflow.hls.synthesis.liberty.LARGEST", 1000)
+    (tmp_path / "small cells.lib").symlink_to("/dev/zero")
+    with pytest.raises(UserError, match=r"small cells\.lib: expected at most 1,000 bytes, got more"):
+        flow()
+
+
+@pytest.mark.parametrize(
+    "files", [("a/x.lib", "b/x.lib"), ("x.lib", "x.lib.gz"), ("x", "y.lib", "x.gz"), ("a b", "a_b")]
+)
+def test_files_whose_results_would_be_in_one_folder_are_refused(files: tuple[str, ...]) -> None:
+    with pytest.raises(UserError, match=f"results of {files[0]} and {files[-1]} would be in one folder"):
+        names(files)
 
 
 def test_a_folder_is_named_after_the_file() -> None:

@@ -708,6 +708,16 @@ def toml(content: Any) -> Any:
     return lambda folder: [sound(folder), "--config", config(folder, content)]
 
 
+def liberty(content: str | bytes, name: str = "cells.lib") -> Any:
+    """Return what writes a Liberty file, and a configuration that names it."""
+
+    def make(folder: Path) -> Any:
+        (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        return toml(f"[synthesis]\nliberty = ['{name}']\n")(folder)
+
+    return make
+
+
 def setting(table: Any, text: str, word: Any) -> Any:
     return f"toml [{table}] {text[:40]}", (toml(f"[{table}]\n{text}\n"), word)
 
@@ -775,6 +785,16 @@ TOML = {
         setting("synthesis", "targets = ['../x']", "no target '../x'"),
         setting("synthesis", "place_limit_s = 1e300", "place_limit_s must be a number of seconds"),
         setting("synthesis", "place_limit_s = nan", "place_limit_s must be a number of seconds"),
+        setting("synthesis", "targets = ['ecp5', 'ecp5']", "targets names ecp5 twice"),
+        setting("synthesis", "liberty = 'a.lib'", "liberty must be a list of files"),
+        setting("synthesis", "liberty = ['']", "liberty must be a list of files"),
+        setting("synthesis", f"liberty = ['{'x/' * 3000}']", "liberty must be a list of files"),
+        setting("synthesis", f"liberty = ['{'x' * 300}']", "cannot be read: File name too long"),
+        setting("synthesis", "liberty = [\"a\\u0000b\"]", "cannot be read: embedded null byte"),
+        setting("synthesis", "liberty = ['nowhere.lib']", "nowhere.lib: cannot be read"),
+        setting("synthesis", "liberty = ['.']", "cannot be read: Is a directory"),
+        setting("synthesis", "liberty = ['/dev/null']", "expected a library of cells"),
+        setting("synthesis", "liberty = ['a.lib', 'b/a.lib.gz']", "would be in one folder, asic_a"),
         setting("vendor", "run = [[]]", "run must be a list of"),
         setting("vendor", "run = 'rtl'", "run must be a list of"),
         setting("vendor", "limit_s = inf", "limit_s must be a number of seconds"),
@@ -789,7 +809,48 @@ TOML = {
         setting("input", "kind = 'unsigned'\nbits = 1000", "1 to 16 bits"),
         setting("input", "fraction = 1000000000", "fraction 0 to 64"),
         setting("input", "fraction = -1", "fraction 0 to 64"),
+        setting("fixed", "bits = 1", "bits: expected 2 to 16 bits, got 1"),
+        setting("fixed", "bits = 17", "bits: expected 2 to 16 bits, got 17"),
+        setting("fixed", "bits = 8.0", "bits must be a whole number"),
+        setting("fixed", "bits = true", "bits must be a whole number"),
+        setting("fixed", "bits = " + "9" * 400, "expected 2 to 16 bits"),
+        setting("fixed", "classes_may_differ = 2", "classes_may_differ must be a share of 0 to 1"),
+        setting("fixed", "classes_may_differ = nan", "classes_may_differ must be a share of 0 to 1"),
+        setting("fixed", "layers = []", "layers must be a table with a whole number"),
+        setting("fixed", "layers.dense1 = 99", "dense1: expected 2 to 16 bits, got 99"),
+        setting("fixed", "layers.dense1 = true", "layers must be a table with a whole number"),
+        setting("fixed", "layers.dense1 = { bits = 8 }", "layers must be a table with a whole number"),
+        setting("fixed", "layers.nowhere = 8", "no layer 'nowhere' whose weights are rounded"),
+        setting("require", "lut = 0", "lut must be a number above 0"),
+        setting("require", "lut = nan", "lut must be a number above 0"),
+        setting("require", "lut = inf", "lut must be a number above 0"),
+        setting("require", "lut = true", "lut must be a number above 0"),
+        setting("require", "lut = []", "lut must be a number above 0"),
+        setting("require", "lut = { limit = 1 }", "a table with a limit and a provenance"),
+        setting("require", "lut = { limit = 1, provenance = 'x' }", "a table with a limit and a provenance"),
+        setting("require", "lut = { limit = 0, provenance = 'vendor' }", "a table with a limit and a provenance"),
+        setting("require", "lut = { limit = 1, provenance = 'vendor', of = 1 }", "a table with a limit and a prov"),
+        setting("require", "lut = " + "9" * 400, "lut must be a number above 0"),
+        setting("require", "accuracy = 96", "accuracy must be a share above 0, at most 1"),
+        setting("require", "accuracy = '96 %'", "accuracy must be a share above 0, at most 1"),
+        setting("require", "accuracy = { limit = 2, provenance = 'measured' }", "accuracy must be a share above 0"),
+        setting("require", "LUT = 3", "unknown setting LUT"),
+        setting("require", "energy_nj = 1979-05-27", "energy_nj must be a number above 0"),
+        setting("require", "target = 3", "target must be a name"),
+        setting("require", "target = 'ice40'", "target must be one of those synthesised for, xilinx7, ecp5"),
     ]),
+    "liberty of nothing": (liberty(""), "expected a library of cells in Liberty format"),
+    "liberty of other text": (liberty("hello"), "expected a library of cells in Liberty format"),
+    "liberty of random bytes": (liberty(np.random.default_rng(0).bytes(2000)), "expected a library of cells"),
+    "liberty of no cell": (liberty("library (x) { }"), "expected a library of cells in Liberty format"),
+    "liberty of no name": (liberty("library () { cell () { } }"), "has no flip-flop"),
+    "liberty cut short": (liberty('library (x) { cell ("A" { area : 1'), "expected a library of cells"),
+    "liberty of groups in groups": (liberty("library (x) { " + "a () {" * 100_000), "in at most 100 others"),
+    "liberty of a packed nothing": (liberty(b"\x1f\x8b", "cells.lib.gz"), "cells.lib.gz: damaged"),
+    "liberty packed and cut": (liberty(gzip.compress(bytes(9999))[:-9], "cells.lib.gz"), "cells.lib.gz: damaged"),
+    "liberty of a link to itself": (
+        lambda folder: [(folder / "c.lib").symlink_to("c.lib"), *toml("[synthesis]\nliberty = ['c.lib']")(folder)][1:],
+        "Too many levels of symbolic links"),
 }  # fmt: skip
 
 
@@ -929,6 +990,81 @@ DATA = {
 }  # fmt: skip
 
 
+# --- other commands than `run`
+
+
+def rounding(*words: str) -> Any:
+    return lambda folder: [words[0], sound(folder), *words[1:]]
+
+
+def sweep(text: str, name: str = "points.toml") -> Any:
+    def make(folder: Path) -> Any:
+        sound(folder)
+        (folder / name).write_text(text)
+        return ["sweep", folder / name, "--vectors", "8"]
+
+    return make
+
+
+def swept(text: str, word: str) -> Any:
+    return f"sweep {text[:50]}", (sweep(f"[sweep]\nmodels = ['net.safetensors']\n{text}\n"), word)
+
+
+MODELS = {
+    f"{command} {what}": (lambda folder, command=command, make=make: [command, *map(str, make(folder))], word)
+    for command in ("check", "coverage", "summary", "estimate")
+    for what, (make, word) in {
+        "nothing": (lambda folder: [""], "unknown model ''"),
+        "a folder": (lambda folder: [folder], "a folder, neither"),
+        "a device": (lambda folder: ["/dev/zero"], "unknown model '/dev/zero'"),
+        "a name too long": (lambda folder: ["a" * 5000], "aaa"),
+        "a damaged ONNX model": (ONNX["onnx a circle"][0], "without circles"),
+        "a configuration of nowhere": (lambda folder: ["mnist_larq", "--config", "nowhere"], "nowhere: cannot be read"),
+    }.items()
+}  # fmt: skip
+
+COMMANDS = MODELS | {
+    **{f"{command} --fixed {bits}": (rounding(command, "--fixed", bits), word)
+       for command in ("run", "summary", "estimate")
+       for bits, word in (("1", "expected 2 to 16 bits"), ("9" * 400, "expected 2 to 16 bits"), ("nan", "--fixed"))},
+    **{f"coverage --vectors {text[:9]}": (rounding("coverage", "--vectors", text), "--vectors")
+       for text in ("0", "-1", "1e9", "1000000000", "9" * 5000, "all", "")},
+    "coverage --data": (rounding("coverage", "--data", "nowhere"), "nowhere"),
+    **{f"estimate {name} {text[:9]}": (rounding("estimate", name, text), word)
+       for name, word in (("--target-fps", "target_fps"), ("--clock-ns", "clock_ns"))
+       for text in ("0", "-1", "nan", "inf", "1e400")},
+    "estimate --max-luts 0": (rounding("estimate", "--max-luts", "0"), "max_luts"),
+    "cache --keep -1": (lambda folder: ["cache", "--keep", "-1"], "--keep"),
+    "cache --keep nan": (lambda folder: ["cache", "--keep", "nan"], "--keep"),
+    "cache a word too many": (lambda folder: ["cache", "all"], "all"),
+    "clean a word too many": (lambda folder: ["clean", "all"], "all"),
+    "sweep of nowhere": (lambda folder: ["sweep", "nowhere.toml"], "error: nowhere.toml: cannot be read"),
+    "sweep of a device": (lambda folder: ["sweep", "/dev/zero"], "error: /dev/zero: expected at most 1,048,576 bytes"),
+    "sweep of nothing": (sweep(""), "names no models"),
+    "sweep no table": (sweep("sweep = 3"), "sweep: expected a table, got 3"),
+    "sweep no models": (sweep("[sweep]\nmodels = []"), "models must be a list of models"),
+    "sweep a model of nowhere": (sweep("[sweep]\nmodels = ['nowhere']"), "unknown model 'nowhere'"),
+    "sweep a null character": (sweep('[sweep]\nmodels = ["a\\u0000b"]'), "unknown model"),
+    "sweep a name too long": (sweep("[sweep]\nmodels = ['net.safetensors']", "a" * 240 + ".toml"), "100 characters"),
+    **dict([
+        swept("target_fps = 3", "target_fps must be a list of numbers above 0"),
+        swept("target_fps = [0]", "target_fps must be a list of numbers above 0"),
+        swept("target_fps = [nan]", "target_fps must be a list of numbers above 0"),
+        swept("max_luts = [" + "9" * 400 + "]", "max_luts must be a list of whole numbers above 0"),
+        swept("architecture = ['x']", "architecture must be a list of"),
+        swept("clock_ns = [0]", "clock_ns must be a list of periods"),
+        swept("points = 3", "points must be tables"),
+        swept("points = [3]", "points must be tables"),
+        swept("points = [{ x = 1 }]", "points must be tables"),
+        swept("points = [{ target_fps = 1, max_luts = 3 }]", "a point has one of"),
+        swept("run = 'some'", "run must be 'pareto', 'all' or 'none'"),
+        swept("more = 1", "unknown setting more"),
+        swept("[strange]\nx = 1", "unknown table or setting strange"),
+        swept("[input]\nbits = 1", "tells itself which integers it takes"),
+    ]),
+}  # fmt: skip
+
+
 HOSTILE = {**NETWORKS, **BYTES, **CHECKPOINTS, **ONNX, **KERAS, **TORCH, **TOML, **ARGUMENTS, **DATA}
 
 
@@ -950,8 +1086,8 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captu
     fakes.install(monkeypatch.setattr, log=tmp_path / "log", **places)
     before = set(sys.modules)
 
-    def ran(arguments: Any) -> Any:
-        monkeypatch.setattr("sys.argv", ["xnorflow", "run", "--vectors", "8", *map(str, arguments)])
+    def ran(arguments: Any, command: tuple[str, ...] = ("run", "--vectors", "8")) -> Any:
+        monkeypatch.setattr("sys.argv", ["xnorflow", *command, *map(str, arguments)])
         capfd.readouterr()
         with pytest.raises(SystemExit) as ended:
             cli.main()
@@ -975,6 +1111,22 @@ def test_a_hostile_input_ends_in_one_line_and_status_2(name: str, tmp_path: Path
     check_nothing_is_left(tmp_path)
     after = {path: path.stat().st_mtime_ns for path in (tmp_path / "here").rglob("*") if path.is_file()}
     assert {path: time for path, time in after.items() if "__pycache__" not in path.parts} == before
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_hostile_input_of_another_command_ends_in_a_message_and_status_2(
+    name: str, tmp_path: Path, command: Any
+) -> None:
+    prepare, word = COMMANDS[name]
+    status, told = command(prepare(tmp_path / "here"), ())
+    assert status == 2 and word in told, told
+    assert "Traceback" not in told and "traceback" not in told, told
+    check_nothing_is_left(tmp_path)
+
+
+@pytest.mark.parametrize("keep", ["inf", "1e300", "1e400"])
+def test_a_cache_may_be_kept_of_any_size(keep: str, command: Any) -> None:
+    assert command(["cache", "--keep", keep], ()) == (0, "")
 
 
 def check_nothing_is_left(folder: Path) -> None:

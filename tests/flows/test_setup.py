@@ -12,12 +12,15 @@ from xnorflow.flows.cache import PROJECT
 
 NEEDED = ["awk", "bash", "cat", "dirname", "env", "flock", "grep", "mkdir", "tail", "tee", "touch", "cp", "chmod"]
 
-# Does as a Python that makes virtual environments would; `pip install` succeeds unless PIP_FAILS is set.
+# Does as a Python that makes virtual environments would; `pip install` succeeds unless PIP_FAILS is set, or the locale
+# has no letters but ASCII's.
 PYTHON = """#!/bin/bash
+PTH=.venv/lib/python3.11/site-packages/__editable__.xnorflow-1.pth
 case "$*" in
     *"-m venv"*) mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;
     *"-m pip install"*) echo "pip install ${*:6}" >> "$CALLS"
-        [[ -z $PIP_FAILS ]] || { echo "ERROR: no index"; exit 1; } ;;
+        [[ "$*" != *-e* ]] || { mkdir -p "${PTH%/*}" && echo "$PWD/src" > "$PTH"; }
+        [[ -z $PIP_FAILS && $LC_ALL == *.UTF-8 ]] || { echo "ERROR: no index"; exit 1; } ;;
     -V) echo "Python 3.11.0" ;;
 esac
 """
@@ -101,6 +104,31 @@ def test_an_extra_that_could_not_be_installed_is_tried_again(machine: Machine) -
     assert machine.setup("keras", PIP_FAILS="1").returncode == 1
     assert machine.setup("keras").returncode == 0
     assert "keras" in machine.called()[-1]
+
+
+@pytest.mark.parametrize("name", ["a $x", "a:b", "{x}", "a\nb"])
+def test_a_folder_that_python_cannot_install_in_is_told_before_anything_is_done(tmp_path: Path, name: str) -> None:
+    machine = Machine(tmp_path)
+    machine.add("python3.11", PYTHON)
+    folder, link = tmp_path / name, tmp_path / "link"
+    machine.project.rename(folder)
+    link.symlink_to(folder)
+    for machine.project in (folder, link):
+        done = machine.setup()
+        assert (done.returncode, machine.called(), machine.ready()) == (1, [], False)
+        assert "Move the checkout to another folder" in done.stderr and str(tmp_path / name) in done.stderr
+
+
+@pytest.mark.parametrize("name", ['it\'s "my" größe $;#% `id` \\n', "$(touch pwned)"])
+def test_a_folder_of_any_other_name_will_do(tmp_path: Path, name: str) -> None:
+    machine = Machine(tmp_path / name)
+    machine.add("python3.11", PYTHON)
+    done = machine.setup(LC_ALL="C")
+    assert (done.returncode, machine.ready()) == (0, True), done.stderr
+    assert not list(tmp_path.rglob("pwned"))
+    (link,) = machine.project.rglob("*.pth")
+    assert (link.parent / link.read_text().strip()).resolve() == (machine.project / "src").resolve()
+    assert link.read_bytes().isascii()
 
 
 def test_no_python_and_no_apt_is_told(machine: Machine) -> None:
