@@ -112,7 +112,7 @@ def test_a_flow_ends_where_nobody_reads_on(tmp_path: Path) -> None:
     assert flow.wait(60) == 128 + signal.SIGPIPE
 
 
-def test_a_step_in_this_process_does_not_keep_the_user_waiting(tmp_path):
+def test_a_step_in_this_process_does_not_keep_the_user_waiting(tmp_path: Path) -> None:
     save(fakes.network(), tmp_path / "small.safetensors")
     flow = subprocess.Popen(
         [sys.executable, "-m", "tests.flows.fakes", tmp_path, "run", tmp_path / "small.safetensors", "--vectors", "9"],
