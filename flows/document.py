@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from xnorflow.flows.cache import PROJECT, Entry, tool_versions
 from xnorflow.flows.formats import FORMATS, Subject
@@ -20,6 +20,22 @@ from xnorflow.hls import power
 from xnorflow.reports import requirements
 from xnorflow.reports.findings import findings
 
+if TYPE_CHECKING:
+    from xnorflow.reports.records import (
+        Accuracy,
+        Baseline,
+        Decision,
+        Energy,
+        EngineRow,
+        Latency,
+        Meaning,
+        Prediction,
+        Report,
+        RtlRow,
+        Sample,
+        VendorJob,
+    )
+
 FACTS = ("load", "fold", "rtl", "golden", "synthesis", "compare")
 """Steps without whose results there is no report."""
 
@@ -28,7 +44,7 @@ _FEW_BITS = 4  # of a value that is shown
 _ESTIMATED_INPUTS = 6  # of the look-up tables that xnorflow.hls.rtl.folding estimates
 
 
-def document(view: View, kinds: Sequence[EngineKind], steps: Sequence[str]) -> dict[str, Any]:
+def document(view: View, kinds: Sequence[EngineKind], steps: Sequence[str]) -> "Report":
     """Put together the report of a flow whose steps up to ``compare`` are done.
 
     Parameters
@@ -42,22 +58,28 @@ def document(view: View, kinds: Sequence[EngineKind], steps: Sequence[str]) -> d
     """
     load, fold, golden = (view[step].facts for step in ("load", "fold", "golden"))
     subject: Subject = view.options.subject
-    vendor = [job | {"folder": _inside(job["folder"])} for job in jobs(view, steps)]
+    vendor = [cast("VendorJob", job | {"folder": _inside(job["folder"])}) for job in jobs(view, steps)]
     engines = {"golden": _reference(view["golden"])} | {kind.name: _engine(view, kind, steps) for kind in kinds}
     trained = [engines[kind.name] for kind in kinds if kind.trained]
-    report = {
+    report: Report = {
         "schema_version": 2,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "model": subject.name,
         "description": _description(subject),
         "network_digest": fold["digest"],
         "source": {
-            "kind": subject.kind,
+            "kind": cast("Any", subject.kind),  # the formats' names
             "path": _path(subject),
             "digest": view["fold"].measured["model_digest"],
         },
         "inputs": {
-            name: load[name] for name in ("dataset", "count", "digest", "images", "random", "note", "dataset_digest")
+            "dataset": load["dataset"],
+            "count": load["count"],
+            "digest": load["digest"],
+            "images": load["images"],
+            "random": load["random"],
+            "note": load["note"],
+            "dataset_digest": load["dataset_digest"],
         },
         "accuracy": _accuracy(view),
         "argmax": _argmax(golden["meaning"], fold, trained),
@@ -84,9 +106,12 @@ def document(view: View, kinds: Sequence[EngineKind], steps: Sequence[str]) -> d
             if (entry := view.entry(name))
         ],
         "tools": _tools(kinds),
+        "requirements": [],  # these and the verdict are told by all that is above
+        "verdict": "pass",
     }
     report["requirements"] = requirements.check(report, view.options.require)
-    return report | {"verdict": _verdict(report)}
+    report["verdict"] = _verdict(report)
+    return report
 
 
 def _path(subject: Subject) -> str:
@@ -112,7 +137,7 @@ def _inside(path: Path) -> str:
     return str(path.resolve())
 
 
-def _reference(golden: Entry) -> dict[str, Any]:
+def _reference(golden: Entry) -> "EngineRow":
     return {
         "title": "golden model: bit-packed XNOR and popcount",
         "status": "pass",
@@ -128,7 +153,7 @@ def _reference(golden: Entry) -> dict[str, Any]:
     }
 
 
-def _engine(view: View, kind: EngineKind, steps: Sequence[str]) -> dict[str, Any]:
+def _engine(view: View, kind: EngineKind, steps: Sequence[str]) -> "EngineRow":
     build, run = view.entry(kind.build_step) if kind.builds else None, view.entry(kind.run_step)
     described: dict[str, Any] = {
         "title": f"{kind.title}, {build.facts['about']}" if build and build.facts["about"] else kind.title,
@@ -143,14 +168,13 @@ def _engine(view: View, kind: EngineKind, steps: Sequence[str]) -> dict[str, Any
         "layers": {},
     }
     if problem := _problem(view, kind, steps):
-        return described | {"status": problem.status, "reason": problem.reason}
+        return cast("EngineRow", described | {"status": problem.status, "reason": problem.reason})
     compared = view["compare"].facts["engines"][kind.name]
     if compared["status"] == "pass" and run:
         slow = compared["vectors"] < len(inputs(view))
         few = f"slow: took the first {compared['vectors']:,} of the {len(inputs(view)):,} vectors" if slow else None
         described["reason"] = "; ".join(filter(None, (few, run.facts["detail"]))) or None
-    row: dict[str, Any] = described | compared
-    return row
+    return cast("EngineRow", described | compared)
 
 
 def _problem(view: View, kind: EngineKind, steps: Sequence[str]) -> Problem | None:
@@ -159,12 +183,13 @@ def _problem(view: View, kind: EngineKind, steps: Sequence[str]) -> Problem | No
     return next((problem for problem in problems if problem.engine == kind.name), None)
 
 
-def _rtl(view: View) -> dict[str, Any] | None:
+def _rtl(view: View) -> "RtlRow | None":
     facts = view["rtl"].facts
-    return None if facts["unsupported"] else {name: value for name, value in facts.items() if name != "unsupported"}
+    made = {name: value for name, value in facts.items() if name != "unsupported"}
+    return None if facts["unsupported"] else cast("RtlRow", made)
 
 
-def _latency(view: View, kind: EngineKind) -> list[dict[str, Any]]:
+def _latency(view: View, kind: EngineKind) -> "list[Latency]":
     run = view.entry(kind.run_step)
     if run is None:
         return []
@@ -173,14 +198,15 @@ def _latency(view: View, kind: EngineKind) -> list[dict[str, Any]]:
         {
             "source": f"{kind.name}, frames back to back",
             "frames": facts["vectors"],
-            **facts["cycles"],
+            "latency": facts["cycles"]["latency"],
+            "interval": facts["cycles"]["interval"],
             "clock_ns": view["rtl"].facts["clock_ns"],
             "provenance": "simulated",
         }
     ]
 
 
-def _energy(view: View) -> dict[str, Any] | None:
+def _energy(view: View) -> "Energy | None":
     """Return the estimate, and what it comes to on each target at the rate required, or else the highest one."""
     entry = view.entry("energy")
     if entry is None or not (rtl := _rtl(view)):
@@ -194,17 +220,16 @@ def _energy(view: View) -> dict[str, Any] | None:
         for row in view["synthesis"].facts["targets"]
         if row["total"]
     }
-    return entry.facts | {
-        "targets": [power.at_rate(target, entry.facts["parts"], rate) for target, rate in rates.items()]
-    }
+    at_rates = [power.at_rate(target, entry.facts["parts"], rate) for target, rate in rates.items()]
+    return cast("Energy", entry.facts | {"targets": at_rates})
 
 
-def _predicted(view: View, kinds: Sequence[EngineKind], vendor: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _predicted(view: View, kinds: Sequence[EngineKind], vendor: "list[VendorJob]") -> "list[Prediction]":
     """Put beside each other what the RTL's models say and what simulation and synthesis have found."""
     rtl = view["rtl"].facts
     if rtl["unsupported"]:
         return []
-    rows = [
+    rows: list[Prediction] = [
         {
             "what": f"{what}, cycles",
             "predicted": rtl[what],
@@ -247,17 +272,18 @@ def _predicted(view: View, kinds: Sequence[EngineKind], vendor: list[dict[str, A
         for job in vendor
         if job["job"] == "rtl"
         for figure in job["figures"]["resources"]
+        if figure["lut"] is not None
     ]
     return rows + _by_layer(vendor, estimated)
 
 
-def _by_layer(vendor: list[dict[str, Any]], estimated: Mapping[str, int]) -> list[dict[str, Any]]:
+def _by_layer(vendor: "list[VendorJob]", estimated: Mapping[str, int]) -> "list[Prediction]":
     """Put the LUTs of every layer by the vendor's reports of the hierarchy beside what the RTL's model says."""
     found: Counter[tuple[str, str]] = Counter()
     for job in vendor:
         if job["job"] == "rtl":
             for row in job["figures"]["hierarchy"]:
-                if row["layer"]:
+                if row["layer"] and row["lut"] is not None:
                     found[f"{row['tool']}, {row['stage']}", row["layer"]] += row["lut"]
     return [
         {"what": f"LUTs of {layer}", "predicted": estimated[layer], "measured": luts, "by": by, "provenance": "vendor"}
@@ -265,7 +291,7 @@ def _by_layer(vendor: list[dict[str, Any]], estimated: Mapping[str, int]) -> lis
     ]
 
 
-def _baseline(view: View) -> dict[str, Any] | None:
+def _baseline(view: View) -> "Baseline | None":
     """Put what the flow has found beside its model's committed baseline, as far as the flow knows it."""
     from xnorflow.reports import measures
 
@@ -307,13 +333,13 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _verdict(report: dict[str, Any]) -> str:
+def _verdict(report: "Report") -> Literal["pass", "fail"]:
     """Return pass if every engine that ran agrees with golden, at least one ran, and no tool has failed."""
     ran = any(engine["status"] == "pass" for name, engine in report["engines"].items() if name != "golden")
     return "pass" if ran and all(finding.status != "fail" for finding in findings(report)) else "fail"
 
 
-def _accuracy(view: View) -> dict[str, Any]:
+def _accuracy(view: View) -> "Accuracy":
     golden, recorded = view["golden"].facts, view.options.subject.recorded
     test, dataset = recorded.get("test", {}), recorded.get("dataset", {})
     images = golden["images"] if golden["right"] is not None else 0
@@ -329,7 +355,7 @@ def _accuracy(view: View) -> dict[str, Any]:
     }
 
 
-def _samples(view: View) -> list[dict[str, Any]]:
+def _samples(view: View) -> "list[Sample]":
     """Return a few vectors, the first and one that was classified wrongly, with every layer's bits, and the scores."""
     from xnorflow.bnn.network import Argmax, Flatten
     from xnorflow.cosim.engine import outputs
@@ -347,10 +373,18 @@ def _samples(view: View) -> list[dict[str, Any]]:
         if (computed.signals[operation.name].bits <= _FEW_BITS and not isinstance(operation, Argmax | Flatten))
         or operation.name in (computed.input.name, scores)
     ]
-    return [{**kept[i], "layers": [{"name": name, "values": pack(results[name][i])} for name in shown]} for i in chosen]
+    return [
+        {
+            "vector": kept[i]["vector"],
+            "class": kept[i]["class"],
+            "label": kept[i]["label"],
+            "layers": [{"name": name, "values": pack(results[name][i])} for name in shown],
+        }
+        for i in chosen
+    ]
 
 
-def _argmax(meaning: str, fold: Mapping[str, Any], trained: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _argmax(meaning: "Meaning", fold: Mapping[str, Any], trained: Sequence["EngineRow"]) -> "Decision":
     """Say how it is known that integer scores decide as the framework's do; without an affine nothing is rounded.
 
     What thresholds leave ambiguous before the scores counts, too. The trained model shows its class and the sums before
@@ -365,8 +399,9 @@ def _argmax(meaning: str, fold: Mapping[str, Any], trained: Sequence[Mapping[str
     if not ambiguous:
         return {"of": meaning, "claim": "proved", "vectors": 0, "ambiguous": ambiguous}
     measured = bool(agreeing) and (meaning == "class" or not affine)
-    claim, vectors = ("measured", max(agreeing)) if measured else ("unknown", 0)
-    return {"of": meaning, "claim": claim, "vectors": vectors, "ambiguous": ambiguous}
+    if not measured:
+        return {"of": meaning, "claim": "unknown", "vectors": 0, "ambiguous": ambiguous}
+    return {"of": meaning, "claim": "measured", "vectors": max(agreeing), "ambiguous": ambiguous}
 
 
 def _tools(kinds: Sequence[EngineKind]) -> dict[str, str]:

@@ -1,13 +1,16 @@
 """Arrays of integers as compact JSON: bits packed, the rest as small integers, in base64."""
 
 from base64 import b64decode, b64encode
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from xnorflow.reports.records import PackedArray
 
-def pack(values: NDArray[np.integer[Any]]) -> dict[str, Any]:
+
+def pack(values: NDArray[np.integer[Any]]) -> "PackedArray":
     """Return integers, of any shape, as JSON.
 
     Returns
@@ -17,6 +20,7 @@ def pack(values: NDArray[np.integer[Any]]) -> dict[str, Any]:
         ``data``: base64, in C order, bits (1 for +1) little-endian in bytes, integers little-endian as 4 or 8 bytes.
     """
     values = np.asarray(values)
+    kind: Literal["bits", "int32", "int64"]
     if np.isin(values, (-1, 1)).all():
         kind, data = "bits", np.packbits(values.ravel() > 0, bitorder="little").tobytes()
     else:
@@ -26,7 +30,7 @@ def pack(values: NDArray[np.integer[Any]]) -> dict[str, Any]:
     return {"shape": list(values.shape), "type": kind, "data": b64encode(data).decode()}
 
 
-def unpack(packed: dict[str, Any]) -> NDArray[np.int64]:
+def unpack(packed: "PackedArray") -> NDArray[np.int64]:
     """Return what :func:`pack` was given."""
     data, shape = b64decode(packed["data"]), tuple(packed["shape"])
     if packed["type"] == "bits":

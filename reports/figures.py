@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import cycle
 from math import ceil, sqrt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -19,6 +19,19 @@ from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
 from xnorflow.reports.arrays import unpack
+
+if TYPE_CHECKING:
+    from xnorflow.reports.records import (
+        Accuracy,
+        LayerRow,
+        NetworkInput,
+        PackedArray,
+        Report,
+        Resource,
+        RtlRow,
+        RtlUnit,
+        SynthesisRow,
+    )
 
 # Placeholders that matplotlib draws with, and the page's colours that take their place.
 _TEXT, _FIRST, _SECOND, _LINE, _SOFT, _CARD, _TINT = (f"#0{n}0{n}0{n}" for n in range(1, 8))
@@ -55,7 +68,7 @@ _LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 8, "handlelength": 0.9,
 _BAR = 0.34  # inches per bar
 
 
-def figures(report: dict[str, Any]) -> dict[str, str]:
+def figures(report: "Report") -> dict[str, str]:
     """Draw all figures of a report.
 
     Returns
@@ -68,7 +81,9 @@ def figures(report: dict[str, Any]) -> dict[str, str]:
     layers = [layer for layer in report["layers"] if layer["weight_bits"]]
     names = [layer["name"] for layer in layers]
     memory = report["memory"]
-    run = {name: e for name, e in report["engines"].items() if e["seconds"] and e["vectors"]}
+    speeds = {
+        name: e["vectors"] / e["seconds"] for name, e in report["engines"].items() if e["seconds"] and e["vectors"]
+    }
     built = {name: engine["build_seconds"] for name, engine in report["engines"].items() if engine["build_seconds"]}
     drawn = {
         "memory": _bars(
@@ -82,9 +97,9 @@ def figures(report: dict[str, Any]) -> dict[str, str]:
         ),
         "work": _bars(names, [x["xnor_ops"] for x in layers], [quantity(x["xnor_ops"], "") for x in layers]),
         "speed": _bars(
-            list(run),
-            [e["vectors"] / e["seconds"] for e in run.values()],
-            [f"{quantity(e['vectors'] / e['seconds'], '')}/s" for e in run.values()],
+            list(speeds),
+            list(speeds.values()),
+            [f"{quantity(speed, '')}/s" for speed in speeds.values()],
             logarithmic=True,
         ),
     }
@@ -227,9 +242,10 @@ def _bars(
     return figure
 
 
-def _precision_recall(accuracy: dict[str, Any]) -> Figure:
+def _precision_recall(accuracy: "Accuracy") -> Figure:
     """Draw precision against recall over all thresholds, and the point of the network's own one."""
     curve = accuracy["precision_recall"]
+    assert curve and accuracy["confusion"]
     hits, alarms = (np.array([point[n] for point in curve["points"]]) for n in (1, 2))
     (_, alarmed), (_, found) = accuracy["confusion"]
     with rc_context(_STYLE):
@@ -250,7 +266,7 @@ _STEP = 0.5  # inches from one layer to the next
 _BOX = (-0.95, 0.95)
 
 
-def _network(given: dict[str, Any], layers: Sequence[dict[str, Any]]) -> Figure:
+def _network(given: "NetworkInput", layers: Sequence["LayerRow"]) -> Figure:
     """Draw the layers from the top down, shapes at their edges; an edge that skips layers goes round them."""
     names = [given["name"], *(layer["name"] for layer in layers)]
     shapes = dict(zip(names, [given["shape"], *(layer["outputs"] for layer in layers)]))
@@ -292,12 +308,12 @@ def _network(given: dict[str, Any], layers: Sequence[dict[str, Any]]) -> Figure:
     return figure
 
 
-def bottleneck(rtl: dict[str, Any]) -> dict[str, Any]:
+def bottleneck(rtl: "RtlRow") -> "RtlUnit":
     """Return the unit of the RTL that takes longest for a frame, the first of several."""
     return max(rtl["units"], key=lambda unit: unit["interval"])
 
 
-def _pipeline(rtl: dict[str, Any]) -> Figure:
+def _pipeline(rtl: "RtlRow") -> Figure:
     """Draw which frame is in which unit in which cycle."""
     units, slowest = rtl["units"], bottleneck(rtl)
     with rc_context(_STYLE):
@@ -338,10 +354,17 @@ def _pipeline(rtl: dict[str, Any]) -> Figure:
     return figure
 
 
-RESOURCES = {"lut": "LUT", "lutram": "as RAM", "ff": "FF", "carry": "carry", "bram": "BRAM", "dsp": "DSP"}
+RESOURCES: Mapping["Resource", str] = {
+    "lut": "LUT",
+    "lutram": "as RAM",
+    "ff": "FF",
+    "carry": "carry",
+    "bram": "BRAM",
+    "dsp": "DSP",
+}
 
 
-def _layer_colours(synthesis: Sequence[dict[str, Any]]) -> dict[str, str]:
+def _layer_colours(synthesis: Sequence["SynthesisRow"]) -> dict[str, str]:
     """Give the layers of most LUTs a colour each, the same for all targets."""
     layers: dict[str, int] = {}
     for row in synthesis:
@@ -351,9 +374,10 @@ def _layer_colours(synthesis: Sequence[dict[str, Any]]) -> dict[str, str]:
     return dict(zip((name for name in layers if name in largest), _SERIES[1:]))
 
 
-def _resources(row: dict[str, Any], colours: dict[str, str]) -> Figure:
+def _resources(row: "SynthesisRow", colours: dict[str, str]) -> Figure:
     """Draw each resource's total as one bar, stacked by layer; those layers in `colours` have one of their own."""
     layers, total = row["layers"], row["total"]
+    assert total
     kinds = [kind for kind in RESOURCES if total[kind]]
     with rc_context(_STYLE):
         columns = 3
@@ -396,7 +420,7 @@ def _scores(scores: NDArray[np.integer[Any]], best: int | None) -> Figure:
     return figure
 
 
-def picture(packed: dict[str, Any], name: str, other: dict[str, Any] | None = None) -> str:
+def picture(packed: "PackedArray", name: str, other: "PackedArray | None" = None) -> str:
     """Draw a layer's values as a picture: an ``img`` element.
 
     One pixel per value: full for the largest, nothing for the smallest. Vectors become squares, as far as they can;

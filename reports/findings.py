@@ -1,8 +1,11 @@
 """What went wrong in a flow, and what a design cannot do: the same list for the verdict, the pages and the terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xnorflow.reports.records import Report, VendorTiming
 
 
 @dataclass(frozen=True)
@@ -25,29 +28,30 @@ class Finding:
     reason: str
 
 
-def findings(report: dict[str, Any]) -> list[Finding]:
+def findings(report: "Report") -> list[Finding]:
     """Return the findings that a report tells of, engines first."""
     return [Finding(what, of["status"], of["reason"]) for what, of in _parts(report) if _is_finding(of)]
 
 
-def _is_finding(of: dict[str, Any]) -> bool:
+def _is_finding(of: Mapping[str, Any]) -> bool:
     return of["status"] not in ("pass", "skipped", "agrees")
 
 
-def _parts(report: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _parts(report: "Report") -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield everything that has a status and a reason, by name."""
     yield from report["engines"].items()
-    for row in report["requirements"]:
-        yield f"requirement {row['what']}", row
-    for row in report["synthesis"]:
-        yield f"synthesis for {row['title']}", row
-        if row["placement"]:
-            yield f"place and route for {row['title']}", row["placement"]
-    for row in report["asic"]:
-        yield f"ASIC of {row['library']}", row
-        for what in ("timing", "power"):
-            if row[what]:
-                yield f"{what} of the ASIC of {row['library']}", row[what]
+    for required in report["requirements"]:
+        yield f"requirement {required['what']}", required
+    for made in report["synthesis"]:
+        yield f"synthesis for {made['title']}", made
+        if made["placement"]:
+            yield f"place and route for {made['title']}", made["placement"]
+    for asic in report["asic"]:
+        yield f"ASIC of {asic['library']}", asic
+        if asic["timing"]:
+            yield f"timing of the ASIC of {asic['library']}", asic["timing"]
+        if asic["power"]:
+            yield f"power of the ASIC of {asic['library']}", asic["power"]
     for job in report["vendor"]:
         for step in job["steps"]:
             yield f"vendor's {step['name']} of {job['job']}", step
@@ -55,13 +59,13 @@ def _parts(report: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"vendor's reports of {job['job']}", {"status": "fail", "reason": problem}
         for of in _final(job["figures"]["timing"]):
             if of["met"] is False:
-                slacks = {what: of[f"{what}_ns"] for what in ("wns", "whs", "wpws")}
-                told = ", ".join(f"{what.upper()} {slack:g} ns" for what, slack in slacks.items() if slack is not None)
+                slacks = {"WNS": of["wns_ns"], "WHS": of["whs_ns"], "WPWS": of["wpws_ns"]}
+                told = ", ".join(f"{what} {slack:g} ns" for what, slack in slacks.items() if slack is not None)
                 asked = f" at {of['clock_ns']:g} ns" if of["clock_ns"] is not None else ""
                 reason = f"timing not met{asked}{': ' + told if told else ''} ({of['source']})"
                 yield f"{of['tool']} for {job['job']}, {of['stage']}", {"status": "unmet", "reason": reason}
 
 
-def _final(timing: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _final(timing: "list[VendorTiming]") -> "list[VendorTiming]":
     """Return the figures of routed designs: what is known before that does not count any more."""
     return [of for of in timing if of["stage"] == "routed"] or timing

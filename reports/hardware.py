@@ -1,9 +1,11 @@
 """What the hardware takes and reaches by every tool, side by side: the open ones' figures and the vendor's."""
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
+
+if TYPE_CHECKING:
+    from xnorflow.reports.records import Report
 
 _KIB_OF_BLOCK = 36  # of AMD's block RAM, which the vendor counts in
 _LUTS, _REGISTERS, _BLOCKS, _MULTIPLIERS = ("LUTs", "logic cells"), ("flip-flops",), ("block RAMs",), ("multipliers",)
@@ -61,20 +63,20 @@ class Made:
         return 1e6 * self.fmax_mhz / self.interval if self.interval and self.fmax_mhz else None
 
 
-def made(report: Mapping[str, Any]) -> list[Made]:
+def made(report: "Report") -> list[Made]:
     """Return what a report tells of the hardware: the RTL by the open tools, as an ASIC, then the vendor's jobs."""
     return [*_open(report), *_asic(report), *_vendor(report)]
 
 
-def _open(report: Mapping[str, Any]) -> Iterator[Made]:
-    cycles = {what: report["rtl"][what] for what in ("latency", "interval")} if report["rtl"] else {}
+def _open(report: "Report") -> Iterator[Made]:
+    cycles = _cycles(report)
     for row in report["synthesis"]:
         if not row["total"]:
             continue
         total, placed = row["total"], row["placement"]
         yield Made(
             "rtl", f"{row['tool']} for {row['title']}", "synthesised",
-            total["lut"], total["ff"], total["bram"] * _kib(row), total["dsp"],
+            total["lut"], total["ff"], total["bram"] * row["bram_kib"], total["dsp"],
             blocks=total["bram"], target=row["target"], **cycles,
         )  # fmt: skip
         if placed and placed["fmax_mhz"]:
@@ -85,46 +87,53 @@ def _open(report: Mapping[str, Any]) -> Iterator[Made]:
             )
             yield Made(
                 "rtl", f"{placed['tool']} on {placed['device']}", "placed-and-routed",
-                lut, ff, (bram or 0) * _kib(row), dsp or 0, placed["fmax_mhz"],
+                lut, ff, (bram or 0) * row["bram_kib"], dsp or 0, placed["fmax_mhz"],
                 blocks=bram or 0, target=row["target"], **cycles,
             )  # fmt: skip
 
 
-def _asic(report: Mapping[str, Any]) -> Iterator[Made]:
-    cycles = {what: report["rtl"][what] for what in ("latency", "interval")} if report["rtl"] else {}
+def _asic(report: "Report") -> Iterator[Made]:
     for row in report["asic"]:
         if row["total"]:
             yield Made(
                 "rtl", f"{row['tool']} for {row['library']}", "synthesised",
-                None, row["total"]["flip_flops"], None, None, row["timing"]["fmax_mhz"],
-                power_w=row["power"]["total_w"], **cycles,
+                None, row["total"]["flip_flops"], None, None, row["timing"]["fmax_mhz"] if row["timing"] else None,
+                power_w=row["power"]["total_w"] if row["power"] else None, **_cycles(report),
             )  # fmt: skip
 
 
-def _vendor(report: Mapping[str, Any]) -> Iterator[Made]:
+def _vendor(report: "Report") -> Iterator[Made]:
     for job in report["vendor"]:
         figures = job["figures"]
-        tops = {kind: [of for of in figures[kind] if of["top"]] for kind in ("resources", "latency", "timing", "power")}
-        simulated = sorted(tops["latency"], key=lambda of: of["stage"] != "simulated")  # a measured one is better
-        cycles = {what: simulated[0][f"{what}_max"] for what in ("latency", "interval")} if simulated else {}
+        latencies = (of for of in figures["latency"] if of["top"])
+        known = min(latencies, key=lambda of: of["stage"] != "simulated", default=None)  # a measured one is better
+        cycles: Cycles = {"latency": known["latency_max"], "interval": known["interval_max"]} if known else {}
         if job["job"] == "rtl" and report["rtl"]:
-            cycles = {what: report["rtl"][what] for what in ("latency", "interval")}
-        for of in tops["resources"]:
-            same = {
-                kind: next((other for other in tops[kind] if other["stage"] == of["stage"]), None)
-                for kind in ("timing", "power")
-            }
+            cycles = _cycles(report)
+        for of in figures["resources"]:
+            if not of["top"]:
+                continue
+            timing = next((t for t in figures["timing"] if t["top"] and t["stage"] == of["stage"]), None)
+            power = next((p for p in figures["power"] if p["top"] and p["stage"] == of["stage"]), None)
             bram = None if of["bram"] is None else of["bram"] * _KIB_OF_BLOCK
             yield Made(
                 job["job"], ", ".join(filter(None, (f"{of['tool']} for {of['target']}", of["stage"]))), "vendor",
                 of["lut"], of["ff"], bram, of["dsp"],
-                same["timing"]["fmax_mhz"] if same["timing"] else None,
-                power_w=same["power"]["total_w"] if same["power"] else None,
+                timing["fmax_mhz"] if timing else None,
+                power_w=power["total_w"] if power else None,
                 blocks=of["bram"],
                 **cycles,
             )  # fmt: skip
 
 
-def _kib(row: dict[str, Any]) -> int:
-    """Return the size of a target's block RAM, which its unit names: "RAMB18", "EBR of 4 Kb"."""
-    return int(re.search(r"\d+", row["bram_unit"])[0])  # type: ignore[index]
+class Cycles(TypedDict, total=False):
+    """Of an inference, as far as they are known."""
+
+    latency: int | None
+    interval: int | None
+
+
+def _cycles(report: "Report") -> Cycles:
+    """Return the RTL's cycles, by its exact model."""
+    rtl = report["rtl"]
+    return {"latency": rtl["latency"], "interval": rtl["interval"]} if rtl else {}

@@ -3,9 +3,12 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xnorflow.bnn.errors import UserError
+
+if TYPE_CHECKING:
+    from xnorflow.reports.records import Report
 
 PAGE = "index.html"
 """Name of the page."""
@@ -71,14 +74,14 @@ def index(folder: Path) -> tuple[Path, list[str]]:
     return page, left_out
 
 
-def _images(report: dict[str, Any]) -> tuple[str, str | None] | None:
+def _images(report: "Report") -> tuple[str, str | None] | None:
     accuracy = report["accuracy"]
     if accuracy["golden"] is None:
         return None
     return f"{accuracy['golden_count']:,} images of {accuracy['golden_dataset']}", report["inputs"]["dataset_digest"]
 
 
-def row(report: dict[str, Any]) -> dict[str, Any]:
+def row(report: "Report") -> dict[str, Any]:
     """Return what the index shows of a report; None where the flow has no such figure.
 
     ``images`` tells what the accuracy was measured on, in words and by the data set's digest; accuracies compare only
@@ -86,6 +89,7 @@ def row(report: dict[str, Any]) -> dict[str, Any]:
     project is meant for, ``per_second`` the rate of results at it, and ``luts`` those synthesised, by target.
     """
     latency = max((x for x in report["latency"] if x["clock_ns"]), key=lambda x: x["frames"], default=None)
+    clock_ns = latency["clock_ns"] if latency else None
     interval = latency["interval"] if latency else None
     return {
         "model": report["model"],
@@ -93,8 +97,8 @@ def row(report: dict[str, Any]) -> dict[str, Any]:
         "vectors": report["inputs"]["count"],
         "accuracy": report["accuracy"]["golden"],
         "images": _images(report),
-        "latency_us": latency["latency"]["minimum"] * latency["clock_ns"] / 1000 if latency else None,
-        "per_second": 1e9 / (interval["median"] * latency["clock_ns"]) if latency and interval else None,
+        "latency_us": latency["latency"]["minimum"] * clock_ns / 1000 if latency and clock_ns else None,
+        "per_second": 1e9 / (interval["median"] * clock_ns) if interval and clock_ns else None,
         "luts": {x["title"]: x["total"]["lut"] for x in report["synthesis"] if x["total"]},
         "ratio": report["memory"]["ratio"],
         "created": report["created"],

@@ -6,11 +6,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from xnorflow.reports.records import SCHEMA, PathStep, PrecisionRecall, Report
+
 FOLDER = Path(__file__).parent
-SCHEMA = FOLDER / "report.schema.json"
 
 
-def validate(report: dict[str, Any]) -> None:
+def validate(report: Report) -> None:
     """Check a report against the schema.
 
     Raises
@@ -23,7 +24,7 @@ def validate(report: dict[str, Any]) -> None:
     Draft202012Validator(json.loads(SCHEMA.read_text())).validate(report)
 
 
-def render(report: dict[str, Any], folder: Path) -> None:
+def render(report: Report, folder: Path) -> None:
     """Write ``report.json``, ``report.md`` and ``report.html`` into `folder`."""
     from xnorflow.reports.figures import bottleneck, figures
     from xnorflow.reports.findings import findings
@@ -88,7 +89,7 @@ def change(before: Any, now: Any) -> str:
     return f"{100 * (now / before - 1):+.2f} %"
 
 
-def by_layer(path: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def by_layer(path: list[PathStep]) -> list[dict[str, Any]]:
     """Join the steps of a critical path that follow each other in one layer."""
     joined = []
     for layer, group in groupby(path, lambda step: step["layer"]):
@@ -101,7 +102,7 @@ def by_layer(path: list[dict[str, Any]]) -> list[dict[str, Any]]:
 RECALLS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 
-def thresholds(curve: dict[str, Any]) -> list[list[int]]:
+def thresholds(curve: PrecisionRecall) -> list[list[int]]:
     """Return the points of a precision-recall curve that are the first to reach each of :data:`RECALLS`."""
     first = (next(point for point in curve["points"] if point[1] >= r * curve["positives"]) for r in RECALLS)
     return [list(point) for point in dict.fromkeys(map(tuple, first))]

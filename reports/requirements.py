@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from xnorflow.reports.hardware import Made, made
+
+if TYPE_CHECKING:
+    from xnorflow.reports.records import Report, Required, RequirementRow
 
 #: From the figure to trust most to the one to trust least.
 PROVENANCES = ("vendor", "placed-and-routed", "measured", "simulated", "synthesised", "estimated", "quoted")
 
 #: What can be required -> its unit, and whether the figure may be no more than that (else no less).
-KINDS: Mapping[str, tuple[str, bool]] = {
+KINDS: "Mapping[Required, tuple[str, bool]]" = {
     "latency_ns": ("ns", True),
     "images_per_second": ("images/s", False),
     "clock_mhz": ("MHz", False),
@@ -40,7 +43,7 @@ class Figure:
     source: str
 
 
-def check(report: Mapping[str, Any], require: Mapping[str, Any]) -> list[dict[str, Any]]:
+def check(report: "Report", require: Mapping[str, Any]) -> "list[RequirementRow]":
     """Hold a report against requirements.
 
     Parameters
@@ -61,7 +64,8 @@ def check(report: Mapping[str, Any], require: Mapping[str, Any]) -> list[dict[st
     figures: dict[str, list[Figure]] = {what: [] for what in KINDS}
     for what, figure in (*_hardware(report, target), *_power(report, target), *_accuracy(report)):
         figures[what].append(figure)
-    rows = []
+    rows: list[RequirementRow] = []
+    status: Literal["pass", "fail", "unknown"]
     for what, (unit, at_most) in KINDS.items():
         if what not in require:
             continue
@@ -91,7 +95,7 @@ def check(report: Mapping[str, Any], require: Mapping[str, Any]) -> list[dict[st
     return rows
 
 
-def _hardware(report: Mapping[str, Any], target: str | None) -> Iterator[tuple[str, Figure]]:
+def _hardware(report: "Report", target: str | None) -> Iterator[tuple[str, Figure]]:
     """Figures of the RTL: by the tools, then what its cycles come to at the clock that it was made for."""
     for of in made(report):
         if of.design != "rtl" or (target and of.target not in (None, target)):
@@ -121,15 +125,15 @@ def _energy(of: Made) -> float | None:
     return of.power_w * 1e9 / of.per_second if of.power_w and of.per_second else None
 
 
-def _power(report: Mapping[str, Any], target: str | None) -> Iterator[tuple[str, Figure]]:
+def _power(report: "Report", target: str | None) -> Iterator[tuple[str, Figure]]:
     for of in report["energy"]["targets"] if report["energy"] else []:
-        if target in (None, of["target"]) and of["power_mw"] is not None:
+        if target in (None, of["target"]) and of["power_mw"] is not None and of["energy_nj"] is not None:
             by = f"for {of['device']} at {of['images_per_second']:,.6g} images/s"
             yield "power_mw", Figure(of["power_mw"], of["provenance"], by)
             yield "energy_nj", Figure(of["energy_nj"], of["provenance"], by)
 
 
-def _accuracy(report: Mapping[str, Any]) -> Iterator[tuple[str, Figure]]:
+def _accuracy(report: "Report") -> Iterator[tuple[str, Figure]]:
     """The golden model's, if it was measured on the data that the recorded one was; else that is the better figure."""
     of = report["accuracy"]
     same = of["recorded"] is None or of["recorded_dataset"] == of["golden_dataset"]

@@ -1,7 +1,10 @@
 """Where each number of a report comes from: what is shown when a number is touched, and printed as a table."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xnorflow.reports.records import Report
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class Source:
         return f"{self.what}: {self.provenance}. {self.how}"
 
 
-def sources(report: dict[str, Any]) -> dict[str, Source]:
+def sources(report: "Report") -> dict[str, Source]:
     """Return the sources of a report's numbers by the names that the templates know them by."""
     inputs, accuracy, rtl = report["inputs"], report["accuracy"], report["rtl"]
     found = {
@@ -76,21 +79,23 @@ def sources(report: dict[str, Any]) -> dict[str, Source]:
                                   f"nanoseconds at an assumed clock of {row['clock_ns']} ns")  # fmt: skip
         found["throughput"] = Source("Throughput", row["provenance"], f"cycles between results, {row['source']}; "
                                      f"at an assumed clock of {row['clock_ns']} ns")  # fmt: skip
-    for row in report["synthesis"]:
-        if row["total"]:
-            found[f"synthesis_{row['target']}"] = Source(
-                f"Resources, {row['title']}", "synthesised", f"{row['tool']}, each layer apart"
+    for made in report["synthesis"]:
+        placed = made["placement"]
+        if made["total"]:
+            found[f"synthesis_{made['target']}"] = Source(
+                f"Resources, {made['title']}", "synthesised", f"{made['tool']}, each layer apart"
             )
-        if row["placement"] and row["placement"]["fmax_mhz"]:
-            found[f"placement_{row['target']}"] = Source(
-                f"Usage and clock, {row['title']}",
+        if placed and placed["fmax_mhz"]:
+            found[f"placement_{made['target']}"] = Source(
+                f"Usage and clock, {made['title']}",
                 "placed-and-routed",
-                f"{row['placement']['tool']} on {row['placement']['device']}; latency by the cycle model at that clock",
+                f"{placed['tool']} on {placed['device']}; latency by the cycle model at that clock",
             )
-    for number, row in enumerate(report["asic"], 1):
-        by = [f"area by {row['tool']}, from the library's cells, each layer apart"]
-        by += [f"{what} by {row[what]['tool']}" for what in ("timing", "power") if row[what] and row[what]["tool"]]
-        found[f"asic_{number}"] = Source(f"ASIC of {row['library']}", "synthesised", "; ".join(by))
+    for number, asic in enumerate(report["asic"], 1):
+        by = [f"area by {asic['tool']}, from the library's cells, each layer apart"]
+        told = {"timing": asic["timing"], "power": asic["power"]}
+        by += [f"{what} by {of['tool']}" for what, of in told.items() if of and of["tool"]]
+        found[f"asic_{number}"] = Source(f"ASIC of {asic['library']}", "synthesised", "; ".join(by))
     found["hardware"] = Source("Hardware at a glance", "as each row says", "the tool that is named in it; latency and "
                                "throughput are cycles at its clock")  # fmt: skip
     if report["requirements"]:

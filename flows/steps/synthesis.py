@@ -71,7 +71,10 @@ def _synthesis(synthesise: Synthesise, view: View, entry: Entry, advance: Advanc
     for done, name in enumerate(names):
         advance(done, len(names))
         family = TARGETS[name]
-        row = {"target": name, **{what: getattr(family, what) for what in ("title", "lut_inputs", "bram_unit")}}
+        row = {
+            "target": name,
+            **{what: getattr(family, what) for what in ("title", "lut_inputs", "bram_unit", "bram_kib")},
+        }
         rows.append(row | _attempt(_UNSYNTHESISED, partial(synthesise, view, project, name)))
         _keep_bitstream(rows[-1], entry)
     made = list(asic.rows(view, entry))

@@ -70,6 +70,8 @@ class Target:
         How many inputs a look-up table has, 6 or 4: LUTs of two families compare only where it is the same.
     bram_unit : str
         What one ``bram`` is.
+    bram_kib : int
+        Its size in kibibits.
     cells : mapping of str to Resources
         Regular expression for a cell's type -> what it counts as; the first that matches.
     """
@@ -82,6 +84,7 @@ class Target:
     unmodelled: str
     lut_inputs: int
     bram_unit: str
+    bram_kib: int
     cells: Mapping[str, Resources]
 
     def commands(self, top: str) -> list[str]:
@@ -132,6 +135,7 @@ def _xilinx(name: str, title: str, family: str) -> Target:
         r"RAMB.*",
         6,
         "RAMB18",
+        18,
         _XILINX_CELLS,
     )
 
@@ -151,6 +155,7 @@ TARGETS: Mapping[str, Target] = {
             r"DP16KD|PDPW16KD|MULT18X18D",
             4,
             "EBR of 18 Kb",
+            18,
             {
                 r"LUT4": Resources(lut=1),
                 r"CCU2C": Resources(lut=2, carry=1),
@@ -170,6 +175,7 @@ TARGETS: Mapping[str, Target] = {
             "",
             4,
             "EBR of 4 Kb",
+            4,
             {
                 r"SB_LUT4": Resources(lut=1),
                 r"SB_DFF\w*": Resources(ff=1),

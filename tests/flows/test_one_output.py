@@ -180,9 +180,9 @@ def test_an_image_and_bits_are_no_class(flow: Any, tmp_path: Path) -> None:
     ],
 )
 def test_measured_is_only_what_was_compared(
-    meaning: str, affine: int | None, thresholds: dict[str, Any], expected: tuple[Any, ...]
+    meaning: Any, affine: int | None, thresholds: dict[str, Any], expected: tuple[Any, ...]
 ) -> None:
-    engines = [{"status": "pass", "vectors": 40}]
+    engines: Any = [{"status": "pass", "vectors": 40}]
     fold = {"ambiguous": affine, "conversion": {"ambiguous": thresholds}, "rounded": []}  # type: ignore[var-annotated]
     found = document._argmax(meaning, fold, engines)
     assert (found["claim"], found["vectors"], found["ambiguous"]) == expected

@@ -112,6 +112,7 @@ def passing() -> dict[str, Any]:
         ],
         "synthesis": [
             {"target": "ecp5", "title": "Lattice ECP5", "lut_inputs": 4, "bram_unit": "EBR of 18 Kb",
+             "bram_kib": 18,
              "status": "pass", "reason": None, "provenance": "synthesised", "tool": "yosys 0.23",
              "total": {"lut": 1194, "ff": 90, "carry": 3, "lutram": 0, "bram": 7, "dsp": 0},
              "layers": [{"name": "dense1", "lut": 1194, "ff": 90, "carry": 3, "lutram": 0, "bram": 7, "dsp": 0}],
@@ -123,6 +124,7 @@ def passing() -> dict[str, Any]:
                  "critical_path": [{"layer": "dense1", "signal": "popcount", "logic_ns": 1.5, "routing_ns": 2.5}],
                  "bitstream": "bitstream_ecp5.bit", "pins": "pins.txt", "no_bitstream": None}},
             {"target": "ice40", "title": "Lattice iCE40", "lut_inputs": 4, "bram_unit": "EBR of 4 Kb",
+             "bram_kib": 4,
              "status": "skipped", "reason": "no Yosys here", "provenance": "synthesised",
              "tool": None, "total": None, "layers": [], "placement": None},
         ],
@@ -202,7 +204,7 @@ def passing() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def failing(passing: dict[str, Any]) -> dict[str, Any]:
+def failing(passing: Any) -> Any:
     """The same flow with an engine that is wrong."""
     report = copy.deepcopy(passing)
     report["verdict"] = "fail"
@@ -222,10 +224,10 @@ def failing(passing: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def report(passing: dict[str, Any]) -> dict[str, Any]:
+def report(passing: Any) -> Any:
     return copy.deepcopy(passing)
 
 
 @pytest.fixture
-def failed(failing: dict[str, Any]) -> dict[str, Any]:
+def failed(failing: Any) -> dict[str, Any]:
     return copy.deepcopy(failing)

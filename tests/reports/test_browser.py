@@ -146,9 +146,7 @@ def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return request.param, folder / "report.html"
 
 
-def test_a_chart_without_bars_is_found_to_be_empty(
-    show: Callable[..., Any], report: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_chart_without_bars_is_found_to_be_empty(show: Callable[..., Any], report: Any, tmp_path: Path) -> None:
     report["memory"] |= {"binary_bits": 0, "float32_bits": 0}
     report["synthesis"][0]["total"] = dict.fromkeys(report["synthesis"][0]["total"], 0)
     render(report, tmp_path)
@@ -215,7 +213,7 @@ def test_a_report_on_paper(show: Callable[..., Any], page: tuple[str, Path]) -> 
 
 
 @pytest.fixture(scope="module")
-def full_page(passing: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def full_page(passing: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a flow with as many engines as there are, and a baseline in which nothing has changed."""
     report = copy.deepcopy(passing)
     one = report["engines"]["hls4ml_packed"]
@@ -248,9 +246,7 @@ def test_many_engines_stay_in_their_card_and_words_stay_whole(
     assert shown.page.evaluate(BROKEN_WORDS) == []
 
 
-def test_the_index_of_all_targets_shows_every_column(
-    show: Callable[..., Any], passing: dict[str, Any], tmp_path: Path
-) -> None:
+def test_the_index_of_all_targets_shows_every_column(show: Callable[..., Any], passing: Any, tmp_path: Path) -> None:
     report = copy.deepcopy(passing)
     (row, *_) = report["synthesis"]
     titles = ("AMD 7 series", "AMD UltraScale+", "Lattice ECP5", "Lattice iCE40 UltraPlus")
@@ -281,7 +277,7 @@ def test_the_report_of_a_real_flow_is_whole_and_legible(show: Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def flows(passing: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def flows(passing: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The index over three flows, of which one has no accuracy and no latency."""
     folder = tmp_path_factory.mktemp("flows")
     for model, accuracy, luts, latency in (("b", 0.9, 900, 30), ("a", 0.98, 11000, 200), ("c", None, 1000, None)):

@@ -1,0 +1,853 @@
+"""The records that a report is made of, and the JSON schema that follows from them.
+
+A report is JSON, so its records are typed dictionaries: what makes and what shows them is checked by mypy. The schema
+in ``report.schema.json`` says the same to others; ``python -m xnorflow.reports.records`` writes it anew.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, with_config
+from pydantic.json_schema import GenerateJsonSchema
+from typing_extensions import NotRequired, TypedDict  # pydantic asks for this one before Python 3.12
+
+SCHEMA = Path(__file__).parent / "report.schema.json"
+
+_Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+_Count = Annotated[int, Field(ge=0)]
+_Positive = Annotated[int, Field(ge=1)]
+_NotNegative = Annotated[float, Field(ge=0)]
+_Above0 = Annotated[float, Field(gt=0)]
+_Text = Annotated[str, Field(min_length=1)]
+_Share = Annotated[float, Field(ge=0, le=1)] | None
+_Seconds = _NotNegative | None
+_Shape = Annotated[list[_Positive], Field(min_length=1)]
+Resource = Literal["lut", "lutram", "ff", "carry", "bram", "dsp"]
+Meaning = Literal["class", "score", "values"]
+Required = Literal["latency_ns", "images_per_second", "clock_mhz", "lut", "bram", "power_mw", "energy_nj", "accuracy"]
+_Provenance = Literal["simulated", "placed-and-routed", "synthesised", "vendor", "estimated"]
+
+_CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+def _told(passed: dict[str, Any], of: tuple[str, ...] = ("pass",)) -> ConfigDict:
+    """Demand what is in `passed` of a record whose status is one of `of`, and a reason of every other one."""
+    rule: dict[str, Any] = {
+        "if": {"properties": {"status": {"enum": of}}},
+        "then": {"properties": passed},
+        "else": {"properties": {"reason": {"type": "string", "minLength": 1}}},
+    }
+    return _CONFIG | ConfigDict(json_schema_extra=rule)
+
+
+@with_config(_CONFIG)
+class Spread(TypedDict):
+    """Clock cycles over all measured frames."""
+
+    minimum: _Count
+    median: _NotNegative
+    maximum: _Count
+
+
+@with_config(_CONFIG)
+class ResourceRow(TypedDict):
+    """What is taken of an FPGA.
+
+    Lut is all look-up tables, also those used as memories or shift registers, of which there are lutram.
+    """
+
+    name: NotRequired[str]
+    """Layer."""
+    lut: _Count
+    ff: _Count
+    carry: _Count
+    lutram: _Count
+    bram: _Count
+    dsp: _Count
+
+
+@with_config(_CONFIG)
+class AreaRow(TypedDict):
+    """Cells of an ASIC, the flip-flops among them, and their area."""
+
+    name: NotRequired[str]
+    """Layer."""
+    cells: _Count
+    flip_flops: _Count
+    area_um2: _NotNegative
+    gates: _NotNegative
+
+
+@with_config(_CONFIG)
+class PackedArray(TypedDict):
+    """Integers, see reports/arrays.py."""
+
+    shape: list[_Count]
+    type: Literal["bits", "int32", "int64"]
+    data: str
+
+
+@with_config(_CONFIG)
+class Source(TypedDict):
+    """The model's file."""
+
+    kind: Literal["checkpoint", "network", "keras", "onnx", "module", "brevitas", "bnn_pynq"]
+    path: str
+    digest: _Digest
+
+
+@with_config(_CONFIG)
+class Inputs(TypedDict):
+    """The vectors."""
+
+    dataset: str
+    count: _Count
+    digest: _Digest
+    """Of the vectors."""
+    images: _Count
+    random: _Count
+    note: str
+    dataset_digest: _Digest | None
+
+
+@with_config(_CONFIG)
+class PrecisionRecall(TypedDict):
+    """Precision and recall of two classes by one score."""
+
+    positives: _Positive
+    threshold: int
+    """The smallest score that the network takes for class 1."""
+    average_precision: Annotated[float, Field(ge=0, le=1)]
+    points: Annotated[list[Annotated[list[int], Field(min_length=3, max_length=3)]], Field(min_length=1)]
+
+
+@with_config(_CONFIG)
+class Accuracy(TypedDict):
+    """How many test images are classified rightly."""
+
+    golden: _Share
+    """Measured by this flow."""
+    golden_count: _Count
+    golden_dataset: str | None
+    confusion: list[list[_Count]] | None
+    """Images by label (row) and class that the golden model gives (column)."""
+    precision_recall: PrecisionRecall | None
+    """Of two classes by one score; points by falling score: a threshold, images of class 1 that reach it, images of
+    class 0 that do.
+    """
+    recorded: _Share
+    """As the checkpoint says, not measured here."""
+    recorded_count: int | None
+    recorded_dataset: str | None
+
+
+@with_config(_CONFIG)
+class Decision(TypedDict):
+    """Whether what integer scores decide is what the framework decides."""
+
+    of: Meaning
+    claim: Literal["proved", "measured", "unknown", "rounded"]
+    vectors: _Count
+    ambiguous: _Count | None
+
+
+@with_config(_CONFIG)
+class RoundedLayer(TypedDict):
+    """A layer whose weights are rounded."""
+
+    name: str
+    bits: Annotated[int, Field(ge=2, le=16)]
+    step: float
+    bound: _NotNegative
+    measured: _NotNegative | None
+
+
+@with_config(_CONFIG)
+class DifferentSigns(TypedDict):
+    """Signs of a layer that differ from the trained model's."""
+
+    name: str
+    different: _Count
+    of: _Count
+
+
+@with_config(_CONFIG)
+class DifferentClasses(TypedDict):
+    """Classes that differ from the trained model's."""
+
+    different: _Count
+    of: _Count
+    allowed: _Share
+
+
+@with_config(_CONFIG)
+class RoundedAccuracy(TypedDict):
+    """Accuracy of the trained model, and of the network with rounded weights."""
+
+    trained: _Share
+    rounded: _Share
+    images: _Count
+
+
+@with_config(_CONFIG)
+class Deviation(TypedDict):
+    """How far a network of rounded weights is from the trained model."""
+
+    layers: Annotated[list[RoundedLayer], Field(min_length=1)]
+    """In the trained model's units: step, what an integer of its sums stands for at most; bound, how far they are from
+    the trained model's for its operands, proved; measured, by how much the rounding of weights changes them on the
+    first vectors, null of a layer that has none.
+    """
+    vectors: _Count
+    """On which is measured."""
+    by: str | None
+    """The engine that is the trained model."""
+    signs: list[DifferentSigns]
+    classes: DifferentClasses | None
+    """Allowed: the share that may differ."""
+    accuracy: RoundedAccuracy | None
+
+
+@with_config(_CONFIG)
+class Conversion(TypedDict):
+    """What a front end has to say."""
+
+    notes: list[str]
+    ambiguous: dict[str, _Count]
+
+
+@with_config(_CONFIG)
+class ComparedLayer(TypedDict):
+    """A layer that was compared."""
+
+    vectors: _Count
+    mismatches: _Count
+
+
+@with_config(_CONFIG)
+class Term(TypedDict):
+    """What an accumulator adds up: factor * (plus - minus)."""
+
+    factor: int
+    plus: _Count
+    minus: _Count
+
+
+@with_config(_CONFIG)
+class AccumulatorWindow(TypedDict):
+    """How the golden model comes to the expected integer."""
+
+    layer: str
+    index: list[_Count]
+    inputs: PackedArray
+    weights: PackedArray
+    terms: list[Term]
+    accumulator: int
+    got: int | None
+    then: list[str]
+
+
+@with_config(_CONFIG)
+class FirstMismatch(TypedDict):
+    """The first integer that differs."""
+
+    vector: _Count
+    layer: str
+    channel: _Count
+    index: list[_Count]
+    expected: int
+    got: int
+    how: str
+    replay: str
+    """File beside the report with the inputs and every layer's results."""
+    window: AccumulatorWindow | None
+    """How the golden model comes to the expected integer; each term adds factor * (plus - minus)."""
+
+
+@with_config(_told({"mismatches": {"const": 0}, "vectors": {"minimum": 1}}))
+class EngineRow(TypedDict):
+    """What an engine computed, compared with the golden model."""
+
+    title: str
+    status: Literal["pass", "fail", "skipped", "agrees"]
+    """Agrees: the trained model beside a network of rounded weights, whose classes differ on as few vectors as
+    allowed; these are its mismatches.
+    """
+    vectors: _Count
+    mismatches: _Count
+    seconds: _Seconds
+    """Of the run over all vectors."""
+    build_seconds: _Seconds
+    """Of writing and compiling the project."""
+    reason: str | None
+    project: str | None
+    """Folder."""
+    layers: dict[str, ComparedLayer]
+    """What was compared with golden, layer by layer; one that is not here was not observed."""
+    waveform: str | None
+    """File beside the report: of the vectors that went wrong, or of the run if that was asked for."""
+    first_mismatch: FirstMismatch | None
+
+
+@with_config(_CONFIG)
+class NetworkInput(TypedDict):
+    """The network's input."""
+
+    name: str
+    shape: _Shape
+    kind: Literal["bipolar", "unsigned", "signed"]
+    bits: _Positive
+
+
+@with_config(_CONFIG)
+class LayerRow(TypedDict):
+    """An operation of the network."""
+
+    name: str
+    kind: str
+    operands: Annotated[list[str], Field(min_length=1)]
+    """Names."""
+    inputs: _Shape
+    outputs: _Shape
+    weight_bits: _Count
+    xnor_ops: _Count
+    """One-bit products per vector."""
+    accumulator_bits: _Positive | None
+
+
+@with_config(_CONFIG)
+class SampledLayer(TypedDict):
+    """What a layer gives for a vector."""
+
+    name: str
+    values: PackedArray
+
+
+# A vector with every layer's bits
+Sample = TypedDict(  # "class" is a keyword
+    "Sample", {"vector": _Count, "class": _Count | None, "label": int | None, "layers": list[SampledLayer]}
+)
+Sample.__pydantic_config__ = _CONFIG  # type: ignore[attr-defined]
+
+
+@with_config(_CONFIG)
+class Memory(TypedDict):
+    """Bits of the weights."""
+
+    binary_bits: _Count
+    float32_bits: _Count
+    ratio: _Above0
+    formula: str
+
+
+@with_config(_CONFIG)
+class RtlUnit(TypedDict):
+    """A module of the RTL."""
+
+    name: str
+    layer: str
+    interval: _Count
+    luts: _Count
+    """Estimated."""
+    frames: list[Annotated[list[_Count], Field(min_length=2, max_length=2)]]
+
+
+@with_config(_CONFIG)
+class Pruned(TypedDict):
+    """What was left out of a layer."""
+
+    neurons: _Count
+    inputs: _Count
+
+
+@with_config(_CONFIG)
+class RtlLayer(TypedDict):
+    """A layer as the RTL has it."""
+
+    name: str
+    neurons: _Count
+    inputs: _Count
+    vectors: _Count
+    architecture: str
+    cycles: _Count
+    luts: _Count
+    """Estimated."""
+    memory_bits: _Count
+
+
+@with_config(_CONFIG)
+class RtlRow(TypedDict):
+    """The generated RTL; cycles are those of its exact model, which a simulation must meet."""
+
+    goal: str
+    """What the foldings were chosen by."""
+    clock_ns: _Above0
+    latency: _Count
+    interval: _Count
+    units: list[RtlUnit]
+    """Interval: cycles per frame that each module would take alone; frames: for the first ones, back to back, the
+    cycles in which they come into the module and leave it.
+    """
+    luts: _Count
+    """Estimated."""
+    pruned: dict[str, Pruned]
+    """By layer: constant neurons, and inputs without a use, that were left out."""
+    layers: list[RtlLayer]
+
+
+@with_config(_CONFIG)
+class Latency(TypedDict):
+    """Cycles of the frames that were simulated."""
+
+    source: str
+    frames: _Count
+    latency: Spread
+    interval: Spread | None
+    clock_ns: _Above0 | None
+    """Assumed where nothing was placed and routed."""
+    provenance: _Provenance
+
+
+@with_config(_CONFIG)
+class EnergyTerm(TypedDict):
+    """A term of the energy."""
+
+    name: str
+    count: _NotNegative
+    picojoules_each: _NotNegative
+    picojoules: _NotNegative
+    source: _Text
+
+
+@with_config(_CONFIG)
+class TargetPower(TypedDict):
+    """Power on a device at a rate."""
+
+    target: str
+    device: str | None
+    static_mw: _Above0 | None
+    dynamic_pj: _NotNegative
+    images_per_second: _Above0
+    power_mw: _Above0 | None
+    energy_nj: _Above0 | None
+    sources: Annotated[list[_Text], Field(min_length=1)]
+    formula: str
+    provenance: Literal["estimated"]
+
+
+@with_config(_CONFIG)
+class Energy(TypedDict):
+    """Dynamic energy of an inference."""
+
+    source: str
+    frames: _Positive
+    images: _Count
+    picojoules: _NotNegative
+    low: _NotNegative
+    high: _NotNegative
+    parts: Annotated[list[EnergyTerm], Field(min_length=1)]
+    formula: str
+    uncertainty: Annotated[float, Field(ge=1)]
+    provenance: Literal["estimated"]
+    targets: list[TargetPower]
+    """Power at a rate; static power, and what needs it, is null where no data sheet is known."""
+
+
+@with_config(_CONFIG)
+class Prediction(TypedDict):
+    """A figure of the RTL's models, and what was measured."""
+
+    what: str
+    predicted: _Count
+    measured: _NotNegative
+    by: str
+    provenance: _Provenance
+
+
+@with_config(_CONFIG)
+class BaselineRow(TypedDict):
+    """A figure of the baseline."""
+
+    what: str
+    before: str | float | None
+    now: str | float | None
+
+
+@with_config(_CONFIG)
+class Baseline(TypedDict):
+    """The model's committed baseline."""
+
+    file: str
+    target: str | None
+    """Of the synthesised figures in it."""
+    rows: list[BaselineRow]
+
+
+@with_config(_CONFIG)
+class Usage(TypedDict):
+    """A resource of a device."""
+
+    name: str
+    used: _Count
+    available: _Count
+
+
+@with_config(_CONFIG)
+class PathStep(TypedDict):
+    """A step of the critical path."""
+
+    layer: str
+    signal: str
+    logic_ns: float
+    routing_ns: float
+
+
+@with_config(_told({"fmax_mhz": {"type": "number"}}))
+class PlacementRow(TypedDict):
+    """The design placed and routed."""
+
+    status: Literal["pass", "fail", "skipped", "unfit", "unrouted"]
+    reason: str | None
+    provenance: Literal["placed-and-routed"]
+    tool: str | None
+    device: str | None
+    usage: list[Usage]
+    fmax_mhz: _Above0 | None
+    latency_ns: _Above0 | None
+    """At that frequency, cycles by the exact model."""
+    images_per_second: _Above0 | None
+    critical_path: list[PathStep]
+    bitstream: str | None
+    """File beside the report; for no board, since the tool chose the pins."""
+    pins: str | None
+    """File beside the report: which pin the tool chose for each port."""
+    no_bitstream: str | None
+    """Why there is none."""
+
+
+@with_config(_told({"total": {"type": "object"}, "layers": {"minItems": 1}}))
+class SynthesisRow(TypedDict):
+    """What an open tool made of the RTL, for a target."""
+
+    target: str
+    title: str
+    lut_inputs: Literal[4, 6]
+    bram_unit: str
+    bram_kib: _Positive
+    """Size of such a block in kibibits."""
+    status: Literal["pass", "fail", "skipped"]
+    reason: str | None
+    provenance: Literal["synthesised"]
+    tool: str | None
+    total: ResourceRow | None
+    layers: list[ResourceRow]
+    placement: PlacementRow | None
+
+
+@with_config(_CONFIG)
+class RequirementRow(TypedDict):
+    """What the user requires, and the best figure that there is."""
+
+    what: Required
+    limit: _Above0
+    found: float | None
+    provenance: str | None
+    source: str | None
+    status: Literal["pass", "fail", "unknown"]
+    reason: _Text
+
+
+@with_config(_told({"slack_ns": {"type": "number"}, "fmax_mhz": {"type": "number"}}, of=("pass", "unmet")))
+class AsicTiming(TypedDict):
+    """Timing of an ASIC, before placement."""
+
+    status: Literal["pass", "fail", "skipped", "unmet"]
+    reason: str | None
+    provenance: Literal["synthesised"]
+    tool: str | None
+    slack_ns: float | None
+    fmax_mhz: _Above0 | None
+    path: list[str]
+    """Cells of the slowest path."""
+
+
+@with_config(_CONFIG)
+class LayerPower(TypedDict):
+    """A layer's power."""
+
+    name: str
+    watts: float
+
+
+@with_config(_told({"total_w": {"type": "number"}}))
+class AsicPower(TypedDict):
+    """Power of an ASIC, before placement."""
+
+    status: Literal["pass", "fail", "skipped"]
+    reason: str | None
+    provenance: Literal["synthesised"]
+    tool: str | None
+    frames: _Positive | None
+    """Whose switching it is."""
+    nets: _Count | None
+    """Whose switching the simulation tells."""
+    total_w: _NotNegative | None
+    groups: dict[str, _NotNegative]
+    layers: list[LayerPower]
+
+
+@with_config(_told({"total": {"type": "object"}, "layers": {"minItems": 1}, "folder": {"type": "string"}}))
+class AsicRow(TypedDict):
+    """The RTL as an ASIC, before placement."""
+
+    library: str
+    folder: str | None
+    """With netlist, constraints and a start for a physical flow."""
+    clock_ns: _Above0
+    status: Literal["pass", "fail", "skipped", "unfit"]
+    reason: str | None
+    provenance: Literal["synthesised"]
+    tool: str | None
+    gate: str | None
+    total: AreaRow | None
+    layers: list[AreaRow]
+    timing: AsicTiming | None
+    power: AsicPower | None
+
+
+@with_config(_told({"tool": {"type": "string"}}))
+class VendorStep(TypedDict):
+    """A step of a vendor's job."""
+
+    name: str
+    status: Literal["pass", "fail", "skipped"]
+    reason: str | None
+    tool: str | None
+    seconds: _Seconds
+    log: str
+    """Inside the folder."""
+
+
+@with_config(_CONFIG)
+class VendorFigure(TypedDict):
+    """Where a figure of the vendor's tools is from."""
+
+    source: str
+    """The report's file, inside the folder."""
+    tool: str
+    target: str | None
+    stage: Literal["simulated", "estimated", "synthesised", "placed", "routed"] | None
+    module: str | None
+    top: bool
+    """Whether it is of the whole design, not of one of its functions."""
+    provenance: Literal["vendor"]
+    note: NotRequired[str | None]
+    """What a reader of the figures must know."""
+
+
+@with_config(_CONFIG)
+class VendorSimulation(VendorFigure):
+    """A simulation, of C or of RTL."""
+
+    passed: bool | None
+    vectors: int | None
+    wrong: NotRequired[int | None]
+    failure: str | None
+
+
+@with_config(_CONFIG)
+class VendorResources(VendorFigure):
+    """What a design takes."""
+
+    lut: int | None
+    ff: int | None
+    bram: float | None
+    uram: int | None
+    dsp: int | None
+    carry: NotRequired[int | None]
+    lutram: NotRequired[int | None]
+
+
+@with_config(_CONFIG)
+class VendorInstance(VendorResources):
+    """What an instance of the top module takes, and what our own model expects of it."""
+
+    instance: str
+    of: str
+    layer: str | None
+    estimated_luts: int | None
+
+
+@with_config(_CONFIG)
+class VendorLatency(VendorFigure):
+    """Cycles; an average is known of a simulation alone."""
+
+    latency_min: int | None
+    latency_avg: float | None
+    latency_max: int | None
+    interval_min: int | None
+    interval_avg: float | None
+    interval_max: int | None
+
+
+@with_config(_CONFIG)
+class VendorTiming(VendorFigure):
+    """The clock that was asked for, and what is reached."""
+
+    clock_ns: float | None
+    fmax_mhz: float | None
+    met: bool | None
+    wns_ns: float | None
+    whs_ns: float | None
+    wpws_ns: float | None
+
+
+@with_config(_CONFIG)
+class VendorPath(VendorFigure):
+    """A path between registers."""
+
+    slack_ns: float
+    delay_ns: float
+    levels: int
+    start: str
+    end: str
+    start_layer: str | None
+    end_layer: str | None
+
+
+@with_config(_CONFIG)
+class VendorPower(VendorFigure):
+    """Power, and how sure the tool is of it."""
+
+    total_w: float
+    dynamic_w: float
+    static_w: float
+    confidence: str
+    activity: str | None
+    matched_percent: float | None
+
+
+@with_config(_CONFIG)
+class VendorFigures(TypedDict):
+    """What the vendor's reports tell, by kind."""
+
+    simulation: list[VendorSimulation]
+    resources: list[VendorResources]
+    hierarchy: list[VendorInstance]
+    latency: list[VendorLatency]
+    timing: list[VendorTiming]
+    paths: list[VendorPath]
+    """Least slack first."""
+    power: list[VendorPower]
+
+
+@with_config(_CONFIG)
+class VendorJob(TypedDict):
+    """A job of the vendor's tools."""
+
+    job: Literal["hls4ml_stock", "hls4ml_packed", "rtl"]
+    folder: str
+    """With the scripts."""
+    status: Literal["pass", "fail", "skipped"]
+    steps: Annotated[list[VendorStep], Field(min_length=1)]
+    problems: list[_Text]
+    """With the reports: of another design, unreadable, or of a simulation that failed."""
+    figures: VendorFigures
+
+
+@with_config(_CONFIG)
+class StepRow(TypedDict):
+    """A step of the flow."""
+
+    name: str
+    seconds: _Seconds
+    summary: str
+
+
+@with_config(_CONFIG)
+class Report(TypedDict):
+    """The report of a flow."""
+
+    schema_version: Literal[2]
+    created: str
+    """UTC, ISO 8601."""
+    model: _Text
+    description: str
+    network_digest: _Digest
+    source: Source
+    verdict: Literal["pass", "fail"]
+    """Pass: every engine that ran gave golden's integers, at least one did, no tool failed, and no requirement is
+    known to be unmet.
+    """
+    inputs: Inputs
+    accuracy: Accuracy
+    argmax: Decision
+    """Whether what integer scores decide (of: the class; the sign of a single score; or nothing, of other values) is
+    the framework's: proved for every accumulator, measured on the vectors, unknown, or not so for weights are
+    rounded (see deviation).
+    """
+    deviation: Deviation | None
+    """How far a network of rounded weights is from the trained model; null where it is exact."""
+    conversion: Conversion
+    """What a front end has to say: what it left out, and by threshold the (channel, accumulator) pairs whose sign
+    depends on how the framework rounds its sums.
+    """
+    engines: Annotated[dict[str, EngineRow], Field(min_length=1)]
+    input: NetworkInput
+    layers: list[LayerRow]
+    samples: list[Sample]
+    """A few vectors: what golden makes of them, layer by layer as far as it is bits, and the scores."""
+    memory: Memory
+    rtl: RtlRow | None
+    """The generated RTL; cycles are those of its exact model, which a simulation must meet."""
+    latency: list[Latency]
+    """From a frame's first beat in to its last beat out, and between the last beats of successive frames."""
+    energy: Energy | None
+    """Dynamic energy of an inference; count and picojoules are per inference, images tells how many of the frames were
+    test images.
+    """
+    predicted: list[Prediction]
+    """What the RTL's models predict (cycles exactly, LUTs of six inputs by estimate, memory in LUTs among them) and
+    what was measured, by an engine or by synthesis for a target with such LUTs.
+    """
+    baseline: Baseline | None
+    """The model's committed baseline and what the flow has found, null where one lacks it."""
+    synthesis: list[SynthesisRow]
+    """What open tools made of the RTL, each layer apart; the numbers are synthesised, those of a placement placed-and-
+    routed.
+    """
+    requirements: list[RequirementRow]
+    """What the user requires, held against the best figure that there is, or one of the provenance demanded."""
+    asic: list[AsicRow]
+    """The RTL as an ASIC of the cells of a Liberty file, each layer apart, before placement: no wires, no clock tree;
+    gates: area in the library's smallest NAND of two inputs (gate); power with the switching of the netlist's
+    simulation.
+    """
+    vendor: list[VendorJob]
+    """The vendor's tools: jobs with their steps, and the figures of all reports that lie in the folder of a job, made
+    here or brought back.
+    """
+    steps: list[StepRow]
+    """In order; seconds as measured when the step ran, which may have been in an earlier flow."""
+    tools: Annotated[dict[str, str], Field(min_length=1)]
+
+
+class _Untitled(GenerateJsonSchema):
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False  # it would be the name again
+
+
+def schema() -> str:
+    """Return the JSON schema of a report, a record a line."""
+    whole = TypeAdapter(Report).json_schema(schema_generator=_Untitled)
+    records = whole.pop("$defs") | {"Report": whole}
+    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(record)}" for name, record in sorted(records.items()))
+    return (
+        '{\n "$schema": "https://json-schema.org/draft/2020-12/schema",\n "$ref": "#/$defs/Report",\n'
+        f' "$defs": {{\n{lines}\n }}\n}}\n'
+    )
+
+
+if __name__ == "__main__":
+    SCHEMA.write_text(schema())
