@@ -132,7 +132,8 @@ def run_command(
             help=escape(
                 "TOML file. Settings of the hls4ml projects: [hls] with io_type, part, clock_ns, strategy, "
                 "reuse_factor, and [hls.layers.NAME] with strategy and reuse_factor. Settings of the RTL: [rtl] with "
-                "clock_ns, in_width, out_width, target_fps or max_luts, and [rtl.layers.NAME] or [rtl.default] with "
+                "clock_ns, in_width, out_width, output = 'scores' or 'class', target_fps or max_luts, and "
+                "[rtl.layers.NAME] or [rtl.default] with "
                 "architecture = 'folded', pe, simd, or architecture = 'unrolled', effort; both with levels_per_stage. "
                 "What the RTL is synthesised for: [synthesis] with targets, a list. "
                 "What the vendor's tools are run with, where they are: [vendor] with run, a list, and limit_s. "

@@ -70,6 +70,7 @@ class Rtl(TypedDict, total=False):
     clock_ns: _Period
     in_width: _Width
     out_width: _Width
+    output: Annotated[Literal["scores", "class"], Field(description="'scores' or 'class'")]
     target_fps: _Rate
     max_luts: _Luts
 

@@ -84,6 +84,9 @@ class RtlConfig:
     in_width, out_width : int or None
         Bits of the AXI4-Stream ports, a multiple of 8. None chooses: 64 or the vector's width for the input (the whole
         vector in front of an unrolled layer), the whole result for the output.
+    output : {"scores", "class"}
+        What a network with an argmax gives: the scores and the class, or the class alone, whose scores then have no
+        more bits than it needs.
     """
 
     layers: Mapping[str, Folded | Unrolled] = field(default_factory=dict)
@@ -91,12 +94,15 @@ class RtlConfig:
     clock_ns: float = 10.0
     in_width: int | None = None
     out_width: int | None = None
+    output: Literal["scores", "class"] = "scores"
 
     def __post_init__(self) -> None:
         for what in ("in_width", "out_width"):
             width = getattr(self, what)
             if width is not None and (not isinstance(width, int) or width < 8 or width % 8):
                 raise UserError(f"rtl: {what} must be a multiple of 8 bits, 8 or more, got {width!r}")
+        if self.output not in ("scores", "class"):
+            raise UserError(f"rtl: output must be scores or class, got {self.output!r}")
         if not isinstance(self.clock_ns, int | float) or isinstance(self.clock_ns, bool) or not self.clock_ns > 0:
             raise UserError(f"rtl: clock_ns must be a period in nanoseconds above 0, got {self.clock_ns!r}")
 

@@ -351,7 +351,7 @@ def luts(unit: Unit) -> int:
     if isinstance(unit, SlidingWindow):
         return 40 + (unit.kernel[0] - 1) * unit.pixel_bits * unit.columns // 16
     if isinstance(unit, SerialAffine):
-        return unit.source.width + unit.pe * unit.source.bits * unit.result.bits
+        return unit.source.channels * unit.source.bits * unit.result.bits
     if isinstance(unit, MultiThresholdUnit):
         return unit.source.width * unit.threshold.shape[1]
     if isinstance(unit, _BY_WIDTH):

@@ -6,6 +6,7 @@ Exact rewritings on the way, none of which the outputs show:
 - A threshold moves in front of the max-pools before it, for both are non-decreasing: pooling bits is an OR where the
   threshold points up and an AND where it points down.
 - What cannot matter is left out (:mod:`xnorflow.hls.rtl.pruning`).
+- Scores of which the class alone is wanted become narrower (:mod:`xnorflow.hls.rtl.narrowing`).
 - A layer with weights takes in the threshold that follows; where it points down, the neuron's weights and threshold
   are negated.
 """
@@ -18,6 +19,7 @@ from math import ceil, prod
 import numpy as np
 from numpy.typing import NDArray
 
+from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import (
     Add,
     Affine,
@@ -41,6 +43,7 @@ from xnorflow.hls.errors import Unsupported, check_images
 from xnorflow.hls.rtl import popcount
 from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
 from xnorflow.hls.rtl.flattening import flat_input
+from xnorflow.hls.rtl.narrowing import narrowed, score_range
 from xnorflow.hls.rtl.pruning import Pruned, prune
 from xnorflow.hls.rtl.units import (
     Fifo,
@@ -121,7 +124,7 @@ def lower(network: Network, config: RtlConfig) -> Pipeline:
     Raises
     ------
     UserError
-        If `config` names a layer that is not there.
+        If `config` names a layer that is not there, or wants a class where there is none.
     Unsupported
         If there is no RTL for one of the operations.
     """
@@ -130,6 +133,8 @@ def lower(network: Network, config: RtlConfig) -> Pipeline:
         if type(operation) not in _KNOWN:
             raise Unsupported(f"layer {operation.name}: there is no RTL for {type(operation).__name__}")
     check_images(network, padded_bits=True)
+    if config.output == "class" and not isinstance(network.output, Argmax):
+        raise UserError(f"rtl: {network.name} has no argmax at its end: output must be scores, got 'class'")
     flat = flat_input(network, _beat_bits(network, config))
     return _Lowering(prune(ternary(flat)[0]), config).pipeline()
 
@@ -309,6 +314,8 @@ class _Lowering:
             thresholds = threshold.threshold * threshold.direction
             result = replace(result, bits=1, signed=False, bipolar=True)
         unit = self._neurons(name, self.last, result, signal, weights, thresholds, flag_channels)
+        if isinstance(unit, Mvtu) and threshold is None and self._gives_scores(operation):
+            unit = self._in_groups_of_neurons(unit)
         end = operation if threshold is None else threshold
         self._append(unit, None if pools else end.name)
         readers = self.network.consumers(end.name)
@@ -454,22 +461,67 @@ class _Lowering:
         stream = self._stream(operation.name, self._signal(operation.name))
         self._append(WideningConverter(operation.name, self.last, stream, self.last.vectors), operation.name)
 
-    def _slowest(self) -> int:
-        return max((unit.interval for unit in self.units), default=1)
+    def _gives_scores(self, operation: Operation) -> bool:
+        """Return whether nothing but an affine and an argmax, one of them at least, is behind a layer."""
+        readers = self.network.consumers(operation.name)
+        if len(readers) != 1 or not isinstance(readers[0], Affine | Argmax):
+            return False
+        return readers[0] is self.network.output or self._gives_scores(readers[0])
+
+    def _in_groups_of_neurons(self, unit: Mvtu) -> Mvtu:
+        """Return `unit` with a result for each group of neurons, if what follows takes so few scores at a time."""
+        neurons, folds = unit.result.channels, unit.folds[0]
+        group = ceil(neurons / folds)
+        if group * folds != neurons or group % self._at_a_time(neurons, unit.interval):
+            return unit
+        return replace(unit, result=replace(unit.result, channels=group, vectors=folds))
+
+    def _at_a_time(self, scores: int, interval: int = 1) -> int:
+        """Return how many of a frame's scores are handed on at a time: the fewest that keep up, a divisor of all."""
+        interval = max(interval, *(unit.interval for unit in self.units), 1)
+        return next(n for n in range(1, scores + 1) if scores % n == 0 and scores // n <= interval)
+
+    def _serialise(self, operation: Operation, channels: int) -> None:
+        """Cut the last stream, of fewer channels already or of all, into vectors of `channels`."""
+        if (count := self.last.channels // channels) > 1:
+            name = self._fresh(f"{operation.name}_operands")
+            stream = replace(self.last, name=name, channels=channels, vectors=count * self.last.vectors)
+            self._append(NarrowingConverter(operation.name, self.last, stream, count))
+
+    def _parallelise(self, operation: Operation) -> None:
+        """Collect what comes a few scores at a time."""
+        if (count := self.last.vectors) > 1:
+            name = self._fresh(f"{operation.name}_scores")
+            stream = replace(self.last, name=name, channels=count * self.last.channels, vectors=1)
+            self._append(WideningConverter(operation.name, self.last, stream, count))
 
     def _affine(self, operation: Affine) -> None:
-        stream = self._stream(operation.name, self._signal(operation.name))
-        pe = ceil(stream.channels / self._slowest())
-        scale, offset = operation.scale, operation.offset
-        if pe < stream.channels:
-            self._append(SerialAffine(operation.name, self.last, stream, scale, offset, pe), operation.name)
-        else:
-            self._append(ParallelAffine(operation.name, self.last, stream, scale, offset), operation.name)
+        sums, scores = self._signal(operation.inputs[0]), self._signal(operation.name)
+        scale, offset, stream = operation.scale, operation.offset, self._stream(operation.name, scores)
+        narrow = self.config.output == "class"
+        if narrow:
+            scale, offset = narrowed(scale, offset, sums)
+            low, high = score_range(scale, offset, sums)
+            stream = replace(stream, bits=1 + max(high.bit_length(), (-low - 1).bit_length()), signed=True)
+        channels = self._at_a_time(sums.channels)
+        self._serialise(operation, channels)
+        stream = replace(stream, channels=channels, vectors=self.last.vectors)
+        kind = ParallelAffine if channels == sums.channels else SerialAffine
+        self._append(kind(operation.name, self.last, stream, scale, offset), None if narrow else operation.name)
+        if operation is self.network.output:
+            self._parallelise(operation)
 
     def _argmax(self, operation: Argmax) -> None:
-        classes = self.last.channels
-        stream = replace(self.last, name=operation.name, extra=max(1, (classes - 1).bit_length()))
-        kind = SerialArgmax if self._slowest() > classes else TreeArgmax
+        classes = self._signal(operation.inputs[0]).channels
+        serial = classes > 1 and self._at_a_time(classes) == 1
+        if serial:
+            self._serialise(operation, 1)
+        else:
+            self._parallelise(operation)
+        given = classes if self.config.output == "scores" else 0
+        extra = max(1, (classes - 1).bit_length())
+        stream = replace(self.last, name=operation.name, channels=given, vectors=1, extra=extra)
+        kind = SerialArgmax if serial else TreeArgmax
         self._append(kind(operation.name, self.last, stream))
 
 

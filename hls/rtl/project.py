@@ -111,7 +111,7 @@ class RtlProject:
     score_bits : int
         Bits per output value: 1 if bipolar, else two's complement in whole bytes.
     score_count : int
-        Output values per frame.
+        Output values per frame; 0 where the class comes alone.
     class_bits : int
         Bits of the class above the scores; 0 without an argmax.
     probes : mapping of layer name to Probe
@@ -171,7 +171,7 @@ class RtlProject:
         Returns
         -------
         dict of int64 array, shape (frames, *signal shape), by layer name
-            The output and, where that is an argmax, the scores it is taken from.
+            The output and, where that is an argmax, the scores it is taken from, unless the class comes alone.
         """
         output = self.network.output
         scores = output.inputs[0] if isinstance(output, Argmax) else output.name
@@ -179,8 +179,10 @@ class RtlProject:
         vectors = prod(signal.shape[:-1])
         bits = np.unpackbits(np.ascontiguousarray(beats), axis=-1, bitorder="little").reshape(len(beats), vectors, -1)
         used = self.score_count // vectors * self.score_bits
-        values = _integers(bits[..., :used], self.score_bits, not signal.bipolar, signal.bipolar)
-        results = {scores: values.reshape(len(beats), *signal.shape)}
+        results: dict[str, NDArray[np.int64]] = {}
+        if self.score_count:
+            values = _integers(bits[..., :used], self.score_bits, not signal.bipolar, signal.bipolar)
+            results[scores] = values.reshape(len(beats), *signal.shape)
         if self.class_bits:
             winner = bits[:, 0, used : used + self.class_bits]
             results[output.name] = _integers(winner, self.class_bits, signed=False, bipolar=False)

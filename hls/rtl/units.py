@@ -286,10 +286,16 @@ class Mvtu(Unit):
         return self.folding.folds(neurons, inputs)
 
     @property
+    def grouped(self) -> bool:
+        """Whether the results of each group of neurons are a vector of their own."""
+        return self.result.channels < self.weights.shape[0]
+
+    @property
     def steps(self) -> tuple[Step, ...]:
         neuron_folds, input_folds = self.folds
         cycles = neuron_folds * input_folds
-        return (Step(cycles, (cycles + 2 + self.sum_stages,)),) * self.source.vectors
+        done = range(input_folds, cycles + 1, input_folds) if self.grouped else (cycles,)
+        return (Step(cycles, tuple(cycle + 2 + self.sum_stages for cycle in done)),) * self.source.vectors
 
     @property
     def simd(self) -> int:
@@ -493,16 +499,14 @@ class ThresholdUnit(Unit):
 
 @dataclass(frozen=True, eq=False)
 class SerialAffine(Unit):
-    """``scale * x + offset``, `pe` channels per cycle; scale and offset are int64 arrays of shape (channels,)."""
+    """``scale * x + offset`` of a few channels per vector; int64 arrays of shape (all channels,)."""
 
     scale: IntArray
     offset: IntArray
-    pe: int
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        cycles = ceil(self.source.channels / self.pe)
-        return (Step(cycles, (cycles + 2,)),) * self.source.vectors
+        return (Step(1, (2,)),) * self.source.vectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -519,17 +523,16 @@ class ParallelAffine(Unit):
 
 @dataclass(frozen=True, eq=False)
 class SerialArgmax(Unit):
-    """The scores, and above them the index of the largest, found one class per cycle."""
+    """The index of the largest score, above the scores if the result has channels for them; it takes one per cycle."""
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        classes = self.source.channels
-        return (Step(classes + 1, (classes,)),) * self.source.vectors
+        return (*[Step(emits=())] * (self.source.vectors - 1), Step())
 
 
 @dataclass(frozen=True, eq=False)
 class TreeArgmax(Unit):
-    """The scores, and above them the index of the largest, found by a tree of comparators; a vector per cycle."""
+    """What :class:`SerialArgmax` gives, found by a tree of comparators; it takes all scores at once, in each cycle."""
 
     levels_per_stage = 2
 

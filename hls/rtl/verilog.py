@@ -223,18 +223,13 @@ def _term(unit: Mvtu, lane: int) -> str:
 
 
 def _serial_affine(unit: SerialAffine, name: str) -> Module:
-    channels = unit.source.channels
-    folds = ceil(channels / unit.pe)
-    pe = ceil(channels / folds)
-    bits = unit.result.bits
-    scale_bits = _signed_bits(unit.scale)
-    values = []
-    for constants, width in ((unit.scale, scale_bits), (unit.offset, bits)):
-        padded = np.zeros(folds * pe, np.int64)
-        padded[:channels] = constants
-        values.append(_integer_bits(padded, width).reshape(folds, pe * width))
-    text = render("serial_affine.v.j2", unit=unit, module=name, pe=pe, folds=folds, bits=bits, scale_bits=scale_bits)
-    return Module(text, {f"{name}_scales.mem": _words(values[0]), f"{name}_offsets.mem": _words(values[1])})
+    folds, bits, scale_bits = unit.source.vectors, unit.result.bits, _signed_bits(unit.scale)
+    scales, offsets = (
+        _words(_integer_bits(constants.reshape(folds, -1), width).reshape(folds, -1))
+        for constants, width in ((unit.scale, scale_bits), (unit.offset, bits))
+    )
+    text = render("serial_affine.v.j2", unit=unit, module=name, folds=folds, bits=bits, scale_bits=scale_bits)
+    return Module(text, {f"{name}_scales.mem": scales, f"{name}_offsets.mem": offsets})
 
 
 def _parallel_affine(unit: ParallelAffine, name: str) -> Module:

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -143,8 +143,12 @@ def test_swapped_weight_bit_is_located(tmp_path: Path) -> None:
 @needs_icarus
 @pytest.mark.parametrize(
     "config",
-    [RtlConfig(default=Folded(4, 8), in_width=8, out_width=16), RtlConfig(default=Unrolled())],
-    ids=["folded", "unrolled"],
+    [
+        RtlConfig(default=Folded(4, 8), in_width=8, out_width=16),
+        RtlConfig(default=Unrolled()),
+        RtlConfig(default=Folded(1, 5), output="class"),
+    ],
+    ids=["folded", "unrolled", "class"],
 )
 def test_simulators_and_cycle_model_agree(tmp_path: Path, config: RtlConfig) -> None:
     _agree(layers(30, 12, 3), config, tmp_path)
@@ -205,7 +209,10 @@ def test_simulators_agree_on_drawn_networks(
 def draw_config(network: Network, data: st.DataObject) -> RtlConfig:
     weighted = [operation.name for operation in network.operations if isinstance(operation, Dense | Conv2d | Recurrent)]
     layers = {layer: data.draw(architectures) for layer in weighted}
-    return RtlConfig(layers=layers, in_width=data.draw(ports), out_width=data.draw(ports))
+    output: Literal["scores", "class"] = "scores"
+    if isinstance(network.output, Argmax) and data.draw(st.booleans()):
+        output = "class"
+    return RtlConfig(layers=layers, in_width=data.draw(ports), out_width=data.draw(ports), output=output)
 
 
 def _agree(network: Network, config: RtlConfig, folder: Path) -> None:

@@ -35,7 +35,7 @@ def _in(file: str, *edits: tuple[str, str, str]) -> list[Edit]:
 VERILOG = [
     *_of(
         "mvtu_folded",
-        ("assign in_ready = enable && free;", "assign in_ready = free;", "image"),
+        ("assign in_ready = enable && free;", "assign in_ready = free;", "levels"),
         ("wire last_position = position == {{ input_folds - 1 }};", "wire last_position = position == {{ input_folds - 1 }} || position == 1;", "image"),
         ("first_1 <= position == 0;", "first_1 <= position == 1;", "image"),
         ("neuron_1 <= neuron;", "neuron_1 <= 0;", "image"),
@@ -45,7 +45,8 @@ VERILOG = [
         ("bias[{{ lane * acc_bits }} +: {{ acc_bits }}] <= biases[{{ lane * acc_bits }} +: {{ acc_bits }}] + missing;", "bias[{{ lane * acc_bits }} +: {{ acc_bits }}] <= biases[{{ lane * acc_bits }} +: {{ acc_bits }}];", "image"),
         ("acc_{{ lane }} <= (first_{{ stages + 1 }} ? start_{{ lane }} : acc_{{ lane }}) + addend_{{ lane }};", "acc_{{ lane }} <= acc_{{ lane }} + addend_{{ lane }};", "image"),
         ("!acc_{{ lane }}[{{ acc_bits - 1 }}]{{", "acc_{{ lane }}[{{ acc_bits - 1 }}]{{", "image"),
-        ("out_valid <= done_{{ stages + 2 }};", "out_valid <= done_{{ stages + 1 }};", "image"),
+        ('out_valid <= {{ "last" if unit.grouped else "done" }}_{{ stages + 2 }};', 'out_valid <= {{ "last" if unit.grouped else "done" }}_{{ stages + 1 }};', "image"),
+        ('out_valid <= {{ "last" if unit.grouped', 'out_valid <= {{ "done" if unit.grouped', "class alone"),
         ("if (enable && last_{{ stages + 2 }}) results", "if (enable && last_{{ stages + 1 }}) results", "image"),
         ("if (free) busy <= in_valid;", "if (free) busy <= 1'b1;", "image"),
         ("            neuron <= 0;\n            position <= 0;", "            neuron <= 0;", "image"),
@@ -127,9 +128,8 @@ VERILOG = [
         "serial_affine",
         ("offsets_2 <= offsets;", "offsets_2 <= offset_memory[position];", "serial affine"),
         ("product_{{ lane }} <= operand_{{ lane }} * scale_{{ lane }};", "product_{{ lane }} <= operand_{{ lane }} + scale_{{ lane }};", "serial affine"),
-        ("{busy && free, done_1, done_2};", "{free, done_1, done_2};", "serial affine"),
-        ("if (used_2) results", "if (used_1) results", "serial affine"),
-        ("position == {{ folds - 2 }};", "position == {{ folds - 1 }};", "serial affine"),
+        ("position == {{ folds - 1 }} ?", "position == {{ folds - 2 }} ?", "serial affine"),
+        ("else if (enable && in_valid) position", "else if (enable) position", "serial affine"),
     ),
     *_of(
         "parallel_affine",
@@ -138,10 +138,12 @@ VERILOG = [
     ),
     *_of(
         "serial_argmax",
-        ("position == 0 || score > best", "position == 0 || score >= best", "ties"),
-        ("if (position == 0 ||", "if (", "image"),
-        ("assign in_ready = enable && !busy;", "assign in_ready = enable;", "image"),
+        ("score > best", "score >= best", "ties"),
+        ("(position == 0 || score > best)", "(score > best)", "image"),
+        ("wire last = position == {{ x.vectors - 1 }};", "wire last = position == {{ x.vectors - 2 }};", "class alone"),
         ("winner <= position;", "winner <= 0;", "image"),
+        ("if (enable && in_valid) scores", "if (enable) scores", "image"),
+        ("out_valid <= in_valid && last;", "out_valid <= last;", "serial affine"),
     ),
     *_of(
         "tree_argmax",

@@ -108,6 +108,7 @@ _RTL: Mapping[str, tuple[Network, RtlConfig]] = {
     "levels": (_levels(), _SLOW),
     "global": (_global(), _SLOW),
     "serial affine": (_dense("serial", *_affine(6)), RtlConfig(default=Folded(1, 3))),
+    "class alone": (_dense("alone", *_affine(6)), RtlConfig(default=Folded(2, 3), output="class")),
     "ties": (_ties(), RtlConfig(default=Folded(1, 3))),
     "unrolled ties": (_ties(), RtlConfig(default=Unrolled(2))),
     "unrolled": (_dense("parallel", *_affine(6)), RtlConfig(default=Unrolled(2))),
