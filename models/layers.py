@@ -84,6 +84,36 @@ class BinaryConv2d(nn.Conv2d):
         return F.conv2d(x, self.binary_weight(), stride=self.stride, padding=self.padding)
 
 
+class BinaryRNN(nn.Module):
+    """A recurrent layer with a binary state: ``h[t] = sign(scale * (W x[t] + U h[t-1]) + bias)``, ``h[-1] = 0``.
+
+    W and U are binary. Scale and bias, one for each unit, stand where a batch norm has its own in evaluation: a batch's
+    statistics would be those of one step. The gradient goes back through all steps, and through each sign by its
+    straight-through estimator. Steps are the pixels of an image, row by row, or the last axis of a sequence.
+
+    Parameters
+    ----------
+    inputs, units
+        Channels of x, and of the state.
+    last
+        Whether the result is the state after the last step, (N, units), rather than after every step, in x's shape.
+    """
+
+    def __init__(self, inputs: int, units: int, last: bool = False) -> None:
+        super().__init__()
+        self.input, self.state = BinaryLinear(inputs, units), BinaryLinear(units, units)
+        self.scale = nn.Parameter(torch.full((units,), (inputs + units) ** -0.5))
+        self.bias = nn.Parameter(torch.zeros(units))
+        self.last = last
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, *later = x.flatten(2).unbind(2)
+        states = [binarize(self.scale * self.input(first) + self.bias)]
+        for step in later:
+            states.append(binarize(self.scale * (self.input(step) + self.state(states[-1])) + self.bias))
+        return states[-1] if self.last else torch.stack(states, 2).reshape(len(x), -1, *x.shape[2:])
+
+
 class BNN(nn.Sequential):
     """Binary multi-layer perceptron: BinaryLinear, BatchNorm1d, Sign per hidden layer, then BinaryLinear, BatchNorm1d.
 

@@ -12,7 +12,7 @@ Sums that float32 may round, as scales and biases make them, are bounded for any
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -211,7 +211,7 @@ class _Reader:
             return self._sum(node, values)
         if kind in ELEMENTWISE:
             return self._elementwise(node, operands, values)
-        if kind == "cat":
+        if kind in ("cat", "stack"):
             return self._concatenated(node)
         if len(values) != 1:
             raise core.fail("one operand that is not constant", f"{kind} of {len(values)}")
@@ -335,7 +335,10 @@ class _Reader:
             raise self.core.fail("results of the input to concatenate", "constants among them")
         values = [self._value(tensor) for tensor in tensors]
         given: Any = (*node.args[1:], 0)[0]
-        axis = given % (values[0].positions.ndim + 1)
+        stacked = kind_of(node) == "stack"  # a new axis, along which they are concatenated
+        axis = given % (values[0].positions.ndim + 1 + stacked)
+        if stacked and axis:
+            values = [replace(value, positions=np.expand_dims(value.positions, axis - 1)) for value in values]
         if axis == 0:
             raise self.core.fail("a concatenation that leaves the batch axis alone", "dimension 0")
         return self.core.concatenate(values, axis - 1)

@@ -13,6 +13,7 @@ from xnorflow.bnn.frontends.core.check import Survey
 from xnorflow.bnn.frontends.core.fixed import Fixed
 from xnorflow.bnn.frontends.core.layers import Geometry, Layers
 from xnorflow.bnn.frontends.core.levels import reachable
+from xnorflow.bnn.frontends.core.loops import distinct, loops
 from xnorflow.bnn.frontends.core.sums import Encoding, FloatArray
 from xnorflow.bnn.frontends.core.value import Conversion, Observed, Step, Value, Window, run
 from xnorflow.bnn.network import Affine, Argmax, Input, IntArray, MultiThreshold, Network, Threshold
@@ -128,6 +129,8 @@ class Assembler(Layers):
         if len(self.operations) == 1:
             raise UserError(f"{self.where.partition(',')[0]}: expected at least one layer, got none")
         self._prune(last.sources[0])
+        last = replace(last, sources=(self._rolled(last.sources[0]),))
+        self._prune(last.sources[0])
         signal = self.signals[last.sources[0]]
         if chosen or (not signal.bipolar and len(signal.shape) == 1 and signal.channels > 1):
             self.append(Argmax("argmax", last.sources))
@@ -234,12 +237,40 @@ class Assembler(Layers):
         )  # fmt: skip
         return replace(value, sources=("affine",), step=None)
 
-    def _prune(self, last: str) -> None:
-        """Take out what the result does not depend on."""
-        needed, by_name = {last, self.input.name}, {operation.name: operation for operation in self.operations}
+    def _rolled(self, last: str) -> str:
+        """Make one operation of each loop over time whose last state alone is read; return the result's new name."""
+        known = distinct(self.operations)
+        found = loops(known, self.signals)
+        if not found:
+            return last
+        before, records, renamed = self.operations, dict(self.ambiguous), dict[str, str]()
+        self.operations = []
+        for operation in before:
+            inputs = tuple(renamed.get(name, name) for name in operation.inputs)
+            self.append(replace(operation, inputs=inputs) if inputs != operation.inputs else operation)
+            if operation.name in found:
+                first = known[operation.name].name
+                renamed[operation.name] = renamed.get(first) or self.loop(found[operation.name], last=True)
+        made, states = renamed.get(last, last), {state for loop in found.values() for state in loop.states}
+        if states.isdisjoint(known[name].name for name in self._needed(made) if name in known):
+            return made
+        steps = len(next(iter(found.values())).states)
+        self.operations, self.ambiguous = before, records
+        self.notes.append(f"{self.where}: a loop of {steps} steps stays as that many copies, for more than its last "
+                          "state, or all of them in one tensor, is read")  # fmt: skip
+        return last
+
+    def _needed(self, last: str) -> set[str]:
+        """Return the operations on which a result depends, and the input."""
+        needed = {last, self.input.name}
         for operation in reversed(self.operations):
             if operation.name in needed:
                 needed.update(operation.inputs)
+        return needed
+
+    def _prune(self, last: str) -> None:
+        """Take out what the result does not depend on."""
+        needed, by_name = self._needed(last), {operation.name: operation for operation in self.operations}
         kept = [operation for operation in self.operations if operation.name in needed and operation.name != last]
         self.operations = [*kept, by_name[last]]
         for record in (self.ambiguous, self.observed, self.rounded):

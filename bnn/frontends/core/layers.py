@@ -21,6 +21,7 @@ from xnorflow.bnn.frontends.core.fixed import (
     rounded,
 )
 from xnorflow.bnn.frontends.core.layout import canonical, concatenated, selected
+from xnorflow.bnn.frontends.core.loops import Loop, Term, distinct, loop_of, term_of
 from xnorflow.bnn.frontends.core.settling import Settling
 from xnorflow.bnn.frontends.core.sums import UNIT, Encoding, FloatArray, add_bias, averaged, rounded_sum, sum_error
 from xnorflow.bnn.frontends.core.value import Array, Step, Value, run, steps_of
@@ -497,6 +498,39 @@ class Layers(Settling):
             encoding=selected(value.encoding, plane),
         )
 
+    def _looped(self, value: Value) -> Value:
+        """Make one operation of all states of a loop over time, or of what a layer makes of each of them."""
+        sources, count = value.sources, len(value.sources)
+        if count < 2 or value.step is not None or len({self.signals[name].shape for name in sources}) > 1:
+            return value
+        known = distinct(self.operations)
+        terms = [term_of(name, known) or Term(name, np.zeros((0, 0), np.int64)) for name in sources]
+        if any(not np.array_equal(term.weight, terms[0].weight) for term in terms):
+            return value
+        loop = loop_of([term.source for term in terms], known, self.signals)
+        channels = slice(len(value.encoding.scale) // count)
+        encoding = selected(value.encoding, channels)
+        if loop is None or any(
+            not np.array_equal(getattr(value.encoding, part), np.tile(getattr(encoding, part), count))
+            for part in ("scale", "shift", "fixed", "relative")
+        ):
+            return value
+        name = self.loop(loop)
+        if terms[0].weight.size:
+            self.append(Conv2d(self.new_name("conv"), (name,), weight=terms[0].weight[:, None, None, :]))
+            name = self.last.name
+        return replace(value, sources=(name,), encoding=encoding)
+
+    def loop(self, loop: Loop, last: bool = False) -> str:
+        """Append the operations of a loop over time; return the name of its result."""
+        source = loop.image if isinstance(loop.image, str) else self.loop(loop.image)
+        for operation in loop.operations(source, self.new_name("conv"), self.new_name("recurrent"), last):
+            self.append(operation)
+        doubtful = sum(self.ambiguous.get(state, 0) for state in loop.states)
+        if doubtful:
+            self.ambiguous[self.last.name] = doubtful
+        return self.last.name
+
     def _grown(self, value: Value) -> Value | None:
         parts, positions = list(self.parts(value)), value.positions
         if len(parts) != 1 or positions.ndim not in (2, 3) or len(parts[0].shape) != 3 or any(value.padding):
@@ -565,13 +599,14 @@ class Layers(Settling):
 
             where = next(value.step.where for value in ready if value.step is not None)
             step = Step(where, compute, (None,), ready[0].place)
-        return Value(
+        made = Value(
             tuple(name for value in ready for name in value.sources),
             np.concatenate(positions, axis=axis),
             concatenated(*(value.encoding for value in ready)),
             self.place,
             step,
         )
+        return self._looped(made)
 
     def single(self, value: Value) -> Value:
         """Make one operation of a value, whose positions are those of the tensor: the whole image, or vector."""
