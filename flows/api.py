@@ -126,7 +126,7 @@ class Net:
     network: "ir.Network"
     notes: tuple[str, ...]
     _subject: Subject
-    _converted: "Converted"
+    _converted: "Converted | None"
     _settings: Mapping[str, Any] | None
     _fixed: Fixed | None
 
@@ -277,6 +277,20 @@ class Report:
         columns = ("engine", "status", "vectors", "mismatches", "seconds", "reason")
         rows = [tuple(of.values()) for of in self.engines]
         return f"{tables.text(columns, rows)}\nverdict: {self.verdict}; {self.folder / 'report.html'}"
+
+
+def looked_at(model: str, checkpoint: Path | None, input: Mapping[str, Any] | None, fixed: Fixed | None) -> Net:
+    """Convert a model by name, as :func:`convert` does, to look at it: a file's network is kept from call to call."""
+    from xnorflow.flows.conversions import converted_once
+
+    subject, made = find(model, checkpoint), []
+
+    def anew() -> "tuple[ir.Network, tuple[str, ...]]":
+        made.append(convert(model, input, checkpoint=checkpoint, fixed=fixed))
+        return made[0].network, made[0].notes
+
+    network, notes = converted_once(subject, input, fixed, anew)
+    return made[0] if made else Net(network, notes, subject, None, input, fixed)
 
 
 def convert(

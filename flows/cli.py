@@ -221,13 +221,13 @@ _CONFIG = Annotated[Path | None, typer.Option(help="As `run` takes it.", show_de
 def summary_command(
     model: _MODEL, checkpoint: _CHECKPOINT = None, config: _CONFIG = None, fixed: _FIXED = None
 ) -> None:  # fmt: skip
-    """Show a model's layers: shapes, weights, operations, accumulators, memory; in a second or two, nothing is written.
+    """Show a model's layers: shapes, weights, operations, accumulators, memory; in a second; writes nothing here.
 
     What the conversion has left out is told below the table. Try: xnorflow summary digits_bnn
     """
     from xnorflow.flows import api
 
-    console().print(escape(str(api.convert(model, checkpoint=checkpoint, **_reading(config, fixed)).summary())))
+    console().print(escape(str(api.looked_at(model, checkpoint, **_reading(config, fixed)).summary())))
 
 
 @app.command("estimate")
@@ -252,7 +252,7 @@ def estimate_command(
     """
     from xnorflow.flows import api
 
-    net = api.convert(model, checkpoint=checkpoint, **_reading(config, fixed))
+    net = api.looked_at(model, checkpoint, **_reading(config, fixed))
     estimate = net.estimate(target_fps=target_fps, max_luts=max_luts, clock_ns=clock_ns, config=config)
     console().print(escape(str(estimate)))
 
