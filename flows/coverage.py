@@ -3,22 +3,21 @@
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.flows import tables
+from xnorflow.flows.steps.coverage import percent
 from xnorflow.flows.terminal import console
 
 if TYPE_CHECKING:
-    from xnorflow.cosim.coverage.measure import Count, Coverage
-    from xnorflow.flows.api import Net
+    from xnorflow.cosim.coverage.measure import Coverage
 
 _WEAKEST = 5
 
@@ -54,28 +53,29 @@ def coverage_command(
     Try: xnorflow coverage digits_bnn --vectors 100 --directed 100
     """
     from xnorflow.cosim.coverage import vectors as chosen
-    from xnorflow.cosim.coverage.measure import measure
-    from xnorflow.flows import api, options
+    from xnorflow.cosim.coverage.measure import compared
+    from xnorflow.cosim.engine import outputs
+    from xnorflow.flows import api, loading, options
 
     if out and out.suffix != ".npy":
         raise UserError(f"out: expected a name that ends in .npy, got {out}")
     shown = console()
     net = api.convert(model, options.read(config).input, checkpoint=checkpoint)
-    inputs, what = _inputs(net, vectors, data)
+    loaded = loading.load(net._subject, data, vectors, lambda: net.network)
+    inputs, what = loaded.inputs, str(loaded)
     if directed:
         with _progress(shown, "directed vectors") as advance:
-            new = chosen.directed(net.network, inputs, directed, advance=advance)
+            new, _ = chosen.directed(net.network, inputs, directed, advance=advance)
         inputs, what = np.concatenate([inputs, new]), f"{what} and {len(new):,} directed vectors"
+    by_outputs = dict.fromkeys(outputs(net.network), len(inputs))
+    layerwise = min(layers, len(inputs))
+    by_layers = dict.fromkeys(net.network.signals, layerwise) | by_outputs
     with _progress(shown, "faults simulated") as advance:
-        by_outputs = measure(net.network, inputs, advance=advance).coverage()
-    layerwise = inputs[:layers]
-    found = by_outputs
-    if len(layerwise):
-        found |= measure(net.network, layerwise, tuple(net.network.signals)).coverage()
-    shown.print(escape(_table(by_outputs, found, len(layerwise))))
+        alone, found = compared(net.network, inputs, [by_outputs, by_layers], advance)
+    shown.print(escape(_table(alone, found, layerwise)))
     total = found.total
     shown.print(
-        f"[bold]{_percent(total)}[/] of {total.detectable:,.0f} faults would have shown with {what}; "
+        f"[bold]{percent(total)}[/] of {total.detectable:,.0f} faults would have shown with {what}; "
         f"{total.redundant:,.0f} more can be shown by no input"
     )
     for layer, channel, missed, faults in found.weakest[:_WEAKEST]:
@@ -83,32 +83,6 @@ def coverage_command(
     if out:
         np.save(out, inputs)
         shown.print(f"vectors: {escape(str(out))}")
-
-
-def _inputs(net: "Net", count: int, data: Path | None) -> tuple[NDArray[np.integer[Any]], str]:
-    """Return the vectors of a flow, and what they are."""
-    from xnorflow.flows.vectors import classes, random_inputs
-    from xnorflow.models import data as datasets
-    from xnorflow.models import labelled, zoo
-
-    taken, zoo_model = net.network.input, net._subject.zoo
-    images: NDArray[np.integer[Any]] = np.zeros((0, *taken.shape), np.int32)
-    name = ""
-    if data and labelled.is_own(data):
-        threshold = zoo.get(zoo_model).binarise_at if zoo_model else None
-        own = labelled.read(data, taken, classes(net.network), threshold)
-        images, name = own.x, own.name
-    elif zoo_model:
-        definition = zoo.get(zoo_model)
-        dataset, name = datasets.evaluation_images(definition, data)
-        images = datasets.encode(dataset.test_images[:count], definition)
-    elif data:
-        datasets.check_folder(data, "data")
-    images = images[:count].astype(np.int32)
-    random = random_inputs(taken, count - len(images))
-    parts = [f"{len(images):,} images of {name}"] if len(images) else []
-    parts += [f"{len(random):,} random vectors"] if len(random) else []
-    return np.concatenate([images, random]), " and ".join(parts)
 
 
 def _table(by_outputs: "Coverage", found: "Coverage", layerwise: int) -> str:
@@ -120,20 +94,11 @@ def _table(by_outputs: "Coverage", found: "Coverage", layerwise: int) -> str:
             round(of.redundant),
             round(by_outputs.layers[layer].shown),
             round(of.shown),
-            _percent(of),
+            percent(of),
         )
         for layer, of in found.layers.items()
     ]
     return tables.text(columns, rows)
-
-
-def _percent(of: "Count") -> str:
-    """Return a share, never rounded up to all, with its interval where faults were drawn."""
-    text = f"{np.floor(of.share * 1e4) / 100:.2f} %"
-    if of.exact:
-        return text
-    low, high = of.interval
-    return f"{text} (sampled; {low:.2%} to {high:.2%} at 95 % confidence)"
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from xnorflow.reports.records import (
         Accuracy,
         Baseline,
+        Coverage,
         Decision,
         Energy,
         EngineRow,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
         VendorJob,
     )
 
-FACTS = ("load", "fold", "rtl", "golden", "synthesis", "compare")
+FACTS = ("load", "vectors", "fold", "rtl", "golden", "synthesis", "compare", "coverage")
 """Steps without whose results there is no report."""
 
 _SAMPLES = 4  # vectors that are shown with every layer's bits
@@ -56,7 +57,7 @@ def document(view: View, kinds: Sequence[EngineKind], steps: Sequence[str]) -> "
     steps : sequence of str
         The flow's steps, in order.
     """
-    load, fold, golden = (view[step].facts for step in ("load", "fold", "golden"))
+    load, vectors, fold, golden = (view[step].facts for step in ("load", "vectors", "fold", "golden"))
     subject: Subject = view.options.subject
     vendor = [cast("VendorJob", job | {"folder": _inside(job["folder"])}) for job in jobs(view, steps)]
     engines = {"golden": _reference(view["golden"])} | {kind.name: _engine(view, kind, steps) for kind in kinds}
@@ -74,15 +75,17 @@ def document(view: View, kinds: Sequence[EngineKind], steps: Sequence[str]) -> "
         },
         "inputs": {
             "dataset": load["dataset"],
-            "count": load["count"],
-            "digest": load["digest"],
-            "images": load["images"],
-            "random": load["random"],
+            "count": vectors["count"],
+            "digest": vectors["digest"],
+            "images": vectors["images"],
+            "random": vectors["random"],
+            "directed": vectors["directed"],
             "note": load["note"],
             "dataset_digest": load["dataset_digest"],
         },
         "accuracy": _accuracy(view),
         "argmax": _argmax(golden["meaning"], fold, trained),
+        "coverage": _coverage(view),
         "deviation": view["compare"].facts["deviation"],
         "conversion": fold["conversion"],
         "engines": engines,
@@ -353,6 +356,11 @@ def _accuracy(view: View) -> "Accuracy":
         "recorded_count": test.get("count"),
         "recorded_dataset": dataset.get("name"),
     }
+
+
+def _coverage(view: View) -> "Coverage":
+    vectors, coverage = view["vectors"].facts, view["coverage"].facts
+    return {"refusal": coverage["refusal"], "search": vectors["ended"], "found": coverage["found"]}
 
 
 def _samples(view: View) -> "list[Sample]":

@@ -24,7 +24,7 @@ WAVEFORM = "activity.fst"
 """File of a run that keeps a waveform, that of the vectors whose every layer is compared."""
 
 NETWORK, VECTORS = "network.safetensors", "vectors.npz"
-"""Files of the steps ``fold`` and ``load``."""
+"""Files of the steps ``fold``, and ``load`` and ``vectors``."""
 
 ERRORS = "errors.npz"
 """What the rounding of weights has left, beside the Network."""
@@ -44,16 +44,29 @@ def network(view: View) -> "Network":
     return view.once("network", lambda: io.load(path))
 
 
+def _vectors(view: View) -> Mapping[str, IntArray]:
+    entry = view["vectors"]
+    return view.once("vectors", lambda: read_results(entry, VECTORS))
+
+
 def inputs(view: View) -> IntArray:
     """Return the vectors, integer, shape (vectors, *input shape)."""
-    entry = view["load"]
-    return view.once("vectors", lambda: read_results(entry, VECTORS))["inputs"]
+    return _vectors(view)["inputs"]
+
+
+def images(view: View) -> IntArray:
+    """Return which vectors are labelled images, int64, rising."""
+    return _vectors(view)["images"]
 
 
 def labels(view: View) -> IntArray:
-    """Return the classes of the first vectors, those that are labelled images, int64."""
-    entry = view["load"]
-    return view.once("vectors", lambda: read_results(entry, VECTORS))["labels"]
+    """Return the classes of those, int64."""
+    return _vectors(view)["labels"]
+
+
+def directed(view: View) -> IntArray:
+    """Return which vectors were made to show faults, int64, rising."""
+    return _vectors(view)["directed"]
 
 
 def golden(view: View) -> Mapping[str, IntArray]:

@@ -169,6 +169,7 @@ class Require(TypedDict, total=False):
     power_mw: _Limit
     energy_nj: _Limit
     accuracy: _Share
+    coverage: _Share
     target: _Name
 
 

@@ -4,7 +4,20 @@ from collections.abc import Sequence
 
 from xnorflow.flows.graph import Step, ordered
 from xnorflow.flows.kind import EngineKind
-from xnorflow.flows.steps import compare, energy, engines, fold, golden, load, report, rtl, synthesis, vendor
+from xnorflow.flows.steps import (
+    compare,
+    coverage,
+    energy,
+    engines,
+    fold,
+    golden,
+    load,
+    report,
+    rtl,
+    synthesis,
+    vectors,
+    vendor,
+)
 
 
 def steps(kinds: Sequence[EngineKind], synthesise: synthesis.Synthesise = synthesis.synthesised) -> list[Step]:
@@ -13,6 +26,7 @@ def steps(kinds: Sequence[EngineKind], synthesise: synthesis.Synthesise = synthe
         load.step(),
         fold.step(),
         rtl.step(),  # which refuses a goal out of reach, so that nothing runs in vain
+        vectors.step(),
         golden.step(),
         golden.bench_step(),
         *(engines.run_step(kind) for kind in kinds if not kind.builds),
@@ -22,5 +36,6 @@ def steps(kinds: Sequence[EngineKind], synthesise: synthesis.Synthesise = synthe
         synthesis.step(synthesise),
         *vendor.steps(kinds),
         compare.step(kinds),
+        coverage.step(kinds),
     ]
     return ordered([*found, report.step(kinds, ordered(found))])

@@ -25,7 +25,7 @@ _Seconds = _NotNegative | None
 _Shape = Annotated[list[_Positive], Field(min_length=1)]
 Resource = Literal["lut", "lutram", "ff", "carry", "bram", "dsp"]
 Meaning = Literal["class", "score", "values"]
-Required = Literal["latency_ns", "images_per_second", "clock_mhz", "lut", "bram", "power_mw", "energy_nj", "accuracy"]
+Required = Literal["latency_ns", "images_per_second", "clock_mhz", "lut", "bram", "power_mw", "energy_nj", "accuracy", "coverage"]
 _Provenance = Literal["simulated", "placed-and-routed", "synthesised", "vendor", "estimated"]
 
 _CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -107,8 +107,72 @@ class Inputs(TypedDict):
     """Of the vectors."""
     images: _Count
     random: _Count
+    directed: _Count
+    """Made to show faults that the others do not show."""
     note: str
     dataset_digest: _Digest | None
+
+
+@with_config(_CONFIG)
+class FaultCount(TypedDict):
+    """Single small faults in the network, and how many of them were shown."""
+
+    faults: _Count
+    redundant: _NotNegative
+    """Proved to be shown by no input."""
+    shown: _NotNegative
+    share: _Share
+    """Shown / (faults - redundant)."""
+    interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None
+    """Of the share, at 95 % confidence, where faults were drawn; null where all were simulated."""
+
+
+@with_config(_CONFIG)
+class EngineCoverage(FaultCount):
+    """What an engine's comparison would have shown."""
+
+    name: str
+    vectors: _Count
+
+
+@with_config(_CONFIG)
+class LayerCoverage(FaultCount):
+    """What was shown of a layer's faults."""
+
+    name: str
+    engines: dict[str, _Share]
+    """Each engine's share."""
+
+
+@with_config(_CONFIG)
+class WeakChannel(TypedDict):
+    """A channel with faults that were not shown, of those simulated."""
+
+    layer: str
+    channel: _Count
+    missed: _Count
+    faults: _Count
+
+
+@with_config(_CONFIG)
+class FoundCoverage(FaultCount):
+    """What the engine that shows most would have shown, and the others."""
+
+    engine: str
+    engines: list[EngineCoverage]
+    layers: list[LayerCoverage]
+    weakest: list[WeakChannel]
+
+
+@with_config(_CONFIG)
+class Coverage(TypedDict):
+    """How much the vectors prove."""
+
+    refusal: str | None
+    """Why there is none."""
+    search: Literal["goal", "number", "vain", "budget"] | None
+    """Why no more directed vectors were made: enough is shown, as many as asked for, none more helps, or the budget."""
+    found: FoundCoverage | None
 
 
 @with_config(_CONFIG)
@@ -782,6 +846,7 @@ class Report(TypedDict):
     """
     inputs: Inputs
     accuracy: Accuracy
+    coverage: Coverage
     argmax: Decision
     """Whether what integer scores decide (of: the class; the sign of a single score; or nothing, of other values) is
     the framework's: proved for every accumulator, measured on the vectors, unknown, or not so for weights are

@@ -61,6 +61,7 @@ def template(name: str) -> Any:
     filters: dict[str, Any] = {
         "count": lambda value: "–" if value is None else f"{value:,.10g}",
         "percent": lambda value: f"{value:.2%}",
+        "share": lambda value: f"{int(value * 1e4) / 100:.2f} %",  # never rounded up to all
         "shape": lambda value: "×".join(map(str, value)),
         "quantity": quantity,
         "small": small,

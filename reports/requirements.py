@@ -22,6 +22,7 @@ KINDS: "Mapping[Required, tuple[str, bool]]" = {
     "power_mw": ("mW", True),
     "energy_nj": ("nJ per image", True),
     "accuracy": ("of the images", False),
+    "coverage": ("of the faults", False),
 }
 
 
@@ -62,7 +63,7 @@ def check(report: "Report", require: Mapping[str, Any]) -> "list[RequirementRow]
     """
     target = require.get("target")
     figures: dict[str, list[Figure]] = {what: [] for what in KINDS}
-    for what, figure in (*_hardware(report, target), *_power(report, target), *_accuracy(report)):
+    for what, figure in (*_hardware(report, target), *_power(report, target), *_accuracy(report), *_coverage(report)):
         figures[what].append(figure)
     rows: list[RequirementRow] = []
     status: Literal["pass", "fail", "unknown"]
@@ -143,3 +144,11 @@ def _accuracy(report: "Report") -> Iterator[tuple[str, Figure]]:
     if of["recorded"] is not None:
         by = f"the checkpoint: {of['recorded_count'] or 0:,} images of {of['recorded_dataset']}"
         yield "accuracy", Figure(of["recorded"], "quoted", by)
+
+
+def _coverage(report: Mapping[str, Any]) -> Iterator[tuple[str, Figure]]:
+    """What the engine that shows most would have shown; the low end of the interval where faults were drawn."""
+    found = report["coverage"]["found"]
+    if found:
+        by = f"{found['engine']}, of {found['faults'] - found['redundant']:,.0f} faults"
+        yield "coverage", Figure(found["interval"][0] if found["interval"] else found["share"], "measured", by)

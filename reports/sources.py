@@ -36,7 +36,7 @@ def sources(report: "Report") -> dict[str, Source]:
     found = {
         "model": Source("Model", "quoted", f"{report['source']['path']}, SHA-256 {report['source']['digest'][:16]}…"),
         "vectors": Source("Vectors", "exact", f"{inputs['images']:,} images of {inputs['dataset']}, {inputs['note']}; "
-                          f"{inputs['random']:,} random"),
+                          f"{inputs['random']:,} random, {inputs['directed']:,} directed"),
         "exactness": Source("Mismatches", "measured", "integers of every engine compared with the golden model's, for "
                             "equality; layers inside a network on the vectors that the grid names"),
         "speed": Source("Vectors per second", "measured", "wall-clock time on this machine, compiling left out"),
@@ -49,6 +49,8 @@ def sources(report: "Report") -> dict[str, Source]:
         "samples": Source("Layers' bits", "measured", "the golden model's results"),
         "steps": Source("Times of stages", "measured", "wall-clock time of the run that made the result"),
     }  # fmt: skip
+    if report["coverage"]["found"]:
+        found["coverage"] = _coverage(report["coverage"]["found"])
     if report["deviation"]:
         found["deviation"] = Source("Deviation from the trained model", "measured", "bounds are proved: interval "
                                     "arithmetic over the range of each operand, the framework's rounding included; the "
@@ -109,3 +111,9 @@ def sources(report: "Report") -> dict[str, Source]:
     if report["baseline"]:
         found["baseline"] = Source("Baseline", "quoted", f"{report['baseline']['file']}; the figures now as above")
     return found
+
+
+def _coverage(found: dict[str, Any]) -> Source:
+    drawn = "of some layers, faults were drawn" if found["interval"] else "every fault simulated, none drawn"
+    how = f"single faults in the Network, by the golden model's kernels; {drawn}; those proved redundant left out"
+    return Source("Coverage", "measured" if found["interval"] else "exact", how)

@@ -1,8 +1,9 @@
 """Coverage: which faults some vectors show, counted by layer, by kind and by neuron."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import or_
 from typing import Any
 
 import numpy as np
@@ -181,6 +182,7 @@ def measure(
     observed: Sequence[str] | None = None,
     advance: Callable[[int, int], None] = lambda done, total: None,
     affordable: float = AFFORDABLE,
+    but: Sequence[Bits] | None = None,
 ) -> Evidence:
     """Find out which faults of a network some vectors show.
 
@@ -196,6 +198,8 @@ def measure(
         Told how much is done, and of how much.
     affordable : float
         Multiplications that one group of faults may take.
+    but : sequence of bool arrays, shape (faults,), by group, optional
+        Faults that are not asked for, and count as not shown.
 
     Raises
     ------
@@ -206,13 +210,14 @@ def measure(
     groups = tuple(_drawn(group, _affordable(network, group, affordable)) for group in every)
     simulator = Simulator(network, observed)
     proved = redundant(network, groups)
+    spared = proved if but is None else [never | other for never, other in zip(proved, but, strict=True)]
     first = tuple(np.full(len(group), -1) for group in groups)
     simulated, total = 0, len(vectors) * sum(map(len, groups))
     for block in _blocks(len(vectors), _largest_block(network)):
         now = simulator.vectors(vectors[block])
-        for group, never, seen in zip(groups, proved, first, strict=True):
+        for group, not_asked, seen in zip(groups, spared, first, strict=True):
             advance(simulated, total)
-            left = np.flatnonzero((seen < 0) & ~never)
+            left = np.flatnonzero((seen < 0) & ~not_asked)
             by_vector = simulator.shown(group, left, now)
             word = (by_vector != 0).argmax(axis=1)
             bits = by_vector[np.arange(len(left)), word]
@@ -221,6 +226,57 @@ def measure(
             simulated += len(group) * (block.stop - block.start)
     advance(total, total)
     return Evidence(groups, tuple(map(len, every)), proved, first)
+
+
+def compared(
+    network: Network,
+    vectors: NDArray[np.integer[Any]],
+    comparisons: Sequence[Mapping[str, int]],
+    advance: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Coverage]:
+    """Return what comparisons show that see some results of some vectors, and others of fewer.
+
+    Parameters
+    ----------
+    network : Network
+    vectors : integer array, shape (vectors, *input shape)
+    comparisons : sequence of mappings of operation name to int
+        Of how many vectors, the first ones, each result is compared.
+    advance : callable
+        As :func:`measure` has it, for the comparison of the most vectors.
+
+    Returns
+    -------
+    list of Coverage
+        One for each comparison, of the same faults.
+    """
+    seen = [
+        {frozenset(name for name, of in each.items() if of >= count): count for count in each.values() if count}
+        for each in comparisons
+    ]
+    most: dict[frozenset[str], int] = {}
+    for observed, count in (item for each in seen for item in each.items()):
+        most[observed] = max(count, most.get(observed, 0))
+    found: dict[frozenset[str], Evidence] = {}
+    for observed, count in sorted(most.items(), key=lambda item: -item[1]):
+        least = min(each[observed] for each in seen if observed in each)
+        before = next((evidence for names, evidence in found.items() if names < observed), None)
+        but = before.coverage(least).shown if before else None  # what is seen there is seen here
+        new = measure(network, vectors[:count], sorted(observed), advance if not found else _silent, but=but)
+        if before and but:
+            first = tuple(
+                np.where(here, one, other) for here, one, other in zip(but, before.first, new.first, strict=True)
+            )
+            new = replace(new, first=first)
+        found[observed] = new
+    if not found:
+        found[frozenset()] = measure(network, vectors[:0])
+    nothing = next(iter(found.values())).coverage(0)
+    return [reduce(or_, (found[names].coverage(of) for names, of in each.items()), nothing) for each in seen]
+
+
+def _silent(done: int, total: int) -> None:
+    """Tell nobody."""
 
 
 def _blocks(count: int, largest: int) -> Iterator[slice]:

@@ -4,9 +4,9 @@ A fault changes one channel of one result. It is followed in three stages, each 
 
 1. the changed channel, from the sums and the fault alone. Where a layer takes bipolar values, a wrong weight makes one
    of few errors of its neuron's sum (-2, -1, +1, +2; of integers, plus or minus a power of two), and which one is told
-   by the bits that come in. So a dense
-   layer's errors are followed in place of its faults, and each fault picks its own, 64 vectors a word; a convolution's
-   faults pick, 64 positions a word, which comparisons with its threshold they turn;
+   by the bits that come in. So a dense layer's errors are followed in place of its faults, and each fault picks its
+   own, 64 vectors a word; a convolution's faults pick, 64 positions a word, which comparisons with its threshold they
+   turn;
 2. that channel through sums, thresholds and pools, as long as channels do not mix: for most, the threshold is out of
    reach;
 3. the rest of the network on the golden model's packed kernels, every different change of a channel once.
@@ -48,6 +48,9 @@ Words = NDArray[np.uint64]
 
 #: Values of one array that stage 1 makes at once.
 _AT_ONCE = 1 << 22
+
+#: As how many multiplications it counts to look at one position of a fault in one vector.
+_PRODUCTS_EACH = 500
 
 #: Kinds of faults that are in a whole operation: few, and each is planted.
 _WHOLE = ("padding", "order", "tie")
@@ -116,6 +119,11 @@ class Simulator:
     network : Network
     observed : sequence of operation names, optional
         The results that are compared; by default those of :func:`xnorflow.cosim.engine.outputs`.
+
+    Attributes
+    ----------
+    work : int
+        Multiplications done so far, about: the same for the same questions, on whatever machine.
     """
 
     def __init__(self, network: Network, observed: Sequence[str] | None = None) -> None:
@@ -126,6 +134,8 @@ class Simulator:
         self._threads = cores()
         self._pool = ThreadPoolExecutor(self._threads)
         self._planted: dict[tuple[str, str, int], Golden] = {}
+        self._products = {name: _products(network, name) for name in network.signals}
+        self.work = 0
 
     def vectors(self, inputs: NDArray[np.integer[Any]]) -> Vectors:
         """Compute every result for some inputs, as :meth:`xnorflow.cosim.golden.Golden.run` takes them."""
@@ -133,6 +143,7 @@ class Simulator:
         for operation in self.network.operations:
             operands: list[Any] = [values[source] for source in operation.inputs] or [np.ascontiguousarray(inputs)]
             values[operation.name] = self._steps[operation.name](*operands)
+        self.work += len(inputs) * sum(self._products.values())
         return Vectors(inputs, values, self._signals)
 
     def shown(self, group: Faults, which: IntArray, vectors: Vectors) -> Words:
@@ -153,6 +164,8 @@ class Simulator:
         operation = self.network[group.layer]
         if not len(which):
             return np.zeros((0, words(len(vectors))), np.uint64)
+        positions = self._signals[group.layer].size // self._signals[group.layer].channels
+        self.work += _PRODUCTS_EACH * len(which) * len(vectors) * positions
         if group.kind in _WHOLE:
             return pack_bits(np.array([self._by_planting(group, int(index), vectors) for index in which]))
         if group.kind == "weight" and self._signals[operation.inputs[0]].bipolar:
@@ -161,8 +174,7 @@ class Simulator:
             if (path := self._path(operation)) is not None:
                 return self._by_flips(operation, path, group, which, vectors)
         result = []
-        signal = self._signals[group.layer]
-        size = max(1, _AT_ONCE // (len(vectors) * (signal.size // signal.channels)))
+        size = max(1, _AT_ONCE // (len(vectors) * positions))
         for first in range(0, len(which), size):
             some = which[first : first + size]
             fault = np.repeat(some, len(vectors))
@@ -221,6 +233,7 @@ class Simulator:
     def _propagated(self, operation: Operation, changes: Changes, vectors: Vectors) -> Bits:
         """Say which changes are seen, by computing all that follows the operation."""
         count = len(changes)
+        self.work += count * sum(self._products[follower.name] for follower, _ in self._followers[operation.name])
         size = tile_size(largest_bytes(self.network), count, self._threads)
         tiles = [slice(first, first + size) for first in range(0, count, size)]
         return np.concatenate(list(self._pool.map(lambda tile: self._tile(operation, changes[tile], vectors), tiles)))
@@ -423,6 +436,12 @@ def _wide(network: Network) -> Mapping[str, Signal]:
             signal = replace(signal, low=low, high=low + operation.step * operation.levels)
         signals[operation.name] = signal
     return signals
+
+
+def _products(network: Network, name: str) -> int:
+    """Return the multiplications of an operation, or else its values."""
+    operation, values = network[name], network.signals[name].size
+    return values * operation.weight[0].size if isinstance(operation, Dense | Conv2d) else values
 
 
 def _by_channel(x: NDArray[Any]) -> NDArray[Any]:

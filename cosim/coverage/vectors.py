@@ -6,10 +6,10 @@ a time and keeps what comes closer. Whether the flipped bit reaches the outputs 
 among the candidates.
 """
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from math import ceil
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +27,8 @@ from xnorflow.bnn.network import (
     weight_bits,
 )
 from xnorflow.bnn.packing import unpack_bits
-from xnorflow.cosim.coverage.faults import Faults
-from xnorflow.cosim.coverage.measure import Evidence, measure
+from xnorflow.cosim.coverage.faults import Faults, faults
+from xnorflow.cosim.coverage.measure import AFFORDABLE, Evidence, measure
 from xnorflow.cosim.coverage.simulation import Simulator
 
 Bits = NDArray[np.bool_]
@@ -46,32 +46,64 @@ _TRIED, _AIMED, _KEPT = 96, 32, 8
 #: Rounds without any new vector after which no more are tried.
 _VAIN = 5
 
+#: Vectors that are simulated at once.
+_BLOCK = 256
+
+#: Parts in which faults to choose by are drawn.
+_CHUNKS = 16
+
+#: Groups of faults that a budget is for, about.
+_GROUPS = 10
+
 #: Of a search: steps, and vectors of each.
 _STEPS, _EACH = 12, 32
 
 
-def best(network: Network, vectors: Inputs, count: int, seed: int = 0) -> IntArray:
-    """Choose the few vectors that show most, each the one that adds most to those before it.
+Ended = Literal["goal", "number", "vain", "budget"]
+"""Why no more vectors were made: enough is shown, there are as many as asked for, none helps, or it takes too long."""
+
+
+def best(
+    network: Network,
+    vectors: Inputs,
+    *,
+    leading: int = 0,
+    among: int = 0,
+    seed: int = 0,
+    budget: float = float("inf"),
+) -> IntArray:
+    """Put vectors into an order in which each adds most to what those before it show.
 
     Parameters
     ----------
     network : Network
     vectors : integer array, shape (vectors, *input shape)
-    count : int
+    leading, among : int
+        The first `leading` are of the first `among` vectors alone.
     seed : int
+        Of the faults that are drawn to choose by.
+    budget : float
+        Multiplications, see :attr:`Simulator.work`, after which no more faults are drawn.
 
     Returns
     -------
-    int64 array, shape (min(count, vectors),)
-        Indices, the best first; those that add nothing come last, in their order.
+    int64 array, shape (vectors,)
+        Indices; those that add nothing come last, as they were.
     """
-    evidence = measure(network, vectors)
-    left = [first >= 0 for first in evidence.first]
-    shown = _by_vector(Simulator(network), evidence.groups, left, vectors, np.random.default_rng(seed))
-    chosen = _greedy(shown, count)
-    others = np.setdiff1d(np.arange(len(vectors)), chosen)
-    ordered: IntArray = np.concatenate([chosen, others])[:count]
-    return ordered
+    simulator, random = Simulator(network), np.random.default_rng(seed)
+    groups = faults(network)
+    share = min(1.0, _JUDGES / sum(map(len, groups)))
+    drawn = [random.permutation(len(group))[: ceil(share * len(group))] for group in groups]
+    parts = []
+    for chunk in range(_CHUNKS):
+        parts.append(_by_vector(simulator, groups, [of[chunk::_CHUNKS] for of in drawn], vectors))
+        if simulator.work > budget:
+            break
+    shown = np.concatenate(parts)
+    first = _greedy(shown[:, :among], leading)
+    rest = _greedy(shown[~shown[:, first].any(axis=1)], len(vectors))
+    chosen = np.concatenate([first, rest])
+    return np.concatenate([chosen, np.setdiff1d(np.arange(len(vectors)), chosen)])
 
 
 def directed(
@@ -81,10 +113,10 @@ def directed(
     *,
     seed: int = 0,
     goal: float = GOAL,
-    seconds: float = float("inf"),
+    budget: float = float("inf"),
     advance: Callable[[int, int], None] = lambda done, total: None,
-) -> Inputs:
-    """Make vectors that show faults which the given ones do not show; always the same, unless the time is up.
+) -> tuple[Inputs, Ended]:
+    """Make vectors that show faults which the given ones do not show; always the same.
 
     Parameters
     ----------
@@ -95,22 +127,34 @@ def directed(
     seed : int
     goal : float
         Share of the faults that are not proved redundant.
-    seconds : float
+    budget : float
+        Multiplications, see :attr:`Simulator.work`, after which the search ends.
     advance : callable
         Told how many vectors have been made, and how many at most.
 
     Returns
     -------
     integer array, shape (new vectors, *input shape)
+    Ended
     """
-    end = time.monotonic() + seconds
-    search = _Search(network, np.random.default_rng(seed), vectors, measure(network, vectors))
+    affordable = min(AFFORDABLE, budget / _GROUPS)
+    search = _Search(network, np.random.default_rng(seed), vectors, measure(network, vectors, affordable=affordable))
     made, vain = 0, 0
-    while made < most and vain < _VAIN and search.share < goal and time.monotonic() < end:
+    while not (ended := _ended(search, most - made, vain, goal, budget)):
         advance(made, most)
         kept = search.round(min(_KEPT, most - made))
         made, vain = made + kept, 0 if kept else vain + 1
-    return search.pool[len(vectors) :]
+    return search.pool[len(vectors) :], ended
+
+
+def _ended(search: "_Search", left: int, vain: int, goal: float, budget: float) -> Ended | None:
+    if search.share >= goal:
+        return "goal"
+    if not left:
+        return "number"
+    if search.simulator.work >= budget:
+        return "budget"
+    return "vain" if vain >= _VAIN else None
 
 
 @dataclass(eq=False)
@@ -150,13 +194,15 @@ class _Search:
         """Try vectors and keep the best; return how many."""
         tried = [*self._aimed(), *self._changed(self.pool[self.random.integers(len(self.pool), size=_TRIED)])]
         candidates = np.unique(np.array(tried[:_TRIED]), axis=0)
-        shown = _by_vector(self.simulator, self.evidence.groups, self.left, candidates, self.random)
+        many = sum(int(of.sum()) for of in self.left)
+        asked = [np.flatnonzero(of & (self.random.random(len(of)) * many < _JUDGES)) for of in self.left]
+        shown = _by_vector(self.simulator, self.evidence.groups, asked, candidates)
         new = candidates[_greedy(shown, most)]
         if len(new):
             vectors = self.simulator.vectors(new)
             for group, left in zip(self.evidence.groups, self.left, strict=True):
-                asked = np.flatnonzero(left)
-                left[asked] = ~self.simulator.shown(group, asked, vectors).any(axis=1)
+                those = np.flatnonzero(left)
+                left[those] = ~self.simulator.shown(group, those, vectors).any(axis=1)
             self.pool = np.concatenate([self.pool, new])
         return len(new)
 
@@ -247,16 +293,12 @@ class _Search:
         return base
 
 
-def _by_vector(
-    simulator: Simulator, groups: tuple[Faults, ...], asked: list[Bits], vectors: Inputs, random: np.random.Generator
-) -> Bits:
-    """Return which vector shows which of the faults asked for, or of some drawn ones: shape (faults, vectors)."""
-    many = sum(int(of.sum()) for of in asked)
-    chosen = [np.flatnonzero(of & (random.random(len(of)) * many < _JUDGES)) for of in asked]
+def _by_vector(simulator: Simulator, groups: tuple[Faults, ...], asked: Sequence[IntArray], vectors: Inputs) -> Bits:
+    """Return which vector shows which of the faults asked for, by group: shape (faults, vectors)."""
     parts = []
-    for first in range(0, len(vectors), 256):
-        block = simulator.vectors(vectors[first : first + 256])
-        words = [simulator.shown(group, which, block) for group, which in zip(groups, chosen, strict=True)]
+    for first in range(0, len(vectors), _BLOCK):
+        block = simulator.vectors(vectors[first : first + _BLOCK])
+        words = [simulator.shown(group, which, block) for group, which in zip(groups, asked, strict=True)]
         parts.append(unpack_bits(np.concatenate(words), len(block)))
     return np.concatenate(parts, axis=1)
 

@@ -18,7 +18,7 @@ from xnorflow.flows.steps.golden import layers
 def step(kinds: Sequence[EngineKind]) -> Step:
     """Return the step; an engine that differs is run again, for which the step sees what the engine is made from."""
     made_from = [step for kind in kinds for step in (kind.run_step, kind.build_step, *kind.takes, *kind.may_take)]
-    always = ("load", "fold", "golden")
+    always = ("vectors", "fold", "golden")
     return Step(
         "compare",
         "compare",

@@ -6,7 +6,7 @@ from xnorflow.flows.cache import Entry
 from xnorflow.flows.folding import READS, fold_rtl
 from xnorflow.flows.graph import Advance, Step, View
 from xnorflow.flows.kind import EngineKind
-from xnorflow.flows.results import WAVEFORM, network
+from xnorflow.flows.results import WAVEFORM, images, network
 
 _CLOCK = "aclk"
 
@@ -17,7 +17,7 @@ def step(kind: EngineKind) -> Step:
         "energy",
         "energy",
         partial(_energy, kind.name, kind.run_step),
-        takes=("load", "fold", kind.run_step),
+        takes=("vectors", "fold", kind.run_step),
         options=READS,
         packages=("numpy", "pywellen"),
         engine=kind.name,
@@ -32,7 +32,7 @@ def _energy(engine: str, ran: str, view: View, entry: Entry, advance: Advance) -
     run = view[ran]
     frames = run.facts["layerwise"]
     read = memory_bits(plan(network(view), fold_rtl(network(view), view.options).config))
-    images = min(frames, view["load"].facts["images"])
+    known = int((images(view) < frames).sum())
     made = estimate(activity(run.folder / WAVEFORM, _CLOCK, frames, read))
-    entry.facts = {"source": f"waveform of {engine}", "frames": frames, "images": images, **made}
+    entry.facts = {"source": f"waveform of {engine}", "frames": frames, "images": known, **made}
     entry.summary = f"{made['picojoules'] / 1e3:,.3g} nJ per inference, estimated from {frames} frames"

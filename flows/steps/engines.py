@@ -27,7 +27,7 @@ def build_step(kind: EngineKind) -> Step:
 
 def run_step(kind: EngineKind) -> Step:
     """Return the step in which an engine runs the vectors."""
-    takes = ("load", kind.build_step) if kind.builds else ("load",)
+    takes = ("vectors", kind.build_step) if kind.builds else ("vectors",)
     return _step(kind, kind.run_step, f"{kind.name}_results", partial(_run, kind), takes)
 
 

@@ -8,8 +8,18 @@ import numpy as np
 
 from xnorflow.flows.cache import Entry
 from xnorflow.flows.graph import Advance, Step, View
-from xnorflow.flows.results import LAYERS, LAYERWISE, RESULTS, IntArray, inputs, labels, network
-from xnorflow.flows.results import golden as golden_results
+from xnorflow.flows.results import (
+    LAYERS,
+    LAYERWISE,
+    RESULTS,
+    VECTORS,
+    IntArray,
+    images,
+    inputs,
+    labels,
+    network,
+    read_results,
+)
 from xnorflow.flows.timed import timed_run
 from xnorflow.flows.vectors import random_inputs
 
@@ -26,19 +36,21 @@ BENCH_VECTORS = 100
 
 def step() -> Step:
     """Return the step of the golden model."""
-    return Step("golden", "golden", _golden, takes=("load", "fold"), packages=("numpy", "numba"))
+    return Step("golden", "golden", _golden, takes=("vectors", "fold"), packages=("numpy", "numba"))
 
 
 def bench_step() -> Step:
     """Return the step that cuts out what a test bench gets: the same, however many vectors there are."""
-    return Step("bench", "bench", _bench, takes=("load", "fold", "golden"), packages=("numpy",))
+    return Step("bench", "bench", _bench, takes=("load", "fold"), packages=("numpy", "numba"))
 
 
 def _bench(view: View, entry: Entry, advance: Advance) -> None:
     from xnorflow.cosim.engine import outputs
+    from xnorflow.cosim.golden import Golden
 
-    given, expected = inputs(view)[:BENCH_VECTORS], golden_results(view)[outputs(network(view))[0]][:BENCH_VECTORS]
-    np.savez(entry.folder / RESULTS, inputs=given, expected=expected)
+    given, golden = read_results(view["load"], VECTORS)["inputs"][:BENCH_VECTORS], Golden()
+    golden.prepare(network(view))
+    np.savez(entry.folder / RESULTS, inputs=given, expected=golden.run(given)[outputs(network(view))[0]])
     entry.summary = f"{len(given)} vectors and their scores for the projects' own test benches"
 
 
@@ -51,32 +63,35 @@ def _golden(view: View, entry: Entry, advance: Advance) -> None:
     results, seconds = timed_run(golden, vectors, advance)
     results |= _scores(computed, golden, vectors)
     np.savez(entry.folder / RESULTS, **results)
-    count, images = len(vectors), len(labels(view))
+    count, labelled = len(vectors), images(view)
+    of_images = {name: result[labelled] for name, result in results.items()}
     found, expected = classes(computed, results, labels(view))
-    wrong = np.flatnonzero(found[:images] != expected) if found is not None else np.zeros(0, np.int64)
-    right = images - len(wrong) if images and found is not None else None
+    taken_for = found[labelled] if found is not None else None
+    wrong = labelled[taken_for != expected] if taken_for is not None else np.zeros(0, np.int64)
+    right = len(labelled) - len(wrong) if len(labelled) and taken_for is not None else None
+    label = dict(zip(labelled.tolist(), expected.tolist(), strict=True))
     kept = list(range(min(LAYERWISE, count)))
     kept += [int(wrong[0])] if len(wrong) and wrong[0] not in kept else []  # the report shows how it came about
     np.savez(entry.folder / LAYERS, **golden.run(vectors[kept], every_layer=True))
     entry.facts = {
         "vectors": count,
         "right": right,
-        "images": images,
+        "images": len(labelled),
         "meaning": meaning(computed),
         "kept": [
             {
                 "vector": i,
                 "class": int(found[i]) if found is not None else None,
-                "label": int(expected[i]) if i < images else None,
+                "label": label.get(i),
             }
             for i in kept
         ],
         "outputs": outputs_digest(computed, golden),
-        "confusion": _confusion(expected, found[:images]) if images and found is not None else None,
-        "precision_recall": precision_recall(computed, results, labels(view)) if images else None,
+        "confusion": _confusion(expected, taken_for) if len(labelled) and taken_for is not None else None,
+        "precision_recall": precision_recall(computed, of_images, labels(view)) if len(labelled) else None,
     }
     entry.measured = {"seconds": seconds}
-    accuracy = f", {right / images:.2%} of {images:,} images right" if right is not None else ""
+    accuracy = f", {right / len(labelled):.2%} of {len(labelled):,} images right" if right is not None else ""
     entry.summary = f"{count:,} vectors at {count / seconds:,.0f} a second{accuracy}"
 
 

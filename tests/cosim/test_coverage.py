@@ -257,6 +257,19 @@ def test_counts_add_up_and_the_first_vectors_are_the_flow_s() -> None:
     assert evidence.coverage(1).total.shown < both.total.shown < both.total.detectable
 
 
+def test_comparisons_of_some_results_are_seen_as_if_each_were_measured_alone() -> None:
+    network = image(-1)
+    inputs = strategies.inputs_for(network, 40, seed=5)
+    last, every = dict.fromkeys(outputs(network), 40), dict.fromkeys(network.signals, 3)
+    asked = [last, every | last, {"dense": 5}, every, {"dense": 40, "sign1": 2, "conv2": 7}, {}]
+    for names, found in zip(asked, measure.compared(network, inputs, asked), strict=True):
+        alone = measure.measure(network, inputs[:0]).coverage()
+        for count in set(names.values()):
+            observed = [name for name, of in names.items() if of >= count]
+            alone |= measure.measure(network, inputs[:count], observed).coverage()
+        assert found.total == alone.total and found.layers == alone.layers
+
+
 def test_the_first_vector_is_told_behind_many_that_show_nothing_new() -> None:
     network = image(-1)
     one = strategies.inputs_for(network, 40, seed=5)
@@ -297,7 +310,7 @@ def bits(count: int) -> NDArray[Any]:
 def test_the_best_vectors_come_first() -> None:
     network = image(-1)
     inputs = strategies.inputs_for(network, 60, seed=2)
-    order = vectors.best(network, inputs, 10)
+    order = vectors.best(network, inputs)
     alone = [measure.measure(network, inputs[[i]]).coverage().total.shown for i in range(len(inputs))]
     assert alone[order[0]] == max(alone) > min(alone)
     by_count = [measure.measure(network, inputs[order[:n]]).coverage().total.shown for n in range(1, 11)]
@@ -305,28 +318,33 @@ def test_the_best_vectors_come_first() -> None:
     assert (gains[1:] <= gains[:-1]).all() and by_count[-1] > measure.measure(
         network, inputs[:10]
     ).coverage().total.shown
-    assert sorted(vectors.best(network, inputs, 100)) == list(range(60))
+    assert sorted(order) == list(range(60))
+    led = vectors.best(network, inputs, leading=3, among=5)
+    assert set(led[:3]) <= set(range(5)) and sorted(led) == list(range(60)) and led[3] not in range(5)
+    assert sorted(vectors.best(network, inputs, budget=1)) == list(range(60))
 
 
 @pytest.mark.parametrize("network", [constant(), image(-1)], ids=["dense", "image"])
 def test_directed_vectors_show_what_random_ones_miss(network: Network) -> None:
     inputs = strategies.inputs_for(network, 2, seed=1)
-    new = vectors.directed(network, inputs, 40, seed=3)
+    new, ended = vectors.directed(network, inputs, 40, seed=3)
     assert new.dtype == inputs.dtype and set(np.unique(new)) <= {-1, 1} and 0 < len(new) <= 40
-    assert (new == vectors.directed(network, inputs, 40, seed=3)).all()
+    assert (new == vectors.directed(network, inputs, 40, seed=3)[0]).all()
     found = measure.measure(network, np.concatenate([inputs, new])).coverage().total
     assert found.shown > measure.measure(network, inputs).coverage().total.shown
     if network.name == "constant":
         assert found.shown == measure.measure(network, bits(7)).coverage().total.shown
     else:
-        assert found.share == 1 and len(new) < 20
+        assert found.share == 1 and len(new) < 20 and ended == "goal"
 
 
-def test_no_more_vectors_than_the_goal_or_the_time_asks_for() -> None:
+def test_no_more_vectors_than_the_goal_or_the_budget_asks_for() -> None:
     network = image(1)
     inputs = strategies.inputs_for(network, 2, seed=1)
-    assert len(vectors.directed(network, inputs, 40, seconds=0)) == 0
-    few, many = (len(vectors.directed(network, inputs, 40, goal=goal)) for goal in (0.9, 1.0))
+    none, ended = vectors.directed(network, inputs, 40, budget=0)
+    assert len(none) == 0 and ended == "budget"
+    assert vectors.directed(network, inputs, 2, goal=1.0)[1] == "number"
+    few, many = (len(vectors.directed(network, inputs, 40, goal=goal)[0]) for goal in (0.9, 1.0))
     assert 0 < few < many
 
 

@@ -65,8 +65,8 @@ class Place:
 
 
 ALL = [
-    *("load", "fold", "rtl", "golden", "bench", "plain", "project first", "project second"),
-    *("csim first", "csim second", "synthesis", "vendor rtl", "compare"),
+    *("load", "fold", "rtl", "vectors", "golden", "bench", "plain", "project first", "project second"),
+    *("csim first", "csim second", "synthesis", "vendor rtl", "compare", "coverage"),
 ]
 
 
@@ -82,8 +82,9 @@ def test_a_flow_of_equal_engines_passes(place: Place) -> None:
     for engine in report["engines"].values():
         assert (engine["status"], engine["vectors"], engine["mismatches"]) == ("pass", 300, 0)
     assert [step["name"] for step in report["steps"]] == ALL
+    directed = report["inputs"]["directed"]
     assert report["inputs"] | {"digest": None} == {
-        "dataset": "random", "count": 300, "digest": None, "images": 0, "random": 300,
+        "dataset": "random", "count": 300, "digest": None, "images": 0, "random": 300 - directed, "directed": directed,
         "note": "a Network file brings no data set", "dataset_digest": None,
     }  # fmt: skip
     assert report["accuracy"]["golden"] is None
@@ -93,7 +94,7 @@ def test_a_flow_of_equal_engines_passes(place: Place) -> None:
 def test_the_golden_results_are_those_of_the_file_and_not_of_the_canonical_form_alone(place: Place) -> None:
     place.flow()
     (results,) = (place.folder / "build" / "small" / "golden").glob("*/results.npz")
-    (vectors,) = (place.folder / "build" / "small" / "load").glob("*/vectors.npz")
+    (vectors,) = (place.folder / "build" / "small" / "vectors").glob("*/vectors.npz")
     golden = Golden()
     golden.prepare(fakes.network())
     np.testing.assert_array_equal(
@@ -332,18 +333,20 @@ def test_a_network_on_pixels_is_run_over_their_whole_range(place: Place) -> None
     save(fakes.image_network(), place.folder / "images.safetensors")
     report = place.flow(model=place.folder / "images.safetensors")
     assert report["verdict"] == "pass"
-    (vectors,) = (place.folder / "build" / "images" / "load").glob("*/vectors.npz")
+    (vectors,) = (place.folder / "build" / "images" / "vectors").glob("*/vectors.npz")
     inputs = np.load(vectors)["inputs"]
     assert (inputs.min(), inputs.max(), inputs.shape) == (0, 255, (300, 6, 6, 1))
 
 
 def test_a_model_of_the_zoo_runs_on_its_images_and_then_on_random_vectors(place: Place) -> None:
-    report = place.flow(model="digits_bnn", vectors=400)
+    report = place.flow(model="digits_bnn", vectors=800)
     assert report["inputs"]["dataset"] == "digits"
-    assert (report["inputs"]["images"], report["inputs"]["random"]) == (360, 40)
+    made = report["inputs"]["directed"]
+    assert made and (report["inputs"]["images"], report["inputs"]["random"] + made) == (360, 440)
     assert report["accuracy"]["golden_count"] == report["accuracy"]["recorded_count"] == 360
     assert report["accuracy"]["golden"] == pytest.approx(report["accuracy"]["recorded"], abs=1e-9)
-    assert place.flow(model="digits_bnn", vectors=None)["inputs"]["count"] == 360
+    every = place.flow(model="digits_bnn", vectors=None)["inputs"]
+    assert every["images"] == 360 and every["count"] == 360 + every["directed"]
 
 
 def command(folder: Path, *arguments: Any, **environment: Any) -> Any:

@@ -91,7 +91,7 @@ def test_a_layer_that_differs_behind_equal_outputs_is_a_mismatch(place: Place, m
 
 
 def test_the_report_has_a_wrong_image_and_counts_classes(place: Place) -> None:
-    report = place.flow(model="digits_bnn", vectors=360)
+    report = place.flow(model="digits_bnn", vectors=None)
     confusion = np.array(report["accuracy"]["confusion"])
     assert confusion.shape == (10, 10) and confusion.sum() == 360
     assert np.trace(confusion) == round(360 * report["accuracy"]["golden"])

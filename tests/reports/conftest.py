@@ -54,8 +54,23 @@ def passing() -> dict[str, Any]:
         "source": {"kind": "checkpoint", "path": "models/small.safetensors", "digest": "b" * 64},
         "verdict": "pass",
         "inputs": {
-            "dataset": "digits", "count": 1000, "digest": "c" * 64, "images": 360, "random": 640, "note": "bundled",
-            "dataset_digest": "d" * 64,
+            "dataset": "digits", "count": 1000, "digest": "c" * 64, "images": 360, "random": 600, "directed": 40,
+            "note": "bundled", "dataset_digest": "d" * 64,
+        },
+        "coverage": {
+            "refusal": None, "search": "number", "found": {
+                "engine": "hls4ml_packed", "faults": 90001, "redundant": 1.0, "shown": 89998.0, "share": 0.99998,
+                "interval": None,
+                "engines": [
+                    {"name": "hls4ml_packed", "vectors": 1000, "faults": 90001, "redundant": 1.0, "shown": 89998.0,
+                     "share": 0.99998, "interval": None},
+                ],
+                "layers": [
+                    {"name": "dense1", "faults": 90001, "redundant": 1.0, "shown": 89998.0, "share": 0.99998,
+                     "interval": None, "engines": {"hls4ml_packed": 0.99998}},
+                ],
+                "weakest": [{"layer": "dense1", "channel": 7, "missed": 2, "faults": 70}],
+            },
         },
         "accuracy": {
             "golden": 0.9583, "golden_count": 360, "golden_dataset": "digits", "confusion": [[170, 10], [5, 175]],

@@ -23,7 +23,19 @@ from xnorflow.reports.index import row as row_of_index
 from xnorflow.reports.render import render, validate
 
 SECTIONS = (
-    *("summary", "findings", "requirements", "baseline", "engines", "layers", "samples", "confusion", "rtl", "latency"),
+    *(
+        "summary",
+        "findings",
+        "requirements",
+        "baseline",
+        "engines",
+        "coverage",
+        "layers",
+        "samples",
+        "confusion",
+        "rtl",
+        "latency",
+    ),
     *("hardware", "synthesis", "asic", "vendor", "predicted", "energy", "memory", "provenance"),
 )
 
