@@ -399,7 +399,8 @@ def run(
     ----------
     net : Net, or what :func:`convert` takes by name
     vectors : int or None
-        Number of vectors; None for all of the images. The images come first, random vectors follow.
+        Number of vectors; None for all of the images. Random ones where there are fewer images, and
+        directed ones in place of the last; those that show most run first.
     images : (x, y), str or Path, optional
         Labelled data: arrays as :func:`xnorflow.models.labelled.labelled` takes them, an ``.npz`` file with ``x`` and
         ``y``, a folder of images by class, or a folder with the zoo's data set.

@@ -20,12 +20,15 @@ _Positive = Annotated[int, Field(ge=1)]
 _NotNegative = Annotated[float, Field(ge=0)]
 _Above0 = Annotated[float, Field(gt=0)]
 _Text = Annotated[str, Field(min_length=1)]
-_Share = Annotated[float, Field(ge=0, le=1)] | None
+_Part = Annotated[float, Field(ge=0, le=1)]
+_Share = _Part | None
 _Seconds = _NotNegative | None
 _Shape = Annotated[list[_Positive], Field(min_length=1)]
 Resource = Literal["lut", "lutram", "ff", "carry", "bram", "dsp"]
 Meaning = Literal["class", "score", "values"]
-Required = Literal["latency_ns", "images_per_second", "clock_mhz", "lut", "bram", "power_mw", "energy_nj", "accuracy", "coverage"]
+Required = Literal[
+    "latency_ns", "images_per_second", "clock_mhz", "lut", "bram", "power_mw", "energy_nj", "accuracy", "coverage"
+]
 _Provenance = Literal["simulated", "placed-and-routed", "synthesised", "vendor", "estimated"]
 
 _CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -121,7 +124,7 @@ class FaultCount(TypedDict):
     redundant: _NotNegative
     """Proved to be shown by no input."""
     shown: _NotNegative
-    share: _Share
+    share: _Part
     """Shown / (faults - redundant)."""
     interval: Annotated[list[float], Field(min_length=2, max_length=2)] | None
     """Of the share, at 95 % confidence, where faults were drawn; null where all were simulated."""
@@ -140,7 +143,7 @@ class LayerCoverage(FaultCount):
     """What was shown of a layer's faults."""
 
     name: str
-    engines: dict[str, _Share]
+    engines: dict[str, _Part]
     """Each engine's share."""
 
 

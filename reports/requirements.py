@@ -146,7 +146,7 @@ def _accuracy(report: "Report") -> Iterator[tuple[str, Figure]]:
         yield "accuracy", Figure(of["recorded"], "quoted", by)
 
 
-def _coverage(report: Mapping[str, Any]) -> Iterator[tuple[str, Figure]]:
+def _coverage(report: "Report") -> Iterator[tuple[str, Figure]]:
     """What the engine that shows most would have shown; the low end of the interval where faults were drawn."""
     found = report["coverage"]["found"]
     if found:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from xnorflow.reports.records import Report
+    from xnorflow.reports.records import FoundCoverage, Report
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def sources(report: "Report") -> dict[str, Source]:
     return found
 
 
-def _coverage(found: dict[str, Any]) -> Source:
+def _coverage(found: "FoundCoverage") -> Source:
     drawn = "of some layers, faults were drawn" if found["interval"] else "every fault simulated, none drawn"
     how = f"single faults in the Network, by the golden model's kernels; {drawn}; those proved redundant left out"
     return Source("Coverage", "measured" if found["interval"] else "exact", how)

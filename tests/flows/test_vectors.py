@@ -42,7 +42,7 @@ def test_coverage_is_that_of_the_vectors_as_they_are_run(place: Place) -> None:
 def test_an_engine_that_is_wrong_proves_nothing(place: Place) -> None:
     report = place.flow(faults={"first": "wrong"})
     assert {engine["name"] for engine in report["coverage"]["found"]["engines"]} == {"plain", "second"}
-    report = place.flow(faults=dict.fromkeys(("plain", "first", "second"), "wrong"))
+    report = place.flow(faults=dict.fromkeys(("plain", "first", "second"), "wrong"), force=True)
     assert report["coverage"]["found"] is None and "no engine has passed" in report["coverage"]["refusal"]
 
 
@@ -77,7 +77,9 @@ def test_images_come_first_and_keep_their_labels(place: Place) -> None:
         assert label in loaded["labels"][np.flatnonzero(same)]
 
 
-def test_a_network_whose_faults_nobody_has_named_runs_on_what_was_loaded(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_whose_faults_nobody_has_named_runs_on_what_was_loaded(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from xnorflow.bnn.errors import UserError
     from xnorflow.cosim.coverage import measure as measured
     from xnorflow.cosim.coverage import vectors as chosen
