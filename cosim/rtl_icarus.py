@@ -338,7 +338,10 @@ def _check(report: Path, tests: Sequence[str], problem: str, log: Path) -> None:
 
 def _runner(processes: Processes) -> Any:
     """Return cocotb's runner of Icarus Verilog, its programs being started among `processes`."""
+    from cocotb_tools.config import pygpi_entry_point
     from cocotb_tools.runner import Icarus
+
+    library, _, _ = pygpi_entry_point().rpartition(",")
 
     class Runner(Icarus):
         def _execute_cmds(self, cmds: Sequence[Any], cwd: Any, stdout: TextIO | None = None) -> None:
@@ -347,7 +350,9 @@ def _runner(processes: Processes) -> Any:
             for program, *words in cmds:
                 # iverilog writes the names of its sources into its output, where vvp then trips over a double quote.
                 command = [program, *(os.path.relpath(x, folder) if Path(x).is_file() else x for x in map(str, words))]
-                if status := processes.call(command, folder, stdout, _LIMIT, self.env):
+                # What separates the libraries and their functions may be in the name of this one's folder, too.
+                users = self.env["GPI_USERS"].replace(library, os.path.relpath(library, folder))
+                if status := processes.call(command, folder, stdout, _LIMIT, {**self.env, "GPI_USERS": users}):
                     raise RuntimeError(f"{command[0]} ended with exit status {status}")
 
     # Of the name of a waveform that is never written: each run gives one of its own, as a path that vvp takes as it is.

@@ -8,13 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cocotb
 import pytest
 from tests.flows import fakes
 
 from xnorflow.bnn.io import save
 from xnorflow.flows.cache import PROJECT
 
-HOSTILE = """it's "my" größe $x;#% `id` \\n"""
+HOSTILE = """it's "my" größe $x;,#% `id` \\n"""
 SOURCES = ("bnn", "models", "hls", "cosim", "flows", "reports", "src")
 
 
@@ -48,6 +49,7 @@ def checkout(tmp_path: Path) -> Any:
     for name in SOURCES:
         ignored = shutil.ignore_patterns("__pycache__", "checkpoints")
         shutil.copytree(PROJECT / name, folder / name, symlinks=True, ignore=ignored)
+    shutil.copytree(Path(cocotb.__file__).parent, folder / "src" / "cocotb")  # as if it were installed in the checkout
     (folder / "quick.toml").write_text('[synthesis]\ntargets = ["xilinx7"]\n')
     return folder
 
