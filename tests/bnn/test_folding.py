@@ -92,9 +92,10 @@ def test_large_range_is_evaluated_in_chunks() -> None:
         ("only rise or only fall", lambda acc: np.where(acc % 2 == 0, 1, -1)),
     ],
 )
-def test_not_a_threshold(words: str, formula: object) -> None:
-    with pytest.raises(NetworkError, match=words):
-        fold_threshold("t", ("x",), formula, Signal((1,), np.array([-3]), np.array([3])))  # type: ignore[arg-type]
+@pytest.mark.parametrize("rows", [None, np.arange(-3, 4)[:, None]])
+def test_not_a_threshold(words: str, formula: object, rows: IntArray | None) -> None:
+    with pytest.raises(NetworkError, match=f"^layer 't': expected .*{words}"):
+        fold_threshold("t", ("x",), formula, Signal((1,), np.array([-3]), np.array([3])), rows)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +112,7 @@ def test_not_a_threshold(words: str, formula: object) -> None:
 )
 def test_not_several_thresholds(words: str, formula: object) -> None:
     signal = Signal((1,), np.array([-3]), np.array([3]))
-    with pytest.raises(NetworkError, match=words):
+    with pytest.raises(NetworkError, match=f"^layer 't': expected .*{words}"):
         fold_multi_threshold("t", ("x",), formula, signal, low=-3, step=2, levels=3)  # type: ignore[arg-type]
 
 

@@ -1,6 +1,7 @@
 """Invariants of the IR: what is inferred, and what is refused with which words."""
 
-from dataclasses import replace
+import re
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -158,10 +159,15 @@ REFUSED: list[tuple[str, tuple[Operation, ...]]] = [
 ]  # fmt: skip
 
 
+TOLD = r"(network|layer|layers)\b.*?: (expected ((?!, got None).)+|nothing uses .+)"
+"""What every message has: where, what was expected, and what came, which is never nothing."""
+
+
 @pytest.mark.parametrize(("words", "operations"), REFUSED)
 def test_refused_networks(words: str, operations: tuple[Operation, ...]) -> None:
-    with pytest.raises(NetworkError, match=words):
+    with pytest.raises(NetworkError, match=words) as refused:
         Network("n", operations)
+    assert re.fullmatch(TOLD, str(refused.value))
 
 
 @pytest.mark.parametrize(
@@ -207,8 +213,47 @@ def test_refused_networks(words: str, operations: tuple[Operation, ...]) -> None
     ],
 )
 def test_refused_operations(words: str, make: object) -> None:
-    with pytest.raises(NetworkError, match=words):
+    with pytest.raises(NetworkError, match=words) as refused:
         make()
+    assert re.fullmatch(TOLD, str(refused.value))
+
+
+LEAST, MOST = -(1 << 31), (1 << 31) - 1
+
+
+def test_levels_are_of_32_bits() -> None:
+    for low, step in ((LEAST, 1), (MOST - 3, 3)):
+        assert (several([[0]], low=low, step=step).low, several([[0]], low=low, step=step).step) == (low, step)
+    for low in (LEAST - 1, MOST + 1):
+        with pytest.raises(NetworkError, match=f"got .*{low}"):
+            several([[0]], low=low)
+
+
+def test_whatever_is_given_becomes_tuples_of_int_and_frozen_int64_or_int8() -> None:
+    short, ones = np.zeros(2, np.int16), np.ones(2, np.int64)
+    weight = np.ones((1, 3, 3, 2), np.float32)
+    operations: list[Operation] = [
+        Input("a", (), shape=[np.int64(4)]),  # type: ignore[arg-type]
+        Conv2d("b", ["a"], weight=weight, stride=[np.int64(1), 2], padding=[np.int8(1)] * 4),  # type: ignore[arg-type]
+        MaxPool2d("c", ["a"], size=[np.int64(2), 2], stride=[np.int64(1), 1], padding=[np.int64(1)] * 4),  # type: ignore[arg-type]
+        SumPool2d("d", ["a"], size=[np.int64(2), 2], stride=[np.int64(1), 1]),  # type: ignore[arg-type]
+        DepthToSpace("e", ["a"], block=[np.int64(2), 2]),  # type: ignore[arg-type]
+        Add("f", ["a", "b"], shift=[np.int64(1), 0]),  # type: ignore[arg-type]
+        Threshold("g", ["a"], threshold=short, direction=ones),  # type: ignore[arg-type]
+        MultiThreshold("h", ["a"], threshold=short[:, None], direction=ones, low=np.int64(1), step=np.int8(2)),  # type: ignore[arg-type]
+        Affine("i", ["a"], scale=short, offset=short),  # type: ignore[arg-type]
+        recurrent(threshold=short, first=short, direction=ones),
+    ]
+    for operation in operations:
+        for spec in fields(operation):
+            value = getattr(operation, spec.name)
+            if isinstance(value, np.ndarray):
+                kinds = {"direction": (np.int8,), "weight": (np.int8, np.int16)}.get(spec.name, (np.int64,))
+                assert value.dtype in kinds and not value.flags.writeable, (operation, spec.name)
+            elif isinstance(value, list | tuple):
+                assert type(value) is tuple and {type(of) for of in value} <= {int, str}, (operation, spec.name)
+            else:
+                assert type(value) in (int, str, bool), (operation, spec.name)
 
 
 def test_frozen_equal_digest() -> None:

@@ -15,7 +15,7 @@ from xnorflow.bnn.canonical import canonicalise
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.frontends import qonnx, qonnx_file
 from xnorflow.bnn.network import Argmax, Conv2d, Dense, Flatten, Input, MultiThreshold, Network
-from xnorflow.bnn.qonnx_export import write
+from xnorflow.bnn.qonnx_export import INPUT, write
 from xnorflow.cosim.compare import compare
 from xnorflow.cosim.qonnx_source import QonnxSource
 
@@ -33,6 +33,12 @@ def test_what_is_exported_comes_back_equal(network: Network, tmp_path_factory: p
     path = tmp_path_factory.mktemp("qonnx") / "network.onnx"
     write(network, path)
     model = qonnx_file.load(path)
+    ends = {value.name: value.type.tensor_type.shape.dim for value in (*model.graph.input, *model.graph.output)}
+    sizes = {name: [dim.dim_value for dim in dims] for name, dims in ends.items()}
+    for value, told in ((network.input, sizes.pop(INPUT)), (network.output, sizes.pop(network.output.name))):
+        shape = network.signals[value.name].shape
+        assert told == [1, shape[-1], *shape[:-1]]
+    assert not sizes
     conversion = qonnx.trace(model, "back", refuse)
     back = conversion.network
     inputs = inputs_for(network, 12)

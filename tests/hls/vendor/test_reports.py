@@ -300,7 +300,7 @@ def test_power(version: str) -> None:
         ("timing", "0.213", "0.2.13", r"r:LINE: expected WNS\(ns\) \(a number\)"),
         ("timing", "| Design Timing Summary", "|", r"expected '\| Design Timing Summary'"),
         ("timing", "5.000           200", "x.000           200", "r:LINE: expected the clock's period"),
-        ("power", "| Medium ", "| Middle ", "r:LINE: expected a confidence level"),
+        ("power", "| Medium ", "| Middle ", "r:LINE: expected a confidence level of Low, Medium or High, got"),
         ("power", "| 0.137 ", "| much  ", r"r:LINE: expected Dynamic \(W\) \(a number\)"),
     ],
 )
@@ -310,6 +310,19 @@ def test_an_error_names_file_line_and_what_was_expected(kind: str, old: str, new
     line = text[: text.index(old)].count("\n") + 1
     with pytest.raises(ReportError, match=message.replace("LINE", str(line))):
         parse(text.replace(old, new), "r")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("csim", "csim.log"), ("csynth_xml", "csynth.xml"), ("csynth_text", "csynth.rpt"), ("cosim", "cosim.rpt"),
+        ("export", "export.rpt"), ("utilisation", "utilization.rpt"), ("hierarchy", "hierarchy.rpt"),
+        ("timing", "timing_summary.rpt"), ("paths", "timing.rpt"), ("power", "power.rpt"),
+    ],
+)  # fmt: skip
+def test_a_report_of_no_name_is_called_as_its_tool_calls_it(kind: str, name: str) -> None:
+    with pytest.raises(ReportError, match=f"^{name}:1: expected "):
+        PARSERS[kind][0]("")
 
 
 @pytest.mark.parametrize("kind", PARSERS)
