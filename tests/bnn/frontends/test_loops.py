@@ -1,6 +1,6 @@
 """Loops over time in a module's own code: one operation each, equal to the module, or copies where they are no such."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -82,7 +82,9 @@ def kinds(module: nn.Module, input: Input = STEPS) -> list[type[Operation]]:
     fraction=st.integers(0, 3),
     seed=st.integers(0, 99),
 )
-def test_a_loop_is_one_operation_and_computes_what_the_module_does(module, steps, fraction, seed) -> None:
+def test_a_loop_is_one_operation_and_computes_what_the_module_does(
+    module: Any, steps: int, fraction: int, seed: int
+) -> None:
     torch.manual_seed(seed)
     for parameter in module.parameters():
         parameter.data.uniform_(-1, 1)
@@ -93,7 +95,7 @@ def test_a_loop_is_one_operation_and_computes_what_the_module_does(module, steps
 
 
 @pytest.mark.parametrize("read", ["last", "pooled"])
-def test_our_own_layers_stack(read) -> None:
+def test_our_own_layers_stack(read: str) -> None:
     torch.manual_seed(1)
     first = BinaryConv2d(3, 6, 1), nn.BatchNorm2d(6), Sign(), BinaryRNN(6, 7)
     rest = (BinaryRNN(7, 5, last=True),) if read == "last" else (BinaryRNN(7, 5), nn.AvgPool2d((1, 5)), nn.Flatten())
@@ -128,7 +130,7 @@ class Changing(Looping):
 
 
 @pytest.mark.parametrize("kind", [Backwards, Few, Changing])
-def test_what_is_no_loop_over_the_sequence_stays_as_it_is_written(kind) -> None:
+def test_what_is_no_loop_over_the_sequence_stays_as_it_is_written(kind: Any) -> None:
     torch.manual_seed(2)
     module = hostile(kind().eval(), 2)
     agree(module, STEPS, 2)
