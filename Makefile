@@ -10,7 +10,7 @@ $(foreach name,$(filter-out XNORFLOW_GIVEN,$(XNORFLOW_GIVEN)),$(eval override ex
 override SHELL := /bin/bash
 override PYTHON := .venv/bin/python
 override READY := .venv/.ready
-override EVERYTHING := keras qonnx train docs test
+override EVERYTHING := keras qonnx cluster train docs test
 override RUN := $(PYTHON) -m xnorflow.flows.make
 
 override STRANGE := $(filter-out help flow report test test-all lint mutants planted docs train regress bench setup clean $(READY),$(MAKECMDGOALS))

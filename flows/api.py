@@ -25,9 +25,11 @@ from xnorflow.flows.options import Options
 from xnorflow.flows.subject import find, slug
 
 if TYPE_CHECKING:
+    from distributed import Client
     from torch import nn
 
     from xnorflow.bnn import network as ir
+    from xnorflow.flows.take import Executor
 
 
 def Input(
@@ -389,6 +391,7 @@ def run(
     out: str | Path | None = None,
     force: bool = False,
     quiet: bool = False,
+    client: "Client | None" = None,
 ) -> Report:
     """Run the flow: every engine on the same vectors, the exact comparison, synthesis, the report.
 
@@ -414,6 +417,8 @@ def run(
         Redo everything.
     quiet : bool
         Print nothing.
+    client : distributed.Client, optional
+        Of a Dask cluster, on whose workers the steps are run.
 
     Raises
     ------
@@ -446,8 +451,18 @@ def run(
         out=Path(out) if out else None,
         force=force,
         given=net._converted if net._subject.zoo is None else None,
+        executor=executor(client),
     )
     return Report(outcome.report)
+
+
+def executor(client: "Client | None") -> "Executor | None":
+    """Return what runs steps on a client's cluster; None, for this process, without one."""
+    if client is None:
+        return None
+    from xnorflow.flows.cluster import Cluster
+
+    return Cluster(client)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -484,6 +499,7 @@ def sweep(
     vectors: int | None = 1000,
     name: str | None = None,
     quiet: bool = False,
+    client: "Client | None" = None,
 ) -> Sweep:
     """Estimate many foldings, and run the flow on those that no other beats.
 
@@ -504,6 +520,10 @@ def sweep(
         Of the folder in ``reports/``; by default ``sweep_<model>``.
     quiet : bool
         Print nothing.
+    client : distributed.Client, optional
+        Of a Dask cluster, on which the flows are run side by side. Without one that is done by processes on this
+        machine, if the extra ``cluster`` is installed; a script has to be guarded for that by
+        ``if __name__ == "__main__":``.
 
     Returns
     -------
@@ -538,7 +558,9 @@ def sweep(
     ]
     called = slug(name or "_".join(["sweep", *(net.network.name for net in nets)]))
     console = Console(highlight=False, soft_wrap=True, quiet=quiet)
-    rows = sweeps.sweep(candidates, [*gridded, *further], console, name=called, which=run, vectors=vectors)
+    rows = sweeps.sweep(
+        candidates, [*gridded, *further], console, name=called, which=run, vectors=vectors, executor=executor(client)
+    )
     caption = f"{len(rows)} points; {REPORTS / called / 'sweep.html'}"
     return Sweep(
         sweeps.COLUMNS, tuple(tuple(row[c] for c in sweeps.COLUMNS) for row in rows), caption, REPORTS / called

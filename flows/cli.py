@@ -9,7 +9,7 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
@@ -24,6 +24,7 @@ from xnorflow.flows.options import LUTS, TARGET_FPS
 from xnorflow.flows.terminal import console
 
 if TYPE_CHECKING:
+    from distributed import Client
     from rich.table import Table
 
 app = typer.Typer(
@@ -80,6 +81,29 @@ _FIXED = Annotated[
         show_default=False,
     ),
 ]
+
+
+_SCHEDULER = Annotated[
+    str | None,
+    typer.Option(
+        help="Address of a Dask scheduler, as in tcp://10.0.0.1:8786, on whose workers the steps are run.",
+        show_default=False,
+    ),
+]
+
+
+@contextlib.contextmanager
+def _client(scheduler: str | None) -> "Iterator[Client | None]":
+    """Give the client of a scheduler, if there is one."""
+    if scheduler is None:
+        yield None
+        return
+    from xnorflow.flows.extras import needing
+
+    with needing("--scheduler", UserError):
+        from xnorflow.flows.cluster import connected
+    with connected(scheduler) as client:
+        yield client
 
 
 @app.callback()
@@ -174,6 +198,7 @@ def run_command(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Redo everything, also what could be reused.")] = False,
+    scheduler: _SCHEDULER = None,
 ) -> None:
     """Run the flow: fold, golden model, hls4ml projects and RTL, their simulations, exact comparison, report.
 
@@ -181,20 +206,16 @@ def run_command(
     met, 2 when something that you gave cannot be used, 130 or 143 when a signal ended it, 141 when nobody reads on, 70
     after an error that nobody has foreseen. What is already there is reused; a second run takes a second or two.
     """
-    from xnorflow.flows import options, subject
+    from xnorflow.flows import api, options, subject
     from xnorflow.flows.run import run
 
     shown = console()
     count = _vectors(vectors)
-    outcome = run(
-        subject.find(model, checkpoint),
-        shown,
-        vectors=count,
-        data=data,
-        options=options.read(config, backend, target_fps, max_luts, waves, fixed),
-        out=out,
-        force=force,
-    )
+    found, given = subject.find(model, checkpoint), options.read(config, backend, target_fps, max_luts, waves, fixed)
+    with _client(scheduler) as client:
+        outcome = run(
+            found, shown, vectors=count, data=data, options=given, out=out, force=force, executor=api.executor(client)
+        )
     if outcome.rtl and (target_fps or max_luts):
         shown.print(_folding(outcome.rtl))
     for name, project in outcome.projects.items():
@@ -279,6 +300,7 @@ def sweep_command(
         ),
     ],
     vectors: Annotated[str, typer.Option(help="As `run` takes it.")] = "1000",
+    scheduler: _SCHEDULER = None,
 ) -> None:
     """Estimate many foldings, and run the flow on those that no other beats in rate and area, or on all.
 
@@ -297,7 +319,8 @@ def sweep_command(
         raise UserError(f"{file}: table [sweep] names no models; add models = ['mnist_bnn']")
     taken = options.read(file).input
     nets = [api.convert(model, taken) for model in asked.pop("models")]
-    found = api.sweep(nets, **asked, config=file, vectors=count, name=file.stem)
+    with _client(scheduler) as client:
+        found = api.sweep(nets, **asked, config=file, vectors=count, name=file.stem, client=client)
     console().print(f"  sweep: {escape(_short(REPORTS / found.folder.name / 'sweep.html'))}")
     raise typer.Exit(any(row["verdict"] == "fail" for row in found.to_dicts()))
 

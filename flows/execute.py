@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -17,6 +19,8 @@ from xnorflow.flows.cache import Entry, Store
 from xnorflow.flows.graph import Advance, Flow, Step, arrows
 from xnorflow.flows.take import Executor, Taken, take
 from xnorflow.hls.processes import Together
+
+_T = TypeVar("_T")
 
 _STEP_BYTES = 2 << 30  # memory that a step beside others is given: a C++ compiler's, or a synthesis tool's
 _POLL_SECONDS = 0.05
@@ -30,6 +34,8 @@ class Here:
     Those that wait for programs run side by side, as many as there are cores and memory for; of the others, whose work
     is in this process, one at a time.
     """
+
+    flows = 1
 
     def __init__(self) -> None:
         self.slots = _slots()
@@ -90,7 +96,7 @@ def execute(
             for step in list(ready):
                 if executor.room(step, flow, running.values()):
                     ready.remove(step)
-                    running[_begin(executor, step, flow, store, watch, force)] = step
+                    running[begun(step.name, partial(executor.take, step, flow, store, watch, force))] = step
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in sorted(done, key=lambda one: place[running[one].name]):
                 step = running.pop(future)
@@ -107,18 +113,17 @@ def execute(
                 told += 1
 
 
-def _begin(executor: Executor, step: Step, flow: Flow, store: Store, watch: "_Watch", force: bool) -> "Future[Taken]":
-    """Take a step in a thread, which does not keep the interpreter from its end."""
-    future: Future[Taken] = Future()
+def begun(name: str, work: Callable[[], _T]) -> "Future[_T]":
+    """Do some work in a thread, which does not keep the interpreter from its end; :func:`abandoned` tells of it."""
+    future: Future[_T] = Future()
 
-    def work() -> None:
+    def go() -> None:
         try:
-            future.set_result(executor.take(step, flow, store, watch, force))
+            future.set_result(work())
         except BaseException as error:
             future.set_exception(error)
 
-    context = contextvars.copy_context()
-    threading.Thread(target=context.run, args=(work,), name=_THREAD + step.name, daemon=True).start()
+    threading.Thread(target=contextvars.copy_context().run, args=(go,), name=_THREAD + name, daemon=True).start()
     return future
 
 

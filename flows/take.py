@@ -43,6 +43,10 @@ class Watch(Protocol):
 class Executor(Protocol):
     """Where the steps of a flow are run: :class:`xnorflow.flows.execute.Here`, or elsewhere."""
 
+    @property
+    def flows(self) -> int:
+        """How many flows to run side by side, where there are several."""
+
     def room(self, step: Step, flow: Flow, running: Collection[Step]) -> bool:
         """Say whether a step may be started beside those of the same flow that are running."""
 

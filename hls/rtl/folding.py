@@ -20,6 +20,7 @@ buffer), a serial affine with its multiplier.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import ceil, prod
+from typing import Any
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import MAX_VALUES, Network
@@ -110,6 +111,9 @@ class OutOfReach(UserError):
     def __init__(self, message: str, nearest: Choice) -> None:
         super().__init__(message)
         self.nearest = nearest
+
+    def __reduce__(self) -> tuple[Any, ...]:  # an exception comes to another process by its message alone
+        return type(self), (str(self), self.nearest)
 
 
 def choose(
