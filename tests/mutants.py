@@ -66,7 +66,7 @@ PARTS = {
     "hls/synthesis": Part(("hls/synthesis/*.py",), ("tests/hls/synthesis",)),
     "flows": Part(
         ("flows/cache.py", "flows/regress.py", "flows/document.py", "flows/mismatch.py"),
-        tuple(f"tests/flows/test_{name}.py" for name in ("cache", "regress", "flow", "mismatch")),
+        tuple(f"tests/flows/test_{name}.py" for name in ("cache", "places", "tidy", "regress", "flow", "mismatch")),
     ),
 }
 LEFT_OUT = ("bench.py", "bench_cases.py", "bench_limits.py", "__init__.py")  # measure, or have no code

@@ -53,6 +53,7 @@ def test_another_key_is_not_found_even_if_its_folder_has_the_same_name(tmp_path:
         lambda folder: (folder / "entry.json").unlink(),
         lambda folder: (folder / "entry.json").write_text("{"),
         lambda folder: (folder / "entry.json").write_text("[]"),
+        lambda folder: (folder / "entry.json").write_text("{}"),
         lambda folder: edit(folder / "file", "content", "c0ntent"),
         lambda folder: edit(folder / "entry.json", '"number": 1', '"number": 2'),
         lambda folder: edit(folder / "entry.json", "a line", "a 1ine"),
@@ -79,6 +80,23 @@ def test_what_somebody_has_put_into_an_entry_is_never_lost(tmp_path: Path) -> No
     logs = sorted(path.read_text()[-1] for path in tmp_path.rglob("log"))
     assert logs == ["1", "2"]
     assert fill(store).facts == store.find("step", "k" * 64).facts
+
+
+def test_what_somebody_has_worked_in_is_kept(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    folder = fill(store).folder
+    assert not cache.kept(folder)
+    (folder / "notes").write_text("mine")
+    assert cache.kept(folder)
+    fill(store)
+    (aside,) = (path for path in folder.parent.iterdir() if path != folder)
+    assert cache.kept(aside) and not cache.kept(folder)
+
+
+def test_a_digest_tells_values_apart_and_not_their_order() -> None:
+    assert cache.digest({"a": 1, "b": {"c": 2, "d": 3}}) == cache.digest({"b": {"d": 3, "c": 2}, "a": 1})
+    assert cache.digest({"a": 1, "b": 2}) != cache.digest({"a": 2, "b": 1})
+    assert cache.digest(["a", "b"]) != cache.digest(["b", "a"])
 
 
 def test_facts_of_any_json_are_found_again(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def files(folder: Path) -> Any:
 
 def test_rtl(tmp_path: Path) -> None:
     job = rtl_job(tmp_path / "a", "xc7a35ticsg324-1L", 2.5)
-    assert [step.name for step in job.steps] == ["synth", "impl"]
+    assert [(step.name, step.needs) for step in job.steps] == [("synth", ()), ("impl", ("synth",))]
     synth = text(job, "synth.tcl")
     assert "create_project -in_memory -part xc7a35ticsg324-1L\n" in synth
     assert "synth_design -top tiny -part xc7a35ticsg324-1L -mode out_of_context -flatten_hierarchy rebuilt\n" in synth
@@ -46,7 +46,9 @@ def test_rtl(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("backend", "tool"), [("vitis", "vitis-run or vitis_hls"), ("vivado", "vivado_hls")])
 def test_hls4ml(tmp_path: Path, backend: str, tool: str) -> None:
     job = hls_job(tmp_path, backend)
-    assert [step.name for step in job.steps] == ["csim", "csynth", "cosim", "export", "synth", "impl"]
+    first, made = [("csim", ()), ("csynth", ())], ("csynth",)
+    behind = [("cosim", made), ("export", made), ("synth", made), ("impl", ("synth",))]
+    assert [(step.name, step.needs) for step in job.steps] == [*first, *behind]
     for name, command in {
         "csim": "csim_design",
         "csynth": "csynth_design",
