@@ -124,7 +124,8 @@ def _mutate(name: str, part: Part, files: list[str], share: int, seed: int) -> f
     _prepare(folder, part, files)
     judge = [sys.executable, __file__, "judge", f"{seed} {name}", str(share)]
     with (folder / "mutmut.log").open("ab") as log:
-        subprocess.run(judge, cwd=folder, stdout=log, stderr=log, check=False)
+        if subprocess.run(judge, cwd=folder, stdout=log, stderr=log, check=False).returncode:
+            sys.exit(f"mutmut has failed, or a test without any mutant; what it said: {log.name}")
     count, told = Counter[str](), equivalent()
     survivors = []
     for file in files:

@@ -1,3 +1,4 @@
+import copy
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -258,3 +259,55 @@ def test_a_damaged_baseline_is_told(place: Any) -> None:
     path.write_text("{")
     with pytest.raises(UserError, match="not JSON"):
         run()
+
+
+def figures(**by: int) -> dict[str, Any]:
+    """What a baseline has of synthesis: of each tool a number of LUTs."""
+    made = {tool: {"total": {"lut": luts, "ff": 0}, "layers": {"dense1": {"lut": luts}}} for tool, luts in by.items()}
+    return {"synthesis": {"target": "xilinx7", "by": made}}
+
+
+NEAR = "; synthesised by b, the baseline by a: 2% are allowed"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "differences", "note"),
+    [
+        ({}, {}, {}, ""),
+        ({"a": 1, "b": {"c": 2}}, {"b": {"c": 2}, "a": 1}, {}, ""),
+        ({"a": 1}, {"a": 2}, {"a": (1, 2)}, ""),
+        ({"a": 1}, {}, {"a": (1, "none")}, ""),
+        ({}, {"a": 1}, {"a": ("none", 1)}, ""),
+        ({"a": {"b": {"c": 1, "d": 1}}}, {"a": {"b": {"c": 2, "d": 1}}}, {"a.b.c": (1, 2)}, ""),
+        ({"a": {"b": 1}}, {"a": 1}, {"a": ({"b": 1}, 1)}, ""),
+        (figures(a=100), {}, {}, ""),
+        ({}, figures(a=100), {}, ""),
+        (figures(a=100), {"synthesis": "broken", "x": 1}, {"x": ("none", 1), "synthesis": ("resources", "broken")}, ""),
+        (figures(a=100), figures(a=100), {}, ""),
+        (figures(a=100, b=7), figures(a=100), {}, ""),
+        (
+            figures(a=100),
+            figures(a=101),
+            {"synthesis.total.lut": (100, "101 (+1.0%)"), "synthesis.layers.dense1.lut": (100, "101 (+1.0%)")},
+            "",
+        ),
+        (
+            figures(a=0),
+            figures(a=3),
+            {"synthesis.total.lut": (0, 3), "synthesis.layers.dense1.lut": (0, 3)},
+            "",
+        ),
+        (figures(a=100), figures(b=102), {}, NEAR),
+        (figures(a=100), figures(b=98), {}, NEAR),
+        (figures(a=100), figures(b=103), {"synthesis.total.lut": (100, "103 (+3.0%)")}, NEAR),
+        (figures(a=100), figures(b=97), {"synthesis.total.lut": (100, "97 (-3.0%)")}, NEAR),
+        (figures(z=90, a=100, y=120), figures(b=101), {}, NEAR),
+        (figures(z=50, a=200), figures(b=130), {"synthesis.total.lut": (200, "130 (-35.0%)")}, NEAR),
+    ],
+)
+def test_what_differs_is_told_by_its_name(
+    before: dict[str, Any], now: dict[str, Any], differences: dict[str, Any], note: str
+) -> None:
+    copies = copy.deepcopy((before, now))
+    assert regress.compare(before, now) == (differences, note)
+    assert (before, now) == copies
