@@ -428,13 +428,15 @@ class _Reader:
 
     def _concatenated(self, node: onnx.NodeProto, values: list[Value]) -> Value:
         axis = _attributes(node).get("axis", 1)
-        if any(name in self.constants for name in node.input):
-            raise self.core.fail("results of the input to concatenate", "constants among them")
-        all_values = [self.values[name] for name in node.input]
-        axes = all_values[0].positions.ndim + 1
+        axes = values[0].positions.ndim + 1
         if axis % axes == 0:
             raise self.core.fail("a concatenation that leaves the batch axis alone", "axis 0")
-        return self.core.concatenate(all_values, axis % axes - 1)
+        both = [self.values[name] if name in self.values else self._beside(self.constants[name]) for name in node.input]
+        return self.core.concatenate(both, axis % axes - 1)
+
+    def _beside(self, constant: NDArray[Any]) -> NDArray[np.float64]:
+        """Return constants that are concatenated with a tensor, as they meet one vector of a batch."""
+        return self._for_each_vector(constant, constant.shape[1:]).astype(np.float64)
 
     # Layers
 
@@ -523,13 +525,9 @@ class _Reader:
             for number, axis in enumerate(some):
                 pads[axis], pads[axes + axis] = given[number], given[len(some) + number]
         half = len(pads) // 2
-        if (
-            attributes.get("mode", b"constant") != b"constant"
-            or half != axes
-            or any(pads[:2])
-            or any(pads[half : half + 2])
-        ):
-            raise self.core.fail("constant padding of rows and columns", f"pads {pads}")
+        if attributes.get("mode", b"constant") != b"constant" or half != axes or pads[0] or pads[half]:
+            raise self.core.fail("constant padding of channels, rows and columns", f"pads {pads}")
+        value = self.core.pad_channels(value, pads[1], pads[half + 1], real)
         return self.core.pad(value, _sides([*pads[2:half], *pads[half + 2 :]]), real)
 
     # Pools
@@ -550,7 +548,7 @@ class _Reader:
                 over = self.constants[node.input[1]].ravel().tolist()
             wanted = list(range(2, axes + 2))
             if sorted(axis % (axes + 2) for axis in over) != wanted:
-                what = "mean" if node.op_type == "ReduceMean" else "maximum"
+                what = {"ReduceMean": "mean", "ReduceSum": "sum"}.get(node.op_type, "maximum")
                 raise self.core.fail(f"the {what} over axes 2 and 3, height and width", f"axes {list(over)}")
             return whole, whole, not attributes.get("keepdims", 1)
         return whole, whole, False
@@ -575,7 +573,7 @@ class _Reader:
             raise self.core.fail("an AveragePool with ceil_mode 0", "1")
         if any(padding) and not attributes.get("count_include_pad", 0):
             raise self.core.fail("count_include_pad 1 where an AveragePool pads: all means of as many values", "0")
-        result = self.core.average(value, size, stride, padding)
+        result = self.core.average(value, size, stride, padding, 1 if node.op_type == "ReduceSum" else None)
         return self.core.view(result, result.positions.ravel()) if drops else result
 
     # The end

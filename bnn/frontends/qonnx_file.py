@@ -47,7 +47,7 @@ ELEMENTWISE = (
     *("Not", "And", "Or", "Sign", *SCORES, *QUANTISERS),
 )
 MAXIMA = ("MaxPool", "GlobalMaxPool", "ReduceMax")
-AVERAGES = ("AveragePool", "GlobalAveragePool", "ReduceMean")
+AVERAGES = ("AveragePool", "GlobalAveragePool", "ReduceMean", "ReduceSum")
 SOFTMAX = ("Softmax", "LogSoftmax")
 TAILS = ("TopK", "ArgMax")
 

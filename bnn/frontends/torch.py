@@ -228,6 +228,7 @@ class _Reader:
             "_adaptive_avg_pool2d": self._adaptive,
             "adaptive_max_pool2d": self._adaptive,
             "mean": self._whole,
+            "sum": self._whole,
             "amax": self._whole,
             "constant_pad_nd": self._pad,
             "_softmax": self._softmax,
@@ -331,17 +332,28 @@ class _Reader:
 
     def _concatenated(self, node: fx.Node) -> Value:
         tensors: Any = node.args[0]
-        if any(tensor not in self.values for tensor in tensors):
-            raise self.core.fail("results of the input to concatenate", "constants among them")
-        values = [self._value(tensor) for tensor in tensors]
+        known = [self._value(tensor) for tensor in tensors if tensor in self.values]
         given: Any = (*node.args[1:], 0)[0]
         stacked = kind_of(node) == "stack"  # a new axis, along which they are concatenated
-        axis = given % (values[0].positions.ndim + 1 + stacked)
-        if stacked and axis:
-            values = [replace(value, positions=np.expand_dims(value.positions, axis - 1)) for value in values]
+        axis = given % (known[0].positions.ndim + 1 + stacked)
         if axis == 0:
             raise self.core.fail("a concatenation that leaves the batch axis alone", "dimension 0")
-        return self.core.concatenate(values, axis - 1)
+        both = [self._of_either(tensor) for tensor in tensors]
+        if stacked:
+            both = [
+                replace(of, positions=np.expand_dims(of.positions, axis - 1))
+                if isinstance(of, Value)
+                else np.expand_dims(of, axis - 1)
+                for of in both
+            ]
+        return self.core.concatenate(both, axis - 1)
+
+    def _of_either(self, node: fx.Node) -> Value | NDArray[np.float64]:
+        """Return the value of a tensor, or the constants that it holds for each vector."""
+        if node in self.values:
+            return self._value(node)
+        constant = self.constants[node]
+        return self._for_each_vector(constant, tuple(constant.shape)).astype(np.float64)
 
     # Layers
 
@@ -383,15 +395,18 @@ class _Reader:
     def _pad(self, node: fx.Node, value: Value) -> Value:
         sides: Any = list(node.args[1])  # type: ignore[arg-type]
         real = float((*node.args[2:], 0.0)[0])  # type: ignore[arg-type]
-        if len(sides) > 2 * (value.positions.ndim - 1):
-            raise self.core.fail("padding of rows and columns", f"{sides}")
+        if any(sides[2 * value.positions.ndim :]):
+            raise self.core.fail("padding of channels, rows and columns", f"{sides}")
         cut = [slice(None)] * value.positions.ndim  # negative padding
         for number in range(len(sides) // 2):
             before, after = (max(0, -side) for side in sides[2 * number : 2 * number + 2])
             cut[-1 - number] = slice(before, value.positions.shape[-1 - number] - after)
         if min(sides) < 0:
             value = self.core.view(value, np.ascontiguousarray(value.positions[tuple(cut)]))
-        left, right, top, bottom = (*(max(0, side) for side in sides), 0, 0)[:4]
+        image = sides[: 2 * (value.positions.ndim - 1)]
+        before, after = (*(max(0, side) for side in sides[len(image) :]), 0, 0)[:2]
+        value = self.core.pad_channels(value, before, after, real)
+        left, right, top, bottom = (*(max(0, side) for side in image), 0, 0, 0, 0)[:4]
         return self.core.pad(value, (top, bottom, left, right), real)
 
     # Pools
@@ -434,8 +449,8 @@ class _Reader:
         return self.core.average(value, size, size)
 
     def _whole(self, node: fx.Node, value: Value) -> Value:
-        """Take the mean or the maximum of a whole image."""
-        what = "mean" if kind_of(node) == "mean" else "maximum"
+        """Take the mean, the sum or the maximum of a whole image."""
+        what = {"amax": "maximum"}.get(kind_of(node), kind_of(node))
         axes: Any = (*node.args[1:], ())[0]
         wanted = list(range(2, value.positions.ndim + 1))
         if not wanted or sorted(axis % (value.positions.ndim + 1) for axis in axes) != wanted:
@@ -446,10 +461,10 @@ class _Reader:
             )
         size = (1, *value.positions.shape[1:])[-2:]
         window = (int(size[0]), int(size[1]))
-        if what == "mean":
-            value = self.core.average(value, window, window)
-        else:
+        if what == "maximum":
             value = self.core.max_pool(value, Window(window, window))
+        else:
+            value = self.core.average(value, window, window, divisor=1 if what == "sum" else None)
         keep = bool((*node.args[2:], False)[0])
         return value if keep else self.core.view(value, value.positions.ravel())
 

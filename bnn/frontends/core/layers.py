@@ -1,6 +1,6 @@
 """Products, sums and averages: what needs integers, and what it makes of them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -20,10 +20,10 @@ from xnorflow.bnn.frontends.core.fixed import (
     largest_error,
     rounded,
 )
-from xnorflow.bnn.frontends.core.layout import canonical, concatenated, selected
+from xnorflow.bnn.frontends.core.layout import Part, canonical, concatenated, selected
 from xnorflow.bnn.frontends.core.loops import Loop, Term, distinct, loop_of, term_of
 from xnorflow.bnn.frontends.core.settling import Settling
-from xnorflow.bnn.frontends.core.sums import UNIT, Encoding, FloatArray, add_bias, averaged, rounded_sum, sum_error
+from xnorflow.bnn.frontends.core.sums import Encoding, FloatArray, add_bias, averaged, rounded_sum, sum_error
 from xnorflow.bnn.frontends.core.value import Array, Step, Value, run, steps_of
 from xnorflow.bnn.frontends.core.weights import LARGEST, factor
 from xnorflow.bnn.kernels import dilated, grouped
@@ -72,6 +72,15 @@ class Layers(Settling):
         self.planes(value)
         held = np.full(len(value.encoding.scale), float(real))
         return replace(value, padding=sides, pad_real=held, pad_step=value.step, place=self.place)
+
+    def pad_channels(self, value: Value, before: int, after: int, real: float) -> Value:
+        """Put channels of the value `real` before and behind those of a tensor."""
+        if not before and not after:
+            return value
+        own, shape = len(value.positions), value.positions.shape[1:]
+        joined = self.concatenate([value, np.full((before + after, *shape), float(real))], 0)
+        order = np.concatenate([np.arange(before) + own, np.arange(own), np.arange(after) + own + before])
+        return self.view(joined, joined.positions[order])
 
     # Products
 
@@ -128,7 +137,7 @@ class Layers(Settling):
         names = [
             self._weighted(whole[:, part.channels], lambda plane, name=part.name: Dense(  # type: ignore[misc]
                 self.new_name("dense"), (name,), weight=plane))
-            for part in self.parts(value)
+            for part in self._varying(value)
         ]  # fmt: skip
         return self._product(names, weight, alpha, deviation, operand, self._magnitude(value)[channels], bias, 1)
 
@@ -290,7 +299,7 @@ class Layers(Settling):
             self._weighted(whole[..., part.channels], lambda layer, name=part.name: Conv2d(  # type: ignore[misc]
                 self.new_name("conv"), (name,), weight=layer, stride=geometry.stride, padding=padding,
                 pad_value=pad_value))
-            for part in self.parts(value)
+            for part in self._varying(value)
         ]  # fmt: skip
         magnitude = np.maximum(self._magnitude(value), np.abs(real) if any(padding) else 0)[terms]
         return self._product(names, rows, alpha, deviation.reshape(rows.shape), operand, magnitude, bias, axes + 1)
@@ -371,7 +380,11 @@ class Layers(Settling):
     def _pad_value(self, value: Value, plane: IntArray, real: FloatArray) -> int:
         """Find the integer that stands for the padding."""
         encoding, used = value.encoding, np.unique(plane)
+        constant = (encoding.scale[used] == 0) & (encoding.shift[used] == real[used])  # the padding goes on with it
+        used = used[~constant]
         scale, shift = encoding.scale[used], encoding.shift[used]
+        if not used.size:
+            return 0
         with np.errstate(divide="ignore", invalid="ignore"):
             integers = (real[used] - shift) / scale
         bipolar = all(self.signals[name].bipolar for name in value.sources)
@@ -470,25 +483,25 @@ class Layers(Settling):
         return value
 
     def _cut(self, value: Value) -> Value | None:
-        """Take a part of an image, rows and columns without gaps, by a convolution that gives what it gets there."""
+        """Take rows and columns of an image, evenly spaced, by a convolution that gives what it gets there."""
         parts, positions = list(self.parts(value)), value.positions
         if len(parts) != 1 or positions.ndim not in (2, 3) or len(parts[0].shape) != 3 or any(value.padding):
             return None
         height, width, channels = parts[0].shape
         tall = positions if positions.ndim == 3 else positions[:, None]
         plane = tall[:, 0, 0] % channels
-        top, left = divmod(int(tall[0, 0, 0]) // channels, width)
-        rows, columns = (np.arange(length) + start for length, start in zip(tall.shape[1:], (top, left), strict=True))
+        pixels = tall[0] // channels
+        rows, columns = pixels[:, 0] // width, pixels[0] % width
         if not np.array_equal((rows[:, None] * width + columns) * channels + plane[:, None, None], tall):
             return None
-        kernel = (height - tall.shape[1] + 1, width - tall.shape[2] + 1)
-        if top >= kernel[0] or left >= kernel[1]:  # no rectangle of the image, though its elements are in a row
+        (top, down, tall_kernel), (left, right, wide_kernel) = _spaced(rows, height), _spaced(columns, width)
+        if not down or not right:
             return None
         value = self.pooled(value)
         signal = self.signals[value.sources[0]]
-        weight = np.zeros((len(plane), *kernel, channels), np.int8)
+        weight = np.zeros((len(plane), tall_kernel, wide_kernel, channels), np.int8)
         weight[:, top, left] = plane[:, None] == np.arange(channels)
-        self.append(Conv2d(self.new_name("crop"), value.sources, weight=weight))
+        self.append(Conv2d(self.new_name("crop"), value.sources, weight=weight, stride=(down, right)))
         name = self._bipolar(self.last.name) if signal.bipolar else self.last.name
         made = canonical(self.signals[name].shape)
         return replace(
@@ -581,12 +594,26 @@ class Layers(Settling):
 
     # Sums
 
-    def concatenate(self, values: list[Value], axis: int) -> Value:
-        """Put tensors side by side; `axis` is that of the tensors without their batch axis."""
+    def concatenate(self, values: Sequence[Value | FloatArray], axis: int) -> Value:
+        """Put tensors side by side, one of them a Value at least.
+
+        Parameters
+        ----------
+        values : sequence of Value or float64 array
+            The arrays are constants, of the tensors' shape but for the number of channels.
+        axis : int
+            That of the tensors without their batch axis, 0 where there are constants.
+        """
+        if axis and any(not isinstance(value, Value) for value in values):
+            raise self.fail("constants beside the channels", "beside rows or columns")
         ready = []
-        for value in values:
+        for value in [value for value in values if isinstance(value, Value)]:
             self.refuse_padding(value, "a concatenation")
             ready.append(self.pooled(self.settle(value, rounded=False) or value))
+        if len(ready) < len(values):
+            first = ready[0] = self.flattened(ready[0]) if ready[0].positions.ndim == 1 else self.image(ready[0])
+            given = iter(ready)
+            ready = [next(given) if isinstance(of, Value) else self._constants(first, of) for of in values]
         starts = np.cumsum([0, *(sum(part.stop - part.start for part in self.parts(value)) for value in ready)])
         positions = [value.positions + start for value, start in zip(ready, starts[:-1], strict=True)]
         widths = np.cumsum([0, *(len(value.encoding.scale) for value in ready)])
@@ -608,6 +635,38 @@ class Layers(Settling):
         )
         return self._looped(made)
 
+    def _constants(self, beside: Value, reals: FloatArray) -> Value:
+        """Return constants as a tensor: the 0 of a layer without weights, which stands for each channel's value.
+
+        Parameters
+        ----------
+        beside : Value
+            Of an image, a sequence or a vector of the Network, from which that layer takes its operand.
+        reals : float64 array
+            Of the tensor's shape, but for the number of channels.
+        """
+        axes, channels = beside.positions.ndim, len(reals)
+        held = reals.reshape(channels, -1)
+        if reals.shape[1:] != beside.positions.shape[1:] or not np.isfinite(held).all():
+            raise self.fail(f"finite constants beside {self.describe(beside)}", f"shape {reals.shape}")
+        if (held != held[:, :1]).any():
+            raise self.fail("constants that are the same for every position of the image", "others")
+        source, name = beside.sources[0], self.new_name("constant")
+        weight: Weights = np.zeros((channels, self.signals[source].channels), np.int8)
+        if axes == 1:
+            self.append(Dense(name, (source,), weight=weight))
+        else:
+            self.append(Conv2d(name, (source,), weight=weight[:, None, None]))
+        positions, nought = canonical(self.signal.shape), np.zeros(channels)
+        encoding = Encoding(nought, held[:, 0].astype(np.float64), nought, nought)
+        return Value((name,), positions[:, 0] if axes == 2 else positions, encoding, None)
+
+    def _varying(self, value: Value) -> list[Part]:
+        """Give the operations of a value, but for those that are always 0, if there are others."""
+        parts = list(self.parts(value))
+        found = [part for part in parts if self.signals[part.name].low.any() or self.signals[part.name].high.any()]
+        return found or parts[:1]
+
     def single(self, value: Value) -> Value:
         """Make one operation of a value, whose positions are those of the tensor: the whole image, or vector."""
         if value.positions.ndim == 1:
@@ -620,7 +679,7 @@ class Layers(Settling):
             return value
         bipolar = all(self.signals[name].bipolar for name in value.sources)
         names = []
-        for part in self.parts(value):
+        for part in self._varying(value):
             inside = (plane >= part.channel) & (plane < part.channels.stop)
             weight = (np.arange(part.shape[-1]) == (plane - part.channel)[:, None]) & inside[:, None]
             made = weight.astype(np.int8)
@@ -686,7 +745,7 @@ class Layers(Settling):
     ) -> Value:
         """Take the mean over windows of an image; positions of `padding` count as 0.
 
-        `divisor` is by what the framework divides, if not by the window's size.
+        `divisor` is by what the framework divides, if not by the window's size: 1 for a sum.
         """
         value = self.image(self.need(value))
         self.refuse_padding(value, "an average")
@@ -703,13 +762,21 @@ class Layers(Settling):
             self.append(operation)
             names.append(operation.name)
         terms = size[0] * size[1]
-        mean = averaged(encoding, signal, terms)
-        if divisor is not None and divisor != terms:
-            by = terms / divisor
-            mean = Encoding(mean.scale * by, mean.shift * by, mean.fixed * by, mean.relative + 4 * UNIT)
+        mean = averaged(encoding, signal, terms, divisor or terms)
         made = Value(tuple(names), value.positions, mean, self.place)
         made = replace(made, positions=self._whole(made, channels, value.positions.ndim))
         return self.observe(made)
+
+
+def _spaced(places: IntArray, length: int) -> tuple[int, int, int]:
+    """Return where places on an axis begin, how far apart they are (0: unevenly), and the size of a window for them.
+
+    Moved by that distance over the `length` of the axis it meets each of them, and no more.
+    """
+    first, step = int(places[0]), int(places[1] - places[0]) if len(places) > 1 else 1
+    if step < 1 or not np.array_equal(places, first + step * np.arange(len(places))):
+        return first, 0, 0
+    return first, step, max(first + 1, length - step * len(places) + 1)
 
 
 def _needs_rounding(encoding: Encoding) -> bool:

@@ -101,8 +101,8 @@ def rearranged(total: Encoding, signal: Signal, hidden: float, operands: int) ->
     return 6 * operands * UNIT * (_magnitude(total, signal) + 2 * hidden)
 
 
-def averaged(operand: Encoding, signal: Signal, terms: int) -> Encoding:
-    """Say what the framework's means of `terms` values are, where ours are sums of that many integers.
+def averaged(operand: Encoding, signal: Signal, terms: int, divisor: int) -> Encoding:
+    """Say what the framework's sums of `terms` values by `divisor` are, where ours are sums of that many integers.
 
     Any order of summation is allowed, and a division or a product with the reciprocal.
     """
@@ -110,9 +110,14 @@ def averaged(operand: Encoding, signal: Signal, terms: int) -> Encoding:
     total, inherited = terms * magnitude, terms * (operand.fixed + operand.relative * magnitude)
     whole = (inherited == 0) & (total <= _unit(operand) * 2**24)
     summed = np.where(whole, 0, inherited + (terms - 1) * UNIT * (total + inherited))
-    divided = 0.0 if terms & (terms - 1) == 0 else 2 * UNIT
+    divided = 0.0 if divisor & (divisor - 1) == 0 else 2 * UNIT
     slack = 1 + 4 * terms * UNIT
-    return Encoding(operand.scale / terms, operand.shift, summed / terms * slack, np.full_like(summed, divided * slack))
+    return Encoding(
+        operand.scale / divisor,
+        operand.shift * (terms / divisor),
+        summed / divisor * slack,
+        np.full_like(summed, divided * slack),
+    )
 
 
 def sum_error(

@@ -226,6 +226,36 @@ def test_pixels_come_from_channels_and_channels_are_split_and_shuffled(tmp_path:
     check(graph, tmp_path)
 
 
+def test_shortcuts_take_every_other_pixel_and_channels_of_0(tmp_path: Path) -> None:
+    graph = image(6)
+    graph.conv(4, 2, 3, 3)
+    graph.norm(4)
+    y = graph.bipolar()
+    long = graph.conv(8, 4, 3, 3, strides=[2, 2], pads=[1, 1, 1, 1])
+    graph.node("Slice", np.array([0, 1]), np.array([99, 99]), np.array([2, 3]), np.array([2, 2]), source=y)
+    graph.node("Pad", np.array([0, 1, 0, 0, 0, 3, 0, 0]))
+    graph.node("Add", long)
+    graph.norm(8)
+    graph.bipolar()
+    graph.classes(32)
+    check(graph, tmp_path)
+
+
+def test_constants_stand_beside_channels(tmp_path: Path) -> None:
+    graph = image(7)
+    graph.conv(4, 2, 3, 3)
+    graph.norm(4)
+    graph.bipolar()
+    graph.node("Concat", np.broadcast_to([[[0.0]], [[0.0]]], (1, 2, 4, 4)).astype(np.float32), axis=1)
+    graph.conv(5, 6, 3, 3, pads=[1, 1, 1, 1])
+    graph.node("Concat", np.full((1, 1, 4, 4), 1.5), axis=1)
+    graph.norm(6)
+    graph.bipolar()
+    graph.node("ReduceSum", np.array([2, 3]), keepdims=0)
+    graph.dense(6)
+    check(graph, tmp_path)
+
+
 def test_sequences_are_images_of_height_1(tmp_path: Path) -> None:
     graph = Graph((3, 12), 7)
     graph.quant(0.5, 4)

@@ -70,6 +70,31 @@ def cut(m: Any, x: Any) -> Any:
     return ends(m, m.image_norm(F.conv2d(y, m.b.sign())))
 
 
+def option_a(m: Any, x: Any) -> Any:
+    """The shortcut of a ResNet without weights: every other pixel, and channels of 0 beside them."""
+    y = Where.apply(m.image_norm(sums(m, x)))
+    long = F.conv2d(y, torch.cat([m.b, m.b.roll(1, 0)]).sign(), stride=2, padding=1)
+    z = Where.apply(long + F.pad(y[:, :, ::2, 1::2], (0, 0, 0, 0, 1, 3)) - 0.5)
+    return F.linear(z.mean((2, 3)), torch.cat([m.l, -m.l.roll(1, 0)], 1).sign())
+
+
+def beside_constants(m: Any, x: Any) -> Any:
+    y = Where.apply(m.image_norm(sums(m, x)))
+    zeros = F.conv2d(torch.cat([torch.zeros_like(y[:, :2]), y[:, 1:3]], 1), m.b.sign(), padding=1)
+    others = F.conv2d(torch.cat([y[:, :3], torch.full_like(y[:, :1], 0.25)], 1), m.b.sign())
+    return ends(m, m.image_norm(zeros)) + ends(m, m.image_norm(others))
+
+
+def normed_constants(m: Any, x: Any) -> Any:
+    """A batch norm and a sign over channels of which some are constant, which the next layer's bias then holds."""
+    y = Where.apply(m.image_norm(torch.cat([sums(m, x)[:, :2], torch.full_like(x[:, :, 2:, 2:], 1.5)], 1)))
+    return ends(m, m.image_norm(F.conv2d(y, m.b.sign())))
+
+
+def summed(m: Any, x: Any) -> Any:
+    return F.linear(Where.apply(m.image_norm(sums(m, x))).sum((2, 3)), m.l.sign())
+
+
 def activated_by(function: Any) -> Any:
     return lambda m, x: ends(m, m.image_norm(function(m, sums(m, x))))
 
@@ -119,6 +144,10 @@ OPERATORS = {
     "depthwise": depthwise,
     **{f"pad {value}": padded_with(value) for value in (0, -1, 1)},
     "negative pad": cut,
+    "option A": option_a,
+    "constants": beside_constants,
+    "normed constants": normed_constants,
+    "sum": summed,
     "hardtanh": activated_by(lambda m, x: F.hardtanh(x, inplace=True)),
     "prelu": activated_by(lambda m, x: F.prelu(x, m.p.abs())),
     "leaky relu": activated_by(lambda m, x: F.leaky_relu(x, 0.1, inplace=True)),
@@ -140,6 +169,7 @@ OPERATORS = {
 
 
 QUICK = {
+    *("option A", "constants", "normed constants", "sum"),
     *("cat", "pixel shuffle", "transposed", "depthwise", "pad 0", "negative pad", "prelu", "average"),
     *("pool, ceil", "falling, pool, falling", "quantised to 3 bits", "argmax at the end"),
 }
