@@ -186,7 +186,7 @@ def _keras_model(subject: Subject, settings: Mapping[str, Any] | None) -> tuple[
     model = keras_file.load(path)
     if len(model.inputs or ()) != 1:  # None of a Sequential without layers
         raise UserError(f"{path}: expected a model with one input, got {len(model.inputs or ())}")
-    shape = tuple(model.inputs[0].shape[1:])
+    shape = keras_file.image_of(model) or tuple(model.inputs[0].shape[1:])
     if not shape or None in shape:
         raise UserError(f"{path}: expected an input of fixed shape, got {shape}")
     if len(shape) == 2:

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.bnn.errors import NetworkError, UserError
-from xnorflow.bnn.frontends import keras_file
+from xnorflow.bnn.frontends import keras_file, keras_op
 from xnorflow.bnn.frontends.core.assembler import Assembler, Conversion, Geometry, Value, Window
 from xnorflow.bnn.frontends.core.check import Survey
 from xnorflow.bnn.frontends.core.fixed import Fixed
@@ -198,7 +198,7 @@ class _Reader:
         if kind == "InputLayer":
             return _Known(self._start(layer))
         operands = [self.known[_call(tensor)] for tensor in node.keras_inputs]
-        if len(operands) > 1 and kind not in keras_file.BRANCHES:
+        if len(operands) > 1 and kind not in (*keras_file.BRANCHES, *keras_op.KINDS):
             raise core.fail("one operand", len(operands))
         value, hidden = operands[0].value, tuple(dict.fromkeys(of for operand in operands for of in operand.hidden))
         ended = next((operand.value.ended for operand in operands if operand.value.ended), "")
@@ -206,6 +206,8 @@ class _Reader:
             raise UserError(f"{ended}: expected a softmax only at the end of the model")
         if kind in keras_file.NO_EFFECT:
             return operands[0]
+        if kind in keras_op.KINDS:
+            return self._operator(layer, node, operands, hidden)
         if kind in keras_file.LINEAR:
             return self._linear(layer, node, value)
         if kind in ("QActivation", "Activation", *keras_file.LARQ_QUANTIZERS, *keras_file.ACTIVATIONS):
@@ -230,6 +232,8 @@ class _Reader:
     def _start(self, layer: Any) -> Value:
         (shape,) = [layer.output_shape] if isinstance(layer.output_shape, tuple) else layer.output_shape
         taken = self.input
+        if len(shape) == 2 and keras_file.image_of(self.model) == taken.shape:
+            return self.core.start(taken, np.arange(shape[1]), 2.0**-taken.fraction)
         if tuple(shape[1:]) != taken.shape and (len(shape) != 3 or (1, *shape[1:]) != taken.shape):
             raise self.core.fail(f"an input of shape {taken.shape}, as the Input says", tuple(shape[1:]))
         positions = canonical(taken.shape).reshape(_channels_first(shape[1:]))
@@ -313,6 +317,64 @@ class _Reader:
     def _ended(self, value: Value) -> Value:
         return self.core.end(value, "the softmax is left out; it does not change the order of the scores")
 
+    # Operators outside layers
+
+    def _operator(self, layer: Any, node: Any, operands: list[_Known], hidden: tuple[Activation, ...]) -> _Known:
+        function, core, value = keras_op.name_of(layer), self.core, operands[0].value
+        if function not in keras_op.TAKEN:
+            raise core.fail(f"one of {', '.join(sorted(keras_op.TAKEN))}, or layers", f"the operator {function!r}")
+        if function in keras_op.SAME:
+            return operands[0]
+        if function in keras_op.SUMS and len(operands) == 2:
+            return _Known(self._add([of.value for of in operands], hidden, keras_op.SUMS[function] < 0), hidden)
+        if function in keras_op.ELEMENTWISE and len(operands) == 1:
+            return self._activated(keras_op.computing(layer, node, core.where), operands[0])
+        try:
+            given = keras_op.arguments(layer, node)
+            if function == keras_op.JOINED:
+                return _Known(self._joined(given), hidden)
+            if function == keras_op.PADDED:
+                return _Known(self._padded_by(value, given), hidden)
+            if function in keras_op.MEANS:
+                return _Known(self._mean(value, given, keras_op.MEANS[function]), hidden)
+            if function == keras_op.SLICED:
+                last = keras_op.sliced(node, np.moveaxis(value.positions, 0, -1))
+                return _Known(core.view(value, np.ascontiguousarray(np.moveaxis(last, -1, 0))), hidden)
+        except (ValueError, IndexError, KeyError, TypeError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise core.fail(f"{function} as it can be taken", str(error).splitlines()[0]) from None
+        raise core.fail(f"one tensor for {function}", f"{len(operands)}")
+
+    def _joined(self, given: dict[str, Any]) -> Value:
+        tensors, axis = given["values"], int(given["axis"])
+        known = {id(tensor): self.known[_call(tensor)].value for tensor in tensors if hasattr(tensor, "_keras_history")}
+        axes = next(iter(known.values())).positions.ndim
+        axis %= axes + 1
+        if axis == 0:
+            raise self.core.fail("a concatenation that leaves the batch axis alone", "axis 0")
+        both = [
+            known[id(of)] if id(of) in known else np.moveaxis(np.asarray(of, np.float64)[0], -1, 0) for of in tensors
+        ]
+        return self.core.concatenate(both, 0 if axis == axes else axis)
+
+    def _padded_by(self, value: Value, given: dict[str, Any]) -> Value:
+        sides, real = np.asarray(given["paddings"]).tolist(), float(given.get("constant_values", 0))
+        if str(given.get("mode", "CONSTANT")).upper() != "CONSTANT" or any(sides[0]):
+            raise self.core.fail("constant padding that leaves the batch axis alone", sides)
+        (before, after), image = sides[-1], [[0, 0], *sides[1:-1]][-2:] if len(sides) > 2 else [[0, 0], [0, 0]]
+        value = self.core.pad_channels(value, before, after, real)
+        return self.core.pad(value, (*image[0], *image[1]), real)
+
+    def _mean(self, value: Value, given: dict[str, Any], divisor: int | None) -> Value:
+        axes, axis = value.positions.ndim, np.atleast_1d(given.get("axis", ()))
+        if axes < 2 or sorted(int(of) % (axes + 1) for of in axis) != [*range(1, axes)]:
+            raise self.core.fail(f"the image's axes, {[*range(1, axes)]}", axis.tolist())
+        size = (1, *value.positions.shape[1:])[-2:]
+        window = (int(size[0]), int(size[1]))
+        value = self.core.average(value, window, window, divisor=divisor)
+        return value if given.get("keepdims") else self.core.view(value, value.positions.ravel())
+
     # Pools, views and branches
 
     def _window(self, layer: Any, value: Value) -> Window:
@@ -358,7 +420,8 @@ class _Reader:
         if kind == "Flatten":
             last = last.reshape(-1)
         elif kind == "Reshape":
-            if last.ndim == 1:
+            image = (1, *layer.target_shape)[-3:]
+            if last.ndim == 1 and all(part.shape != image for part in self.core.parts(value)):
                 raise self.core.fail("an image", f"a vector; give the Input the shape {layer.output_shape[1:]}")
             last = last.reshape(layer.target_shape)
         elif kind == "Permute":
@@ -374,12 +437,13 @@ class _Reader:
                 last = last.take(np.arange(before, last.shape[axis] - after), axis)
         return self.core.view(value, np.ascontiguousarray(np.moveaxis(last, -1, 0)))
 
-    def _add(self, values: list[Value], hidden: tuple[Activation, ...]) -> Value:
+    def _add(self, values: list[Value], hidden: tuple[Activation, ...], negative: bool = False) -> Value:
+        """Add results of layers; of two, the second may be `negative`."""
         core, place = self.core, self.core.place
         total, *rest = values
         for number, value in enumerate(rest, 1):
             core.place = place if number == len(rest) else None
-            total = core.sum_of([total, value])
+            total = core.difference_of(total, value) if negative else core.sum_of([total, value])
         if largest := sum(of.hidden for of in hidden):
             total = core.blurred(total, rearranged(total.encoding, core.joined(total), largest, len(values)))
         return total

@@ -24,7 +24,7 @@ import numpy as np
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.files import read_bytes
-from xnorflow.bnn.frontends import keras_saving
+from xnorflow.bnn.frontends import keras_op, keras_saving
 from xnorflow.bnn.frontends.core.check import Survey
 
 #: Layers that :mod:`xnorflow.bnn.frontends.keras` converts.
@@ -56,7 +56,7 @@ LARQ_QUANTIZERS = (
 LAYERS = (
     *(*LINEAR, *NORMALISATION, *PADDING, *MAXIMA, *AVERAGES),
     *("QActivation", "Activation", "Softmax", *ACTIVATIONS),
-    *(*BRANCHES, *VIEWS, *NO_EFFECT, *LARQ_QUANTIZERS),
+    *(*BRANCHES, *VIEWS, *NO_EFFECT, *LARQ_QUANTIZERS, *keras_op.KINDS),
 )
 
 SUPPORTED = (
@@ -64,7 +64,7 @@ SUPPORTED = (
     "binary or ternary weights or those of up to 8 bits, QActivation, Activation, ReLU and its like and Larq's "
     "quantizers before or as what gives up to 256 values, BatchNormalization, QBatchNormalization, "
     "QConv2DBatchnorm, maximum and average pooling, global pooling, Add, Concatenate, Flatten, Reshape, Permute, "
-    "UpSampling, Cropping, ZeroPadding, Dropout, and Softmax at the end"
+    "UpSampling, Cropping, ZeroPadding, Dropout, x + y and other operators of TensorFlow, and Softmax at the end"
 )
 
 _SMALL_INPUT = "feed integers, or fixed-point values as the Input's fraction says"
@@ -74,8 +74,6 @@ _NO_BRANCH = "its operands keep no place of their own in a binary network; use A
 INSTEAD = {
     "QConv2DTranspose": "it does not run with this TensorFlow; use QuantConv2DTranspose of Larq",
     "Lambda": "it holds code, which is never run; write it with the layers above",
-    "TFOpLambda": "it holds an operation outside a layer; write it with the layers above (x + y is Add()([x, y]))",
-    "SlicingOpLambda": "it holds an operation outside a layer; write it with the layers above",
     "Sequential": "put the layers of the inner model into the outer one",
     "Functional": "put the layers of the inner model into the outer one",
     **dict.fromkeys(("Multiply", "Subtract", "Average", "Maximum"), _NO_BRANCH),
@@ -187,6 +185,19 @@ def load(path: str | Path) -> Any:
     return _unfolded(keras, model)
 
 
+def image_of(model: Any) -> tuple[int, ...] | None:
+    """Return the shape of the image that a model's first layer makes of its input, a vector; None if it makes none."""
+    layers = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
+    if not layers or len(model.inputs[0].shape) != 2:
+        return None
+    first = layers[0]
+    if type(first).__name__ != "Reshape" or len(first.output_shape) != 4:
+        return None
+    operands = [tensor for layer in layers for node in layer.inbound_nodes for tensor in node.keras_inputs]
+    alone = sum(tensor is model.inputs[0] for tensor in operands) == 1
+    return tuple(first.output_shape[1:]) if alone else None
+
+
 def _unfolded(keras: Any, model: Any) -> Any:
     """Put the layers of inner models into the outer one, by the names of both."""
     if not getattr(model, "_is_graph_network", False) or not any(isinstance(of, keras.Model) for of in model.layers):
@@ -206,6 +217,8 @@ def _applied(keras: Any, model: Any, tensors: list[Any], prefix: str = "") -> An
             operands = [known[id(tensor)] for tensor in node.keras_inputs]
             if operands and isinstance(node.layer, keras.Model):
                 made = _applied(keras, node.layer, operands, f"{node.layer.name}/")
+            elif operands and type(node.layer).__name__ in keras_op.KINDS:
+                made = node.layer(*_put(node.call_args, known), **_put(node.call_kwargs, known))
             elif operands:
                 made = node.layer(operands if len(operands) > 1 else operands[0])
             else:
@@ -215,6 +228,13 @@ def _applied(keras: Any, model: Any, tensors: list[Any], prefix: str = "") -> An
                 known[id(old)] = new
     results = [known[id(tensor)] for tensor in model.outputs]
     return results if len(results) > 1 else results[0]
+
+
+def _put(arguments: Any, known: dict[int, Any]) -> Any:
+    """Put other tensors into the arguments of a call."""
+    import tensorflow
+
+    return tensorflow.nest.map_structure(lambda of: known.get(id(of), of), arguments)
 
 
 def foreign(path: str | Path) -> Survey | None:
@@ -511,6 +531,13 @@ def _check_class(path: Path, node: dict[str, Any], where: str) -> str:
         if is_layer or where == "the model":
             raise UserError(f"{path}, {where}: {unsupported(str(kind))}")
         raise UserError(f"{path}, {where}: {str(kind)[:80]!r} is not a class that Keras, QKeras or Larq bring")
+    if kind in keras_op.KINDS:
+        function = str(inner.get("function")) if isinstance(inner, dict) else ""
+        if function not in keras_op.TAKEN:
+            raise UserError(
+                f"{path}, {where}: expected an operator of TensorFlow that is known, got {function[:80]!r}; write it "
+                f"with layers, or with one of {', '.join(sorted(keras_op.TAKEN))}"
+            )
     module, registered = node.get("module"), node.get("registered_name")
     if module is not None and not (isinstance(module, str) and _MODULES.match(module)):
         raise UserError(f"{path}, {where}: expected a class of Keras, QKeras or Larq, got module {str(module)[:80]!r}")

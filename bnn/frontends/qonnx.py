@@ -311,8 +311,8 @@ class _Reader:
             raise UserError(f"{ended}: expected it at the end of the model, got {named(node)} after it")
         if kind in file.NO_EFFECT:
             result = value
-        elif kind == "Add" and len(values) == 2 and not values[0].same_integers(values[1]):
-            result = core.sum_of(values)
+        elif kind in ("Add", "Sub") and len(values) == 2 and not values[0].same_integers(values[1]):
+            result = core.sum_of(values) if kind == "Add" else core.difference_of(*values)
         elif kind in file.ELEMENTWISE:
             result = self._elementwise(node, values)
         elif kind == "Concat":

@@ -305,9 +305,7 @@ class _Reader:
         times = alpha * (-1 if kind_of(node) == "sub" else 1)
         if set(node.kwargs) - {"alpha"} or times not in (-1, 1):
             raise self.core.fail("a sum or a difference", f"{dict(node.kwargs)}")
-        if times < 0:
-            second = self.core.step([second], np.negative)
-        return self.core.sum_of([first, second])
+        return self.core.difference_of(first, second) if times < 0 else self.core.sum_of([first, second])
 
     # Views
 

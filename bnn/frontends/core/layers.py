@@ -700,6 +700,11 @@ class Layers(Settling):
             encoding=selected(value.encoding, plane),
         )
 
+    def difference_of(self, first: Value, second: Value) -> Value:
+        """Subtract the second from the first of two results of different layers."""
+        negative = self.step([second], np.negative)
+        return self.sum_of([first, replace(negative, place=None)])  # which no tensor of the framework holds
+
     def sum_of(self, values: list[Value]) -> Value:
         """Add two results of different layers."""
         ready = []

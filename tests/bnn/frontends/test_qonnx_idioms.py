@@ -241,6 +241,19 @@ def test_shortcuts_take_every_other_pixel_and_channels_of_0(tmp_path: Path) -> N
     check(graph, tmp_path)
 
 
+def test_results_are_subtracted(tmp_path: Path) -> None:
+    graph = image(8)
+    graph.conv(4, 2, 3, 3)
+    graph.norm(4)
+    y = graph.bipolar()
+    graph.conv(4, 4, 3, 3, pads=[1, 1, 1, 1])
+    graph.node("Sub", y)
+    graph.norm(4)
+    graph.bipolar()
+    graph.classes(64)
+    check(graph, tmp_path)
+
+
 def test_constants_stand_beside_channels(tmp_path: Path) -> None:
     graph = image(7)
     graph.conv(4, 2, 3, 3)

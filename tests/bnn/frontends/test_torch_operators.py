@@ -91,6 +91,11 @@ def normed_constants(m: Any, x: Any) -> Any:
     return ends(m, m.image_norm(F.conv2d(y, m.b.sign())))
 
 
+def subtracted(m: Any, x: Any) -> Any:
+    y = Where.apply(m.image_norm(sums(m, x)))
+    return ends(m, m.image_norm(F.conv2d(y, m.b.sign(), padding=1) - y))
+
+
 def summed(m: Any, x: Any) -> Any:
     return F.linear(Where.apply(m.image_norm(sums(m, x))).sum((2, 3)), m.l.sign())
 
@@ -148,6 +153,7 @@ OPERATORS = {
     "constants": beside_constants,
     "normed constants": normed_constants,
     "sum": summed,
+    "difference": subtracted,
     "hardtanh": activated_by(lambda m, x: F.hardtanh(x, inplace=True)),
     "prelu": activated_by(lambda m, x: F.prelu(x, m.p.abs())),
     "leaky relu": activated_by(lambda m, x: F.leaky_relu(x, 0.1, inplace=True)),
@@ -169,7 +175,7 @@ OPERATORS = {
 
 
 QUICK = {
-    *("option A", "constants", "normed constants", "sum"),
+    *("option A", "constants", "normed constants", "sum", "difference"),
     *("cat", "pixel shuffle", "transposed", "depthwise", "pad 0", "negative pad", "prelu", "average"),
     *("pool, ceil", "falling, pool, falling", "quantised to 3 bits", "argmax at the end"),
 }
