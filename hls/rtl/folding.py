@@ -166,9 +166,10 @@ class _Planner:
         whole = 8 * ceil(prod(network.input.shape) * network.input.bits / 8)
         if config.in_width is None and (wide := self._slow(whole)).source.vectors == 1:
             pipeline, self.in_bits = wide, whole
-        units = pipeline.units
-        self.free = [unit for unit in units if _is_folded(unit) and unit.layer not in config.layers]
-        fixed = [unit.interval for unit in units if unit not in self.free]
+        self.free = [unit for unit in pipeline.units if _is_folded(unit) and unit.layer not in config.layers]
+        free = {unit.layer for unit in self.free}
+        fast = lower(network, replace(config, default=_WHOLE, in_width=self._in_width(1)))
+        fixed = [unit.interval for unit in fast.units if not (_is_folded(unit) and unit.layer in free)]
         self.fastest = max([*fixed, *(_shortest(unit) for unit in self.free)], default=1)
         self.slowest = max([self.fastest, *(unit.interval for unit in self.free)])
 
@@ -204,10 +205,12 @@ class _Planner:
                 high = middle
             else:
                 low = middle + 1
-        return _choice(*self._at(high))
+        while (choice := _choice(*self._at(high))).luts > max_luts and high < self.slowest:
+            high = min(self.slowest, high + max(1, high // 50))  # what is behind the last layer was not foreseen
+        return choice
 
     def _luts(self, interval: int) -> int:
-        """Return the LUTs of the pipeline at `interval`, which is not made for that."""
+        """Return the LUTs at `interval`, but for scores taken more at a time there; no pipeline is made for that."""
         foldings = self._foldings(interval)
         units = self._slow(self._in_width(interval)).every_unit
         fixed = sum(luts(unit) for unit in units if unit.layer not in foldings or not _is_folded(unit))
@@ -217,12 +220,7 @@ class _Planner:
         """Return a configuration whose layers, and input port, each take at most `interval` cycles per frame."""
         foldings, in_width = self._foldings(interval), self._in_width(interval)
         config = replace(self.config, layers={**self.config.layers, **foldings}, in_width=in_width)
-        slow = self._slow(in_width)
-        units = (
-            _folded(unit, foldings[unit.layer]) if _is_folded(unit) and unit.layer in foldings else unit
-            for unit in slow.units
-        )
-        return config, replace(slow, units=tuple(units))
+        return config, lower(self.network, config)
 
     def _foldings(self, interval: int) -> dict[str, Folded]:
         return {unit.layer: _cheapest(unit, interval) for unit in self.free}
@@ -232,7 +230,7 @@ class _Planner:
         return 8 * ceil(self.in_bits / 8 / interval) if widened else self.config.in_width
 
     def _slow(self, in_width: int | None) -> Pipeline:
-        """Lower the network for an input port; a folding changes nothing but the unit of its layer."""
+        """Lower the network for an input port; a folding changes the unit of its layer, and how scores are taken."""
         if in_width not in self.slow:
             config = replace(self.config, default=Folded(1, 1), in_width=in_width)
             self.slow[in_width] = lower(self.network, config)

@@ -298,6 +298,12 @@ class Mvtu(Unit):
         return (Step(cycles, tuple(cycle + 2 + self.sum_stages for cycle in done)),) * self.source.vectors
 
     @property
+    def interval(self) -> int:
+        """As of any unit, but known before its adders are."""
+        neuron_folds, input_folds = self.folds
+        return self.source.vectors * neuron_folds * input_folds
+
+    @property
     def simd(self) -> int:
         """Inputs per cycle."""
         return ceil(self.weights.shape[1] / self.folds[1])

@@ -8,7 +8,7 @@ import pytest
 from tests.hls.rtl.test_project import small_recurrent
 
 from xnorflow.bnn.errors import UserError
-from xnorflow.bnn.network import Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Threshold
+from xnorflow.bnn.network import Affine, Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Threshold
 from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
 from xnorflow.hls.rtl.cycles import cycles
 from xnorflow.hls.rtl.folding import OutOfReach, choose
@@ -139,3 +139,29 @@ def test_queues_are_as_good_as_endless_ones_and_needed(network: Network) -> None
     depths = [unit.depth for unit in pipeline.units if isinstance(unit, Fifo)]
     assert min(depths) == 1 and 1 < max(depths) < 20
     assert cycles(pipeline).interval == interval(1000) < interval(2)
+
+
+def with_scores() -> Network:
+    rng = np.random.default_rng(0)
+    weights = [rng.choice(np.array([-1, 1], np.int8), shape) for shape in ((16, 40), (10, 16))]
+    return Network(
+        "scores",
+        (
+            Input("x", (), shape=(40,)),
+            Dense("dense1", ("x",), weights[0]),
+            Threshold("sign", ("dense1",), np.zeros(16, np.int64), np.ones(16, np.int8)),
+            Dense("dense2", ("sign",), weights[1]),
+            Affine("affine", ("dense2",), rng.integers(1, 99, 10), rng.integers(-99, 99, 10)),
+            Argmax("argmax", ("affine",)),
+        ),
+    )
+
+
+@pytest.mark.parametrize("interval", [1, 2, 7, 10, 40, 640])
+def test_scores_are_taken_as_the_rate_wants_and_the_plan_is_what_is_built(interval: int) -> None:
+    choice = choose(with_scores(), RtlConfig(clock_ns=10), target_fps=1e8 / interval)
+    assert choice.timing.interval <= interval
+    assert choice.timing == cycles(plan(with_scores(), choice.config))
+    within = choose(with_scores(), RtlConfig(), max_luts=choice.luts)
+    assert within.luts <= choice.luts
+    assert within.timing == cycles(plan(with_scores(), within.config))
