@@ -39,6 +39,7 @@ from xnorflow.bnn.network import (
     MultiThreshold,
     Network,
     Operation,
+    Recurrent,
     SumPool2d,
     Threshold,
 )
@@ -48,10 +49,21 @@ from xnorflow.hls.config import PARTITIONED, HlsConfig
 from xnorflow.hls.errors import Unsupported
 from xnorflow.hls.folding import Folding, plan
 from xnorflow.hls.rtl.lowering import threshold_behind
-from xnorflow.hls.schedule import LEAST_DEPTH, Process, Schedule, pixel_process, window_process
+from xnorflow.hls.schedule import (
+    LEAST_DEPTH,
+    PIPELINE_DEPTH,
+    Process,
+    Schedule,
+    pixel_process,
+    recurrent_process,
+    window_process,
+)
 from xnorflow.hls.storage import Storage, bits, integer, packed
 
 HEADERS = ("nnet_packed.h",)
+
+LARGEST_STATE = 512
+"""Channels of a recurrent layer, whose neurons take in the whole state at once: one compressor tree."""
 
 
 class PackedLayer(Layer):
@@ -88,7 +100,11 @@ class PackedEach(PackedLayer):
     """A Threshold, MultiThreshold or Affine of :mod:`xnorflow.bnn.network`: what takes channel by channel."""
 
 
-LAYERS = (PackedNeurons, PackedPool, PackedAdd, PackedEach)
+class PackedRecurrent(PackedLayer):
+    """A :class:`xnorflow.bnn.network.Recurrent`."""
+
+
+LAYERS = (PackedNeurons, PackedPool, PackedAdd, PackedEach, PackedRecurrent)
 
 _CTYPES = {"u1": "unsigned char", "u2": "unsigned short", "u4": "unsigned", "u8": "nnet::word_t"}
 _CTYPES |= {"i1": "signed char", "i2": "short", "i4": "int", "i8": "long long", "b1": "bool"}
@@ -254,6 +270,8 @@ class _Layers:
                     done |= self._neurons(operation)
                 case MaxPool2d() | SumPool2d():
                     self._pool(operation, operation, None)
+                case Recurrent():
+                    self._recurrent(operation)
                 case Add():
                     self._add(operation)
                 case Threshold() | MultiThreshold() | Affine():
@@ -363,6 +381,59 @@ class _Layers:
             self._hand_on(end, self.names[end.name])
         else:
             self.operands[operation.name] = _Operand(self.names[end.name], result)
+
+    def _recurrent(self, operation: Recurrent) -> None:
+        """Append a state along a sequence, folded over its neurons as the plan's interval allows."""
+        operand = self.operands[operation.inputs[0]]
+        storage, result = operand.storage, self._storage(operation)
+        channels, steps = len(operation.weight), storage.pixels
+        if channels > LARGEST_STATE:
+            raise Unsupported(
+                f"layer {operation.name}: the packed style has states of at most {LARGEST_STATE} channels, this one "
+                f"has {channels:,}; generate RTL instead"
+            )
+        words = ceil(channels / WORD)
+        most = max(1, self.plan.interval // steps - PIPELINE_DEPTH)
+        pe = min(ceil(channels / min(most, channels)), max(1, PARTITIONED // (words * WORD)))
+        folds = ceil(channels / pe)
+        rows, live = folds * pe, operation.weight != 0
+        down = operation.direction < 0
+        counts = live.sum(axis=1, dtype=np.int64) << operation.shift
+        threshold, first = operation.threshold + down, operation.first + down  # x <= t is not (x >= t + 1)
+        x = self.network.signals[operation.inputs[0]]
+        reach = [x.low - 2 * counts, x.high, threshold - counts, first]
+        least, largest = min(int(of.min()) for of in reach), max(int(of.max()) for of in reach)
+
+        def by_fold(values: NDArray[Any]) -> NDArray[Any]:
+            return _rows(values, rows).reshape(folds, -1)
+
+        settings: dict[str, Any] = {
+            "numbers": {
+                "binary": storage.kind == "packed",
+                "n_chan": storage.channels,
+                "n_elem": storage.elements,
+                "n_pixels": steps,
+                "n_out": channels,
+                "pe": pe,
+                "neuron_folds": folds,
+                "ternary": not live.all(),
+                "shift": operation.shift,
+                "last": operation.last,
+            },
+            "types": {"accum_t": f"ap_int<{bits(min(least, -1), largest) + 1}>"},
+            "constants": {
+                "weight": by_fold(pack_bits(operation.weight > 0)),
+                "mask": by_fold(pack_bits(live)) if not live.all() else np.zeros((1, pe * words), np.uint64),
+                "first": _narrow(by_fold(first)),
+                "at_least": _narrow(by_fold(threshold - counts)),
+                "flip": by_fold(down),
+            },
+        }
+        area = ceil(pe * channels * (1.5 + 0.5 * (not live.all())) + 2 * pe * x.bits + 40)
+        node = self.names[operation.name]
+        process = recurrent_process(steps, folds, operation.last, area)
+        self._append(node, "PackedRecurrent", "packed_recurrent", [operand], result, process, **settings)
+        self._hand_on(operation, node)
 
     def _add(self, operation: Add) -> None:
         """Append one layer for each operand but the first; the last bears the operation's name."""

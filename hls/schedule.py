@@ -91,6 +91,14 @@ def pixel_process(pixels: int, packets: int, folds: int, luts: int) -> Process:
     return Process(of_pixel * pixels, pixels, luts)
 
 
+def recurrent_process(steps: int, folds: int, last: bool, luts: int) -> Process:
+    """Return the loop over `steps`, each in `folds` iterations and begun when the one before it is done."""
+    cycles = folds + PIPELINE_DEPTH
+    sent = Step(cycles, (cycles - 1,))
+    before = Step(cycles, ()) if last else sent
+    return Process((*[before] * (steps - 1), sent), 1 if last else steps, luts)
+
+
 @dataclass(frozen=True, eq=False)
 class _Loop(Unit):
     scan: tuple[Step, ...]

@@ -8,8 +8,8 @@
 //     dot(x, w) = n - 2 * (number of ones in x ^ w),
 // and with a mask (ternary weights) or padded taps, only the positions that count enter n and the number.
 //
-// Every layer is one process: one loop with an initiation interval of 1, whose iterations are counted by the generator
-// (n_steps). Control depends on counters alone, never on data. Values are ap_int and ap_uint, and their widths exact.
+// Every layer is one process: one loop with an initiation interval of 1 (a recurrent layer, for each step), whose
+// iterations are counted by the generator (n_steps). Control depends on counters alone, never on data. Values are ap_int and ap_uint, and their widths exact.
 
 #include "ap_int.h"
 #include "ap_shift_reg.h"
@@ -784,6 +784,70 @@ template <class IN1, class IN2, class OUT, typename CONFIG_T> void add(IN1 data1
     }
 }
 
+// A binary state along a sequence. A step begins when the state before it is there, so its loop over `pe` neurons at a
+// time is within that over the steps. The first step looks at no state: none is left from the sequence before.
+template <class IN, class OUT, typename CONFIG_T, class WEIGHT, class FIRST, class BOUND, int WORDS, int MASKS,
+          int MASK_WORDS>
+void recurrent(IN data, OUT res, const WEIGHT (&weight)[CONFIG_T::neuron_folds][WORDS],
+               const WEIGHT (&mask)[MASKS][MASK_WORDS], const FIRST (&first)[CONFIG_T::neuron_folds][CONFIG_T::pe],
+               const BOUND (&at_least)[CONFIG_T::neuron_folds][CONFIG_T::pe],
+               const bool (&flip)[CONFIG_T::neuron_folds][CONFIG_T::pe]) {
+    #pragma HLS INLINE
+    #pragma HLS ARRAY_RESHAPE variable=weight complete dim=2
+    #pragma HLS BIND_STORAGE variable=weight type=rom_1p
+    #pragma HLS ARRAY_RESHAPE variable=mask complete dim=2
+    #pragma HLS BIND_STORAGE variable=mask type=rom_1p
+    #pragma HLS ARRAY_PARTITION variable=first complete dim=2
+    #pragma HLS ARRAY_PARTITION variable=at_least complete dim=2
+    #pragma HLS ARRAY_PARTITION variable=flip complete dim=2
+    typedef typename element_of<IN>::type element_t;
+    typedef typename CONFIG_T::accum_t accum_t;
+    static const int n = CONFIG_T::n_out, words = WORDS / CONFIG_T::pe;
+    results<true, CONFIG_T> state, next;
+    #pragma HLS ARRAY_PARTITION variable=state.block complete dim=0
+    #pragma HLS ARRAY_PARTITION variable=next.block complete dim=0
+    for (int fold = 0; fold < CONFIG_T::neuron_folds; fold++) {
+        #pragma HLS UNROLL
+        state.block[fold] = 0;
+    }
+    for (int t = 0; t < CONFIG_T::n_pixels; t++) {
+        element_t x[CONFIG_T::n_elem];
+        #pragma HLS ARRAY_PARTITION variable=x complete
+        receive<CONFIG_T::n_elem>(data, t, x);
+        for (int fold = 0; fold < CONFIG_T::neuron_folds; fold++) {
+            #pragma HLS PIPELINE II=1
+            ap_uint<1> result[CONFIG_T::pe];
+            #pragma HLS ARRAY_PARTITION variable=result complete
+            for (int i = 0; i < CONFIG_T::pe; i++) {
+                #pragma HLS UNROLL
+                const int c = fold * CONFIG_T::pe + i;
+                accum_t sum = operand<CONFIG_T::binary>::template value<element_t, CONFIG_T::n_chan>(x, c < n ? c : 0);
+                ap_uint<1> differ[n];
+                #pragma HLS ARRAY_PARTITION variable=differ complete
+                for (int k = 0; k < n; k++) {
+                    #pragma HLS UNROLL
+                    differ[k] = bit(state.block[k / CONFIG_T::pe], k % CONFIG_T::pe) ^
+                                ap_uint<1>(weight[fold][i * words + k / 64] >> k % 64 & 1);
+                    if (CONFIG_T::ternary)
+                        differ[k] = differ[k] & ap_uint<1>(mask[fold][i * words + k / 64] >> k % 64 & 1);
+                }
+                const accum_t fewer = ones<n>::among(differ);
+                if (t > 0)
+                    sum = sum - accum_t(shifted<CONFIG_T::shift + 1>::of(fewer));
+                result[i] = sum >= (t > 0 ? accum_t(at_least[fold][i]) : accum_t(first[fold][i]));
+                result[i] = result[i] ^ ap_uint<1>(flip[fold][i]);
+            }
+            next.set(fold, result);
+        }
+        for (int fold = 0; fold < CONFIG_T::neuron_folds; fold++) {
+            #pragma HLS UNROLL
+            state.block[fold] = next.block[fold];
+        }
+        if (!CONFIG_T::last || t == CONFIG_T::n_pixels - 1)
+            next.template write<OUT>(res, CONFIG_T::last ? 0 : t);
+    }
+}
+
 } // namespace packed
 
 // --- the processes: arrays (io_parallel) or streams (io_stream)
@@ -802,6 +866,7 @@ PACKED_PROCESS(packed_folded, matrix_folded)
 PACKED_PROCESS(packed_unrolled, matrix_unrolled)
 PACKED_PROCESS(packed_pool, pool)
 PACKED_PROCESS(packed_each, each)
+PACKED_PROCESS(packed_recurrent, recurrent)
 #undef PACKED_PROCESS
 
 template <class data1_T, class data2_T, class res_T, typename CONFIG_T>

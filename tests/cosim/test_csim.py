@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests import oracle
-from tests.strategies import INTEGER, inputs_for, networks
+from tests.strategies import EVERY, inputs_for, networks
 
 from xnorflow.bnn.canonical import canonicalise
 from xnorflow.bnn.network import (
@@ -28,6 +28,7 @@ from xnorflow.bnn.network import (
     MultiThreshold,
     Network,
     Operation,
+    Recurrent,
     Signal,
     SumPool2d,
     Threshold,
@@ -323,6 +324,45 @@ def test_integer_weights_are_exact(tmp_path: Path, style: str) -> None:
     assert compared(CSim(style, io_type=io_type), b.network(), tmp_path).first is None
 
 
+def recurrent_network(units: int = 70) -> Network:
+    """Two recurrent layers over six steps, the second of ternary weights, read out at the end."""
+    rng = np.random.default_rng(units)
+
+    def weights(*shape: int, zeros: float = 0.0) -> NDArray[np.int8]:
+        made = rng.choice(np.array([-1, 1], np.int8), shape)
+        made[rng.random(shape) < zeros] = 0
+        return made
+
+    ones = np.ones(9, np.int8)
+    bounds = rng.integers(-9, 10, (2, units)), rng.integers(-3, 4, (2, 9))
+    return Network(
+        "recurrent",
+        (
+            Input("x", (), shape=(1, 6, 5), kind="signed", bits=6),
+            Conv2d("sums1", ("x",), weights(units, 1, 1, 5)),
+            Recurrent("state1", ("sums1",), weights(units, units), bounds[0][0], bounds[0][1], weights(units), 2),
+            Conv2d("sums2", ("state1",), weights(9, 1, 1, units)),
+            Recurrent("state2", ("sums2",), weights(9, 9, zeros=0.3), bounds[1][0], bounds[1][1], -ones, last=True),
+            Dense("scores", ("state2",), weights(4, 9)),
+        ),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("io_type", "rate"), [("io_stream", None), ("io_parallel", None), ("io_stream", 2e4)])
+def test_a_state_is_carried_along_a_sequence(tmp_path: Path, io_type: str, rate: float | None) -> None:
+    assert compared(CSim("packed", io_type=io_type, target_fps=rate), recurrent_network(), tmp_path).first is None
+
+
+def test_a_state_that_is_fed_back_has_no_stock_layer(tmp_path: Path) -> None:
+    with pytest.raises(EngineUnavailable, match="layer state1: the stock style has no Recurrent"):
+        CSim("stock").prepare(canonicalise(recurrent_network()), tmp_path)
+
+
+def test_a_state_too_wide_for_a_compressor_tree_is_told() -> None:
+    with pytest.raises(EngineUnavailable, match="layer state1: the packed style has states of at most 512 channels"):
+        CSim("packed").prepare(recurrent_network(513), Path("nowhere"))
+
+
 @slow
 @pytest.mark.parametrize("style", ["packed", "stock"])
 def test_random_networks_are_exact(tmp_path: Path, style: str) -> None:
@@ -331,7 +371,7 @@ def test_random_networks_are_exact(tmp_path: Path, style: str) -> None:
     @settings(max_examples=3, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
               suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(
-        networks(width=70, weight_bits=4, operations=INTEGER if style == "packed" else (Add,)),
+        networks(width=70, weight_bits=4, operations=EVERY if style == "packed" else (Add,)),
         st.sampled_from(["io_parallel", "io_stream"]),
         st.sampled_from(["vitis", "vivado"]),
     )

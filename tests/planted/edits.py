@@ -272,6 +272,16 @@ CPP = [
         ("value<element2_t, CONFIG_T::n_chan2>(right.x, c));", "value<element2_t, CONFIG_T::n_chan2>(right.x, 0));", "branches"),
     ),
     *_in(
+        "nnet_utils/nnet_packed.h",
+        ("state.block[fold] = next.block[fold];", "state.block[0] = next.block[0];", "recurrent, C++"),
+        ("(t > 0 ? accum_t(at_least[fold][i]) : accum_t(first[fold][i]));", "accum_t(at_least[fold][i]);", "recurrent, C++"),
+        ("shifted<CONFIG_T::shift + 1>", "shifted<CONFIG_T::shift>", "recurrent, C++"),
+        ("|| t == CONFIG_T::n_pixels - 1)", "|| t == 0)", "recurrent, C++"),
+        ("result[i] = result[i] ^ ap_uint<1>(flip[fold][i]);", "", "recurrent, C++"),
+        ("ap_uint<1>(mask[fold][i * words + k / 64] >> k % 64 & 1);", "ap_uint<1>(1);", "recurrent, C++"),
+        ("bit(state.block[k / CONFIG_T::pe], k % CONFIG_T::pe)", "bit(next.block[k / CONFIG_T::pe], k % CONFIG_T::pe)", "recurrent, C++"),
+    ),
+    *_in(
         "circuit.py",
         ('text = f"join({part}, {text})"', 'text = f"join({text}, {part})"', "hard-wired"),
         ('"no" if bit & 1 else "bit"', '"bit"', "hard-wired"),

@@ -129,6 +129,7 @@ _CSIM: Mapping[str, tuple[Network, Mapping[str, Any]]] = {
     "hard-wired": (test_csim.small_network(), {"io_type": "io_stream", "strategy": "latency"}),
     "hard-wired, parallel": (test_csim.small_network(), {"io_type": "io_parallel", "strategy": "latency"}),
     "wide": (test_csim.wide_network(), test_csim.WIDE),
+    "recurrent, C++": (test_csim.recurrent_network(), {"backend": "vivado", "io_type": "io_stream"}),
 }
 
 CASES: Mapping[str, Case] = {
