@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -12,11 +12,11 @@ from tests import oracle
 from tests.strategies import inputs_for
 
 from xnorflow.bnn.errors import UserError
-from xnorflow.bnn.network import Argmax, Dense, Flatten, Input, Network, Threshold
+from xnorflow.bnn.network import Affine, Argmax, Dense, Flatten, Input, MaxPool2d, Network, Operation, Threshold
 from xnorflow.bnn.packing import pack
 from xnorflow.hls import project
 from xnorflow.hls.config import HlsConfig
-from xnorflow.hls.errors import Unsupported
+from xnorflow.hls.errors import Unsupported, check_images
 from xnorflow.hls.storage import bits
 
 VECTORS = 5
@@ -191,6 +191,56 @@ def test_vectors_of_the_wrong_size_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="2 input vectors and 1 expected"):
         project.write(network(), tmp_path / "p", HlsConfig(), np.ones((2, 70), np.int8), np.ones((1, 3), np.int8))
     assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.parametrize(
+    ("taken", "expected"),
+    [
+        (Input("x", (), (70,)), "io_parallel"),
+        (Input("x", (), (1024,), "unsigned", 8), "io_parallel"),
+        (Input("x", (), (1025,), "unsigned", 8), "io_stream"),
+        (Input("x", (), (64 * 1024,)), "io_parallel"),  # words of bits
+        (Input("x", (), (1, 2, 3)), "io_stream"),
+    ],
+)
+def test_what_is_large_or_an_image_is_streamed(taken: Input, expected: str) -> None:
+    size = int(np.prod(taken.shape))
+    ends = (Flatten("flat", ("x",)), Dense("d", ("flat",), np.ones((2, size), np.int8)))
+    if len(taken.shape) == 1:
+        ends = (Dense("d", ("x",), np.ones((2, size), np.int8)),)  # type: ignore[assignment]
+    net = Network("n", (taken, *ends))
+    assert HlsConfig().resolve(net).io_type == expected
+    assert HlsConfig(io_type="io_parallel").resolve(net).io_type == "io_parallel"
+
+
+@pytest.mark.parametrize(
+    ("padded_bits", "told"),
+    [
+        (False, "layer p: a padded max pool has no hardware; pool without padding"),
+        (True, "layer p: a padded max pool of integers has no hardware; pool without padding, or behind the sign"),
+    ],
+)
+def test_a_padded_pool_is_told_with_the_way_out(padded_bits: bool, told: str) -> None:
+    pool = MaxPool2d("p", ("x",), padding=(1, 0, 0, 0))
+    integers, signs = (Network("n", (Input("x", (), (4, 4, 1), kind, bits), pool)) for kind, bits in KINDS)
+    with pytest.raises(Unsupported, match=f"^{told}$"):
+        check_images(integers, padded_bits)
+    if padded_bits:
+        check_images(signs, padded_bits)
+    else:
+        with pytest.raises(Unsupported, match=f"^{told}$"):
+            check_images(signs, padded_bits)
+    check_images(Network("n", (Input("x", (), (4, 4, 1)), MaxPool2d("p", ("x",)))), padded_bits)
+
+
+KINDS: tuple[tuple[Literal["unsigned", "bipolar"], int], ...] = (("unsigned", 2), ("bipolar", 1))
+
+
+@pytest.mark.parametrize("last", [Argmax("a", ("x",)), Affine("a", ("x",), np.ones(2, int), np.ones(2, int))])
+def test_scores_of_every_pixel_are_told(last: Operation) -> None:
+    with pytest.raises(Unsupported, match=r"^layer a: scores of every pixel have no hardware; end the network before "):
+        check_images(Network("n", (Input("x", (), (4, 4, 2)), last)), True)
+    check_images(Network("n", (Input("x", (), (2,)), last)), True)
 
 
 def test_a_network_without_hardware_is_refused() -> None:
