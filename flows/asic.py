@@ -4,6 +4,7 @@ import hashlib
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -61,6 +62,14 @@ def state(view: View) -> list[str]:
 
 
 def _digest(path: str) -> str:
+    state = None
+    with suppress(OSError):  # reading it tells the user
+        state = Path(path).stat()
+    return _digest_at(path, state and (state.st_ino, state.st_size, state.st_mtime_ns))
+
+
+@lru_cache  # a flow asks several times, and the files are large
+def _digest_at(path: str, _state: tuple[int, int, int] | None) -> str:
     from xnorflow.hls.synthesis.liberty import LARGEST
 
     return hashlib.sha256(read_bytes(path, LARGEST)).hexdigest()

@@ -111,7 +111,7 @@ def run(
     store = Store(build.absolute() / subject.name)
     target = out or reports / subject.name
     kinds = [kind for kind in engines if kind.serves(subject.kind)]
-    plan = steps(kinds, synthesise)
+    plan = steps(kinds, synthesise, bool(options.liberty))
     jobs = [step for step in plan if step.name.startswith(vendor.STEP)]
     names = [*(kind.name for kind in kinds if kind.builds), *(step.folder for step in jobs)]
     names += asic.names(options.liberty)

