@@ -478,6 +478,13 @@ def _svg(figure: Figure, name: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(id="|url\(#|href="#)', rf"\g<1>{name}-", svg)  # several figures share the page
     svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", svg)  # the page's font
+    svg = re.sub(r" font-family: [^;\"]*;?", "", svg)
     for placeholder, colour in _COLOURS.items():
         svg = svg.replace(placeholder, colour)
-    return re.sub(r'<svg height="[^"]*"', f'<svg role="img" aria-label="{name}"', svg).replace("\n", " ")
+    tag = svg[: svg.index(">")]
+    view = re.search(r'viewBox="[^"]*"', tag)
+    assert view
+    links = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    label = re.sub(r"[_-]+", " ", name)
+    opened = f'<svg role="img" aria-label="{escape(label)}" {links} {view[0]}'  # as wide as its place on the page
+    return (opened + svg[len(tag) :]).replace("\n", " ")

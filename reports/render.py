@@ -26,6 +26,8 @@ def validate(report: Report) -> None:
 
 def render(report: Report, folder: Path) -> None:
     """Write ``report.json``, ``report.md`` and ``report.html`` into `folder`."""
+    from xnorflow.reports.advice import advice
+    from xnorflow.reports.boards import fits
     from xnorflow.reports.figures import bottleneck, figures
     from xnorflow.reports.findings import findings
     from xnorflow.reports.hardware import made
@@ -35,6 +37,8 @@ def render(report: Report, folder: Path) -> None:
     (folder / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
     told: dict[str, Any] = {"report": report, "findings": findings(report), "sources": sources(report)}
     told["made"] = made(report)
+    told["fits"] = fits(report)
+    told["advice"] = advice(report, told["fits"])
     told["changes"] = [row for row in (report["baseline"] or {"rows": []})["rows"] if row["before"] != row["now"]]
     (folder / "report.md").write_text(template("report.md.j2").render(told))
     slowest = bottleneck(report["rtl"]) if report["rtl"] else None

@@ -98,6 +98,8 @@ def sources(report: "Report") -> dict[str, Source]:
         told = {"timing": asic["timing"], "power": asic["power"]}
         by += [f"{what} by {of['tool']}" for what, of in told.items() if of and of["tool"]]
         found[f"asic_{number}"] = Source(f"ASIC of {asic['library']}", "synthesised", "; ".join(by))
+    found["fit"] = Source("Fit on boards", "as each row says", "the RTL's resources, of what the data sheet of the "
+                          "board's FPGA says it has")  # fmt: skip
     found["hardware"] = Source("Hardware at a glance", "as each row says", "the tool that is named in it; latency and "
                                "throughput are cycles at its clock")  # fmt: skip
     if report["requirements"]:

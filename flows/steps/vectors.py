@@ -1,6 +1,7 @@
 """Step ``vectors``: those that every engine runs: of what is loaded, and of directed ones, what shows most first."""
 
 import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,32 +28,81 @@ def step() -> Step:
     return Step("vectors", "vectors", _vectors, takes=("load", "fold"), packages=("numpy", "numba", "scipy"))
 
 
-def _vectors(view: View, entry: Entry, advance: Advance) -> None:
-    loaded = read_results(view["load"], VECTORS)
-    inputs, labels, every = loaded["inputs"], loaded["labels"], view["load"].facts["all"]
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """The vectors of a flow, in the order in which they are run.
+
+    Attributes
+    ----------
+    inputs : integer array, shape (vectors, *input shape)
+    images, directed : int64 array
+        Which of them are labelled images, and which were made to show faults; both rising.
+    labels : int64 array, shape (images,)
+    ended : str or None
+        Why no more were made, see :data:`xnorflow.cosim.coverage.vectors.Ended`.
+    refusal : str or None
+        Why coverage knows nothing of the network; the vectors are then those that were loaded.
+    """
+
+    inputs: IntArray
+    images: IntArray
+    directed: IntArray
+    labels: IntArray
+    ended: str | None
+    refusal: str | None
+
+
+def choose(
+    computed: "Network",
+    inputs: IntArray,
+    labels: IntArray,
+    *,
+    beside: bool,
+    advance: Advance = lambda done, total: None,
+) -> Chosen:
+    """Make directed vectors for what those loaded leave, and put what shows most first.
+
+    Parameters
+    ----------
+    computed : Network
+    inputs : integer array, shape (vectors, *input shape)
+        Images first.
+    labels : int64 array, shape (images,)
+    beside : bool
+        Whether directed vectors come on top; else they take the place of the last.
+    advance : callable
+    """
     order: IntArray = np.arange(len(inputs))
     new, ended, refusal = inputs[:0], None, None
     try:
-        new, ended = _directed(network(view), inputs, len(labels), every, advance)
-        kept = len(inputs) if every else len(inputs) - len(new)
+        new, ended = _directed(computed, inputs, len(labels), beside, advance)
+        kept = len(inputs) if beside else len(inputs) - len(new)
         inputs, labels = np.concatenate([inputs[:kept], new]), labels[:kept]
-        order = _order(network(view), inputs, len(labels))
+        order = _order(computed, inputs, len(labels))
     except UserError as refused:  # an operation whose faults nobody has named
         refusal = str(refused)
-    places = np.argsort(order)  # of what was loaded
-    images = np.sort(places[: len(labels)])
-    kinds = np.repeat([0, 1, 2], [len(labels), len(inputs) - len(labels) - len(new), len(new)])[order]
-    np.savez_compressed(
-        entry.folder / VECTORS,
-        inputs=inputs[order],
-        images=images,
-        labels=labels[order[images]],
-        directed=np.flatnonzero(kinds == 2),
-    )
-    count = {name: int((kinds == kind).sum()) for kind, name in enumerate(("images", "random", "directed"))}
-    entry.facts = {"count": len(inputs), **count, "ended": ended, "refusal": refusal, "digest": _digest(inputs[order])}
-    parts = [f"{number:,} {name}" for name, number in count.items() if number]
-    entry.summary = f"{', '.join(parts)}; {refusal or 'those that show most first'}"
+    images = np.flatnonzero(order < len(labels))
+    made = np.flatnonzero(order >= len(inputs) - len(new))
+    return Chosen(inputs[order], images, made, labels[order[images]], ended, refusal)
+
+
+def _vectors(view: View, entry: Entry, advance: Advance) -> None:
+    loaded = read_results(view["load"], VECTORS)
+    beside = view["load"].facts["all"]
+    made = choose(network(view), loaded["inputs"], loaded["labels"], beside=beside, advance=advance)
+    arrays = {name: getattr(made, name) for name in ("inputs", "images", "labels", "directed")}
+    np.savez_compressed(entry.folder / VECTORS, **arrays)
+    number = {"images": len(made.images), "random": 0, "directed": len(made.directed)}
+    number["random"] = len(made.inputs) - sum(number.values())
+    entry.facts = {
+        "count": len(made.inputs),
+        **number,
+        "ended": made.ended,
+        "refusal": made.refusal,
+        "digest": _digest(made.inputs),
+    }
+    parts = ", ".join(f"{count:,} {name}" for name, count in number.items() if count)
+    entry.summary = f"{parts}; {made.refusal or 'those that show most first'}"
 
 
 def _directed(

@@ -105,6 +105,13 @@ RESOURCES: Mapping[str, str] = {
     "ICESTORM_RAM": "block RAMs",
     "ICESTORM_DSP": "multipliers",
     "SB_IO": "pins",
+    "DCCA": "clock buffers (DCCA)",
+    "EHXPLLL": "PLLs (EHXPLLL)",
+    "SB_GB": "global buffers (SB_GB)",
+    "ICESTORM_PLL": "PLLs",
+    "ICESTORM_SPRAM": "single-port RAMs of 256 Kb",
+    "ICESTORM_HFOSC": "oscillators, fast",
+    "ICESTORM_LFOSC": "oscillators, slow",
 }
 #: The resources of which a smaller folding needs fewer, about as many fewer as it is estimated to need LUTs.
 _LOGIC = ("TRELLIS_COMB", "TRELLIS_FF", "ICESTORM_LC")

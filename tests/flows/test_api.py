@@ -69,7 +69,8 @@ def test_a_run_with_labelled_data_of_ones_own(here: Path) -> None:
     y = xf.golden(net)(x)
     report = xf.run(net, vectors=30, images=(x, np.where(np.arange(20) < 5, (y + 1) % 3, y)), quiet=True)
     assert (report.verdict, report.accuracy) == ("pass", 15 / 20)
-    assert report.content["inputs"]["images"] == 20 and report.content["inputs"]["random"] == 10
+    given = report.content["inputs"]
+    assert given["images"] == 20 and given["random"] + given["directed"] == 10
     assert report.folder == xf.run(net, vectors=30, images=(x, y), quiet=True).folder
     np.savez("own.npz", x=x, y=y)
     assert xf.run(net, vectors=None, images="own.npz", quiet=True).accuracy == 1.0

@@ -22,7 +22,7 @@ from xnorflow.reports.index import index
 from xnorflow.reports.render import render
 
 SHOTS = PROJECT / "build" / "screenshots"
-SCREENS = {"wide": (1280, 900), "phone": (390, 844)}
+SCREENS = {"wide": (1400, 900), "phone": (390, 844)}
 # As root in a container, and silent: no telemetry, no updates.
 ARGUMENTS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
@@ -76,7 +76,7 @@ OUTSIDE_ITS_CARD = """() => [...document.querySelectorAll("section, section tabl
   const card = e.closest("section").getBoundingClientRect(), own = e.getBoundingClientRect();
   return own.right > card.right + 1 ? [`${e.closest("section").id} ${e.tagName}.${e.getAttribute("class")}`] : [];
 })"""
-BROKEN_WORDS = """() => [...document.querySelectorAll(".facts dd")].filter(e => {
+BROKEN_WORDS = """() => [...document.querySelectorAll(".facts dd:not(.about)")].filter(e => {
   const range = document.createRange(), node = e.firstChild, tops = [];
   for (const word of node.data.matchAll(/\\S+/g)) {
     range.setStart(node, word.index); range.setEnd(node, word.index + word[0].length);
@@ -120,15 +120,17 @@ class Shown:
 
 @pytest.fixture
 def show(browser: Any) -> Iterator[Callable[..., Any]]:
-    """Open a file as on a screen of `SCREENS`, light or dark; nothing may have gone wrong in the end."""
+    """Open a file as on a screen of `SCREENS`, light or dark, unfolded; nothing may have gone wrong in the end."""
     contexts, shown = [], []
 
-    def show(path: Path, screen: str = "wide", scheme: str = "light") -> Shown:
+    def show(path: Path, screen: str = "wide", scheme: str = "light", folded: bool = False) -> Shown:
         width, height = SCREENS[screen]
         phone = {"has_touch": True, "is_mobile": True} if screen == "phone" else {}
         contexts.append(browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, **phone))
         shown.append(Shown(contexts[-1].new_page()))
         shown[-1].page.goto(path.as_uri())
+        if not folded and (button := shown[-1].page.locator("#unfold")).count():
+            button.click()
         return shown[-1]
 
     yield show
@@ -172,6 +174,31 @@ def test_a_report_is_whole_and_legible(
     assert shown.page.evaluate(POOR_CONTRAST) == []
     assert shown.page.evaluate("document.documentElement.scrollWidth") <= SCREENS[screen][0]
     assert shown.page.evaluate(BEYOND_THE_EDGE, False) == []
+
+
+def test_the_overview_fits_two_screens_and_links_unfold(show: Callable[..., Any], page: tuple[str, Path]) -> None:
+    name, path = page
+    shown = show(path, folded=True)
+    shown.keep(f"{name}-folded")
+    bottom = "document.querySelector('#fit').getBoundingClientRect().bottom"
+    assert shown.page.evaluate(bottom) <= 2 * SCREENS["wide"][1]
+    table = shown.page.locator("#coverage table").first
+    assert not table.is_visible()
+    shown.page.locator("nav a[href='#coverage']").click()
+    assert table.is_visible() and not shown.page.locator("#memory figure").first.is_visible()
+    heading = shown.page.locator("#coverage h2 button")
+    heading.click()
+    assert not table.is_visible() and heading.get_attribute("aria-expanded") == "false"
+
+
+@pytest.mark.parametrize("folded", [True, False])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_that_keeps_anybody_out(
+    show: Callable[..., Any], page: tuple[str, Path], scheme: str, folded: bool
+) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
+    found = axe.Axe().run(show(page[1], scheme=scheme, folded=folded).page)
+    assert found.violations_count == 0, found.generate_report()
 
 
 @pytest.mark.parametrize("screen", SCREENS)

@@ -1,0 +1,58 @@
+"""The manual's table: how much a flow's vectors prove of each model of the zoo, with directed ones and without.
+
+``python -m xnorflow.flows.coverage_of_zoo [MODEL ...]`` prints it; minutes on two cores.
+"""
+
+import sys
+import time
+
+from xnorflow.bnn.canonical import canonicalise
+from xnorflow.bnn.errors import UserError
+from xnorflow.cosim.coverage.measure import Count, measure
+from xnorflow.flows import api, loading
+from xnorflow.flows.steps.coverage import percent
+from xnorflow.flows.steps.vectors import choose
+from xnorflow.models.zoo import ZOO
+
+VECTORS, FEW = 1000, 50
+
+
+def row(model: str) -> str:
+    """Return a model's row of the table, in Markdown."""
+    net = api.convert(model)
+    network, loaded = canonicalise(net.network), loading.load(net._subject, None, VECTORS, lambda: net.network)
+    without = measure(network, loaded.inputs)
+    started = time.process_time()
+    made = choose(network, loaded.inputs, loaded.labels, beside=False)
+    seconds = time.process_time() - started
+    chosen = measure(network, made.inputs)
+    few, all_of_them = (tuple(of.coverage(count).total for of in (without, chosen)) for count in (FEW, VECTORS))
+    cells = [
+        f"`{model}`",
+        f"{all_of_them[0].faults:,}",
+        f"{len(loaded.labels):,} images",
+        *_before_and_after(*all_of_them),
+        f"{len(made.directed):,} ({made.ended})",
+        *_before_and_after(*few),
+        f"{seconds:.0f} s",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _before_and_after(before: Count, after: Count) -> tuple[str, str]:
+    return percent(before), percent(after)
+
+
+def table(models: list[str]) -> None:
+    """Print the table, row by row."""
+    heads = ["model", "faults", "of 1,000", "without", "with", "directed", f"first {FEW}", f"best {FEW}", "CPU time"]
+    sys.stdout.write(f"| {' | '.join(heads)} |\n|{' --- |' * len(heads)}\n")
+    for model in models:
+        sys.stdout.write(row(model) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    if unknown := sorted(set(sys.argv[1:]) - set(ZOO)):
+        raise UserError(f"no models of the zoo: {', '.join(unknown)}")
+    table(sys.argv[1:] or list(ZOO))
