@@ -528,7 +528,8 @@ class _Reader:
         if attributes.get("mode", b"constant") != b"constant" or half != axes or pads[0] or pads[half]:
             raise self.core.fail("constant padding of channels, rows and columns", f"pads {pads}")
         value = self.core.pad_channels(value, pads[1], pads[half + 1], real)
-        return self.core.pad(value, _sides([*pads[2:half], *pads[half + 2 :]]), real)
+        image = [*pads[2:half], *pads[half + 2 :]]
+        return self.core.pad(value, _sides(image), real) if image else value
 
     # Pools
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.frontends.core.fixed import ScalesError
@@ -66,7 +65,7 @@ class Builder:
         self._counts[kind] = self._counts.get(kind, 0) + 1
         return f"{kind}{self._counts[kind]}"
 
-    def weighted(self, weight: NDArray[np.int8], make: Callable[[NDArray[np.int8]], Operation]) -> None:
+    def weighted(self, weight: IntArray, make: Callable[[IntArray], Operation]) -> None:
         """Append a layer of integer weights: `make` gives it from them, its name and its operand."""
         self.append(make(weight))
 

@@ -314,13 +314,12 @@ class Layers(Settling):
             self.notes.append(f"{self.where}: {zeros:,} of {weight.size:,} weights are 0 and add nothing")
         return weight, alpha, deviation
 
-    def _weighted(self, weight: IntArray, make: Callable[[NDArray[np.int8]], Operation]) -> str:
-        if np.abs(weight).max(initial=0) > LARGEST - 1:
+    def _weighted(self, weight: IntArray, make: Callable[[IntArray], Operation]) -> str:
+        if (largest := np.abs(weight).max(initial=0)) > MAX_WEIGHT:
             raise NotExact(str(self.fail(
-                f"weights of 8 bits, up to {LARGEST - 1} times one scale, with all scales of their operands",
-                f"{np.abs(weight).max()}",
+                f"weights up to {MAX_WEIGHT:,} times one scale, with all scales of their operands", f"{largest:,}"
             )))  # fmt: skip
-        self.weighted(weight.astype(np.int8), make)
+        self.weighted(weight, make)
         return self.last.name
 
     def _product(

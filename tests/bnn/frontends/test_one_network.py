@@ -31,9 +31,14 @@ VECTORS = 40
 CLASSES = 3
 
 
+BEHIND = ("twice", "zeros", "every other", "add", "subtract")
+"""What may come behind an activation: its channels beside themselves or beside constants, every other row and column, a
+sum or a difference with what the layer of weights takes."""
+
+
 @dataclass
 class Block:
-    """A layer of weights, batch norm, activation and perhaps a pool somewhere between them.
+    """A layer of weights, batch norm, activation and perhaps a pool somewhere between them, and what comes behind.
 
     Its weights are (outputs, inputs, height, width), or (outputs, inputs) on vectors, all -1, 0 and +1.
     """
@@ -46,6 +51,7 @@ class Block:
     ternary: bool
     pool: tuple[int, int, int] | None  # size, stride, padding
     pool_at: int  # behind the weights, the batch norm or the activation
+    behind: str | None  # one of BEHIND
 
 
 @st.composite
@@ -57,19 +63,27 @@ def blocks(draw: st.DrawFn) -> Any:
     start, made = shape, []  # type: ignore[var-annotated]
     for _ in range(draw(st.integers(1, 2))):
         outputs, size = draw(st.integers(1, 6)), draw(st.integers(1, 3))
+        behind = draw(st.sampled_from([None, *BEHIND]))
+        if behind in ("add", "subtract"):  # of one shape
+            outputs, size = shape[0], 1
         weights = [-1, 1] if draw(st.booleans()) else [-1, 0, 1]
         weight = rng.choice(weights, (outputs, shape[0], size, size) if image else (outputs, shape[0]))
         norm = [rng.choice(values, outputs) for values in ([1, -1, 0.5, -2, 0], [0, 1, -0.5], [0, 1, -2, 0.5], [1, 4])]
         padding = draw(st.integers(0, 1)) if image and size > 1 and made and made[-1].ternary else 0
-        pool = draw(st.sampled_from([None, (2, 2, 0), (3, 1, 1)])) if image else None
+        alone = behind in ("add", "subtract")
+        pool = draw(st.sampled_from([None, (2, 2, 0), (3, 1, 1)])) if image and not alone else None
+        stride = draw(st.integers(1, 2)) if image and not alone else 1
+        behind = None if behind == "every other" and not image else behind
         bias = rng.choice([0, 1, -0.5], outputs) if draw(st.booleans()) else None
-        block = Block(weight, bias, norm, draw(st.integers(1, 2)) if image else 1, padding, draw(st.booleans()), pool,
-                      draw(st.integers(0, 2)))  # fmt: skip
+        block = Block(weight, bias, norm, stride, padding, draw(st.booleans()), pool, draw(st.integers(0, 2)), behind)
         extents = [(length + 2 * padding - size) // block.stride + 1 for length in shape[1:]]
         if pool:
             extents = [(length + 2 * pool[2] - pool[0]) // pool[1] + 1 for length in extents]
+        if behind == "every other":
+            extents = [-(-extents[0] // 2), extents[1] // 2]
         if image and min(extents) < 1:
             break
+        outputs = {"twice": 2 * outputs, "zeros": outputs + 3}.get(behind or "", outputs)
         shape = (outputs, *extents)  # type: ignore[assignment]
         made.append(block)
     last = rng.choice([-1, 1], (CLASSES, int(np.prod(shape))))  # of features with the channels first
@@ -90,6 +104,7 @@ class Module(nn.Module):
 
     def forward(self, x: Any) -> Any:
         for number, block in enumerate(self.made):
+            taken = x
             weight, gamma, beta, mean, variance = (
                 getattr(self, f"{name}{number}") for name in ("weight", "gamma", "beta", "mean", "variance")
             )
@@ -107,12 +122,23 @@ class Module(nn.Module):
                     x = torch.where(x >= 0, 1.0, -1.0)
                 if block.pool and block.pool_at == at:
                     x = F.max_pool2d(x, *block.pool)
+            if block.behind == "twice":
+                x = torch.cat([x, x], 1)
+            elif block.behind == "zeros":
+                x = F.pad(x, (0, 0) * (x.ndim - 2) + (1, 2))
+            elif block.behind == "every other":
+                x = x[:, :, ::2, 1::2]
+            elif block.behind:
+                x = x + taken if block.behind == "add" else x - taken
         return x.flatten(1) @ self.last.t()
 
 
 def keras_model(taken: Any, made: Any, last: Any, shape: Any) -> Any:
+    import tensorflow as tf
+
     x = y = keras.Input(taken.shape)
     for block in made:
+        operand = y
         options = {"use_bias": block.bias is not None}
         if block.padding:
             y = L.ZeroPadding2D(block.padding)(y)
@@ -132,11 +158,23 @@ def keras_model(taken: Any, made: Any, last: Any, shape: Any) -> Any:
                 y = (lq.quantizers.SteTern(threshold_value=0.5) if block.ternary else lq.quantizers.SteSign())(y)
             if block.pool and block.pool_at == at:
                 y = L.MaxPooling2D(*block.pool[:2], "same" if block.pool[2] else "valid")(y)
+        if block.behind == "twice":
+            y = L.Concatenate()([y, y])
+        elif block.behind == "zeros":
+            y = tf.pad(y, [*[[0, 0]] * (len(y.shape) - 1), [1, 2]])
+        elif block.behind == "every other":
+            y = y[:, ::2, 1::2]
+        elif block.behind:
+            y = y + operand if block.behind == "add" else y - operand
     features = np.moveaxis(last.reshape(CLASSES, *shape), 1, -1).reshape(CLASSES, -1)
     dense = L.Dense(CLASSES, use_bias=False)
     y = dense(L.Flatten()(y))
     dense.set_weights([features.T])
     return keras.Model(x, y)
+
+
+class Indices(list[int]):
+    """A constant of integers."""
 
 
 def onnx_model(taken: Any, made: Any, last: Any) -> Any:
@@ -145,13 +183,15 @@ def onnx_model(taken: Any, made: Any, last: Any) -> Any:
     def node(kind: Any, x: Any, *operands: Any, domain: str = "", **attributes: Any) -> Any:
         names = []
         for operand in operands:
-            constants.append(numpy_helper.from_array(np.asarray(operand, np.float32), f"c{len(constants)}"))
+            kind_of = np.int64 if isinstance(operand, Indices) else np.float32
+            constants.append(numpy_helper.from_array(np.asarray(operand, kind_of), f"c{len(constants)}"))
             names.append(constants[-1].name)
         nodes.append(helper.make_node(kind, [x, *names], [f"n{len(nodes)}"], domain=domain, **attributes))
         return nodes[-1].output[0]
 
     x = "x"
     for block in made:
+        operand = x
         bias = [] if block.bias is None else [block.bias]
         if block.weight.ndim == 2:
             x = node("Gemm", x, block.weight, *bias, transB=1)
@@ -169,6 +209,16 @@ def onnx_model(taken: Any, made: Any, last: Any) -> Any:
             if block.pool and block.pool_at == at:
                 size, stride, padding = block.pool
                 x = node("MaxPool", x, kernel_shape=[size] * 2, strides=[stride] * 2, pads=[padding] * 4)
+        if block.behind in ("twice", "add", "subtract"):
+            kind, other = {"twice": ("Concat", x), "add": ("Add", operand), "subtract": ("Sub", operand)}[block.behind]
+            more: dict[str, Any] = {"axis": 1} if kind == "Concat" else {}
+            nodes.append(helper.make_node(kind, [x, other], [f"n{len(nodes)}"], **more))
+            x = nodes[-1].output[0]
+        elif block.behind == "zeros":
+            axes = block.weight.ndim
+            x = node("Pad", x, Indices([0, 1, *[0] * (axes - 2), 0, 2, *[0] * (axes - 2)]))
+        elif block.behind == "every other":
+            x = node("Slice", x, *(Indices(of) for of in ([0, 1], [99, 99], [2, 3], [2, 2])))
     x = node("MatMul", node("Flatten", x), last.T)
     shape = [1, taken.shape[-1], *taken.shape[:-1]]
     graph = helper.make_graph(

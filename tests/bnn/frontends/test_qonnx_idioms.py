@@ -72,6 +72,19 @@ def test_quantisers_and_weights_have_up_to_8_bits(bits: int, signed: int, tmp_pa
     check(graph, tmp_path)
 
 
+@pytest.mark.parametrize("largest", [-128, 127])
+def test_weights_may_be_the_lowest_of_8_bits(largest: int, tmp_path: Path) -> None:
+    graph = image(5)
+    weight = graph.random.integers(-127, 127, (5, 2, 3, 3)) * 0.5
+    weight[:, 0, 0, 0] = 0.5 * largest
+    graph.node("Conv", weight)
+    graph.norm(5)
+    graph.bipolar()
+    graph.classes(80)
+    network = check(graph, tmp_path).network
+    assert isinstance(conv := network["conv1"], Conv2d) and (conv.weight == largest).sum() == 5
+
+
 def test_a_bias_that_is_exact_counts_for_nothing(tmp_path: Path) -> None:
     graph = image(1)
     weight, bias = graph.signs(5, 2, 3, 3) * 0.5, graph.random.integers(-9, 9, 5) * 0.5
