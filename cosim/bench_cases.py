@@ -44,7 +44,7 @@ def dense(label: str, sizes: list[int], vectors: int, last_sign: bool) -> Case:
         modules.append(linear)
         sign = last_sign or i < len(sizes) - 2
         if sign:
-            modules.append(Sign())
+            modules.append(ElementwiseSign())
         _threshold(rng, operations, linear, weight, sign)
     return Case(label, Network("dense", tuple(operations)), torch.nn.Sequential(*modules), vectors)
 
@@ -59,11 +59,11 @@ def convolution(label: str, vectors: int) -> Case:
     ]
     conv = torch.nn.Conv2d(32, 64, 3, padding=1)
     _threshold(rng, operations, conv, weight.transpose(0, 3, 1, 2), sign=True)
-    module = torch.nn.Sequential(conv.to(memory_format=torch.channels_last), Sign())  # type: ignore[call-overload]
+    module = torch.nn.Sequential(conv.to(memory_format=torch.channels_last), ElementwiseSign())  # type: ignore[call-overload]
     return Case(label, Network("convolution", tuple(operations)), module, vectors)
 
 
-class Sign(torch.nn.Module):
+class ElementwiseSign(torch.nn.Module):
     """Elementwise sign."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

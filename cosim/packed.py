@@ -49,7 +49,7 @@ from xnorflow.bnn.packing import pack_bits, words
 from xnorflow.cosim import bitstream, moves, popcount
 from xnorflow.cosim.engine import EngineUnavailable, OutOfRange
 from xnorflow.cosim.paths import PATH
-from xnorflow.cosim.sums import Layer, Sums
+from xnorflow.cosim.sums import BlockedLayer, Sums
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -193,7 +193,7 @@ def _planes(signal: Signal) -> tuple[int, Callable[[Value], Array]]:
 
 def _layer(
     weight: NDArray[np.int8], operand: Signal, signal: Signal, extra: NDArray[np.int64], kinds: NDArray[np.int64]
-) -> Layer:
+) -> BlockedLayer:
     """Pack a layer of `weight` (neurons, inputs); `extra` (kinds, neurons) is added by kind of position."""
     planes, _ = _planes(operand)
     shift, low = int(operand.bipolar), int(operand.low.min())
@@ -202,7 +202,7 @@ def _layer(
     bias = np.zeros((len(extra), len(blocked) * PATH.neurons), np.int64)
     bias[:, : len(weight)] = extra + low * weight.sum(axis=1, dtype=np.int64) + ((2**planes - 1) * ones << shift)
     largest = (2**planes - 1) * weight.shape[1]
-    return Layer(signal.shape, blocked, bias, kinds, shift, dtype(signal), largest)
+    return BlockedLayer(signal.shape, blocked, bias, kinds, shift, dtype(signal), largest)
 
 
 def _product(weight: Weights, operand: Signal, signal: Signal) -> Callable[[Array], Array]:

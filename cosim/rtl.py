@@ -16,7 +16,7 @@ from xnorflow.hls.rtl.cycles import CycleModel
 Bytes = NDArray[np.uint8]
 
 
-class Probe(Protocol):
+class StreamProbe(Protocol):
     """Where a layer's results can be watched.
 
     Attributes
@@ -36,7 +36,7 @@ class Probe(Protocol):
         """Return the results, shape (frames, *signal shape), from vectors, shape (frames * vectors, bytes)."""
 
 
-class Project(Protocol):
+class AxiProject(Protocol):
     """Verilog in a folder, whose top module takes and gives frames over AXI4-Stream, and how values lie in their beats.
 
     The module has the ports ``aclk``, ``aresetn``, and ``tdata``, ``tvalid``, ``tready`` and ``tlast`` of ``s_axis_``
@@ -54,7 +54,7 @@ class Project(Protocol):
         Bits of ``s_axis_tdata`` and ``m_axis_tdata``.
     in_beats, out_beats : int
         Beats of a frame.
-    probes : mapping of layer name to Probe
+    probes : mapping of layer name to StreamProbe
         The layers that can be watched inside.
     timing : CycleModel or None
         What the simulation must measure, where that is known.
@@ -75,7 +75,7 @@ class Project(Protocol):
     @property
     def out_beats(self) -> int: ...
     @property
-    def probes(self) -> Mapping[str, Probe]: ...
+    def probes(self) -> Mapping[str, StreamProbe]: ...
     @property
     def timing(self) -> CycleModel | None: ...
 
@@ -125,7 +125,7 @@ def timeout(network: Network) -> int:
     return limit
 
 
-def content_key(project: Project, *more: str) -> str:
+def content_key(project: AxiProject, *more: str) -> str:
     """Return a name for what a build is made of: the project's files, and `more`."""
     sha = hashlib.sha256()
     for path in sorted(project.folder.rglob("*")):

@@ -1,8 +1,8 @@
 """The cocotb bench of :class:`.rtl_icarus.RtlIcarus`: frames through AXI4-Stream ports, in several passes.
 
 Runs inside the simulator. The environment variable ``XNORFLOW_BENCH`` names a folder with ``job.json`` (see
-:class:`Job`) and ``frames.npy``; every test leaves ``<test>.npz`` there, with the numbers of the frames it sent, their
-result beats and cycles. Whether the results are right is not judged here.
+:class:`BenchJob`) and ``frames.npy``; every test leaves ``<test>.npz`` there, with the numbers of the frames it sent,
+their result beats and cycles. Whether the results are right is not judged here.
 """
 
 import json
@@ -33,7 +33,7 @@ _PERIOD = 10
 
 
 @dataclass(frozen=True)
-class Job:
+class BenchJob:
     """What a simulation is to do.
 
     Attributes
@@ -77,7 +77,7 @@ class Bench:
     def __init__(self, dut: Any) -> None:
         self.dut = dut
         self.folder = Path(os.environ[FOLDER])
-        self.job = Job(**json.loads((self.folder / "job.json").read_text()))
+        self.job = BenchJob(**json.loads((self.folder / "job.json").read_text()))
         self.frames = np.load(self.folder / "frames.npy")
         self.random = random.Random(self.job.seed)
         self.edge = RisingEdge(dut.aclk)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from xnorflow.bnn.network import Network
 from xnorflow.cosim import rtl
 from xnorflow.cosim.engine import Engine, EngineError, EngineUnavailable, Results
-from xnorflow.cosim.rtl import Bytes, Project
+from xnorflow.cosim.rtl import AxiProject, Bytes
 from xnorflow.cosim.timing import Timing
 from xnorflow.hls.folders import build_once
 from xnorflow.hls.processes import Processes
@@ -52,7 +52,7 @@ class RtlCxxrtl(Engine):
 
     Parameters
     ----------
-    project : Project
+    project : AxiProject
         The RTL, such as :func:`xnorflow.hls.rtl.project.write` makes and :func:`xnorflow.hls.rtl.project.load` reads
         it.
 
@@ -60,7 +60,7 @@ class RtlCxxrtl(Engine):
 
     name = "rtl_cxxrtl"
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: AxiProject) -> None:
         self.project = project
 
     def tools(self) -> Mapping[str, str]:
@@ -148,7 +148,7 @@ def _read(path: Path, shape: tuple[int, ...]) -> Bytes:
     return data.reshape(shape)
 
 
-def _compile(project: Project, folder: Path, pool: Executor, processes: Processes) -> None:
+def _compile(project: AxiProject, folder: Path, pool: Executor, processes: Processes) -> None:
     """Make ``folder/driver``.
 
     In a copy of the project: a Yosys in WebAssembly sees its working directory, but not every folder (not ``/tmp``).

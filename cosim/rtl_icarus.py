@@ -24,7 +24,7 @@ from xnorflow.bnn.network import Network
 from xnorflow.cosim import rtl, rtl_bench
 from xnorflow.cosim.compare import compare
 from xnorflow.cosim.engine import Engine, EngineError, EngineUnavailable, Results
-from xnorflow.cosim.rtl import Bytes, Project
+from xnorflow.cosim.rtl import AxiProject, Bytes
 from xnorflow.cosim.timing import Timing
 from xnorflow.hls.folders import build_once
 from xnorflow.hls.processes import Processes
@@ -60,7 +60,7 @@ class _Effort:
     resets: int = 8
 
     @classmethod
-    def of(cls, project: Project, size: int, budget: float) -> "_Effort":
+    def of(cls, project: AxiProject, size: int, budget: float) -> "_Effort":
         """Share the budget out for a compiled simulation of `size` bytes."""
         model = project.timing
         if model is None:
@@ -90,7 +90,7 @@ class RtlIcarus(Engine):
 
     Parameters
     ----------
-    project : Project
+    project : AxiProject
         The RTL, such as :func:`xnorflow.hls.rtl.project.write` makes and :func:`xnorflow.hls.rtl.project.load` reads
         it.
     waves : bool
@@ -116,7 +116,7 @@ class RtlIcarus(Engine):
     budget = _BUDGET
     most = 8 * _BUDGET
 
-    def __init__(self, project: Project, waves: bool = False, seed: int = 1) -> None:
+    def __init__(self, project: AxiProject, waves: bool = False, seed: int = 1) -> None:
         self.project, self.waves, self.seed = project, waves, seed
 
     def tools(self) -> Mapping[str, str]:
@@ -270,7 +270,7 @@ class RtlIcarus(Engine):
         if not tests:
             return {}
         project = self.project
-        job = rtl_bench.Job(
+        job = rtl_bench.BenchJob(
             *(project.in_width, project.in_beats, project.out_width, project.out_beats),
             timeout=rtl.timeout(self._network),
             seed=self.seed,
@@ -362,7 +362,7 @@ def _runner(processes: Processes) -> Any:
     return runner
 
 
-def _compile(project: Project, folder: Path) -> None:
+def _compile(project: AxiProject, folder: Path) -> None:
     log = folder / "log"
     try:
         with Processes() as processes:

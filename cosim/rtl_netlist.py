@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from xnorflow.cosim.rtl import Project
+from xnorflow.cosim.rtl import AxiProject
 from xnorflow.cosim.rtl_icarus import RtlIcarus
 
 
@@ -15,7 +15,7 @@ class RtlNetlist(RtlIcarus):
 
     Parameters
     ----------
-    project : Project
+    project : AxiProject
         The netlist, such as :func:`xnorflow.hls.synthesis.netlist.write` makes it from Yosys's own models of the cells.
     tool : str
         What has synthesised it, with its version.
@@ -33,7 +33,7 @@ class RtlNetlist(RtlIcarus):
     budget = 8e10
     most = float("inf")  # its size is known before it is written, and is asked for there: xnorflow.flows.engines
 
-    def __init__(self, project: Project, tool: str, target: str) -> None:
+    def __init__(self, project: AxiProject, tool: str, target: str) -> None:
         super().__init__(project)
         self.tool = tool
         self.about = f"by {tool} for {target}"

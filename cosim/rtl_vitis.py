@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from xnorflow.bnn import packing
 from xnorflow.bnn.network import Argmax, Network, Signal
 from xnorflow.cosim.engine import EngineError, EngineUnavailable, Results
-from xnorflow.cosim.rtl import Bytes, Probe
+from xnorflow.cosim.rtl import Bytes, StreamProbe
 from xnorflow.hls.project import hardware, top_name
 from xnorflow.hls.rtl.cycles import CycleModel
 from xnorflow.hls.storage import packed
@@ -47,7 +47,7 @@ class VitisProject:
     top: str = _ADAPTER
     in_beats: int = 1
     out_beats: int = 1
-    probes: Mapping[str, Probe] = field(default_factory=dict)
+    probes: Mapping[str, StreamProbe] = field(default_factory=dict)
     timing: CycleModel | None = None
 
     @property

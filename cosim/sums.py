@@ -14,7 +14,7 @@ from xnorflow.cosim.paths import PATH
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class BlockedLayer:
     """Weights of a layer, and what turns its counts of differing bits into sums.
 
     Attributes
@@ -53,7 +53,7 @@ class Layer:
         """Plan that joins the bits of all positions to one stream."""
         return join(len(self.kinds), self.shape[-1])
 
-    def comparison(self, threshold: NDArray[np.int64], flip: NDArray[np.bool_]) -> "Comparison":
+    def comparison(self, threshold: NDArray[np.int64], flip: NDArray[np.bool_]) -> "SumThresholds":
         """Prepare ``(sum >= threshold) ^ flip``, both by channel."""
         channels = self.shape[-1]
         limit = np.full(self.bias.shape, -1)  # no count is that small: bits that fill up a block stay 0
@@ -61,11 +61,11 @@ class Layer:
         limit = limit.clip(-1, self.largest).astype(PATH.limit_type(self.largest))
         flips = np.zeros(self.bias.shape[1], np.bool_)
         flips[:channels] = flip
-        return Comparison(limit, np.packbits(flips, bitorder="little"))
+        return SumThresholds(limit, np.packbits(flips, bitorder="little"))
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class SumThresholds:
     """Thresholds of a layer's sums: a bit is ``(count <= limit) ^ flip``.
 
     Attributes
@@ -84,11 +84,11 @@ class Sums:
 
     Attributes
     ----------
-    layer : Layer
+    layer : PackedLayer
     patches : uint64 array, shape (vectors, positions, planes, words)
     """
 
-    layer: Layer
+    layer: BlockedLayer
     patches: NDArray[np.uint64]
 
     def _rows(self) -> NDArray[np.uint64]:
@@ -112,7 +112,7 @@ class Sums:
         if filled is not sums:
             sums[:] = filled[:, :channels]
 
-    def compare(self, comparison: Comparison) -> NDArray[np.uint64]:
+    def compare(self, comparison: SumThresholds) -> NDArray[np.uint64]:
         """Return the bits of a comparison that was made for the layer, as one stream per vector."""
         layer, rows, channels = self.layer, self._rows(), self.layer.shape[-1]
         out = np.zeros((len(rows), words(channels)), np.uint64)

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from xnorflow.reports.records import (
         Accuracy,
         Baseline,
-        Coverage,
+        CoverageRow,
         Decision,
         Energy,
         EngineRow,
         Latency,
         Meaning,
         Prediction,
-        Report,
+        ReportRow,
         RtlRow,
         Sample,
         VendorJob,
@@ -45,7 +45,7 @@ _FEW_BITS = 4  # of a value that is shown
 _ESTIMATED_INPUTS = 6  # of the look-up tables that xnorflow.hls.rtl.folding estimates
 
 
-def document(view: View, kinds: Sequence[EngineKind], steps: Sequence[str]) -> "Report":
+def document(view: View, kinds: Sequence[EngineKind], steps: Sequence[str]) -> "ReportRow":
     """Put together the report of a flow whose steps up to ``compare`` are done.
 
     Parameters
@@ -62,7 +62,7 @@ def document(view: View, kinds: Sequence[EngineKind], steps: Sequence[str]) -> "
     vendor = [cast("VendorJob", job | {"folder": _inside(job["folder"])}) for job in jobs(view, steps)]
     engines = {"golden": _reference(view["golden"])} | {kind.name: _engine(view, kind, steps) for kind in kinds}
     trained = [engines[kind.name] for kind in kinds if kind.trained]
-    report: Report = {
+    report: ReportRow = {
         "schema_version": 2,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "model": subject.name,
@@ -336,7 +336,7 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _verdict(report: "Report") -> Literal["pass", "fail"]:
+def _verdict(report: "ReportRow") -> Literal["pass", "fail"]:
     """Return pass if every engine that ran agrees with golden, at least one ran, and no tool has failed."""
     ran = any(engine["status"] == "pass" for name, engine in report["engines"].items() if name != "golden")
     return "pass" if ran and all(finding.status != "fail" for finding in findings(report)) else "fail"
@@ -358,7 +358,7 @@ def _accuracy(view: View) -> "Accuracy":
     }
 
 
-def _coverage(view: View) -> "Coverage":
+def _coverage(view: View) -> "CoverageRow":
     vectors, coverage = view["vectors"].facts, view["coverage"].facts
     return {"refusal": coverage["refusal"], "search": vectors["ended"], "found": coverage["found"]}
 

@@ -40,7 +40,7 @@ _RECORD = with_config(ConfigDict(extra="forbid", strict=True, allow_inf_nan=Fals
 
 
 @_RECORD
-class Input(TypedDict, total=False):
+class InputTable(TypedDict, total=False):
     """Table ``input``."""
 
     shape: _Shape
@@ -50,7 +50,7 @@ class Input(TypedDict, total=False):
 
 
 @_RECORD
-class Hls(TypedDict, total=False):
+class HlsTable(TypedDict, total=False):
     """Table ``hls``."""
 
     io_type: _Name
@@ -62,7 +62,7 @@ class Hls(TypedDict, total=False):
 
 
 @_RECORD
-class Rtl(TypedDict, total=False):
+class RtlTable(TypedDict, total=False):
     """Table ``rtl``."""
 
     layers: _Tables
@@ -76,7 +76,7 @@ class Rtl(TypedDict, total=False):
 
 
 @_RECORD
-class Synthesis(TypedDict, total=False):
+class SynthesisTable(TypedDict, total=False):
     """Table ``synthesis``."""
 
     targets: _Names
@@ -85,7 +85,7 @@ class Synthesis(TypedDict, total=False):
 
 
 @_RECORD
-class Vendor(TypedDict, total=False):
+class VendorTable(TypedDict, total=False):
     """Table ``vendor``."""
 
     run: _Jobs
@@ -93,7 +93,7 @@ class Vendor(TypedDict, total=False):
 
 
 @_RECORD
-class Fixed(TypedDict, total=False):
+class FixedTable(TypedDict, total=False):
     """Table ``fixed``."""
 
     bits: _Whole
@@ -112,7 +112,7 @@ class Point(TypedDict, total=False):
 
 
 @_RECORD
-class Sweep(TypedDict, total=False):
+class SweepTable(TypedDict, total=False):
     """Table ``sweep``, of the file of a sweep."""
 
     models: Annotated[list[_Name], Field(min_length=1, description="a list of models")]
@@ -131,7 +131,7 @@ class Sweep(TypedDict, total=False):
 class SweepFile(TypedDict, total=False):
     """What the file of a sweep has beside the tables of a configuration file."""
 
-    sweep: Sweep
+    sweep: SweepTable
 
 
 @_RECORD
@@ -177,12 +177,12 @@ class Require(TypedDict, total=False):
 class File(TypedDict, total=False):
     """A configuration file."""
 
-    hls: Hls
-    rtl: Rtl
-    synthesis: Synthesis
-    vendor: Vendor
-    input: Input
-    fixed: Fixed
+    hls: HlsTable
+    rtl: RtlTable
+    synthesis: SynthesisTable
+    vendor: VendorTable
+    input: InputTable
+    fixed: FixedTable
     require: Require
 
 
@@ -197,7 +197,7 @@ def parse(content: Mapping[str, Any]) -> File:
     return _parsed(File, content)
 
 
-def parse_sweep(content: Mapping[str, Any]) -> Sweep:
+def parse_sweep(content: Mapping[str, Any]) -> SweepTable:
     """Return the settings of table ``sweep``, likewise."""
     return _parsed(SweepFile, content).get("sweep", {})
 

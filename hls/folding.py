@@ -140,7 +140,7 @@ class Folding:
 
 
 @dataclass(frozen=True)
-class Unrolled:
+class HardWired:
     """Hard-wired weights: a graph of adders that the neurons share, a window per cycle."""
 
     layer: Neurons
@@ -161,7 +161,7 @@ class Unrolled:
         return "unrolled"
 
 
-Architecture = Folding | Unrolled
+Architecture = Folding | HardWired
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class Plan:
 
     Attributes
     ----------
-    layers : mapping of layer name to Folding or Unrolled
+    layers : mapping of layer name to Folding or HardWired
     notes : tuple of str
         What could not be had, and what is large for a tool.
     """
@@ -225,7 +225,7 @@ def _notes(made: Plan, config: HlsConfig) -> Iterator[str]:
     if config.target_fps is not None and reached < config.target_fps * (1 - 1e-9):
         yield f"{reached:,.0f} frames/s at best, not the {config.target_fps:,.0f} asked for"
     for name, layer in made.layers.items():
-        if isinstance(layer, Unrolled) and layer.layer.weights > UNROLLED:
+        if isinstance(layer, HardWired) and layer.layer.weights > UNROLLED:
             yield (
                 f"layer {name}: {layer.layer.weights:,} weights unrolled as asked for; HLS tools may take hours over "
                 f"more than {UNROLLED:,}"
@@ -275,12 +275,12 @@ def _architecture(layer: Neurons, interval: int, config: HlsConfig) -> Architect
                 f"hls, layer {layer.name}: {layer.weights:,} weights are too many to unroll, {_LARGEST_UNROLLED:,} is"
                 ' the most; use strategy "resource" or "auto"'
             )
-        return Unrolled(layer)
+        return HardWired(layer)
     budget = reuse_factor or 1
     if strategy == "auto" and reuse_factor is None:
         budget = (interval - (layer.positions - layer.vectors)) // layer.vectors
     if strategy == "auto" and budget <= 1 and layer.weights <= UNROLLED:
-        return Unrolled(layer)
+        return HardWired(layer)
     options = list(_foldings(layer))
     if not options:
         raise UserError(

@@ -52,7 +52,7 @@ from xnorflow.hls.rtl.lowering import threshold_behind
 from xnorflow.hls.schedule import (
     LEAST_DEPTH,
     PIPELINE_DEPTH,
-    Process,
+    LayerLoop,
     Schedule,
     pixel_process,
     recurrent_process,
@@ -250,7 +250,7 @@ class _Layers:
         self.operands: dict[str, _Operand] = {}
         self.entries: list[dict[str, Any]] = []
         self.stored: dict[str, Storage] = {}
-        self.processes: list[Process] = []
+        self.processes: list[LayerLoop] = []
 
     def all(self) -> tuple[list[dict[str, Any]], dict[str, Storage], Schedule]:
         done: set[str] = set()
@@ -290,7 +290,7 @@ class _Layers:
         self.operands[operation.name] = _Operand(node, self.stored[operation.name])
 
     def _append(
-        self, name: str, kind: str, kernel: str, operands: Sequence[_Operand], storage: Storage, process: Process,
+        self, name: str, kind: str, kernel: str, operands: Sequence[_Operand], storage: Storage, process: LayerLoop,
         **settings: Any,
     ) -> None:  # fmt: skip
         """Append the layer `name`, all of whose results are stored so; `settings` are attributes of the layer."""

@@ -16,7 +16,7 @@ FORMULA = (
 
 
 @dataclass(frozen=True)
-class Process:
+class Technology:
     """What a target's logic is made in.
 
     Attributes
@@ -49,11 +49,11 @@ class Static:
 
 
 #: By target.
-PROCESSES: Mapping[str, Process] = {
-    "xilinx7": Process(28, 1.0, "AMD DS180, 7 Series FPGAs Data Sheet: Overview"),
-    "ultrascale+": Process(16, 0.85, "AMD DS890, UltraScale Architecture and Product Data Sheet: Overview"),
-    "ecp5": Process(40, 1.1, "Lattice FPGA-DS-02012, ECP5 and ECP5-5G Family Data Sheet"),
-    "ice40": Process(40, 1.2, "Lattice FPGA-DS-02008, iCE40 UltraPlus Family Data Sheet"),
+PROCESSES: Mapping[str, Technology] = {
+    "xilinx7": Technology(28, 1.0, "AMD DS180, 7 Series FPGAs Data Sheet: Overview"),
+    "ultrascale+": Technology(16, 0.85, "AMD DS890, UltraScale Architecture and Product Data Sheet: Overview"),
+    "ecp5": Technology(40, 1.1, "Lattice FPGA-DS-02012, ECP5 and ECP5-5G Family Data Sheet"),
+    "ice40": Technology(40, 1.2, "Lattice FPGA-DS-02008, iCE40 UltraPlus Family Data Sheet"),
 }
 
 #: By target; one that is not here is unknown.
@@ -69,7 +69,7 @@ STATIC: Mapping[str, Static] = {
     "ice40": Static("iCE40UP5K", 0.075 * 1.2, "Lattice FPGA-DS-02008, table 4.6: ICCSTDBY 75 uA x 1.2 V"),
 }
 
-_HOROWITZ, _ZYNQ = Process(45, 0.9, "M. Horowitz, ISSCC 2014"), Process(28, 1.0, "an xc7z020")
+_HOROWITZ, _ZYNQ = Technology(45, 0.9, "M. Horowitz, ISSCC 2014"), Technology(28, 1.0, "an xc7z020")
 #: The process that each constant of an estimate was published for.
 _CONSTANTS = {
     "register_toggles": _HOROWITZ,
@@ -115,5 +115,5 @@ def at_rate(target: str, parts: Iterable[Mapping[str, Any]], images_per_second: 
     }
 
 
-def _factor(published: Process, target: Process) -> float:
+def _factor(published: Technology, target: Technology) -> float:
     return target.nanometres / published.nanometres * (target.volts / published.volts) ** 2

@@ -15,7 +15,7 @@ from xnorflow.hls.folding import Plan
 from xnorflow.hls.rtl.cycles import CycleModel, cycles, fit_queues
 from xnorflow.hls.rtl.lowering import Fork, Pipeline
 from xnorflow.hls.rtl.pruning import Pruned
-from xnorflow.hls.rtl.units import Fifo, Step, Stream, Sum, Unit
+from xnorflow.hls.rtl.units import Fifo, Stream, Sum, Unit, VectorStep
 
 PIPELINE_DEPTH = 6
 """Cycles from the iteration that completes a result to its write; assumed."""
@@ -25,12 +25,12 @@ LEAST_DEPTH = 2
 
 
 @dataclass(frozen=True)
-class Process:
+class LayerLoop:
     """The loop of a layer.
 
     Attributes
     ----------
-    scan : tuple of Step
+    scan : tuple of VectorStep
         What each packet that it reads from its first source does, in iterations; the others come along.
     results : int
         Packets that it writes per frame.
@@ -42,7 +42,7 @@ class Process:
         Layers whose results it reads.
     """
 
-    scan: tuple[Step, ...]
+    scan: tuple[VectorStep, ...]
     results: int
     luts: int
     layer: str = ""
@@ -54,7 +54,7 @@ class Process:
         return sum(step.busy for step in self.scan)
 
 
-def window_process(numbers: Mapping[str, int], cycles: int, luts: int) -> Process:
+def window_process(numbers: Mapping[str, int], cycles: int, luts: int) -> LayerLoop:
     """Return the loop over a padded image, in which a window that is due takes `cycles` iterations.
 
     Parameters
@@ -65,12 +65,12 @@ def window_process(numbers: Mapping[str, int], cycles: int, luts: int) -> Proces
     """
     top, left = numbers["pad_top"], numbers["pad_left"]
     height, width = numbers["in_height"], numbers["in_width"]
-    steps: list[Step] = []
+    steps: list[VectorStep] = []
     lead = results = 0
     for y in range(top + height + numbers["pad_bottom"]):
         for x in range(left + width + numbers["pad_right"]):
             if top <= y < top + height and left <= x < left + width:
-                steps.append(Step(0, ()))
+                steps.append(VectorStep(0, ()))
             row, column = y - numbers["kernel_height"] + 1, x - numbers["kernel_width"] + 1
             due = row >= 0 and column >= 0 and not (row % numbers["stride_height"] or column % numbers["stride_width"])
             taken = cycles if due else 1
@@ -80,40 +80,40 @@ def window_process(numbers: Mapping[str, int], cycles: int, luts: int) -> Proces
                 continue
             last = steps[-1]
             emits = (*last.emits, last.busy + taken - 1 + PIPELINE_DEPTH) if due else last.emits
-            steps[-1] = Step(last.busy + taken, emits)
-    steps[-1] = Step(steps[-1].busy + lead, steps[-1].emits)
-    return Process(tuple(steps), results, luts)
+            steps[-1] = VectorStep(last.busy + taken, emits)
+    steps[-1] = VectorStep(steps[-1].busy + lead, steps[-1].emits)
+    return LayerLoop(tuple(steps), results, luts)
 
 
-def pixel_process(pixels: int, packets: int, folds: int, luts: int) -> Process:
+def pixel_process(pixels: int, packets: int, folds: int, luts: int) -> LayerLoop:
     """Return the loop over `pixels`, each in `packets`, the last of which takes `folds` iterations."""
-    of_pixel = (*[Step(1, ())] * (packets - 1), Step(folds, (folds - 1 + PIPELINE_DEPTH,)))
-    return Process(of_pixel * pixels, pixels, luts)
+    of_pixel = (*[VectorStep(1, ())] * (packets - 1), VectorStep(folds, (folds - 1 + PIPELINE_DEPTH,)))
+    return LayerLoop(of_pixel * pixels, pixels, luts)
 
 
-def recurrent_process(steps: int, folds: int, last: bool, luts: int) -> Process:
+def recurrent_process(steps: int, folds: int, last: bool, luts: int) -> LayerLoop:
     """Return the loop over `steps`, each in `folds` iterations and begun when the one before it is done."""
     cycles = folds + PIPELINE_DEPTH
-    sent = Step(cycles, (cycles - 1,))
-    before = Step(cycles, ()) if last else sent
-    return Process((*[before] * (steps - 1), sent), 1 if last else steps, luts)
+    sent = VectorStep(cycles, (cycles - 1,))
+    before = VectorStep(cycles, ()) if last else sent
+    return LayerLoop((*[before] * (steps - 1), sent), 1 if last else steps, luts)
 
 
 @dataclass(frozen=True, eq=False)
 class _Loop(Unit):
-    scan: tuple[Step, ...]
+    scan: tuple[VectorStep, ...]
 
     @property
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[VectorStep, ...]:
         return self.scan
 
 
 @dataclass(frozen=True, eq=False)
 class _Join(Sum):
-    scan: tuple[Step, ...]
+    scan: tuple[VectorStep, ...]
 
     @property
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[VectorStep, ...]:
         return self.scan
 
 
@@ -123,13 +123,13 @@ class Schedule:
 
     Attributes
     ----------
-    processes : tuple of Process
+    processes : tuple of LayerLoop
         In topological order.
     plan : Plan
     network : Network
     """
 
-    processes: tuple[Process, ...]
+    processes: tuple[LayerLoop, ...]
     plan: Plan
     network: Network
 
@@ -170,7 +170,7 @@ class Schedule:
         return found
 
 
-def _pipeline(processes: Sequence[Process], network: Network) -> Pipeline:
+def _pipeline(processes: Sequence[LayerLoop], network: Network) -> Pipeline:
     """Return the loops as units of the cycle model, with a queue in front of each of their inputs."""
     written = {process.layer: process.results for process in processes}
     source = next(name for process in processes for name in process.sources if name not in written)
@@ -193,7 +193,7 @@ def _pipeline(processes: Sequence[Process], network: Network) -> Pipeline:
             packets = written[name] // process.results
             if len(process.sources) > 1 and packets > 1:  # the operands of a sum meet as whole pixels
                 pixel = stream(f"{queue.name} pixels", process.results)
-                scan = (*[Step(emits=())] * (packets - 1), Step()) * process.results
+                scan = (*[VectorStep(emits=())] * (packets - 1), VectorStep()) * process.results
                 units.append(_Loop(process.layer, queue, pixel, scan))
                 queue = stream(f"{pixel.name} queue", process.results)
                 units.append(Fifo(process.layer, pixel, queue, LEAST_DEPTH))
@@ -203,7 +203,7 @@ def _pipeline(processes: Sequence[Process], network: Network) -> Pipeline:
             units.append(_Loop(process.layer, queued[0], result, process.scan))
         else:
             both = stream(f"{process.layer} operands", process.results)
-            scan = (Step(1, (PIPELINE_DEPTH,)),) * process.results
+            scan = (VectorStep(1, (PIPELINE_DEPTH,)),) * process.results
             units.append(_Join(process.layer, both, result, tuple(queued), (0,) * len(queued), scan))
     ports: dict[str, list[Stream]] = {name: [] for name, of in readers.items() if len(of) > 1}
     for unit in units:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from xnorflow.reports.boards import Fit
 
 if TYPE_CHECKING:
-    from xnorflow.reports.records import Report
+    from xnorflow.reports.records import ReportRow
 
 _ENOUGH = 0.99  # coverage below which more vectors are worth their time
 
@@ -27,12 +27,12 @@ class Advice:
     section: str
 
 
-def advice(report: "Report", fits: Sequence[Fit]) -> list[Advice]:
+def advice(report: "ReportRow", fits: Sequence[Fit]) -> list[Advice]:
     """Return what to do next."""
     return [Advice(text, section) for text, section in _told(report, fits)]
 
 
-def _told(report: "Report", fits: Sequence[Fit]) -> Iterator[tuple[str, str]]:
+def _told(report: "ReportRow", fits: Sequence[Fit]) -> Iterator[tuple[str, str]]:
     engines, accuracy = report["engines"], report["accuracy"]
     for name, engine in engines.items():
         if engine["status"] == "fail":

@@ -11,7 +11,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from xnorflow.reports.records import Report, SynthesisRow
+    from xnorflow.reports.records import ReportRow, SynthesisRow
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Fit:
         return {name: number / _available(self.board)[name] for name, number in self.used.items()}
 
 
-def fits(report: "Report") -> list[Fit]:
+def fits(report: "ReportRow") -> list[Fit]:
     """Hold a report's design against :data:`BOARDS`; none of those that nothing is known for."""
     rows = {row["target"]: row for row in report["synthesis"] if row["total"]}
     found = []

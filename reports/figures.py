@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         LayerRow,
         NetworkInput,
         PackedArray,
-        Report,
+        ReportRow,
         Resource,
         RtlRow,
         RtlUnit,
@@ -68,7 +68,7 @@ _LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 8, "handlelength": 0.9,
 _BAR = 0.34  # inches per bar
 
 
-def figures(report: "Report") -> dict[str, str]:
+def figures(report: "ReportRow") -> dict[str, str]:
     """Draw all figures of a report.
 
     Returns

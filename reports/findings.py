@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xnorflow.reports.records import Report, VendorTiming
+    from xnorflow.reports.records import ReportRow, VendorTiming
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Finding:
     reason: str
 
 
-def findings(report: "Report") -> list[Finding]:
+def findings(report: "ReportRow") -> list[Finding]:
     """Return the findings that a report tells of, engines first."""
     return [Finding(what, of["status"], of["reason"]) for what, of in _parts(report) if _is_finding(of)]
 
@@ -37,7 +37,7 @@ def _is_finding(of: Mapping[str, Any]) -> bool:
     return of["status"] not in ("pass", "skipped", "agrees")
 
 
-def _parts(report: "Report") -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _parts(report: "ReportRow") -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield everything that has a status and a reason, by name."""
     yield from report["engines"].items()
     for required in report["requirements"]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
-    from xnorflow.reports.records import Report
+    from xnorflow.reports.records import ReportRow
 
 _KIB_OF_BLOCK = 36  # of AMD's block RAM, which the vendor counts in
 _LUTS, _REGISTERS, _BLOCKS, _MULTIPLIERS = ("LUTs", "logic cells"), ("flip-flops",), ("block RAMs",), ("multipliers",)
@@ -63,12 +63,12 @@ class Made:
         return 1e6 * self.fmax_mhz / self.interval if self.interval and self.fmax_mhz else None
 
 
-def made(report: "Report") -> list[Made]:
+def made(report: "ReportRow") -> list[Made]:
     """Return what a report tells of the hardware: the RTL by the open tools, as an ASIC, then the vendor's jobs."""
     return [*_open(report), *_asic(report), *_vendor(report)]
 
 
-def _open(report: "Report") -> Iterator[Made]:
+def _open(report: "ReportRow") -> Iterator[Made]:
     cycles = _cycles(report)
     for row in report["synthesis"]:
         if not row["total"]:
@@ -92,7 +92,7 @@ def _open(report: "Report") -> Iterator[Made]:
             )  # fmt: skip
 
 
-def _asic(report: "Report") -> Iterator[Made]:
+def _asic(report: "ReportRow") -> Iterator[Made]:
     for row in report["asic"]:
         if row["total"]:
             yield Made(
@@ -102,7 +102,7 @@ def _asic(report: "Report") -> Iterator[Made]:
             )  # fmt: skip
 
 
-def _vendor(report: "Report") -> Iterator[Made]:
+def _vendor(report: "ReportRow") -> Iterator[Made]:
     for job in report["vendor"]:
         figures = job["figures"]
         latencies = (of for of in figures["latency"] if of["top"])
@@ -133,7 +133,7 @@ class Cycles(TypedDict, total=False):
     interval: int | None
 
 
-def _cycles(report: "Report") -> Cycles:
+def _cycles(report: "ReportRow") -> Cycles:
     """Return the RTL's cycles, by its exact model."""
     rtl = report["rtl"]
     return {"latency": rtl["latency"], "interval": rtl["interval"]} if rtl else {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from xnorflow.bnn.errors import UserError
 
 if TYPE_CHECKING:
-    from xnorflow.reports.records import Report
+    from xnorflow.reports.records import ReportRow
 
 PAGE = "index.html"
 """Name of the page."""
@@ -74,14 +74,14 @@ def index(folder: Path) -> tuple[Path, list[str]]:
     return page, left_out
 
 
-def _images(report: "Report") -> tuple[str, str | None] | None:
+def _images(report: "ReportRow") -> tuple[str, str | None] | None:
     accuracy = report["accuracy"]
     if accuracy["golden"] is None:
         return None
     return f"{accuracy['golden_count']:,} images of {accuracy['golden_dataset']}", report["inputs"]["dataset_digest"]
 
 
-def row(report: "Report") -> dict[str, Any]:
+def row(report: "ReportRow") -> dict[str, Any]:
     """Return what the index shows of a report; None where the flow has no such figure.
 
     ``images`` tells what the accuracy was measured on, in words and by the data set's digest; accuracies compare only

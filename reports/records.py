@@ -45,7 +45,7 @@ def _told(passed: dict[str, Any], of: tuple[str, ...] = ("pass",)) -> ConfigDict
 
 
 @with_config(_CONFIG)
-class Spread(TypedDict):
+class SpreadRow(TypedDict):
     """Clock cycles over all measured frames."""
 
     minimum: _Count
@@ -92,7 +92,7 @@ class PackedArray(TypedDict):
 
 
 @with_config(_CONFIG)
-class Source(TypedDict):
+class SourceRow(TypedDict):
     """The model's file."""
 
     kind: Literal["checkpoint", "network", "keras", "onnx", "module", "brevitas", "bnn_pynq"]
@@ -168,7 +168,7 @@ class FoundCoverage(FaultCount):
 
 
 @with_config(_CONFIG)
-class Coverage(TypedDict):
+class CoverageRow(TypedDict):
     """How much the vectors prove."""
 
     refusal: str | None
@@ -277,7 +277,7 @@ class Deviation(TypedDict):
 
 
 @with_config(_CONFIG)
-class Conversion(TypedDict):
+class ConversionRow(TypedDict):
     """What a front end has to say."""
 
     notes: list[str]
@@ -293,7 +293,7 @@ class ComparedLayer(TypedDict):
 
 
 @with_config(_CONFIG)
-class Term(TypedDict):
+class TermRow(TypedDict):
     """What an accumulator adds up: factor * (plus - minus)."""
 
     factor: int
@@ -309,7 +309,7 @@ class AccumulatorWindow(TypedDict):
     index: list[_Count]
     inputs: PackedArray
     weights: PackedArray
-    terms: list[Term]
+    terms: list[TermRow]
     accumulator: int
     got: int | None
     then: list[str]
@@ -421,7 +421,7 @@ class RtlUnit(TypedDict):
 
 
 @with_config(_CONFIG)
-class Pruned(TypedDict):
+class PrunedRow(TypedDict):
     """What was left out of a layer."""
 
     neurons: _Count
@@ -458,7 +458,7 @@ class RtlRow(TypedDict):
     """
     luts: _Count
     """Estimated."""
-    pruned: dict[str, Pruned]
+    pruned: dict[str, PrunedRow]
     """By layer: constant neurons, and inputs without a use, that were left out."""
     layers: list[RtlLayer]
 
@@ -469,8 +469,8 @@ class Latency(TypedDict):
 
     source: str
     frames: _Count
-    latency: Spread
-    interval: Spread | None
+    latency: SpreadRow
+    interval: SpreadRow | None
     clock_ns: _Above0 | None
     """Assumed where nothing was placed and routed."""
     provenance: _Provenance
@@ -552,7 +552,7 @@ class Baseline(TypedDict):
 
 
 @with_config(_CONFIG)
-class Usage(TypedDict):
+class UsageRow(TypedDict):
     """A resource of a device."""
 
     name: str
@@ -579,7 +579,7 @@ class PlacementRow(TypedDict):
     provenance: Literal["placed-and-routed"]
     tool: str | None
     device: str | None
-    usage: list[Usage]
+    usage: list[UsageRow]
     fmax_mhz: _Above0 | None
     latency_ns: _Above0 | None
     """At that frequency, cycles by the exact model."""
@@ -833,7 +833,7 @@ class StepRow(TypedDict):
 
 
 @with_config(_CONFIG)
-class Report(TypedDict):
+class ReportRow(TypedDict):
     """The report of a flow."""
 
     schema_version: Literal[2]
@@ -842,14 +842,14 @@ class Report(TypedDict):
     model: _Text
     description: str
     network_digest: _Digest
-    source: Source
+    source: SourceRow
     verdict: Literal["pass", "fail"]
     """Pass: every engine that ran gave golden's integers, at least one did, no tool failed, and no requirement is
     known to be unmet.
     """
     inputs: Inputs
     accuracy: Accuracy
-    coverage: Coverage
+    coverage: CoverageRow
     argmax: Decision
     """Whether what integer scores decide (of: the class; the sign of a single score; or nothing, of other values) is
     the framework's: proved for every accumulator, measured on the vectors, unknown, or not so for weights are
@@ -857,7 +857,7 @@ class Report(TypedDict):
     """
     deviation: Deviation | None
     """How far a network of rounded weights is from the trained model; null where it is exact."""
-    conversion: Conversion
+    conversion: ConversionRow
     """What a front end has to say: what it left out, and by threshold the (channel, accumulator) pairs whose sign
     depends on how the framework rounds its sums.
     """
@@ -908,7 +908,7 @@ class _Untitled(GenerateJsonSchema):
 
 def schema() -> str:
     """Return the JSON schema of a report, a record a line."""
-    whole = TypeAdapter(Report).json_schema(schema_generator=_Untitled)
+    whole = TypeAdapter(ReportRow).json_schema(schema_generator=_Untitled)
     records = whole.pop("$defs") | {"Report": whole}
     lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(record)}" for name, record in sorted(records.items()))
     return (

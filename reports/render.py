@@ -6,12 +6,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from xnorflow.reports.records import SCHEMA, PathStep, PrecisionRecall, Report
+from xnorflow.reports.records import SCHEMA, PathStep, PrecisionRecall, ReportRow
 
 FOLDER = Path(__file__).parent
 
 
-def validate(report: Report) -> None:
+def validate(report: ReportRow) -> None:
     """Check a report against the schema.
 
     Raises
@@ -24,7 +24,7 @@ def validate(report: Report) -> None:
     Draft202012Validator(json.loads(SCHEMA.read_text())).validate(report)
 
 
-def render(report: Report, folder: Path) -> None:
+def render(report: ReportRow, folder: Path) -> None:
     """Write ``report.json``, ``report.md`` and ``report.html`` into `folder`."""
     from xnorflow.reports.advice import advice
     from xnorflow.reports.boards import fits

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from xnorflow.reports.hardware import Made, made
 
 if TYPE_CHECKING:
-    from xnorflow.reports.records import Report, Required, RequirementRow
+    from xnorflow.reports.records import ReportRow, Required, RequirementRow
 
 #: From the figure to trust most to the one to trust least.
 PROVENANCES = ("vendor", "placed-and-routed", "measured", "simulated", "synthesised", "estimated", "quoted")
@@ -44,7 +44,7 @@ class Figure:
     source: str
 
 
-def check(report: "Report", require: Mapping[str, Any]) -> "list[RequirementRow]":
+def check(report: "ReportRow", require: Mapping[str, Any]) -> "list[RequirementRow]":
     """Hold a report against requirements.
 
     Parameters
@@ -96,7 +96,7 @@ def check(report: "Report", require: Mapping[str, Any]) -> "list[RequirementRow]
     return rows
 
 
-def _hardware(report: "Report", target: str | None) -> Iterator[tuple[str, Figure]]:
+def _hardware(report: "ReportRow", target: str | None) -> Iterator[tuple[str, Figure]]:
     """Figures of the RTL: by the tools, then what its cycles come to at the clock that it was made for."""
     for of in made(report):
         if of.design != "rtl" or (target and of.target not in (None, target)):
@@ -126,7 +126,7 @@ def _energy(of: Made) -> float | None:
     return of.power_w * 1e9 / of.per_second if of.power_w and of.per_second else None
 
 
-def _power(report: "Report", target: str | None) -> Iterator[tuple[str, Figure]]:
+def _power(report: "ReportRow", target: str | None) -> Iterator[tuple[str, Figure]]:
     for of in report["energy"]["targets"] if report["energy"] else []:
         if target in (None, of["target"]) and of["power_mw"] is not None and of["energy_nj"] is not None:
             by = f"for {of['device']} at {of['images_per_second']:,.6g} images/s"
@@ -134,7 +134,7 @@ def _power(report: "Report", target: str | None) -> Iterator[tuple[str, Figure]]
             yield "energy_nj", Figure(of["energy_nj"], of["provenance"], by)
 
 
-def _accuracy(report: "Report") -> Iterator[tuple[str, Figure]]:
+def _accuracy(report: "ReportRow") -> Iterator[tuple[str, Figure]]:
     """The golden model's, if it was measured on the data that the recorded one was; else that is the better figure."""
     of = report["accuracy"]
     same = of["recorded"] is None or of["recorded_dataset"] == of["golden_dataset"]
@@ -146,7 +146,7 @@ def _accuracy(report: "Report") -> Iterator[tuple[str, Figure]]:
         yield "accuracy", Figure(of["recorded"], "quoted", by)
 
 
-def _coverage(report: "Report") -> Iterator[tuple[str, Figure]]:
+def _coverage(report: "ReportRow") -> Iterator[tuple[str, Figure]]:
     """What the engine that shows most would have shown; the low end of the interval where faults were drawn."""
     found = report["coverage"]["found"]
     if found:

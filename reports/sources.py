@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from xnorflow.reports.records import FoundCoverage, Report
+    from xnorflow.reports.records import FoundCoverage, ReportRow
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Source:
         return f"{self.what}: {self.provenance}. {self.how}"
 
 
-def sources(report: "Report") -> dict[str, Source]:
+def sources(report: "ReportRow") -> dict[str, Source]:
     """Return the sources of a report's numbers by the names that the templates know them by."""
     inputs, accuracy, rtl = report["inputs"], report["accuracy"], report["rtl"]
     found = {

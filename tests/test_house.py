@@ -1,5 +1,7 @@
 """Who may import whom: the floors of the house, and no circle anywhere."""
 
+import ast
+from collections import Counter
 from graphlib import CycleError, TopologicalSorter
 
 import pytest
@@ -27,6 +29,16 @@ HOUSE = {
 }
 
 
+def classes() -> list[tuple[str, str]]:
+    """Return every class that a file makes public, and the file."""
+    return [
+        (node.name, file)
+        for file in HOUSE
+        for node in ast.parse((PROJECT / file).read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+
+
 def circle(imports: dict[str, set[str]]) -> list[str]:
     try:
         TopologicalSorter({file: of - {file} for file, of in imports.items()}).prepare()
@@ -41,6 +53,13 @@ def test_imports_point_down_only(floor: str) -> None:
     assert len(files) > 3
     allowed = {floor, *FLOORS[floor]}
     assert [(file, of) for file in files for of in HOUSE[file] if of.partition("/")[0] not in allowed] == []
+
+
+def test_one_name_means_one_idea() -> None:
+    found = classes()
+    assert len(found) > 200
+    twice = Counter(name for name, _ in found)
+    assert [of for of in found if twice[of[0]] > 1] == []
 
 
 def test_no_circle_anywhere() -> None:

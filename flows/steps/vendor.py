@@ -22,9 +22,8 @@ from xnorflow.flows.rtl import project as rtl_project
 
 if TYPE_CHECKING:
     from xnorflow.hls.config import HlsConfig
-    from xnorflow.hls.vendor.steps import Job
-    from xnorflow.hls.vendor.steps import Step as JobStep
-    from xnorflow.hls.vendor.tools import Tool
+    from xnorflow.hls.vendor.steps import Job, JobStep
+    from xnorflow.hls.vendor.tools import VendorTool
 
 PROJECT = "project"
 """Name of a job's folder in its entry."""
@@ -160,13 +159,13 @@ def _brief(row: dict[str, Any]) -> str:
 def _attempt(name: str, view: View, job: "Job", step: "JobStep", before: list[dict[str, Any]]) -> dict[str, Any]:
     """Run a step of a job; or say why it was not run, or what went wrong."""
     from xnorflow.hls.vendor.run import run
-    from xnorflow.hls.vendor.tools import Tool, ToolMissing, VendorError
+    from xnorflow.hls.vendor.tools import VendorError, VendorTool, VendorToolMissing
 
     if name not in view.options.vendor_run:
         return {"status": "skipped", "reason": f"not asked for: table [vendor] has {name} not in its list 'run'"}
     tool = _find(view, step.tool)
-    if not isinstance(tool, Tool):
-        return {"status": "skipped" if isinstance(tool, ToolMissing) else "fail", "reason": str(tool)}
+    if not isinstance(tool, VendorTool):
+        return {"status": "skipped" if isinstance(tool, VendorToolMissing) else "fail", "reason": str(tool)}
     lacking = [row["name"] for row in before if row["status"] != "pass" and row["name"] in step.needs]
     if lacking:
         return {"status": "skipped", "reason": f"needs {lacking[0]}"}
@@ -178,18 +177,18 @@ def _attempt(name: str, view: View, job: "Job", step: "JobStep", before: list[di
     return {"seconds": round(ran.seconds, 3), **told}
 
 
-def _find(view: View, tool: str) -> "Tool | Exception":
+def _find(view: View, tool: str) -> "VendorTool | Exception":
     """Return the tool, or why there is none."""
     return _found(tool, view.options.backend, frozenset(os.environ.items()))
 
 
 @lru_cache
-def _found(tool: str, backend: str, environ: frozenset[tuple[str, str]]) -> "Tool | Exception":
-    from xnorflow.hls.vendor.tools import ToolMissing, VendorError, find_hls, find_vivado
+def _found(tool: str, backend: str, environ: frozenset[tuple[str, str]]) -> "VendorTool | Exception":
+    from xnorflow.hls.vendor.tools import VendorError, VendorToolMissing, find_hls, find_vivado
 
     try:
         return find_vivado(dict(environ)) if tool == "vivado" else find_hls(backend, dict(environ))
-    except (ToolMissing, VendorError) as problem:
+    except (VendorToolMissing, VendorError) as problem:
         return problem
 
 
@@ -231,7 +230,7 @@ def _config(view: View, style: str) -> "HlsConfig":
 def jobs(view: View, steps: Iterable[str]) -> list[dict[str, Any]]:
     """Describe every job among steps of a flow, with all figures in the reports that lie in its folder."""
     from xnorflow.hls.vendor.results import neutral, reports_of
-    from xnorflow.hls.vendor.steps import Design
+    from xnorflow.hls.vendor.steps import JobDesign
 
     told = []
     for name in steps:
@@ -240,7 +239,7 @@ def jobs(view: View, steps: Iterable[str]) -> list[dict[str, Any]]:
             continue
         status = {row["status"] for row in rows}
         failed = [output for row in rows if row["status"] == "fail" for output in row["outputs"]]
-        found, problems = reports_of(Design(**entry.facts["design"]), folder(entry), without=failed)
+        found, problems = reports_of(JobDesign(**entry.facts["design"]), folder(entry), without=failed)
         if problems:
             status.add("fail")
         figures = neutral(found)

@@ -1,8 +1,8 @@
 """When everything happens: the pipeline's timing without simulating it.
 
 Every unit stalls while its result waits (see :mod:`xnorflow.hls.rtl`), so its own clock, counting enabled cycles only,
-runs through the fixed distances of its :class:`~xnorflow.hls.rtl.units.Step`. What remains is to map each unit's clock
-to the common one. That takes one look at each vector: the cycle in which it moves is the first one in which it is
+runs through the fixed distances of its :class:`~xnorflow.hls.rtl.units.VectorStep`. What remains is to map each unit's
+clock to the common one. That takes one look at each vector: the cycle in which it moves is the first one in which it is
 offered and the next unit, on its own clock, is due to accept.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from xnorflow.hls.rtl.lowering import Pipeline
-from xnorflow.hls.rtl.units import Fifo, Step, Sum, Unit
+from xnorflow.hls.rtl.units import Fifo, Sum, Unit, VectorStep
 
 #: Takes the first cycle in which a vector is offered; returns the cycle in which it is accepted.
 Offer = Callable[[int], int]
@@ -268,7 +268,7 @@ class _Queue:
 class _Clock:
     """A unit's own clock (ticks) against the common one (cycles)."""
 
-    def __init__(self, steps: Sequence[Step], forward: Offer) -> None:
+    def __init__(self, steps: Sequence[VectorStep], forward: Offer) -> None:
         self.steps, self.forward = steps, forward
         self.vector = 0
         self.due = 0  # the tick from which on the next vector is accepted

@@ -58,7 +58,7 @@ class Stream:
 
 
 @dataclass(frozen=True)
-class Step:
+class VectorStep:
     """What one source vector does to a unit, in enabled cycles counted from the one in which it is accepted.
 
     Attributes
@@ -95,9 +95,9 @@ class Unit:
         return self.result.name
 
     @property
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[VectorStep, ...]:
         """What each source vector of a frame does."""
-        return (Step(),) * self.source.vectors
+        return (VectorStep(),) * self.source.vectors
 
     @property
     def interval(self) -> int:
@@ -112,8 +112,8 @@ class WideningConverter(Unit):
     count: int
 
     @property
-    def steps(self) -> tuple[Step, ...]:
-        return (*[Step(emits=())] * (self.count - 1), Step()) * self.result.vectors
+    def steps(self) -> tuple[VectorStep, ...]:
+        return (*[VectorStep(emits=())] * (self.count - 1), VectorStep()) * self.result.vectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,8 +123,8 @@ class NarrowingConverter(Unit):
     count: int
 
     @property
-    def steps(self) -> tuple[Step, ...]:
-        return (Step(self.count, tuple(range(self.count))),) * self.source.vectors
+    def steps(self) -> tuple[VectorStep, ...]:
+        return (VectorStep(self.count, tuple(range(self.count))),) * self.source.vectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,15 +181,15 @@ class SlidingWindow(Unit):
         return max(2, self.width + self.padding[2] + self.padding[3])
 
     @cached_property
-    def _scan(self) -> tuple[tuple[Step, ...], int]:
+    def _scan(self) -> tuple[tuple[VectorStep, ...], int]:
         """The steps, and the cycles in front of the first pixel."""
         top, _, left, right = self.padding
-        steps: list[Step] = []
+        steps: list[VectorStep] = []
         lead = 0
         for row in range(self.rows):
             for column in range(self.columns):
                 if top <= row < top + self.height and left <= column < left + self.width:
-                    steps.append(Step(0, ()))
+                    steps.append(VectorStep(0, ()))
                 y, x = row - self.kernel[0] + 1, column - self.kernel[1] + 1
                 due = y >= 0 and x >= 0 and y % self.stride[0] == 0 and x % self.stride[1] == 0
                 inside = column < self.width + left + right
@@ -197,13 +197,13 @@ class SlidingWindow(Unit):
                     lead += 1
                     continue
                 last = steps[-1]
-                steps[-1] = Step(last.busy + 1, (*last.emits, last.busy) if due and inside else last.emits)
+                steps[-1] = VectorStep(last.busy + 1, (*last.emits, last.busy) if due and inside else last.emits)
         last = steps[-1]
-        steps[-1] = Step(last.busy + lead, last.emits)
+        steps[-1] = VectorStep(last.busy + lead, last.emits)
         return tuple(steps), lead
 
     @property
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[VectorStep, ...]:
         return self._scan[0]
 
 
@@ -291,11 +291,11 @@ class Mvtu(Unit):
         return self.result.channels < self.weights.shape[0]
 
     @property
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[VectorStep, ...]:
         neuron_folds, input_folds = self.folds
         cycles = neuron_folds * input_folds
         done = range(input_folds, cycles + 1, input_folds) if self.grouped else (cycles,)
-        return (Step(cycles, tuple(cycle + 2 + self.sum_stages for cycle in done)),) * self.source.vectors
+        return (VectorStep(cycles, tuple(cycle + 2 + self.sum_stages for cycle in done)),) * self.source.vectors
 
     @property
     def interval(self) -> int:
@@ -378,8 +378,8 @@ class UnrolledMvtu(Unit):
     flag_channels: int
 
     @property
-    def steps(self) -> tuple[Step, ...]:
-        return (Step(1, (self.circuit.latency - 1,)),) * self.source.vectors
+    def steps(self) -> tuple[VectorStep, ...]:
+        return (VectorStep(1, (self.circuit.latency - 1,)),) * self.source.vectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -425,9 +425,9 @@ class Recurrence(Unit):
         return step.emits[-1] + 2
 
     @property
-    def steps(self) -> tuple[Step, ...]:
-        sent = Step(self.cycles, (self.cycles - 1,))
-        before = Step(self.cycles, ()) if self.last else sent
+    def steps(self) -> tuple[VectorStep, ...]:
+        sent = VectorStep(self.cycles, (self.cycles - 1,))
+        before = VectorStep(self.cycles, ()) if self.last else sent
         return (*[before] * (self.source.vectors - 1), sent)
 
 
@@ -474,8 +474,8 @@ class GlobalSum(Unit):
     """The sum of all pixels of an image, channel by channel, one pixel per cycle; bipolar values are -1 and +1."""
 
     @property
-    def steps(self) -> tuple[Step, ...]:
-        return (*[Step(emits=())] * (self.source.vectors - 1), Step())
+    def steps(self) -> tuple[VectorStep, ...]:
+        return (*[VectorStep(emits=())] * (self.source.vectors - 1), VectorStep())
 
 
 @dataclass(frozen=True, eq=False)
@@ -511,8 +511,8 @@ class SerialAffine(Unit):
     offset: IntArray
 
     @property
-    def steps(self) -> tuple[Step, ...]:
-        return (Step(1, (2,)),) * self.source.vectors
+    def steps(self) -> tuple[VectorStep, ...]:
+        return (VectorStep(1, (2,)),) * self.source.vectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -523,8 +523,8 @@ class ParallelAffine(Unit):
     offset: IntArray
 
     @property
-    def steps(self) -> tuple[Step, ...]:
-        return (Step(1, (1,)),) * self.source.vectors
+    def steps(self) -> tuple[VectorStep, ...]:
+        return (VectorStep(1, (1,)),) * self.source.vectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -532,8 +532,8 @@ class SerialArgmax(Unit):
     """The index of the largest score, above the scores if the result has channels for them; it takes one per cycle."""
 
     @property
-    def steps(self) -> tuple[Step, ...]:
-        return (*[Step(emits=())] * (self.source.vectors - 1), Step())
+    def steps(self) -> tuple[VectorStep, ...]:
+        return (*[VectorStep(emits=())] * (self.source.vectors - 1), VectorStep())
 
 
 @dataclass(frozen=True, eq=False)
@@ -553,5 +553,5 @@ class TreeArgmax(Unit):
         return ceil(self.levels / self.levels_per_stage)
 
     @property
-    def steps(self) -> tuple[Step, ...]:
-        return (Step(1, (self.stages - 1,)),) * self.source.vectors
+    def steps(self) -> tuple[VectorStep, ...]:
+        return (VectorStep(1, (self.stages - 1,)),) * self.source.vectors

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from xnorflow.hls.rtl.project import RtlProject
 from xnorflow.hls.synthesis.liberty import CELLS, Library
-from xnorflow.hls.synthesis.tools import Processes, SynthesisError, Tool, build_once, find
-from xnorflow.hls.synthesis.yosys import LIMIT_S, Part, Synthesised, Whole, parts, synthesise_parts
+from xnorflow.hls.synthesis.tools import SynthesisError, Tool, ToolProcesses, build_once, find
+from xnorflow.hls.synthesis.yosys import LIMIT_S, Synthesised, SynthesisedModule, Whole, parts, synthesise_parts
 
 #: Of the top module and of every unit.
 CLOCK, RESET = "aclk", "aresetn"
@@ -37,7 +37,7 @@ class TooLarge(Exception):
 
 
 @dataclass(frozen=True)
-class Area:
+class CellArea:
     """Cells of a module.
 
     Attributes
@@ -55,8 +55,8 @@ class Area:
     area_um2: float = 0.0
     gates: float = 0.0
 
-    def __add__(self, other: "Area") -> "Area":
-        return Area(*(getattr(self, key.name) + getattr(other, key.name) for key in fields(self)))
+    def __add__(self, other: "CellArea") -> "CellArea":
+        return CellArea(*(getattr(self, key.name) + getattr(other, key.name) for key in fields(self)))
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,8 @@ class Cells:
             "opt_clean -purge",
         ]
 
-    def count(self, cells: Mapping[str, int]) -> Area:
-        counted = Area()
+    def count(self, cells: Mapping[str, int]) -> CellArea:
+        counted = CellArea()
         for name, number in cells.items():
             if name not in self.library.cells:
                 raise SynthesisError(
@@ -106,12 +106,12 @@ class Cells:
                 )
             cell = self.library.cells[name]
             area = number * cell.area
-            counted += Area(number, number * cell.sequential, area, area / self.library.gate.area)
+            counted += CellArea(number, number * cell.sequential, area, area / self.library.gate.area)
         return counted
 
 
 @dataclass(frozen=True)
-class Asic(Whole[Area]):
+class Asic(Whole[CellArea]):
     """A project, mapped to cells.
 
     Attributes
@@ -123,7 +123,7 @@ class Asic(Whole[Area]):
 
     target: Cells
     tool: Tool
-    parts: tuple[Synthesised[Area], ...]
+    parts: tuple[Synthesised[CellArea], ...]
 
 
 def synthesise(
@@ -160,7 +160,7 @@ def synthesise(
     return Asic(cells, tool, synthesise_parts(wanted, cells, tool, cache, limit_s))
 
 
-def _check_memories(part: Part) -> None:
+def _check_memories(part: SynthesisedModule) -> None:
     for name in part.sources:
         text = part.files[name].decode()
         for memory in re.finditer(r"reg (?:\[(\d+):0\] )?(\w+) \[0:(\d+)\];", text):
@@ -209,7 +209,7 @@ def physical(project: RtlProject, asic: Asic, cache: Path, *, limit_s: float = L
         for number, part in enumerate(asic.parts):
             (private / f"part{number}.il").write_bytes((part.folder / "netlist.il").read_bytes())
         (private / "physical.ys").write_text("\n".join([*commands, ""]))
-        with Processes() as processes:
+        with ToolProcesses() as processes:
             processes.run(asic.tool, ["-q", "-s", "physical.ys"], private, limit_s)
         for name in (NETLIST, MODELS, NAMES):
             if not (private / name).is_file():

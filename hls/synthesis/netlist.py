@@ -7,7 +7,7 @@ from pathlib import Path
 
 from xnorflow.hls.rtl.project import RtlProject
 from xnorflow.hls.synthesis.targets import parse
-from xnorflow.hls.synthesis.tools import Processes, SynthesisError, build_once, excerpt
+from xnorflow.hls.synthesis.tools import SynthesisError, ToolProcesses, build_once, excerpt
 from xnorflow.hls.synthesis.yosys import LIMIT_S, Synthesis
 
 #: The target of which Yosys has models of all cells.
@@ -65,7 +65,7 @@ def write(project: RtlProject, synthesis: Synthesis, cache: Path, *, limit_s: fl
         for number, part in enumerate(parts):
             (private / f"part{number}.il").write_bytes((part.folder / "netlist.il").read_bytes())
         (private / "netlist.ys").write_text("\n".join([*commands, ""]))
-        with Processes() as processes:
+        with ToolProcesses() as processes:
             status = processes.run(synthesis.tool, ["-q", "-s", "netlist.ys"], private, limit_s, check=False)
         log = (private / "log").read_text(errors="replace")
         if status:

@@ -27,16 +27,16 @@ from xnorflow.hls.rtl.folding import Choice, choose
 from xnorflow.hls.rtl.project import RtlProject
 from xnorflow.hls.synthesis.targets import Resources
 from xnorflow.hls.synthesis.tools import (
-    Processes,
     SynthesisError,
     TimeLimit,
     Tool,
     ToolMissing,
+    ToolProcesses,
     build_once,
     excerpt,
     find,
 )
-from xnorflow.hls.synthesis.yosys import BOXES, Part, Synthesis, box, synthesise_parts
+from xnorflow.hls.synthesis.yosys import BOXES, Synthesis, SynthesisedModule, box, synthesise_parts
 
 #: Seconds that one attempt to place and route a design may take.
 LIMIT_S = 600.0
@@ -125,7 +125,7 @@ _STEPS, _SHRINK = 24, 0.85  # foldings that are looked at for one that fits, and
 
 
 @dataclass(frozen=True)
-class Usage:
+class DeviceUsage:
     """Of one resource."""
 
     used: int
@@ -133,7 +133,7 @@ class Usage:
 
 
 @dataclass(frozen=True)
-class Step:
+class PathStretch:
     """A stretch of the critical path.
 
     Attributes
@@ -159,12 +159,12 @@ class Placement:
     ----------
     device : str
     tool : Tool
-    usage : mapping of str to Usage
+    usage : mapping of str to DeviceUsage
         By nextpnr's names (:data:`RESOURCES`); what is not used at all is left out.
     pins : Resources
         The part of it that is the serial port's.
     fmax_mhz : float
-    critical_path : tuple of Step
+    critical_path : tuple of PathStretch
         From the register that it starts at to the one that it ends in.
     seconds : float
         That place and route has taken, perhaps some other time.
@@ -181,10 +181,10 @@ class Placement:
 
     device: str
     tool: Tool
-    usage: Mapping[str, Usage]
+    usage: Mapping[str, DeviceUsage]
     pins: Resources
     fmax_mhz: float
-    critical_path: tuple[Step, ...]
+    critical_path: tuple[PathStretch, ...]
     seconds: float
     cached: bool
     bitstream: Path | None
@@ -202,7 +202,7 @@ class Unfit:
     device : str
         The largest that was tried.
     tool : Tool
-    lacking : mapping of str to Usage
+    lacking : mapping of str to DeviceUsage
         The resources of which more are needed (`used`) than there are.
     folder : Path
         Holds nextpnr's log.
@@ -210,7 +210,7 @@ class Unfit:
 
     device: str
     tool: Tool
-    lacking: Mapping[str, Usage]
+    lacking: Mapping[str, DeviceUsage]
     folder: Path
 
     def __str__(self) -> str:
@@ -324,9 +324,9 @@ def smaller(project: RtlProject, synthesis: Synthesis, unfit: Unfit, config: Rtl
     if not unfit.lacking or any(name not in (*_LOGIC, ram) for name in unfit.lacking):
         return None
     now, need = choose(project.network, config), synthesis.total
-    used: dict[str, Usage] = {
-        cells: Usage(need.lut, available[cells]),
-        ram: Usage(need.bram, available[ram]),
+    used: dict[str, DeviceUsage] = {
+        cells: DeviceUsage(need.lut, available[cells]),
+        ram: DeviceUsage(need.bram, available[ram]),
         **unfit.lacking,
     }
     share = max(of.used / of.available for name, of in used.items() if name in _LOGIC)
@@ -393,7 +393,7 @@ def _join(project: RtlProject, synthesis: Synthesis, cache: Path, limit_s: float
     top = f"{project.top}_pins"
     text = template.render(top=project.top, in_width=project.in_width, out_width=project.out_width)
     box_text = box(project.sources[0].read_text(), project.top)
-    part = Part(top, None, {f"{top}.v": text.encode(), BOXES: box_text.encode()})
+    part = SynthesisedModule(top, None, {f"{top}.v": text.encode(), BOXES: box_text.encode()})
     (pins,) = synthesise_parts((part,), synthesis.target, synthesis.tool, cache, limit_s)
     parts = (pins, *synthesis.parts)
     key = hashlib.sha256("".join(f"{part.folder.name}\0" for part in parts).encode())
@@ -413,7 +413,7 @@ def _join(project: RtlProject, synthesis: Synthesis, cache: Path, limit_s: float
         for number, part in enumerate(parts):
             (private / f"part{number}.il").write_bytes((part.folder / "netlist.il").read_bytes())
         (private / "join.ys").write_text("\n".join([*commands, ""]))
-        with Processes() as processes:
+        with ToolProcesses() as processes:
             processes.run(synthesis.tool, ["-q", "-s", "join.ys"], private, limit_s)
         for number in range(len(parts)):
             (private / f"part{number}.il").unlink()
@@ -454,7 +454,7 @@ def _place(
     def build(private: Path) -> None:
         (private / "design.json").write_bytes(joined.netlist.read_bytes())
         start = time.perf_counter()
-        with Processes() as processes:
+        with ToolProcesses() as processes:
             status = processes.run(tool, arguments, private, limit_s, check=False)
         seconds = round(time.perf_counter() - start, 2)
         (private / "design.json").unlink()
@@ -509,7 +509,7 @@ def _pack(configuration: Path, packer: str, native: bool, limit_s: float) -> tup
 
     def build(private: Path) -> None:
         (private / configuration.name).write_bytes(configuration.read_bytes())
-        with Processes() as processes:
+        with ToolProcesses() as processes:
             processes.run(tool, [configuration.name, "design.bit"], private, limit_s)
         if not (private / "design.bit").is_file():
             raise SynthesisError(f"{tool}: left no bitstream")
@@ -544,32 +544,32 @@ def sites(text: str) -> dict[str, str]:
         raise SynthesisError(f"nextpnr's netlist: something is missing or of another kind ({error!r})") from None
 
 
-def lacking(log: str) -> dict[str, Usage]:
+def lacking(log: str) -> dict[str, DeviceUsage]:
     """Read from nextpnr's log of which resources the design needs more than there are."""
     table = re.findall(r"^Info:\s+(\w+):\s*(\d+)/\s*(\d+)\s+\d+%", log, re.M)
-    found = {name: Usage(int(used), int(available)) for name, used, available in table}
+    found = {name: DeviceUsage(int(used), int(available)) for name, used, available in table}
     return {name: usage for name, usage in found.items() if usage.used > usage.available}
 
 
 @dataclass(frozen=True)
-class Report:
+class NextpnrReport:
     """What nextpnr has reported.
 
     Attributes
     ----------
-    usage : mapping of str to Usage
+    usage : mapping of str to DeviceUsage
         Of the resources that are used.
     fmax_mhz : float
     path : tuple of (str, bool, float)
         Of the critical path's segments: net or, for logic, cell; whether it is routing; nanoseconds.
     """
 
-    usage: Mapping[str, Usage]
+    usage: Mapping[str, DeviceUsage]
     fmax_mhz: float
     path: tuple[tuple[str, bool, float], ...]
 
 
-def read_report(text: str) -> Report:
+def read_report(text: str) -> NextpnrReport:
     """Read nextpnr's ``--report``.
 
     Raises
@@ -582,7 +582,7 @@ def read_report(text: str) -> Report:
     except json.JSONDecodeError as error:
         raise SynthesisError(f"nextpnr's report, line {error.lineno}: {error.msg}") from None
     try:
-        usage = {name: Usage(int(of["used"]), int(of["available"])) for name, of in data["utilization"].items()}
+        usage = {name: DeviceUsage(int(of["used"]), int(of["available"])) for name, of in data["utilization"].items()}
         clocks = {clock: float(of["achieved"]) for clock, of in data["fmax"].items()}
         if len(clocks) != 1:
             raise SynthesisError(f"nextpnr's report: expected one clock, got {', '.join(clocks) or 'none'}")
@@ -593,20 +593,20 @@ def read_report(text: str) -> Report:
         )
     except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
         raise SynthesisError(f"nextpnr's report: something is missing or of another kind ({error!r})") from None
-    return Report({name: of for name, of in usage.items() if of.used}, fmax, segments)
+    return NextpnrReport({name: of for name, of in usage.items() if of.used}, fmax, segments)
 
 
 #: What Yosys and nextpnr append to the name of one of our signals for the cells and wires that they make of it.
 _MADE = re.compile(r"((\.\d+)+$|_(SB_|LUT\d|CCU2C|PFUMX|L6MUX21|TRELLIS_|DP16KD|PDPW16KD|MULT18X18D)|\$|\[|_RAM$).*$")
 
 
-def _tell(path: tuple[tuple[str, bool, float], ...], project: RtlProject) -> list[Step]:
+def _tell(path: tuple[tuple[str, bool, float], ...], project: RtlProject) -> list[PathStretch]:
     """Tell a path in layers and signals; segments that belong to the same signal become one step."""
-    steps: list[Step] = []
+    steps: list[PathStretch] = []
     for name, routing, delay in path:
         of, signal = located(name, project)
         if not steps or (steps[-1].layer, steps[-1].signal) != (of, signal):
-            steps.append(Step(of, signal, 0.0, 0.0))
+            steps.append(PathStretch(of, signal, 0.0, 0.0))
         last = steps[-1]
         steps[-1] = (
             replace(last, routing_ns=round(last.routing_ns + delay, 3))

@@ -18,14 +18,14 @@ from xnorflow.hls.energy import toggles
 from xnorflow.hls.rtl.project import RtlProject
 from xnorflow.hls.synthesis.asic import CONSTRAINTS, NAMES, NETLIST, RESET, Asic
 from xnorflow.hls.synthesis.liberty import Library
-from xnorflow.hls.synthesis.tools import Processes, SynthesisError, Tool, build_once, find
+from xnorflow.hls.synthesis.tools import SynthesisError, Tool, ToolProcesses, build_once, find
 
 #: A netlist of some hundred thousand cells takes minutes.
 LIMIT_S = 1800.0
 
 
 @dataclass(frozen=True)
-class Timing:
+class StaTiming:
     """What a netlist reaches at a clock.
 
     Attributes
@@ -49,7 +49,7 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Power:
+class StaPower:
     """Watts.
 
     Attributes
@@ -74,7 +74,7 @@ class Power:
         return sum(self.groups.values())
 
 
-def timing(netlist: RtlProject, asic: Asic, cache: Path, *, limit_s: float = LIMIT_S) -> Timing:
+def timing(netlist: RtlProject, asic: Asic, cache: Path, *, limit_s: float = LIMIT_S) -> StaTiming:
     """Find the slowest path of a netlist that :func:`xnorflow.hls.synthesis.asic.physical` has written.
 
     Parameters
@@ -103,14 +103,14 @@ def timing(netlist: RtlProject, asic: Asic, cache: Path, *, limit_s: float = LIM
     if not float(slack[1]) < clock_ns:
         raise SynthesisError(f"{tool}: told a slack of {slack[1]} ns at a clock of {clock_ns:g} ns")
     path = re.findall(r"^ *-?[\d.]+ +-?[\d.]+ [v^] (\S+?)(?:/\w+)? \((\w+)\)", said, re.M)
-    return Timing(
+    return StaTiming(
         tool, clock_ns, float(slack[1]), tuple(cell for cell, _ in groupby(f"{cell} ({kind})" for cell, kind in path))
     )
 
 
 def power(
     netlist: RtlProject, asic: Asic, waveform: Path, clock: str, cache: Path, *, limit_s: float = LIMIT_S
-) -> Power:
+) -> StaPower:
     """Compute the power of a netlist with the switching in a waveform of its simulation.
 
     Parameters
@@ -162,7 +162,7 @@ def power(
     groups = {"internal": internal, "switching": switching, "leakage": leakage}
     if len(modules[netlist.top]["cells"]) > len(units):
         by_layer[""] = sum(groups.values()) - sum(by_layer.values())
-    return Power(tool, groups, by_layer, nets)
+    return StaPower(tool, groups, by_layer, nets)
 
 
 def _annotated(
@@ -247,7 +247,7 @@ def _run(
         (private / "run.tcl").write_text(script)
         if text:
             (private / NETLIST).write_text(text)
-        with Processes() as processes:
+        with ToolProcesses() as processes:
             processes.run(tool, ["-no_splash", "-exit", "run.tcl"], private, limit_s)
         wrong = re.search(r"^Error.*|.*Creating black box.*", (private / "log").read_text(errors="replace"), re.M)
         if wrong:  # it goes on after that, and ends well

@@ -122,7 +122,7 @@ def _native_version(program: str, path: str, _changed: int) -> str:
     return first.removeprefix("Yosys ").partition(" (")[0]
 
 
-class Processes(processes.Processes):
+class ToolProcesses(processes.Processes):
     """The running tools of a piece of work; all are ended when it is left, however that happens."""
 
     def run(self, tool: Tool, arguments: list[str], folder: Path, limit_s: float, check: bool = True) -> int:

@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from xnorflow.hls.rtl.project import RtlProject
 from xnorflow.hls.synthesis.targets import Resources, Target, parse, target
-from xnorflow.hls.synthesis.tools import Processes, SynthesisError, Tool, build_once, find
+from xnorflow.hls.synthesis.tools import SynthesisError, Tool, ToolProcesses, build_once, find
 
 #: A unit takes seconds to a few minutes; after this many something is wrong.
 LIMIT_S = 1800.0
@@ -47,7 +47,7 @@ class Family(Protocol[Counted]):
 
 
 @dataclass(frozen=True)
-class Part:
+class SynthesisedModule:
     """A module that is synthesised apart.
 
     Attributes
@@ -71,7 +71,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Synthesised(Generic[Counted]):
-    """What became of a :class:`Part`.
+    """What became of a :class:`SynthesisedModule`.
 
     Attributes
     ----------
@@ -160,15 +160,15 @@ def synthesise(
     return Synthesis(family, tool, synthesise_parts(parts(project), family, tool, cache, limit_s))
 
 
-def parts(project: RtlProject) -> tuple[Part, ...]:
+def parts(project: RtlProject) -> tuple[SynthesisedModule, ...]:
     """Return the parts of `project`: the top module, then the units."""
     texts = [path.read_text() for path in project.sources]
     boxes = "".join(box(text, path.stem) for text, path in zip(texts[1:], project.sources[1:]))
-    found = [Part(project.top, None, {f"{project.top}.v": texts[0].encode(), BOXES: boxes.encode()})]
+    found = [SynthesisedModule(project.top, None, {f"{project.top}.v": texts[0].encode(), BOXES: boxes.encode()})]
     for path, text, layer in zip(project.sources[1:], texts[1:], project.layers.values(), strict=True):
         memories = re.findall(r'\$readmemh\("([^"]+)"', text)
         files = {path.name: text.encode(), **{name: (project.folder / name).read_bytes() for name in memories}}
-        found.append(Part(path.stem, layer, files))
+        found.append(SynthesisedModule(path.stem, layer, files))
     return tuple(found)
 
 
@@ -180,7 +180,7 @@ def box(text: str, module: str) -> str:
     return f"(* blackbox *)\n{head[0]}\nendmodule\n"
 
 
-def script(family: Family[Counted], part: Part) -> str:
+def script(family: Family[Counted], part: SynthesisedModule) -> str:
     """Return the Yosys script for a part, run in a folder with its files."""
     boxes = [f"read_verilog -lib {BOXES}"] if BOXES in part.files else []
     return "\n".join(
@@ -199,11 +199,11 @@ def script(family: Family[Counted], part: Part) -> str:
 
 
 def synthesise_parts(
-    wanted: tuple[Part, ...], family: Family[Counted], tool: Tool, cache: Path, limit_s: float = LIMIT_S
+    wanted: tuple[SynthesisedModule, ...], family: Family[Counted], tool: Tool, cache: Path, limit_s: float = LIMIT_S
 ) -> tuple[Synthesised[Counted], ...]:
     """Synthesise parts, as many at once as there are processors; see :func:`synthesise`."""
     largest_first = sorted(wanted, key=lambda part: -sum(map(len, part.files.values())))
-    with ThreadPoolExecutor(os.cpu_count()) as pool, Processes() as processes:
+    with ThreadPoolExecutor(os.cpu_count()) as pool, ToolProcesses() as processes:
         futures = {
             part.module: pool.submit(_synthesise, part, family, tool, cache.resolve(), limit_s, processes)
             for part in largest_first
@@ -212,7 +212,7 @@ def synthesise_parts(
 
 
 def _synthesise(
-    part: Part, family: Family[Counted], tool: Tool, cache: Path, limit_s: float, processes: Processes
+    part: SynthesisedModule, family: Family[Counted], tool: Tool, cache: Path, limit_s: float, processes: ToolProcesses
 ) -> Synthesised[Counted]:
     commands = script(family, part)
     key = hashlib.sha256()
@@ -241,7 +241,7 @@ def _synthesise(
     return Synthesised(part.module, part.layer, _count(part, family, folder), seconds, not made, folder)
 
 
-def _count(part: Part, family: Family[Counted], folder: Path) -> Counted:
+def _count(part: SynthesisedModule, family: Family[Counted], folder: Path) -> Counted:
     stat = folder / "stat.json"
     if not stat.is_file():
         raise SynthesisError("Yosys left no statistics")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.parsers import expat
 
-from xnorflow.hls.vendor.text import Lines, Resources
+from xnorflow.hls.vendor.text import DeviceResources, Lines
 
 #: A tool of which a report says no more than that it is one of the two.
 EITHER = "Vitis HLS or Vivado HLS"
@@ -56,7 +56,7 @@ class CSynthesis:
         Clock periods.
     latency_min, latency_max, interval_min, interval_max : int or None
         In cycles; None if the tool cannot tell.
-    resources, available : Resources
+    resources, available : DeviceResources
     """
 
     function: str
@@ -69,8 +69,8 @@ class CSynthesis:
     latency_max: int | None
     interval_min: int | None
     interval_max: int | None
-    resources: Resources
-    available: Resources
+    resources: DeviceResources
+    available: DeviceResources
 
     @property
     def fmax_mhz(self) -> float | None:
@@ -112,7 +112,7 @@ class Export:
         Of Vivado.
     part : str
     stage : {"synthesised", "routed"}
-    resources : Resources
+    resources : DeviceResources
     clock_target_ns : float
     clock_achieved_ns : float or None
         Clock period reached; None for a design without a path between registers.
@@ -123,7 +123,7 @@ class Export:
     version: str | None
     part: str
     stage: Literal["synthesised", "routed"]
-    resources: Resources
+    resources: DeviceResources
     clock_target_ns: float
     clock_achieved_ns: float | None
     met: bool | None
@@ -199,14 +199,14 @@ def csynth_xml(text: str, name: str = "csynth.xml") -> CSynthesis:
         value, line = element(f"PerformanceEstimates/SummaryOfOverallLatency/{path}")
         return _cycles(lines, line, value, f"<{path}>")
 
-    def resources(path: str) -> Resources:
+    def resources(path: str) -> DeviceResources:
         def count(*tags: str) -> int:
             present = [f"{path}/{tag}" for tag in tags if f"{path}/{tag}" in elements]
             value, line = element(present[0] if present else f"{path}/{tags[0]}")
             return lines.whole(line, value, f"<{tags[0]}>")
 
         uram = count("URAM") if f"{path}/URAM" in elements else None
-        return Resources(count("LUT"), count("FF"), count("BRAM_18K") / 2, uram, count("DSP", "DSP48E"))
+        return DeviceResources(count("LUT"), count("FF"), count("BRAM_18K") / 2, uram, count("DSP", "DSP48E"))
 
     version, line = element("ReportVersion/Version")
     if not re.fullmatch(r"[0-9]{4}\.[0-9.]*[0-9]", version):
@@ -310,7 +310,7 @@ def csynth_text(text: str, name: str = "csynth.rpt") -> CSynthesis:
     used, _ = lines.find(r"^== Utilization Estimates", "'== Utilization Estimates'", line)
     head, columns = _row(lines, used, "Name", "the resources' table")
 
-    def resources(row: str) -> Resources:
+    def resources(row: str) -> DeviceResources:
         index, cells = lines.row(row, f"the row {row}", head)
         if len(cells) != len(columns):
             raise lines.error(index, f"{len(columns)} columns")
@@ -323,7 +323,7 @@ def csynth_text(text: str, name: str = "csynth.rpt") -> CSynthesis:
             raise lines.error(head, f"a column {names[0]}")
 
         uram = count("URAM") if "URAM" in counts else None
-        return Resources(count("LUT"), count("FF"), count("BRAM_18K") / 2, uram, count("DSP", "DSP48E"))
+        return DeviceResources(count("LUT"), count("FF"), count("BRAM_18K") / 2, uram, count("DSP", "DSP48E"))
 
     return CSynthesis(
         title[2],
@@ -420,7 +420,7 @@ def export(text: str, name: str = "export.rpt") -> Export:
         if needed not in counts:
             raise lines.error(timing, f"a row {needed}")
     bram = counts["BRAM"] / 2 if "BRAM" in counts else None
-    size = Resources(counts["LUT"], counts["FF"], bram, counts.get("URAM"), counts.get("DSP"))
+    size = DeviceResources(counts["LUT"], counts["FF"], bram, counts.get("URAM"), counts.get("DSP"))
     periods: dict[str, float] = {}
     met: bool | None = None
     verdict, whole = False, kind[0].startswith("#")  # else a table with an end

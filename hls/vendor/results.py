@@ -9,11 +9,11 @@ from typing import Any
 from xnorflow.bnn.errors import UserError
 from xnorflow.hls.vendor import hls_reports, vivado_reports
 from xnorflow.hls.vendor.hls_reports import EITHER, CoSimulation, CSimulation, CSynthesis, Export
-from xnorflow.hls.vendor.steps import FOLDER, STAMPED, Design
+from xnorflow.hls.vendor.steps import FOLDER, STAMPED, JobDesign
 from xnorflow.hls.vendor.text import ReportError
-from xnorflow.hls.vendor.vivado_reports import Hierarchy, Paths, Power, Timing, Utilisation, stage_in
+from xnorflow.hls.vendor.vivado_reports import Hierarchy, Paths, PowerReport, TimingReport, Utilisation, stage_in
 
-Values = CSimulation | CSynthesis | CoSimulation | Export | Utilisation | Hierarchy | Timing | Paths | Power
+Values = CSimulation | CSynthesis | CoSimulation | Export | Utilisation | Hierarchy | TimingReport | Paths | PowerReport
 Parser = Callable[[str, str], Values]
 
 #: What reads the files whose names end so.
@@ -45,7 +45,7 @@ _TITLE_WITHIN = 4000  # characters
 
 
 @dataclass(frozen=True)
-class Report:
+class VendorReport:
     """A report and what it says.
 
     Attributes
@@ -63,7 +63,7 @@ class Report:
         What they are of; None for a simulation.
     top : bool
         Whether they are of the whole design, not of one of its functions.
-    values : CSimulation, CSynthesis, CoSimulation, Export, Utilisation, Hierarchy, Timing, Paths or Power
+    values : CSimulation, CSynthesis, CoSimulation, Export, Utilisation, Hierarchy, TimingReport, Paths or PowerReport
     note : str or None
         What a reader of the figures must know.
     """
@@ -83,7 +83,7 @@ class Report:
         return PurePosixPath(self.source).parent.parent.parent
 
 
-def read(path: Path, folder: Path) -> Report | None:
+def read(path: Path, folder: Path) -> VendorReport | None:
     """Read a file of `folder`; None if it is no report that can be read.
 
     Raises
@@ -103,16 +103,16 @@ def read(path: Path, folder: Path) -> Report | None:
     source = path.relative_to(folder).as_posix()
     values = parser(text, source)
     if isinstance(values, CSimulation | CoSimulation):
-        return Report(source, EITHER, None, "simulated", None, True, values)
+        return VendorReport(source, EITHER, None, "simulated", None, True, values)
     if isinstance(values, CSynthesis):
         return _synthesised(path, source, values)
     if isinstance(values, Export):
         module = path.name.removesuffix("_export.rpt") if path.name.endswith("_export.rpt") else None
         tool = f"Vivado {values.version}" if values.version else "Vivado"
-        return Report(source, tool, values.part, values.stage, module, True, values)
+        return VendorReport(source, tool, values.part, values.stage, module, True, values)
     design = values.design
     stage = design.stage or stage_in(path.name)
-    return Report(source, f"Vivado {design.version}", design.part, stage, design.name, True, values)
+    return VendorReport(source, f"Vivado {design.version}", design.part, stage, design.name, True, values)
 
 
 def _is_of_a_part(text: str) -> bool:
@@ -120,7 +120,7 @@ def _is_of_a_part(text: str) -> bool:
     return bool(re.search(r"^\| Command +: .* -(pblocks|cells)\b", text[:_TITLE_WITHIN], re.MULTILINE))
 
 
-def _synthesised(path: Path, source: str, values: CSynthesis) -> Report:
+def _synthesised(path: Path, source: str, values: CSynthesis) -> VendorReport:
     """Return the report of a C-synthesis; XML is held against the text beside it, which also knows the tool's name.
 
     The intervals of Vivado HLS up to 2018 are one more in its XML than in its text.
@@ -138,17 +138,17 @@ def _synthesised(path: Path, source: str, values: CSynthesis) -> Report:
                 note = f"the interval is the XML's; {twin.name} has {told.interval_min} to {told.interval_max}"
     top = path.name == "csynth.xml"
     tool = f"{values.tool} {values.version}"
-    return Report(source, tool, values.part, "estimated", values.function, top, values, note)
+    return VendorReport(source, tool, values.part, "estimated", values.function, top, values, note)
 
 
-def import_reports(folder: Path) -> tuple[list[Report], list[str]]:
+def import_reports(folder: Path) -> tuple[list[VendorReport], list[str]]:
     """Read every report below a folder.
 
     A C-synthesis is read from its XML; from its text only where there is none.
 
     Returns
     -------
-    reports : list of Report
+    reports : list of VendorReport
         What can be read, in the order of the files' names.
     problems : list of str
         The reports that cannot be understood: the file, the line, and what was expected there.
@@ -170,19 +170,19 @@ def import_reports(folder: Path) -> tuple[list[Report], list[str]]:
     return found, [str(problem) for problem in problems]
 
 
-def reports_of(design: Design, folder: Path, without: Sequence[str] = ()) -> tuple[list[Report], list[str]]:
+def reports_of(design: JobDesign, folder: Path, without: Sequence[str] = ()) -> tuple[list[VendorReport], list[str]]:
     """Read the reports of a design below a folder, and find what is wrong with them.
 
     Parameters
     ----------
-    design : Design
+    design : JobDesign
     folder : Path
     without : sequence of str
         Files and folders, relative to `folder`, that are left out.
 
     Returns
     -------
-    reports : list of Report
+    reports : list of VendorReport
         Those that are of the design; a simulation that failed is one of them.
     problems : list of str
         Reports that are of another design, cannot be understood, or tell of a simulation that failed.
@@ -205,7 +205,7 @@ def reports_of(design: Design, folder: Path, without: Sequence[str] = ()) -> tup
     return own, problems
 
 
-def _is_of(design: Design, report: Report) -> bool:
+def _is_of(design: JobDesign, report: VendorReport) -> bool:
     """Tell whether a report may be of a design; some write the part without its speed grade or its dashes."""
 
     def plain(part: str) -> str:
@@ -215,7 +215,7 @@ def _is_of(design: Design, report: Report) -> bool:
     return named and (report.target is None or plain(design.part).startswith(plain(report.target)))
 
 
-def failure(report: Report) -> str | None:
+def failure(report: VendorReport) -> str | None:
     """Say what went wrong, where a report is one of a simulation that did not pass."""
     match report.values:
         case CSimulation(outcome="not compiled"):
@@ -229,7 +229,7 @@ def failure(report: Report) -> str | None:
     return None
 
 
-def _read_all(folder: Path, without: Sequence[str] = ()) -> tuple[list[Report], list[ReportError]]:
+def _read_all(folder: Path, without: Sequence[str] = ()) -> tuple[list[VendorReport], list[ReportError]]:
     """Read what can be read."""
     left_out = [folder / name for name in without]
     found, problems = [], []
@@ -253,7 +253,7 @@ def _files(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _completed(found: Iterable[Report]) -> Iterator[Report]:
+def _completed(found: Iterable[VendorReport]) -> Iterator[VendorReport]:
     """Let simulations have the tool and part of the C-synthesis beside them, and name a top function once."""
     found = list(found)
     tops = {r._solution: r for r in found if r.top and isinstance(r.values, CSynthesis)}
@@ -270,18 +270,18 @@ KINDS = ("simulation", "resources", "hierarchy", "latency", "timing", "paths", "
 """What reports tell."""
 
 
-def neutral(found: Iterable[Report]) -> dict[str, list[dict[str, Any]]]:
+def neutral(found: Iterable[VendorReport]) -> dict[str, list[dict[str, Any]]]:
     """Arrange reports by what they tell, JSON-ready.
 
     Every entry has ``provenance`` ("vendor") and the attributes ``source``, ``tool``, ``target``, ``stage``,
-    ``module``, ``top`` and ``note`` of :class:`Report`.
+    ``module``, ``top`` and ``note`` of :class:`VendorReport`.
 
     Returns
     -------
     dict of list of dict
         ``simulation``: ``passed`` (None where a C-simulation was only set up), ``vectors`` and ``wrong`` (None if the
         log does not tell), ``failure`` (what went wrong, in words).
-        ``resources``: the attributes of :class:`xnorflow.hls.vendor.text.Resources`.
+        ``resources``: the attributes of :class:`xnorflow.hls.vendor.text.DeviceResources`.
         ``hierarchy``: ``instance``, one of the top module's own, ``of`` (its module), and the same attributes.
         ``latency``, in cycles: ``latency_min``, ``latency_avg``, ``latency_max``, ``interval_min``, ``interval_avg``,
         ``interval_max``; an average is None before simulation.
@@ -319,13 +319,13 @@ def neutral(found: Iterable[Report]) -> dict[str, list[dict[str, Any]]]:
                     for of in values.instances
                     if len(of.path) == 1
                 ]
-            case Timing():
+            case TimingReport():
                 slacks = {name: getattr(values, name) for name in ("wns_ns", "whs_ns", "wpws_ns")}
                 told["timing"].append({**about, **_timing(values.clock_ns, values.fmax_mhz, values.met), **slacks})
             case Paths():
                 ordered = sorted(values.paths, key=lambda path: path.slack_ns)
                 told["paths"] += [{**about, **asdict(path)} for path in ordered]
-            case Power():
+            case PowerReport():
                 figures = asdict(values)
                 del figures["design"]
                 told["power"].append({**about, **figures})

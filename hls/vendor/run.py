@@ -12,9 +12,9 @@ from pathlib import Path
 from xnorflow.hls.processes import NotStarted, Processes
 from xnorflow.hls.vendor import results
 from xnorflow.hls.vendor.causes import cause
-from xnorflow.hls.vendor.steps import STAMP, STAMPED, Job, Step
+from xnorflow.hls.vendor.steps import STAMP, STAMPED, Job, JobStep
 from xnorflow.hls.vendor.text import ReportError
-from xnorflow.hls.vendor.tools import Tool, VendorError, environment
+from xnorflow.hls.vendor.tools import VendorError, VendorTool, environment
 
 _GRACE_SECONDS = 10  # between asking a tool to end and ending it
 
@@ -25,19 +25,19 @@ class Ran:
 
     Attributes
     ----------
-    step : Step
-    tool : Tool
+    step : JobStep
+    tool : VendorTool
     seconds : float
     """
 
-    step: Step
-    tool: Tool
+    step: JobStep
+    tool: VendorTool
     seconds: float
 
 
 def run(
     job: Job,
-    tools: Mapping[str, Tool],
+    tools: Mapping[str, VendorTool],
     steps: Sequence[str] = (),
     timeout_s: float = 3600,
     environ: Mapping[str, str] = os.environ,
@@ -50,7 +50,7 @@ def run(
     Parameters
     ----------
     job : Job
-    tools : mapping of {"hls", "vivado"} to Tool
+    tools : mapping of {"hls", "vivado"} to VendorTool
         Those that the steps need.
     steps : sequence of str
         Their names; none for all.
@@ -82,7 +82,7 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _run(job: Job, step: Step, tool: Tool, timeout_s: float, environ: Mapping[str, str]) -> Ran:
+def _run(job: Job, step: JobStep, tool: VendorTool, timeout_s: float, environ: Mapping[str, str]) -> Ran:
     log = job.folder / step.log
     log.parent.mkdir(parents=True, exist_ok=True)
     command = tool.command(step.script)
@@ -113,7 +113,7 @@ def _run(job: Job, step: Step, tool: Tool, timeout_s: float, environ: Mapping[st
     return Ran(step, tool, seconds)
 
 
-def _excerpt(job: Job, step: Step) -> str:
+def _excerpt(job: Job, step: JobStep) -> str:
     """Return the cause, if it is a known one, and the log's first lines that tell of errors, or its end."""
     text = (job.folder / step.log).read_text(errors="replace")
     lines = text.splitlines()
@@ -122,7 +122,7 @@ def _excerpt(job: Job, step: Step) -> str:
     return "\n".join([*([known] if known else []), *(errors[:8] or lines[-8:])]) or "(it said nothing)"
 
 
-def _other_logs(job: Job, step: Step) -> Iterator[str]:
+def _other_logs(job: Job, step: JobStep) -> Iterator[str]:
     """Yield the logs among what a step has made: an export runs Vivado, whose words stay in its own log."""
     for name in step.outputs:
         for log in sorted((job.folder / name).rglob("*.log")):

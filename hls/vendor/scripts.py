@@ -17,9 +17,9 @@ from xnorflow.hls.vendor.steps import (
     FOLDER,
     STAMP,
     STAMPED,
-    Design,
     Job,
-    Step,
+    JobDesign,
+    JobStep,
     hls_steps,
     solution,
     vivado_steps,
@@ -100,7 +100,7 @@ def write_rtl(project: RtlProject, folder: Path, part: str, clock_ns: float, act
     return _write(folder, vivado_steps(), facts)
 
 
-def _write(folder: Path, steps: tuple[Step, ...], facts: dict[str, Any]) -> Job:
+def _write(folder: Path, steps: tuple[JobStep, ...], facts: dict[str, Any]) -> Job:
     scripts = folder / FOLDER
     for name in ("logs", "reports"):
         (scripts / name).mkdir(parents=True, exist_ok=True)
@@ -112,7 +112,7 @@ def _write(folder: Path, steps: tuple[Step, ...], facts: dict[str, Any]) -> Job:
         (scripts / name).write_text(_templates.get_template(f"{name}.j2").render(facts))
     digest = _digest(folder)
     (folder / STAMP).write_text(digest + "\n")
-    return Job(folder, Design(facts["top"], facts["part"], digest), steps)
+    return Job(folder, JobDesign(facts["top"], facts["part"], digest), steps)
 
 
 def _digest(folder: Path) -> str:

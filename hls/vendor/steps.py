@@ -22,7 +22,7 @@ VIVADO_REPORTS = ("utilization", "hierarchy", "timing", "paths", "power")
 
 
 @dataclass(frozen=True)
-class Step:
+class JobStep:
     """One run of a tool.
 
     Attributes
@@ -56,7 +56,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Design:
+class JobDesign:
     """What reports must be of to count as a job's.
 
     Attributes
@@ -82,13 +82,13 @@ class Job:
     ----------
     folder : Path
         Every step's working directory.
-    design : Design
-    steps : tuple of Step
+    design : JobDesign
+    steps : tuple of JobStep
     """
 
     folder: Path
-    design: Design
-    steps: tuple[Step, ...]
+    design: JobDesign
+    steps: tuple[JobStep, ...]
 
 
 def solution(top: str) -> str:
@@ -96,23 +96,23 @@ def solution(top: str) -> str:
     return f"{top}_prj/solution1"
 
 
-def hls_steps(top: str) -> tuple[Step, ...]:
+def hls_steps(top: str) -> tuple[JobStep, ...]:
     """Return the steps for an hls4ml project with a top function."""
     made = solution(top)
     return (
-        Step("csim", "hls", (f"{made}/csim",), (f"{made}/csim/report/{top}_csim.log",)),
-        Step("csynth", "hls", (f"{made}/syn",), (f"{made}/syn/report/csynth.xml",)),
-        Step("cosim", "hls", (f"{made}/sim",), (f"{made}/sim/report/{top}_cosim.rpt",), ("csynth",)),
-        Step("export", "hls", (f"{made}/impl",), (f"{made}/impl/ip/component.xml",), ("csynth",)),
+        JobStep("csim", "hls", (f"{made}/csim",), (f"{made}/csim/report/{top}_csim.log",)),
+        JobStep("csynth", "hls", (f"{made}/syn",), (f"{made}/syn/report/csynth.xml",)),
+        JobStep("cosim", "hls", (f"{made}/sim",), (f"{made}/sim/report/{top}_cosim.rpt",), ("csynth",)),
+        JobStep("export", "hls", (f"{made}/impl",), (f"{made}/impl/ip/component.xml",), ("csynth",)),
         *vivado_steps(("csynth",)),
     )
 
 
-def vivado_steps(needs: tuple[str, ...] = ()) -> tuple[Step, ...]:
+def vivado_steps(needs: tuple[str, ...] = ()) -> tuple[JobStep, ...]:
     """Return the steps for Verilog, which the steps `needs` make."""
 
-    def step(name: str, needs: tuple[str, ...]) -> Step:
+    def step(name: str, needs: tuple[str, ...]) -> JobStep:
         reports = tuple(f"{FOLDER}/reports/{name}_{kind}.rpt" for kind in VIVADO_REPORTS)
-        return Step(name, "vivado", (f"{FOLDER}/{name}.dcp", *reports), reports, needs)
+        return JobStep(name, "vivado", (f"{FOLDER}/{name}.dcp", *reports), reports, needs)
 
     return step("synth", needs), step("impl", ("synth",))

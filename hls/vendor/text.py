@@ -12,7 +12,7 @@ class ReportError(UserError):
 
 
 @dataclass(frozen=True)
-class Resources:
+class DeviceResources:
     """What a design takes of an FPGA, or an FPGA has; None where the report does not say.
 
     Attributes

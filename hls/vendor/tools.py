@@ -24,7 +24,7 @@ UNKNOWN = "(version unknown)"
 _VERSION_SECONDS = 120  # from a network drive, the first start takes long
 
 
-class ToolMissing(Exception):
+class VendorToolMissing(Exception):
     """A vendor tool is not on this machine; the message says where it was looked for and how to name its place."""
 
 
@@ -33,7 +33,7 @@ class VendorError(Exception):
 
 
 @dataclass(frozen=True)
-class Tool:
+class VendorTool:
     """An executable of the vendor.
 
     Attributes
@@ -66,7 +66,7 @@ def hls_executables(backend: str) -> tuple[str, ...]:
     return _HLS[backend][1]
 
 
-def find_hls(backend: str, environ: Mapping[str, str] = os.environ) -> Tool:
+def find_hls(backend: str, environ: Mapping[str, str] = os.environ) -> VendorTool:
     """Find the HLS tool of hls4ml's back end "vitis" or "vivado".
 
     Raises
@@ -79,7 +79,7 @@ def find_hls(backend: str, environ: Mapping[str, str] = os.environ) -> Tool:
     return _find(*_HLS[backend], environ)
 
 
-def find_vivado(environ: Mapping[str, str] = os.environ) -> Tool:
+def find_vivado(environ: Mapping[str, str] = os.environ) -> VendorTool:
     """Find Vivado; raises as :func:`find_hls` does."""
     return _find("Vivado", ("vivado",), VIVADO, environ)
 
@@ -95,15 +95,15 @@ def environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     return {**environ, **vivado, "PATH": path, "LC_ALL": "C"}
 
 
-def _find(what: str, names: Sequence[str], variable: str, environ: Mapping[str, str]) -> Tool:
+def _find(what: str, names: Sequence[str], variable: str, environ: Mapping[str, str]) -> VendorTool:
     folder = environ.get(variable)
     place = str(Path(folder) / "bin") if folder else environ.get("PATH", os.defpath)
     for name in names:
         found = shutil.which(name, path=place)
         if found:
-            return Tool(name, Path(found), _version(name, found, environ))
+            return VendorTool(name, Path(found), _version(name, found, environ))
     looked = f"in {place}, because {variable} is {folder}" if folder else "on PATH"
-    raise ToolMissing(
+    raise VendorToolMissing(
         f"{what} is not here: no {' or '.join(names)} {looked}. Put it on PATH (the tool's settings64.sh does), or set"
         f" {variable} to its installation folder, the one that holds bin/"
     )

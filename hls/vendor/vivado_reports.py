@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from xnorflow.hls.vendor.hls_reports import megahertz
-from xnorflow.hls.vendor.text import Lines, Resources, header
+from xnorflow.hls.vendor.text import DeviceResources, Lines, header
 
 Stage = Literal["synthesised", "placed", "routed"]
 
 
 @dataclass(frozen=True)
-class Design:
+class ReportedDesign:
     """What a report is about.
 
     Attributes
@@ -36,8 +36,8 @@ class Design:
 class Utilisation:
     """Resources of a design."""
 
-    design: Design
-    resources: Resources
+    design: ReportedDesign
+    resources: DeviceResources
 
 
 @dataclass(frozen=True)
@@ -49,29 +49,29 @@ class Instance:
     path : tuple of str
         Names of the instances from below the top module down to this one; empty for the top module.
     module : str
-    resources : Resources
+    resources : DeviceResources
     """
 
     path: tuple[str, ...]
     module: str
-    resources: Resources
+    resources: DeviceResources
 
 
 @dataclass(frozen=True)
 class Hierarchy:
     """Resources of every instance of a design, the top module first."""
 
-    design: Design
+    design: ReportedDesign
     instances: tuple[Instance, ...]
 
 
 @dataclass(frozen=True)
-class Timing:
+class TimingReport:
     """Slacks of a design.
 
     Attributes
     ----------
-    design : Design
+    design : ReportedDesign
     wns_ns : float or None
         Worst slack of the setup times, negative if they are not met; None without constrained paths.
     whs_ns : float or None
@@ -82,7 +82,7 @@ class Timing:
         Period of the clock; None with no clock or more than one.
     """
 
-    design: Design
+    design: ReportedDesign
     wns_ns: float | None
     whs_ns: float | None
     wpws_ns: float | None
@@ -131,17 +131,17 @@ class TimingPath:
 class Paths:
     """The constrained paths of a design with the least slack, in the report's order."""
 
-    design: Design
+    design: ReportedDesign
     paths: tuple[TimingPath, ...]
 
 
 @dataclass(frozen=True)
-class Power:
+class PowerReport:
     """Vivado's estimate of a design's power.
 
     Attributes
     ----------
-    design : Design
+    design : ReportedDesign
     total_w, dynamic_w, static_w : float
     confidence : str
         Low, Medium or High.
@@ -151,7 +151,7 @@ class Power:
         Nets of the design that the activity file knows; None without one.
     """
 
-    design: Design
+    design: ReportedDesign
     total_w: float
     dynamic_w: float
     static_w: float
@@ -203,7 +203,7 @@ def utilisation(text: str, name: str = "utilization.rpt") -> Utilisation:
     lines.find(r"^[0-9]+\. Black Boxes", "'Black Boxes', the section behind the primitives", contents + 1)
     # Versal has no such blocks: its carries are of another kind, and not comparable.
     carry = None if "1. Netlist Logic" in lines.lines else count("CARRY4", "CARRY8") or 0
-    return Utilisation(design, Resources(lut, ff, bram, count("URAM"), dsp, carry))
+    return Utilisation(design, DeviceResources(lut, ff, bram, count("URAM"), dsp, carry))
 
 
 def hierarchy(text: str, name: str = "hierarchy.rpt") -> Hierarchy:
@@ -249,7 +249,7 @@ def hierarchy(text: str, name: str = "hierarchy.rpt") -> Hierarchy:
             if column in ("Total LUTs", "FFs", "RAMB36", "RAMB18", "URAM", dsp)
         }
         bram = counts["RAMB36"] + counts["RAMB18"] / 2 if "RAMB36" in counts and "RAMB18" in counts else None
-        size = Resources(counts["Total LUTs"], counts["FFs"], bram, counts.get("URAM"), counts.get(dsp))
+        size = DeviceResources(counts["Total LUTs"], counts["FFs"], bram, counts.get("URAM"), counts.get(dsp))
         instances.append(Instance(tuple(name for _, name in path[1:]), cells[1].strip(), size))
     else:
         raise lines.error(len(lines.lines), "the end of the table")
@@ -258,7 +258,7 @@ def hierarchy(text: str, name: str = "hierarchy.rpt") -> Hierarchy:
     return Hierarchy(design, tuple(instances))
 
 
-def timing(text: str, name: str = "timing_summary.rpt") -> Timing:
+def timing(text: str, name: str = "timing_summary.rpt") -> TimingReport:
     """Read ``report_timing_summary``.
 
     Raises
@@ -297,7 +297,7 @@ def timing(text: str, name: str = "timing_summary.rpt") -> Timing:
     else:
         raise lines.error(len(lines.lines), "'| Intra Clock Table'")
     pulse = slack("WPWS(ns)") if "WPWS(ns)" in columns else None
-    return Timing(design, slack("WNS(ns)"), slack("WHS(ns)"), pulse, periods[0] if len(periods) == 1 else None)
+    return TimingReport(design, slack("WNS(ns)"), slack("WHS(ns)"), pulse, periods[0] if len(periods) == 1 else None)
 
 
 def paths(text: str, name: str = "timing.rpt") -> Paths:
@@ -347,7 +347,7 @@ def _path(lines: Lines, head: int, end: int) -> TimingPath | None:
     )
 
 
-def power(text: str, name: str = "power.rpt") -> Power:
+def power(text: str, name: str = "power.rpt") -> PowerReport:
     """Read ``report_power``.
 
     Raises
@@ -377,10 +377,10 @@ def power(text: str, name: str = "power.rpt") -> Power:
     matched = (
         None if share == "NA" else lines.decimal(at, share.partition("%")[0].strip("<"), "Design Nets Matched (%)")
     )
-    return Power(design, total, dynamic, static, cells[1], None if activity in ("---", "") else activity, matched)
+    return PowerReport(design, total, dynamic, static, cells[1], None if activity in ("---", "") else activity, matched)
 
 
-def _design(lines: Lines) -> Design:
+def _design(lines: Lines) -> ReportedDesign:
     facts = header(lines)
     for key in ("Tool Version", "Design", "Device"):
         if key not in facts:
@@ -392,7 +392,7 @@ def _design(lines: Lines) -> Design:
     part = facts["Device"].split()[0] if facts["Device"] else ""
     if re.match(r"[0-9]", part):
         part = f"xc{part}"  # some versions leave it out
-    return Design(facts["Design"], part, version[1], _stage(facts))
+    return ReportedDesign(facts["Design"], part, version[1], _stage(facts))
 
 
 def _stage(facts: Mapping[str, str]) -> Stage | None:

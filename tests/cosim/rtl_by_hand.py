@@ -50,7 +50,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Totals:
-    """The project; see :class:`xnorflow.cosim.rtl.Project`."""
+    """The project; see :class:`xnorflow.cosim.rtl.AxiProject`."""
 
     folder: Path
     top: str = "totals"

@@ -22,7 +22,7 @@ from xnorflow.flows import cli, run, subject
 from xnorflow.flows.cache import PROJECT
 from xnorflow.flows.options import Options
 from xnorflow.hls.config import HlsConfig
-from xnorflow.hls.vendor.steps import Design, Job, hls_steps
+from xnorflow.hls.vendor.steps import Job, JobDesign, hls_steps
 from xnorflow.hls.vendor.tools import VITIS, VIVADO
 from xnorflow.reports.render import validate
 
@@ -42,7 +42,7 @@ class Project(fakes.FakeBuilder):
 class Place:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        job = Job(folder, Design("small_top", PART, ""), hls_steps("small_top"))
+        job = Job(folder, JobDesign("small_top", PART, ""), hls_steps("small_top"))
         self.plan = good(job, "2022.2", "2022.2")
         save(fakes.network(), folder / "small.safetensors")
         plain, packed, _ = fakes.kinds(log=folder / "built.log")

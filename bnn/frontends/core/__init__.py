@@ -15,7 +15,8 @@ any number of times. Before each call the reader says where it is::
     network = core.finish(value, chosen=False)
 
 What an operator is for is told by what it does. Element-wise operators are never judged when they are met: a
-:class:`~xnorflow.bnn.frontends.core.value.Step` holds how the framework itself computes one, on arrays (n, channels).
+:class:`~xnorflow.bnn.frontends.core.value.Elementwise` holds how the framework itself computes one, on arrays (n,
+channels).
 When integers are needed (:meth:`Assembler.need`: by a layer of weights, an addition, an average, the end), the steps
 since the last integers are evaluated on every value that these can take, see
 :mod:`xnorflow.bnn.frontends.core.settling`:

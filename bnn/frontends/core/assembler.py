@@ -15,12 +15,12 @@ from xnorflow.bnn.frontends.core.layers import Geometry, Layers
 from xnorflow.bnn.frontends.core.levels import reachable
 from xnorflow.bnn.frontends.core.loops import distinct, loops
 from xnorflow.bnn.frontends.core.sums import Encoding, FloatArray
-from xnorflow.bnn.frontends.core.value import Conversion, Observed, Step, Value, Window, run
+from xnorflow.bnn.frontends.core.value import Conversion, Elementwise, Observed, Value, Window, run
 from xnorflow.bnn.network import Affine, Argmax, Input, IntArray, MultiThreshold, Network, Threshold
 
 Made = TypeVar("Made")
 
-__all__ = ["Assembler", "Conversion", "Geometry", "Observed", "Step", "Value", "Window"]
+__all__ = ["Assembler", "Conversion", "Elementwise", "Geometry", "Observed", "Value", "Window"]
 
 
 class Assembler(Layers):

@@ -20,11 +20,11 @@ from xnorflow.bnn.frontends.core.fixed import (
     largest_error,
     rounded,
 )
-from xnorflow.bnn.frontends.core.layout import Part, canonical, concatenated, selected
+from xnorflow.bnn.frontends.core.layout import Operand, canonical, concatenated, selected
 from xnorflow.bnn.frontends.core.loops import Loop, Term, distinct, loop_of, term_of
 from xnorflow.bnn.frontends.core.settling import Settling
 from xnorflow.bnn.frontends.core.sums import Encoding, FloatArray, add_bias, averaged, rounded_sum, sum_error
-from xnorflow.bnn.frontends.core.value import Array, Step, Value, run, steps_of
+from xnorflow.bnn.frontends.core.value import Array, Elementwise, Value, run, steps_of
 from xnorflow.bnn.frontends.core.weights import LARGEST, factor
 from xnorflow.bnn.kernels import dilated, grouped
 from xnorflow.bnn.network import (
@@ -624,7 +624,7 @@ class Layers(Settling):
                 return np.concatenate([run(values[:, a:b], value.step)[0] for value, a, b in columns], axis=1)
 
             where = next(value.step.where for value in ready if value.step is not None)
-            step = Step(where, compute, (None,), ready[0].place)
+            step = Elementwise(where, compute, (None,), ready[0].place)
         made = Value(
             tuple(name for value in ready for name in value.sources),
             np.concatenate(positions, axis=axis),
@@ -660,7 +660,7 @@ class Layers(Settling):
         encoding = Encoding(nought, held[:, 0].astype(np.float64), nought, nought)
         return Value((name,), positions[:, 0] if axes == 2 else positions, encoding, None)
 
-    def _varying(self, value: Value) -> list[Part]:
+    def _varying(self, value: Value) -> list[Operand]:
         """Give the operations of a value, but for those that are always 0, if there are others."""
         parts = list(self.parts(value))
         found = [part for part in parts if self.signals[part.name].low.any() or self.signals[part.name].high.any()]

@@ -13,7 +13,7 @@ from xnorflow.bnn.network import Flatten, IntArray, Signal
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Operand:
     """One operation among the sources of a value.
 
     Attributes
@@ -76,14 +76,14 @@ class Layout(Builder):
         """Say which operator comes next: its name for people, and the reader's key of what it gives."""
         self.where, self.place = where, place
 
-    def parts(self, value: Value) -> Iterator[Part]:
+    def parts(self, value: Value) -> Iterator[Operand]:
         """Give the operations that a value is made from."""
         start = channel = 0
         for name in value.sources:
             shape = self.signals[name].shape
             for window, _ in value.pools:
                 shape = window.shape(shape)
-            part = Part(name, shape, start, channel)
+            part = Operand(name, shape, start, channel)
             yield part
             start, channel = part.stop, channel + shape[-1]
 

@@ -13,7 +13,7 @@ from xnorflow.bnn.frontends.core.fixed import ALLOW, Fixed, Rounded, grid, sprea
 from xnorflow.bnn.frontends.core.layout import Layout
 from xnorflow.bnn.frontends.core.levels import Levels
 from xnorflow.bnn.frontends.core.sums import UNIT, Encoding
-from xnorflow.bnn.frontends.core.value import Array, Observed, Step, Value, Window, run, steps_of
+from xnorflow.bnn.frontends.core.value import Array, Elementwise, Observed, Value, Window, run, steps_of
 from xnorflow.bnn.network import IntArray, MultiThreshold, Operation, Signal, Threshold
 
 _SAME = 2.0**-36  # part by which scales may differ that are one in real numbers
@@ -56,15 +56,15 @@ class Settling(Layout):
         ----------
         values : list of Value
         compute, kind
-            As :class:`~xnorflow.bnn.frontends.core.value.Step` has them. A ``sign`` behind rounded weights gives +1 at
-            0: where a rounded sum is 0, the trained model's hardly is, and three values would cost a second bit.
+            As :class:`~xnorflow.bnn.frontends.core.value.Elementwise` has them. A ``sign`` behind rounded weights gives
+            +1 at 0: where a rounded sum is 0, the trained model's hardly is, and three values would cost a second bit.
         """
         first = values[0]
         if kind == "sign" and self.is_rounded(first):
             compute = _of_two_values(compute)
         if not all(value.same_integers(first) for value in values):
             raise self.fail("operands from one layer of weights", "results of different layers")
-        step = Step(self.where, compute, tuple(value.step for value in values), first.place, kind)
+        step = Elementwise(self.where, compute, tuple(value.step for value in values), first.place, kind)
         return replace(first, step=step, place=self.place)
 
     def view(self, value: Value, positions: IntArray) -> Value:
@@ -390,7 +390,7 @@ class Settling(Layout):
             mirrored |= relation < 0
         return mirrored
 
-    def _directions(self, value: Value, step: Step | None) -> IntArray:
+    def _directions(self, value: Value, step: Elementwise | None) -> IntArray:
         def evaluate(integers: IntArray) -> Array:
             return run(value.encoding.values(integers, 0), step)[0]
 
@@ -428,7 +428,7 @@ class Settling(Layout):
 
     def _tell_zeros(self, value: Value, signal: Signal, levels: Levels) -> None:
         """Say where a sign gives 0."""
-        signs: list[Step] = []
+        signs: list[Elementwise] = []
         waiting = [value.step]
         while waiting:
             step = waiting.pop()

@@ -17,7 +17,7 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class Elementwise:
     """An operator that treats every value by itself, as the framework computes it, channel by channel.
 
     Attributes
@@ -28,7 +28,7 @@ class Step:
         From one array (n, channels) per operand to its results, of the same shape. It computes in the precision of
         what it is given: float32 as the framework does, float64 as near to real numbers as it can; it may leave these
         types where the framework does (bool, int64).
-    operands : tuple of Step or None
+    operands : tuple of Elementwise or None
         None is the value that the integers stand for.
     before : object
         The reader's key of the tensor that it takes, the first of several.
@@ -39,16 +39,16 @@ class Step:
 
     where: str
     compute: Callable[..., Array]
-    operands: tuple["Step | None", ...]
+    operands: tuple["Elementwise | None", ...]
     before: Any
     kind: Literal["", "sign", "scores"] = ""
 
 
-def run(values: Array, *steps: Step | None, behind: Step | None = None) -> tuple[Array, ...]:
+def run(values: Array, *steps: Elementwise | None, behind: Elementwise | None = None) -> tuple[Array, ...]:
     """Compute steps, and what they need, on values (n, channels), which `behind` gave; each is computed once."""
-    known: dict[Step | None, Array] = {behind: values}
+    known: dict[Elementwise | None, Array] = {behind: values}
 
-    def of(step: Step | None) -> Array:
+    def of(step: Elementwise | None) -> Array:
         if step not in known:
             assert step is not None
             known[step] = step.compute(*(of(operand) for operand in step.operands))
@@ -57,9 +57,9 @@ def run(values: Array, *steps: Step | None, behind: Step | None = None) -> tuple
     return tuple(of(step) for step in steps)
 
 
-def steps_of(step: Step | None) -> list[Step]:
+def steps_of(step: Elementwise | None) -> list[Elementwise]:
     """List a step and all that it needs, each once."""
-    found: dict[Step, None] = {}
+    found: dict[Elementwise, None] = {}
     waiting = [step]
     while waiting:
         of = waiting.pop()
@@ -69,11 +69,11 @@ def steps_of(step: Step | None) -> list[Step]:
     return list(found)
 
 
-def reindexed(step: Step | None, index: IntArray, channels: int) -> Step | None:
+def reindexed(step: Elementwise | None, index: IntArray, channels: int) -> Elementwise | None:
     """Return a step for other channels: the one numbered i is treated as channel ``index[i]`` of `channels` was."""
     if step is None:
         return None
-    return Step(step.where, spread(lambda values: run(values, step)[0], index, channels), (None,), step.before)
+    return Elementwise(step.where, spread(lambda values: run(values, step)[0], index, channels), (None,), step.before)
 
 
 def spread(compute: Callable[[Array], Array], index: IntArray, channels: int) -> Callable[[Array], Array]:
@@ -126,15 +126,15 @@ class Value:
         Of the channels of all operations.
     place : object
         The reader's key of the tensor; None where it has none.
-    step : Step or None
+    step : Elementwise or None
         What has been done with these values since, element by element.
-    pools : tuple of (Window, Step or None)
+    pools : tuple of (Window, Elementwise or None)
         Maxima that wait for an activation, and what came before each.
     padding : (top, bottom, left, right)
         That was put around the image, and waits for its convolution.
     pad_real : float64 array, shape (channels,)
         What the padding holds, where it was put.
-    pad_step : Step or None
+    pad_step : Elementwise or None
         What came before it.
     ended : str
         Where a softmax or an argmax came, behind which nothing may follow.
@@ -144,11 +144,11 @@ class Value:
     positions: IntArray
     encoding: Encoding
     place: Any
-    step: Step | None = None
-    pools: tuple[tuple[Window, Step | None], ...] = ()
+    step: Elementwise | None = None
+    pools: tuple[tuple[Window, Elementwise | None], ...] = ()
     padding: tuple[int, int, int, int] = (0, 0, 0, 0)
     pad_real: FloatArray | None = None
-    pad_step: Step | None = None
+    pad_step: Elementwise | None = None
     ended: str = ""
 
     def same_integers(self, other: "Value") -> bool:

@@ -15,11 +15,11 @@ from xnorflow.hls.rtl.folding import choose
 from xnorflow.hls.rtl.project import RtlProject, write
 from xnorflow.hls.synthesis import nextpnr, tools
 from xnorflow.hls.synthesis.nextpnr import (
+    DeviceUsage,
+    PathStretch,
     Placement,
-    Step,
     Unfit,
     Unrouted,
-    Usage,
     lacking,
     located,
     place,
@@ -102,9 +102,9 @@ def test_a_small_design_is_placed_and_packed(tmp_path: Path, name: str) -> None:
 
 def test_the_path_is_told_in_layers_and_signals(tmp_path: Path) -> None:
     report = read_report(json.dumps(REPORT))
-    assert report.fmax_mhz == 80.0 and report.usage == {"TRELLIS_COMB": Usage(20, 24288)}
+    assert report.fmax_mhz == 80.0 and report.usage == {"TRELLIS_COMB": DeviceUsage(20, 24288)}
     steps = nextpnr._tell(report.path, project(tmp_path))
-    assert steps == [Step("dense1", "vector", 0.5, 2.0), Step("dense1", "sum_0.s5", 0.25, 0.0)]
+    assert steps == [PathStretch("dense1", "vector", 0.5, 2.0), PathStretch("dense1", "sum_0.s5", 0.25, 0.0)]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ ERROR: no
 
 
 def test_what_is_lacking_is_read_from_the_log() -> None:
-    assert lacking(LOG) == {"TRELLIS_COMB": Usage(30000, 24288)}
+    assert lacking(LOG) == {"TRELLIS_COMB": DeviceUsage(30000, 24288)}
     assert lacking("Info: nothing of the kind") == {}
 
 
@@ -203,7 +203,7 @@ def test_a_slower_folding_fills_block_ram_better_but_cannot_shrink_the_weights(
 ) -> None:
     config = RtlConfig(default=folding)
     made = write(network(60), tmp_path, config)
-    unfit = Unfit("ice40-up5k", find("yosys"), {"ICESTORM_RAM": Usage(76, 30)}, tmp_path)
+    unfit = Unfit("ice40-up5k", find("yosys"), {"ICESTORM_RAM": DeviceUsage(76, 30)}, tmp_path)
     choice = smaller(made, pretended(name="ice40"), unfit, config)
     assert (choice is not None) == fits
     if choice:  # 600 bits of dense1 in 38 block RAMs at best and 80 of dense2 in 5; 76 were used, so 16 will be 29

@@ -72,9 +72,9 @@ def test_a_layer_costs_something_and_the_total_is_the_sum(name: str, tmp_path: P
 @needs_native
 def test_only_what_has_changed_is_synthesised_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache, started = tmp_path / "cache", []
-    run = tools.Processes.run
+    run = tools.ToolProcesses.run
     monkeypatch.setattr(
-        tools.Processes,
+        tools.ToolProcesses,
         "run",
         lambda self, tool, arguments, folder, *rest, **options: (
             started.append(sorted(path.name for path in folder.glob("*.v"))),

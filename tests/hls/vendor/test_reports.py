@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from tests.hls.vendor import samples
 
 from xnorflow.hls.vendor import hls_reports, vivado_reports
-from xnorflow.hls.vendor.text import ReportError, Resources
+from xnorflow.hls.vendor.text import DeviceResources, ReportError
 
-SIZE = Resources(lut=4321, ff=1234, bram=1.5, uram=0, dsp=5)
+SIZE = DeviceResources(lut=4321, ff=1234, bram=1.5, uram=0, dsp=5)
 PARSERS = {
     "csim": (hls_reports.csim, samples.csim, samples.HLS_VERSIONS),
     "csynth_xml": (hls_reports.csynth_xml, samples.csynth_xml, samples.HLS_VERSIONS),
@@ -46,7 +46,7 @@ def test_c_synthesis(kind: str, version: str) -> None:
         2,
         3,
         SIZE,
-        Resources(53200, 106400, 140, 0, 220),
+        DeviceResources(53200, 106400, 140, 0, 220),
     )
     assert got.fmax_mhz == 320
 
@@ -120,7 +120,7 @@ def test_of_several_results_any_failure_fails(log: str, expected: tuple[str, int
 def test_export(version: str) -> None:
     got = hls_reports.export(samples.export(version))
     routed = version >= "2022"
-    size = Resources(lut=5455, ff=9809, bram=2.5, uram=0 if routed else None, dsp=30)
+    size = DeviceResources(lut=5455, ff=9809, bram=2.5, uram=0 if routed else None, dsp=30)
     stage, achieved = ("routed", 4.42) if routed else ("synthesised", 4.755)
     assert got == hls_reports.Export(version, "xc7z020-clg400-1", stage, size, 5.0, achieved, True)  # type: ignore[arg-type]
     assert got.fmax_mhz == round(1000 / achieved, 2)
@@ -131,7 +131,7 @@ def test_export(version: str) -> None:
 @pytest.mark.parametrize(("version", "stage"), [("2022.2", "synthesised"), ("2025.1", "routed")])
 def test_export_as_a_table(version: str, stage: str) -> None:
     got = hls_reports.export(samples.export_table(version))
-    size = Resources(lut=5455, ff=9809, bram=2.5, uram=0, dsp=30)
+    size = DeviceResources(lut=5455, ff=9809, bram=2.5, uram=0, dsp=30)
     assert got == hls_reports.Export(version, "xc7z020-clg400-1", stage, size, 5.0, 4.42, True)  # type: ignore[arg-type]
     assert hls_reports.export(samples.export_table(version, met=False)).met is False
 
@@ -162,14 +162,16 @@ def test_co_simulation(version: str) -> None:
 def test_utilisation(version: str, state: str, stage: str | None) -> None:
     got = vivado_reports.utilisation(samples.utilization(version, state))
     uram, part = (1, "xczu7ev-ffvc1156-2-e") if version >= "2025" else (None, "xc7z020clg400-1")
-    assert got.resources == Resources(lut=5432, ff=2345, bram=2.5, uram=uram, dsp=6, carry=321)
-    assert got.design == vivado_reports.Design("tiny", part, version, stage)  # type: ignore[arg-type]
+    assert got.resources == DeviceResources(lut=5432, ff=2345, bram=2.5, uram=uram, dsp=6, carry=321)
+    assert got.design == vivado_reports.ReportedDesign("tiny", part, version, stage)  # type: ignore[arg-type]
 
 
 def test_utilisation_of_versal() -> None:
     got = vivado_reports.utilisation(samples.versal())
-    assert got.resources == Resources(lut=5432, ff=2345, bram=2.5, uram=1, dsp=6, carry=None), "no CARRY8 to count"
-    assert got.design == vivado_reports.Design("tiny", "xcvc1902-vsva2197-2MP-e-S", "2025.1", "routed")
+    assert got.resources == DeviceResources(lut=5432, ff=2345, bram=2.5, uram=1, dsp=6, carry=None), (
+        "no CARRY8 to count"
+    )
+    assert got.design == vivado_reports.ReportedDesign("tiny", "xcvc1902-vsva2197-2MP-e-S", "2025.1", "routed")
 
 
 @pytest.mark.parametrize("version", samples.VIVADO_VERSIONS)
@@ -178,7 +180,7 @@ def test_hierarchy(version: str) -> None:
     uram = 0 if version >= "2025" else None
 
     def size(lut: Any) -> Any:
-        return Resources(lut, 2 * lut, 1.5, uram, 0)
+        return DeviceResources(lut, 2 * lut, 1.5, uram, 0)
 
     assert [(of.path, of.module, of.resources) for of in got.instances] == [
         ((), "(top)", size(342)),

@@ -9,7 +9,7 @@ import pytest
 from tests.hls.vendor.fakes import Fakes
 
 from xnorflow.hls.vendor import tools
-from xnorflow.hls.vendor.tools import Tool, ToolMissing, VendorError
+from xnorflow.hls.vendor.tools import VendorError, VendorTool, VendorToolMissing
 
 
 @pytest.mark.parametrize(
@@ -23,12 +23,12 @@ from xnorflow.hls.vendor.tools import Tool, ToolMissing, VendorError
 )
 def test_hls_on_path(tmp_path: Path, backend: str, installed: dict[str, str], name: str, version: str) -> None:
     fakes = Fakes(tmp_path, **installed)
-    assert tools.find_hls(backend, fakes.environ) == Tool(name, fakes.bin / name, version)
+    assert tools.find_hls(backend, fakes.environ) == VendorTool(name, fakes.bin / name, version)
 
 
 def test_vivado_on_path(tmp_path: Path) -> None:
     fakes = Fakes(tmp_path, vivado="2023.1")
-    assert tools.find_vivado(fakes.environ) == Tool("vivado", fakes.bin / "vivado", "2023.1")
+    assert tools.find_vivado(fakes.environ) == VendorTool("vivado", fakes.bin / "vivado", "2023.1")
 
 
 def test_an_installation_that_the_user_names_comes_first(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_tool_that_is_not_where_the_user_says_is_not_taken_from_elsewhere(tmp_
     fakes = Fakes(tmp_path / "here", vivado="2022.2")
     environ = {**fakes.environ, "XNORFLOW_VIVADO": str(tmp_path / "there")}
     message = rf"Vivado is not here: no vivado in {tmp_path}/there/bin, because XNORFLOW_VIVADO is {tmp_path}/there\. "
-    with pytest.raises(ToolMissing, match=message):
+    with pytest.raises(VendorToolMissing, match=message):
         tools.find_vivado(environ)
 
 
@@ -67,13 +67,13 @@ def test_a_tool_that_is_not_where_the_user_says_is_not_taken_from_elsewhere(tmp_
     ],
 )
 def test_a_missing_tool(tmp_path: Path, find: Callable[..., Any], message: str) -> None:
-    with pytest.raises(ToolMissing, match=message):
+    with pytest.raises(VendorToolMissing, match=message):
         find({"PATH": str(tmp_path)})
 
 
 def test_a_tool_that_does_not_say_its_version_is_one_of_an_unknown_version(tmp_path: Path) -> None:
     fakes = Fakes(tmp_path, vivado="")
-    assert tools.find_vivado(fakes.environ) == Tool("vivado", fakes.bin / "vivado", tools.UNKNOWN)
+    assert tools.find_vivado(fakes.environ) == VendorTool("vivado", fakes.bin / "vivado", tools.UNKNOWN)
     (fakes.bin / "vivado").write_text("no program")
     with pytest.raises(VendorError, match=r"vivado -version: .*Exec format error"):
         tools.find_vivado(fakes.environ)
@@ -89,7 +89,7 @@ def test_a_tool_that_does_not_say_its_version_is_one_of_an_unknown_version(tmp_p
     ],
 )
 def test_commands(tmp_path: Path, name: str, expected: list[str]) -> None:
-    assert Tool(name, tmp_path / name, "2022.2").command("vendor/csim.tcl") == [str(tmp_path / name), *expected]
+    assert VendorTool(name, tmp_path / name, "2022.2").command("vendor/csim.tcl") == [str(tmp_path / name), *expected]
 
 
 def test_the_environment(tmp_path: Path) -> None:
