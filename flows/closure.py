@@ -61,14 +61,15 @@ def imported(path: Path, types: bool = False) -> set[Path]:
     return {file for name in names for file in _files(name)}
 
 
-def _files(module: str) -> list[Path]:
+@cache
+def _files(module: str) -> tuple[Path, ...]:
     """Return the files that are run when a module of the project is imported: none of others."""
     if not module.startswith(_NAME):
-        return []
+        return ()
     *packages, last = module.removeprefix(_NAME).split(".")
     folders = [PROJECT.joinpath(*packages[: n + 1]) / "__init__.py" for n in range(len(packages))]
     place = PROJECT.joinpath(*packages, last)
-    return [file for file in (*folders, place.with_suffix(".py"), place / "__init__.py") if file.is_file()]
+    return tuple(file for file in (*folders, place.with_suffix(".py"), place / "__init__.py") if file.is_file())
 
 
 def _named(path: Path) -> set[Path]:
@@ -89,7 +90,8 @@ def _beside(folder: Path) -> tuple[Path, ...]:
 
 @cache
 def _next(path: Path) -> frozenset[Path]:
-    return frozenset(imported(path) | _named(path)) if path.suffix == ".py" else frozenset()
+    ours = path.suffix == ".py" and any(path.is_relative_to(PROJECT / folder) for folder in FOLDERS)
+    return frozenset(imported(path) | _named(path)) if ours else frozenset()
 
 
 _parsing = threading.Lock()  # Python 3.11 cannot parse in several threads at a time (its issue 106905)
@@ -109,7 +111,7 @@ def reach(modules: frozenset[str]) -> frozenset[Path]:
             path = waiting.pop()
             if path not in reached:
                 reached.add(path)
-                waiting += _next(path) if any(path.is_relative_to(PROJECT / folder) for folder in FOLDERS) else ()
+                waiting += _next(path)
     return frozenset(reached)
 
 
