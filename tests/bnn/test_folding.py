@@ -195,3 +195,35 @@ def test_affine_counts_what_the_interval_leaves_open_and_nothing_else() -> None:
     upper = fold_affine("a", ("x",), lambda acc: acc * 1.0, signal, one, zero,
                         (lambda acc: acc * 1.0, lambda acc: acc + np.array([1.0, 0.0])))  # fmt: skip
     assert upper.ambiguous == 2  # (0, 1) and (1, 2): equal to the upper end, which wins
+
+
+@given(
+    st.lists(st.tuples(st.integers(-70, 70), st.booleans()), min_size=1, max_size=5),
+    st.integers(1, 60),
+    st.sampled_from([1, 2, 3]),
+    st.sampled_from([(-1, 2, 1), (0, 1, 3), (-4, 2, 4)]),
+    st.integers(2, 5),
+)
+def test_bisection_finds_the_thresholds_that_all_accumulators_show(
+    channels: list[tuple[int, bool]], count: int, step: int, scheme: tuple[int, int, int], known: int
+) -> None:
+    """Also where a channel never or always reaches a level, and whether it rises or falls."""
+    lowest, distance, levels = scheme
+    points = np.array([point for point, _ in channels])
+    turn = np.array([-1 if falls else 1 for _, falls in channels])
+    low = np.array([-count * step - k for k in range(len(channels))])
+    signal = Signal((len(channels),), low, low + 2 * count * step, step=step)
+
+    def formula(acc: IntArray) -> NDArray[Any]:
+        passed = sum((turn * acc >= turn * points + 5 * level).astype(int) for level in range(levels))
+        return lowest + distance * np.asarray(passed)
+
+    rows = low + step * np.linspace(0, 2 * count, known).astype(int)[:, None]
+    if levels == 1:
+        assert fold_threshold("t", ("x",), formula, signal, rows) == fold_threshold("t", ("x",), formula, signal)
+        return
+    several, found = (
+        fold_multi_threshold("t", ("x",), formula, signal, low=lowest, step=distance, levels=levels, rows=of)
+        for of in (None, rows)
+    )
+    assert found == several
