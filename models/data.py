@@ -1,8 +1,8 @@
 """Data sets, and their images as the integers that a model takes in.
 
 MNIST and CIFAR-10 come from a folder that the user names, or from the cache that training fills through torchvision;
-the frames of a camera from a folder alone. What stands in for them where they are not is bundled with scikit-learn:
-handwritten digits, and photographs.
+the frames of a camera and the utterances of speakers from a folder alone. What stands in for them where they are not is
+bundled with scikit-learn, handwritten digits and photographs, or drawn at random.
 """
 
 import hashlib
@@ -18,19 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.bnn.errors import UserError
-from xnorflow.models import cifar10, collision, mnist
+from xnorflow.models import cifar10, collision, mnist, vowels
 from xnorflow.models.zoo import ModelDefinition
 
 DATA_VARIABLE = "XNORFLOW_DATA"
 """Environment variable that names the folder of the data sets."""
 
-SOURCES: dict[str, ModuleType] = {"mnist": mnist, "cifar10": cifar10, "collision": collision}
+SOURCES: dict[str, ModuleType] = {"mnist": mnist, "cifar10": cifar10, "collision": collision, "vowels": vowels}
 """Of each data set that is made of files: how they are found, read and downloaded."""
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images uint8 (N, height, width[, 3]) and labels int64 (N,) from 0, with a SHA-256 over all four arrays.
+    """Images uint8 (N, height, width[, channels]) and labels int64 (N,) from 0, with a SHA-256 over all four arrays.
 
     ``note`` says in a few words where the data came from. Test images that stand in for others may have no labels: then
     ``test_labels`` has length 0.
@@ -182,6 +182,12 @@ def photographs_as_frames() -> Dataset:
     return _unlabelled("photographs_as_frames", note, np.rint(pieces.mean(axis=3)).astype(np.uint8))
 
 
+def walks_as_vowels() -> Dataset:
+    """Sequences that wander at random, 370 test sequences that bear no labels."""
+    note = "sequences that wander at random, without labels, in place of Japanese Vowels"
+    return _unlabelled("walks_as_vowels", note, vowels.stand_in())
+
+
 def _pieces(high: int, wide: int) -> Iterator[NDArray[Any]]:
     """Each photograph, uint8 (pieces, high, wide, 3)."""
     from sklearn.datasets import load_sample_images
@@ -203,6 +209,7 @@ STAND_INS: dict[str, Callable[[], Dataset]] = {
     "mnist": digits_as_mnist,
     "cifar10": photographs_as_cifar10,
     "collision": photographs_as_frames,
+    "vowels": walks_as_vowels,
 }
 """Of each of :data:`SOURCES`: what a model is tried on where the data set itself is not there."""
 
@@ -216,7 +223,7 @@ def evaluation_images(definition: ModelDefinition, folder: Path | None = None) -
     """Data set whose test images a model is judged by, and its name; never downloads.
 
     For an MNIST model that is ``mnist`` if it is in ``folder``, the environment variable's folder or the cache (in this
-    order), else ``digits_as_mnist``; for others likewise, else ``photographs_as_cifar10`` or ``photographs_as_frames``.
+    order), else ``digits_as_mnist``; for others likewise, else what :data:`STAND_INS` has.
 
     Raises
     ------

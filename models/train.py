@@ -83,6 +83,9 @@ def augment(images: Tensor, augmentation: Augmentation, generator: torch.Generat
     moved = F.grid_sample(planes, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     if augmentation.gain or augmentation.offset:
         moved = moved * (1 + draw(augmentation.gain, 1, 1, 1)) + draw(augmentation.offset, 1, 1, 1)
+    if augmentation.noise:
+        for shape in (moved.shape, (*moved.shape[:2], 1, 1)):
+            moved = moved + augmentation.noise * torch.randn(shape, generator=generator)
     return moved.round().clamp(0, 255).to(torch.uint8).movedim(1, 3).reshape(images.shape)
 
 

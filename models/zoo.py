@@ -38,6 +38,8 @@ class Augmentation:
         Relative change of all pixels, either way.
     offset
         What is added to all pixels, either way, in steps of 8-bit pixels.
+    noise
+        Standard deviation of what is added to each value, in steps of 8-bit pixels, and once more to each channel.
     """
 
     rotation: float = 0.0
@@ -49,6 +51,7 @@ class Augmentation:
     flip: bool = False
     gain: float = 0.0
     offset: float = 0.0
+    noise: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class ModelDefinition:
 
     name: str
     description: str
-    dataset: Literal["mnist", "cifar10", "collision", "digits"]
+    dataset: Literal["mnist", "cifar10", "collision", "vowels", "digits"]
     input: Input
     recipe: Recipe
     build: Callable[[], Any]
@@ -156,6 +159,17 @@ def _drone_bnn() -> "nn.Sequential":
         *(*block(1, 16), *block(16, 32), *block(32, 64)),
         *(BinaryConv2d(64, 64, 3), nn.BatchNorm2d(64), Sign()),
         *(nn.Flatten(), BinaryLinear(3 * 64, 1), nn.BatchNorm1d(1)),
+    )
+
+
+def _vowels_rnn() -> "nn.Sequential":
+    from torch import nn
+
+    from xnorflow.models.layers import BinaryConv2d, BinaryLinear, BinaryRNN, Sign
+
+    return nn.Sequential(
+        *(BinaryConv2d(12, 128, 1), nn.BatchNorm2d(128), Sign(), BinaryRNN(128, 128)),
+        *(nn.AvgPool2d((1, 29)), nn.Flatten(), BinaryLinear(128, 9), nn.BatchNorm1d(9)),
     )
 
 
@@ -281,6 +295,15 @@ _DEFINITIONS = (
         input=Input("input", (), shape=(40, 54, 1), kind="unsigned", bits=8),
         recipe=Recipe(40, 64, 5e-3, 1e-6, 0.0, _CAMERA),
         build=_drone_bnn,
+    ),
+    ModelDefinition(
+        name="vowels_rnn",
+        description="utterances of /ae/ by nine speakers, 29 frames of 12 features of 8 bits: a binary layer for each"
+        " frame and a recurrent one, 128 units both, whose states are averaged over time",
+        dataset="vowels",
+        input=Input("input", (), shape=(1, 29, 12), kind="signed", bits=8),
+        recipe=Recipe(150, 32, 5e-3, 1e-6, 0.05, Augmentation(noise=6)),
+        build=_vowels_rnn,
     ),
     ModelDefinition(
         name="digits_bnn",

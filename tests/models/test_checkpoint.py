@@ -63,7 +63,8 @@ def test_the_loaded_module_gives_the_same_bits(name: str, path: Path) -> None:
     checkpoint.save(path, name, module, metadata)
     loaded = checkpoint.load(path)
 
-    shape = {"mnist": (28, 28), "cifar10": (32, 32, 3), "collision": (40, 54), "digits": (8, 8)}[definition.dataset]
+    shapes = {"mnist": (28, 28), "cifar10": (32, 32, 3), "collision": (40, 54), "vowels": (1, 29, 12), "digits": (8, 8)}
+    shape = shapes[definition.dataset]
     images = np.random.default_rng(0).integers(0, 256, (64, *shape), dtype=np.uint8)
     x = module_input(encode(images, definition), definition.input)
     with torch.no_grad():

@@ -20,6 +20,7 @@ ABOVE = {
     "mnist_larq": 0.98,
     "cifar10_cnv": 0.78,
     "drone_bnn": 0.9,
+    "vowels_rnn": 0.95,
     "digits_bnn": 0.95,
 }
 
@@ -56,7 +57,7 @@ def test_it_says_all_about_its_making(name: str) -> None:
     assert set(metadata["versions"]) == {"python", "numpy", *FRAMEWORKS[definition.framework][0]}
     assert 1 <= metadata["selection"]["epoch"] <= metadata["epochs"]
     test = metadata["test"]
-    counts = {"mnist": 10_000, "cifar10": 10_000, "collision": 451, "digits": 360}
+    counts = {"mnist": 10_000, "cifar10": 10_000, "collision": 451, "vowels": 370, "digits": 360}
     assert test["count"] == counts[definition.dataset]
     assert test["accuracy"] == test["correct"] / test["count"]
     assert test["accuracy"] > ABOVE[name]
@@ -70,7 +71,9 @@ def test_the_accuracy_of_digits_bnn_is_as_recorded() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not os.environ.get(data.DATA_VARIABLE), reason=f"needs data sets: {data.DATA_VARIABLE} is not set")
-@pytest.mark.parametrize("name", [name for name in zoo.ZOO if zoo.get(name).dataset in ("mnist", "collision")])
+@pytest.mark.parametrize(
+    "name", [name for name in zoo.ZOO if zoo.get(name).dataset in ("mnist", "collision", "vowels")]
+)
 def test_the_accuracy_on_the_data_set_is_as_recorded(name: str) -> None:
     source = zoo.get(name).dataset
     if not data.SOURCES[source].is_in(Path(os.environ[data.DATA_VARIABLE])):

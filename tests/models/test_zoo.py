@@ -18,7 +18,7 @@ def test_an_unknown_model_lists_the_choices() -> None:
 @pytest.mark.parametrize("name", zoo.ZOO)
 def test_a_model_takes_its_input_and_gives_a_score_for_each_class_or_one_for_two(name: str) -> None:
     definition = zoo.get(name)
-    outputs = 1 if definition.dataset == "collision" else 10
+    outputs = {"collision": 1, "vowels": 9}.get(definition.dataset, 10)
     encoded = torch.ones((2, *definition.input.shape)).numpy()
     if definition.framework == "pytorch":
         assert definition.build().eval()(module_input(encoded, definition.input)).shape == (2, outputs)
@@ -30,7 +30,7 @@ def test_a_model_takes_its_input_and_gives_a_score_for_each_class_or_one_for_two
 def test_the_input_is_consistent(name: str) -> None:
     definition = zoo.get(name)
     assert definition.name == name
-    sizes = {"mnist": 784, "cifar10": 3072, "collision": 40 * 54, "digits": 64}
+    sizes = {"mnist": 784, "cifar10": 3072, "collision": 40 * 54, "vowels": 29 * 12, "digits": 64}
     assert math.prod(definition.input.shape) == sizes[definition.dataset]
     if definition.input.kind == "bipolar":
         assert definition.input.bits == 1
