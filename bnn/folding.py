@@ -149,7 +149,7 @@ def _searched(
             index = np.clip(np.where(falls, steps - middle, middle), 0, steps)
             there = _evaluated(name, formula, (signal.low + index * signal.step)[None], *scheme)[0] >= level
             open_ = first < beyond
-            beyond = np.where(there & open_, middle, beyond)
+            beyond = np.where(there, middle, beyond)  # where they have met, middle is there, too
             first = np.where(there | ~open_, first, middle + 1)
         counts.append(steps + 1 - first)
     return _from_counts(np.stack(counts), falls, signal)

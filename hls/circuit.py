@@ -139,7 +139,7 @@ def _count(counts: tuple[int, ...]) -> list[str]:
                 pairs = [f"({a} & {b})" for i, a in enumerate(terms) for b in terms[i + 1 :]]
                 columns[c + 1].append(assign(" | ".join(pairs)))
             column.append(assign(" ^ ".join(terms)))
-    result = columns[0][0] if columns[0] else _ZERO
+    result = columns[0][0]  # no group begins with an empty column
     for column in columns[1:]:
         result = f"join({column[0] if column else _ZERO}, {result})"
     parameters = ", ".join(f"const ap_uint<1> &{name}" for name in names)
