@@ -1,8 +1,9 @@
 """Faults that no input can show in a network's outputs, where the proof is cheap.
 
 The proofs use ranges of values: a neuron whose threshold every sum passes, or none does, hides its faults; a step of a
-threshold beyond its sums changes nothing; and what only such neurons read is as good as not read at all. A fault that
-is not proved redundant may be so all the same, where ranges do not tell that some values never meet.
+threshold beyond its sums changes nothing; and what only such neurons read is as good as not read at all. Carries into
+the highest bit of a sum are left to :mod:`~xnorflow.cosim.coverage.agreement`. A fault that is not proved redundant may
+be so all the same, where ranges do not tell that some values never meet.
 """
 
 from collections.abc import Mapping
@@ -27,6 +28,7 @@ from xnorflow.bnn.network import (
     Signal,
     Threshold,
 )
+from xnorflow.cosim.coverage.agreement import never_agree
 from xnorflow.cosim.coverage.faults import Faults, swapped
 from xnorflow.cosim.coverage.patches import patches
 from xnorflow.cosim.engine import outputs
@@ -58,7 +60,11 @@ def _redundant(network: Network, group: Faults, read: Mapping[str, Bits]) -> Bit
         case "carry", _:
             sums = network.signals[operation.name]
             ends = sums.low[group.channel], sums.high[group.channel]
-            return _hidden(network, operation, group.channel, *ends, read)
+            never = _hidden(network, operation, group.channel, *ends, read)
+            if isinstance(operation, Dense):
+                only_the_most = ends[0] + group.value > ends[1] - sums.step
+                never = never | (only_the_most & never_agree(network, operation)[group.channel])
+            return never
         case "threshold", Threshold() | MultiThreshold():
             now = operation.threshold.reshape(len(operation.direction), -1)[group.channel, group.place]
             return ~read[operation.name][group.channel] | ~_between(operand, operation.direction, now, group)

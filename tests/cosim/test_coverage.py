@@ -30,6 +30,7 @@ from xnorflow.bnn.network import (
 )
 from xnorflow.bnn.packing import unpack_bits
 from xnorflow.cosim.coverage import measure, vectors
+from xnorflow.cosim.coverage.agreement import never_agree
 from xnorflow.cosim.coverage.faults import Faults, faults, plant
 from xnorflow.cosim.coverage.redundancy import redundant
 from xnorflow.cosim.coverage.simulation import Simulator
@@ -160,6 +161,29 @@ def test_nothing_that_an_input_shows_is_called_redundant() -> None:
     )
     assert [np.bincount(channel, minlength=3).tolist() for channel, _ in (flipped, zeroed)] == [[2, 0, 5]] * 2
     assert to_one[1] == 3  # which takes the sum below where the neuron is always on
+
+
+def test_operands_that_are_proved_never_to_agree_never_do() -> None:
+    random, proved, unproved = np.random.default_rng(1), 0, 0
+    inputs = bits(8)
+    for _ in range(12):
+        low = random.integers(-2, 3, 12) * 2
+        network = Network(
+            "agree",
+            (
+                Input("x", (), shape=(8,)),
+                Dense("dense1", ("x",), random.choice(np.array([-1, 1], np.int8), (12, 8))),
+                Threshold("sign", ("dense1",), low, random.choice(np.array([-1, 1], np.int8), 12)),
+                Dense("dense2", ("sign",), random.choice(np.array([-1, 1], np.int8), (20, 12))),
+            ),
+        )
+        dense = network["dense2"]
+        assert isinstance(dense, Dense)
+        agree = (oracle.run(network, inputs)["dense2"] == 12).any(axis=0)
+        never = never_agree(network, dense)
+        assert not (agree & never).any()
+        proved, unproved = proved + int(never.sum()), unproved + int((~agree & ~never).sum())
+    assert proved > 5 * unproved  # what is left has no proof of this kind, or not yet
 
 
 def test_sums_of_different_parity_never_tie() -> None:
