@@ -593,6 +593,20 @@ class PlacementRow(TypedDict):
     """Why there is none."""
 
 
+@with_config(_CONFIG)
+class ClockRow(TypedDict):
+    """Whether the clock that was asked for is met."""
+
+    met: bool
+    period_ns: _Above0
+    """The shortest."""
+    wanted_ns: _Above0
+    path: str
+    """The slowest, in names of the Verilog."""
+    source: str
+    provenance: Literal["estimated", "placed-and-routed"]
+
+
 @with_config(_told({"total": {"type": "object"}, "layers": {"minItems": 1}}))
 class SynthesisRow(TypedDict):
     """What an open tool made of the RTL, for a target."""
@@ -610,6 +624,7 @@ class SynthesisRow(TypedDict):
     total: ResourceRow | None
     layers: list[ResourceRow]
     placement: PlacementRow | None
+    clock: ClockRow | None
 
 
 @with_config(_CONFIG)

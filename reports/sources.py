@@ -87,6 +87,9 @@ def sources(report: "ReportRow") -> dict[str, Source]:
             found[f"synthesis_{made['target']}"] = Source(
                 f"Resources, {made['title']}", "synthesised", f"{made['tool']}, each layer apart"
             )
+        if clock := made["clock"]:
+            what = f"Clock, {made['title']}"
+            found[f"clock_{made['target']}"] = Source(what, clock["provenance"], clock["source"])
         if placed and placed["fmax_mhz"]:
             found[f"placement_{made['target']}"] = Source(
                 f"Usage and clock, {made['title']}",

@@ -36,11 +36,13 @@ def synthesised(view: View, project: "RtlProject", name: str) -> dict[str, Any]:
     from xnorflow.hls.synthesis.yosys import synthesise
 
     synthesis = synthesise(project, name, view.parts)
+    placement = _placed(view, project, synthesis)
     return {
         "tool": str(synthesis.tool),
         "total": asdict(synthesis.total),
         "layers": [{"name": layer or "between the layers", **asdict(of)} for layer, of in synthesis.layers.items()],
-        "placement": _placed(view, project, synthesis),
+        "placement": placement,
+        "clock": _clock(view["rtl"].facts["clock_ns"], synthesis, placement),
     }
 
 
@@ -121,7 +123,7 @@ def _brief(row: Mapping[str, Any]) -> str:
 
 _UNSYNTHESISED: Mapping[str, Any] = {
     "status": "pass", "reason": None, "provenance": "synthesised", "tool": None, "total": None,
-    "layers": [], "placement": None,
+    "layers": [], "placement": None, "clock": None,
 }  # fmt: skip
 _UNPLACED: Mapping[str, Any] = {
     "status": "pass", "reason": None, "provenance": "placed-and-routed", "tool": None, "device": None, "usage": [],
@@ -179,6 +181,26 @@ def _placed(view: View, project: "RtlProject", synthesis: "Synthesis") -> dict[s
         }
 
     return _attempt(_UNPLACED, make)
+
+
+def _clock(wanted_ns: float, synthesis: "Synthesis", placement: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Hold the clock that was asked for against the placed and routed one, or an estimate; None if there is neither."""
+    from xnorflow.hls.synthesis.static_timing import DELAYS, slowest
+
+    if placement and placement["fmax_mhz"]:
+        steps = placement["critical_path"]
+        path = " to ".join(f"{step['layer']}: {step['signal']}" for step in (*steps[:1], *steps[1:][-1:]))
+        period = 1e3 / placement["fmax_mhz"]
+        source, provenance = f"{placement['tool']} on {placement['device']}", "placed-and-routed"
+    elif found := slowest(synthesis):
+        delays, period = DELAYS[synthesis.target.name], found.ns
+        path = f"{found.layer}: {found.start} to {found.end}, {found.luts} LUTs and {found.carries} carry cells"
+        source, provenance = f"{delays.grade}, {delays.formula}", "estimated"
+    else:
+        return None
+    met = period <= wanted_ns
+    return {"met": met, "period_ns": period, "wanted_ns": wanted_ns, "path": path, "source": source,
+            "provenance": provenance}  # fmt: skip
 
 
 def _smaller(luts: int | None, options: Options) -> str:

@@ -1,0 +1,377 @@
+"""How fast each layer of a netlist is, before it is placed: an estimate by the delays of its cells.
+
+No open tool places for AMD's families. What their own reports show is that nets take more than LUTs, and that carries
+are next to free; so a path is the sum of its cells' delays and of a net for each, which grows with the logarithm of
+what it drives. Nets inside of a slice take nothing: from a LUT that drives but one carry, multiplexer or flip-flop,
+from a carry to its flip-flop, and along a chain. Each unit's ports count as registers, so that a path through several
+units, as that of the ready signals, is cut there. Hold, clock skew and placement are not looked at.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from math import log2
+
+from xnorflow.hls.synthesis.tools import SynthesisError
+from xnorflow.hls.synthesis.yosys import Synthesis
+
+Bit = tuple[str, int]
+"""A wire and a position; the constants are ``("", 0)``."""
+
+_CONSTANT: Bit = ("", 0)
+
+
+@dataclass(frozen=True)
+class Delays:
+    """Delays of a family in nanoseconds.
+
+    Attributes
+    ----------
+    grade : str
+        The family and its speed grade, for people.
+    lut, mux : float
+        Through a LUT, also one that is a memory and read; through a multiplexer between LUTs.
+    carry_in, carry_through, carry_out : float
+        From a LUT onto a chain and to the end of its cell; from cell to cell; from the chain to a sum.
+    clock_to_q, memory_to_q, block_to_q, dsp_to_q : float
+        From the clock to a flip-flop's output, that of a LUT as memory, of a block memory, of a DSP's register.
+    multiplier : float
+        Through a DSP's multiplier, or to its register.
+    setup, enable, reset, block_setup : float
+        What a value, an enable, a reset must be there before the clock, and anything before that of a block memory.
+    net, net_per_doubling : float
+        A net takes ``net + net_per_doubling * log2(1 + loads)``.
+    source : str
+        Where these come from.
+    """
+
+    grade: str
+    lut: float
+    mux: float
+    carry_in: float
+    carry_through: float
+    carry_out: float
+    clock_to_q: float
+    memory_to_q: float
+    block_to_q: float
+    dsp_to_q: float
+    multiplier: float
+    setup: float
+    enable: float
+    reset: float
+    block_setup: float
+    net: float
+    net_per_doubling: float
+    source: str
+
+    @property
+    def formula(self) -> str:
+        """How a period is estimated, for people."""
+        return (
+            f"the sum of cells ({self.lut} ns a LUT, {self.carry_in} ns onto a carry chain, {self.carry_through} ns a"
+            f" carry cell) and nets ({self.net} ns + {self.net_per_doubling} ns x log2(1 + loads)) between two"
+            f" registers of a unit: {self.source}"
+        )
+
+    def wire(self, loads: int) -> float:
+        """Return the delay of a net."""
+        return self.net + self.net_per_doubling * log2(1 + loads)
+
+
+#: By target.
+DELAYS: Mapping[str, Delays] = {
+    "xilinx7": Delays(
+        grade="AMD 7 series -1",
+        lut=0.124,
+        mux=0.24,
+        carry_in=0.533,
+        carry_through=0.117,
+        carry_out=0.334,
+        clock_to_q=0.456,
+        memory_to_q=1.31,
+        block_to_q=2.454,
+        dsp_to_q=0.434,
+        multiplier=3.84,
+        setup=0.08,
+        enable=0.205,
+        reset=0.429,
+        block_setup=0.566,
+        net=0.63,
+        net_per_doubling=0.12,
+        source="cells as Vivado's published timing reports of Artix-7 -1 have them, nets fitted to those",
+    )
+}
+
+
+@dataclass(frozen=True)
+class Path:
+    """The slowest path between registers of a layer, or from or to its ports.
+
+    Attributes
+    ----------
+    ns : float
+        Setup included: the shortest period.
+    start, end : str
+        Signals of the Verilog; empty where they have no name.
+    luts, carries : int
+        On the way; a carry cell counts once for each that is passed.
+    layer : str
+    """
+
+    ns: float
+    start: str
+    end: str
+    luts: int
+    carries: int
+    layer: str = ""
+
+
+def slowest(synthesis: Synthesis) -> Path | None:
+    """Return the slowest path of all layers; None where nothing is known of the target's delays.
+
+    Raises
+    ------
+    SynthesisError
+        If a netlist has cells that are not known, or a loop without a register.
+    """
+    delays = DELAYS.get(synthesis.target.name)
+    if delays is None:
+        return None
+    paths = []
+    for part in synthesis.parts[1:]:  # the first only joins the others
+        path = path_of((part.folder / "netlist.il").read_text(), delays)
+        paths.append(replace(path, layer=part.layer or ""))
+    return max(paths, key=lambda path: path.ns, default=None)
+
+
+def path_of(netlist: str, delays: Delays) -> Path:
+    """Return the slowest path of a module that Yosys has written as RTLIL.
+
+    Raises
+    ------
+    SynthesisError
+        If it has cells that are not known, or a loop without a register.
+    """
+    return _Timing(_parse(netlist), delays).slowest()
+
+
+@dataclass
+class _Cell:
+    kind: str
+    parameters: dict[str, int] = field(default_factory=dict)
+    ports: dict[str, list[Bit]] = field(default_factory=dict)
+
+
+@dataclass
+class _Module:
+    cells: list[_Cell] = field(default_factory=list)
+    inputs: list[Bit] = field(default_factory=list)
+    outputs: list[Bit] = field(default_factory=list)
+    widths: dict[str, int] = field(default_factory=dict)
+    joined: dict[Bit, Bit] = field(default_factory=dict)  # what drives a bit that is another's name
+
+    def driver(self, bit: Bit) -> Bit:
+        while bit in self.joined:
+            bit = self.joined[bit]
+        return bit
+
+    @cached_property
+    def names(self) -> dict[Bit, str]:
+        """A name of the Verilog's for each bit that has one."""
+        public = ((wire, i) for wire, width in self.widths.items() if wire.startswith("\\") for i in range(width))
+        return {self.driver((wire, i)): wire[1:] for wire, i in public}
+
+
+def _parse(text: str) -> _Module:
+    module, cell = _Module(), _Cell("")
+    for line in text.splitlines():
+        words = line.split()
+        match words[:1]:
+            case ["wire"]:
+                width = int(words[words.index("width") + 1]) if "width" in words else 1
+                module.widths[words[-1]] = width
+                bits = [(words[-1], i) for i in range(width)]
+                module.inputs += bits if "input" in words else []
+                module.outputs += bits if "output" in words else []
+            case ["cell"]:
+                module.cells.append(cell := _Cell(words[1][1:]))
+            case ["parameter"] if re.fullmatch(r"\d+|\d+'[01]+", words[-1]):
+                value = words[-1].partition("'")[2]
+                cell.parameters[words[-2][1:]] = int(value, 2) if value else int(words[-1])
+            case ["connect"] if line.startswith("    "):
+                cell.ports[words[1][1:]] = _bits(iter(words[2:]), module.widths)
+            case ["connect"]:
+                tokens = iter(words[1:])
+                driven, driver = _signal(next(tokens), tokens, module.widths)
+                module.joined.update(zip(driven, _bits(driver, module.widths)))
+    return module
+
+
+def _bits(tokens: Iterator[str], widths: Mapping[str, int]) -> list[Bit]:
+    """Read one signal, lowest bit first."""
+    return _signal(next(tokens), tokens, widths)[0]
+
+
+def _signal(token: str, tokens: Iterator[str], widths: Mapping[str, int]) -> tuple[list[Bit], Iterator[str]]:
+    """Read the signal that begins with `token`; return it and the tokens behind it."""
+    if token == "{":
+        parts: list[list[Bit]] = []
+        token = next(tokens)
+        while token != "}":
+            part, tokens = _signal(token, tokens, widths)
+            parts.append(part)
+            token = next(tokens)
+        return [bit for part in reversed(parts) for bit in part], tokens
+    if token[0] not in "\\$":
+        return [_CONSTANT] * (int(token.partition("'")[0]) if "'" in token else 32), tokens
+    bits = [(token, i) for i in range(widths[token])]
+    following = next(tokens, "")
+    if following.startswith("["):
+        high, _, low = following[1:-1].partition(":")
+        return bits[int(low or high) : int(high) + 1], tokens
+    return bits, _pushed(following, tokens)
+
+
+def _pushed(token: str, tokens: Iterator[str]) -> Iterator[str]:
+    if token:
+        yield token
+    yield from tokens
+
+
+_LUT = re.compile(r"LUT[1-6]|INV")
+_MUX = re.compile(r"MUXF[789]")
+_CARRY = re.compile(r"CARRY4")
+_REGISTER = re.compile(r"FD[RSCP]E(_1)?")
+_MEMORY = re.compile(r"RAM\d+(X1[SD]|M)|SRL(16E|C16E|C32E)")
+_BLOCK = re.compile(r"RAMB(18|36)E1")
+_DSP = re.compile(r"DSP48E1")
+_CLOCKS = re.compile(r"C|CLK|WCLK|CLKARDCLK|CLKBWRCLK|RDCLK|WRCLK|REGCLK\w*|CASCADE\w*")
+_OUTPUTS = re.compile(r"O|Q|Q15|Q31|CO|DO[A-H]?|DPO|SPO|P|DOADO|DOBDO|DOPADOP|DOPBDOP")
+_ADDRESSES = re.compile(r"A\d*|ADDR[A-H]|DPRA\d*")
+
+
+class _Timing:
+    def __init__(self, module: _Module, delays: Delays) -> None:
+        self.module, self.delays = module, delays
+        self.arcs: dict[Bit, list[tuple[Bit, float, str]]] = defaultdict(list)  # from where, how long, through what
+        self.kinds: dict[Bit, str] = {}  # what drives a bit
+        self.starts: dict[Bit, float] = {}  # from the clock to a bit
+        self.ends: list[tuple[Bit, float, str, str]] = []  # a bit, its setup, into what, and the name of that
+        self.loads: Counter[Bit] = Counter()
+        for cell in module.cells:
+            self._add(cell)
+        self.starts |= dict.fromkeys(module.inputs, delays.clock_to_q)
+        for bit in module.outputs:
+            self._end(module.driver(bit), delays.setup, "port", bit[0][1:])
+
+    def _add(self, cell: _Cell) -> None:
+        driver, delays, kind = self.module.driver, self.delays, cell.kind
+        outputs = {port: bits for port, bits in cell.ports.items() if _OUTPUTS.fullmatch(port)}
+        inputs = {
+            port: [driver(bit) for bit in bits]
+            for port, bits in cell.ports.items()
+            if port not in outputs and not _CLOCKS.fullmatch(port)
+        }
+        self.loads.update(bit for bits in inputs.values() for bit in bits)
+        self.kinds |= {bit: kind for bits in outputs.values() for bit in bits}
+        name = next((self.module.names[driver(b)] for bits in outputs.values() for b in bits
+                     if driver(b) in self.module.names), kind)  # fmt: skip
+        if _LUT.fullmatch(kind) or _MUX.fullmatch(kind):
+            delay = delays.lut if _LUT.fullmatch(kind) else delays.mux
+            self._through(outputs, [bit for bits in inputs.values() for bit in bits], delay, kind)
+        elif _CARRY.fullmatch(kind):
+            self._carry(cell, inputs)
+        elif _REGISTER.fullmatch(kind):
+            self._start(outputs, delays.clock_to_q)
+            setups = {"D": delays.setup, "CE": delays.enable}
+            for port, bits in inputs.items():
+                for bit in bits:
+                    self._end(bit, setups.get(port, delays.reset), kind if port == "D" else port, name)
+        elif _MEMORY.fullmatch(kind):
+            self._start(outputs, delays.memory_to_q)
+            read = [bit for port, bits in inputs.items() if _ADDRESSES.fullmatch(port) for bit in bits]
+            self._through(outputs, read, delays.lut, kind)
+            for bits in inputs.values():
+                for bit in bits:
+                    self._end(bit, delays.enable, kind, name)
+        elif _BLOCK.fullmatch(kind):
+            self._start(outputs, delays.block_to_q)
+            for bits in inputs.values():
+                for bit in bits:
+                    self._end(bit, delays.block_setup, kind, name)
+        elif _DSP.fullmatch(kind):
+            self._dsp(cell, outputs, inputs, name)
+        else:
+            raise SynthesisError(f"timing: {kind} is a cell of unknown speed")
+
+    def _start(self, outputs: Mapping[str, list[Bit]], delay: float) -> None:
+        self.starts |= {bit: delay for bits in outputs.values() for bit in bits}
+
+    def _end(self, bit: Bit, setup: float, into: str, name: str) -> None:
+        self.ends.append((bit, setup, into, name))
+
+    def _through(self, outputs: Mapping[str, list[Bit]], inputs: list[Bit], delay: float, kind: str) -> None:
+        for bits in outputs.values():
+            for out in bits:
+                self.arcs[out] += [(bit, delay, kind) for bit in inputs]
+
+    def _carry(self, cell: _Cell, inputs: Mapping[str, list[Bit]]) -> None:
+        delays = self.delays
+        for port, out_delay in (("CO", delays.carry_through), ("O", delays.carry_out)):
+            for i, out in enumerate(cell.ports.get(port, [])):
+                own = [bit for side in ("S", "DI") for bit in inputs[side][: i + 1]]
+                self.arcs[out] += [(bit, delays.carry_in, "CARRY4") for bit in [*own, *inputs.get("CYINIT", [])]]
+                self.arcs[out] += [(bit, out_delay, "CARRY4") for bit in inputs.get("CI", [])]
+
+    def _dsp(self, cell: _Cell, outputs: Mapping[str, list[Bit]], inputs: Mapping[str, list[Bit]], name: str) -> None:
+        delays, last = self.delays, cell.parameters.get("PREG", 1)
+        middle, first = cell.parameters.get("MREG", 1), cell.parameters.get("AREG", 1)
+        self._start(outputs, delays.dsp_to_q if last else delays.multiplier)
+        operands = [bit for port in ("A", "B", "C", "D") for bit in inputs.get(port, [])]
+        if not (first or middle or last):
+            self._through(outputs, operands, delays.multiplier, cell.kind)
+        for bit in operands:
+            self._end(bit, delays.setup if first else delays.multiplier, cell.kind, name)
+
+    def slowest(self) -> Path:
+        try:
+            order = list(
+                TopologicalSorter({out: {bit for bit, *_ in arcs} for out, arcs in self.arcs.items()}).static_order()
+            )
+        except CycleError:
+            raise SynthesisError("timing: the netlist has a loop without a register") from None
+        arrival: dict[Bit, float] = {}
+        before: dict[Bit, tuple[Bit, str]] = {}
+        for bit in order:
+            arrival[bit] = self.starts.get(bit, 0.0)
+            for source, delay, kind in self.arcs.get(bit, ()):
+                found = arrival[source] + self._net(source, kind) + delay
+                if found > arrival[bit]:
+                    arrival[bit], before[bit] = found, (source, kind)
+        worst, end, name = 0.0, _CONSTANT, ""
+        for bit, setup, into, target in self.ends:
+            found = arrival.get(bit, self.starts.get(bit, 0.0)) + self._net(bit, into) + setup
+            if bit != _CONSTANT and found > worst:
+                worst, end, name = found, bit, target
+        kinds = []
+        while end in before:
+            end, kind = before[end]
+            kinds.append(kind)
+        luts = sum(bool(_LUT.fullmatch(kind) or _MEMORY.fullmatch(kind)) for kind in kinds)
+        return Path(
+            worst, self.module.names.get(end, "a constant"), name, luts, sum(kind == "CARRY4" for kind in kinds)
+        )
+
+    def _net(self, bit: Bit, into: str) -> float:
+        """Return the delay from the output of a cell to another cell."""
+        kind, alone = self.kinds.get(bit, "port"), self.loads[bit] == 1
+        if bit == _CONSTANT or (into == kind == "CARRY4"):
+            return 0.0
+        from_logic = bool(_LUT.fullmatch(kind) or _MUX.fullmatch(kind))
+        inside = into == "CARRY4" or _MUX.fullmatch(into) or _REGISTER.fullmatch(into)
+        if alone and ((from_logic and inside) or (kind == "CARRY4" and _REGISTER.fullmatch(into))):
+            return 0.0
+        return self.delays.wire(self.loads[bit])
