@@ -321,11 +321,15 @@ class Mvtu(Unit):
         """
         difference, signed = self.source.bipolar and not self.counting, not self.source.bipolar
         levels = self.folding.levels_per_stage
+        if self.compressed:
+            return _adders(self.core, self.triples, 2, False, False, self.partial_bits, levels)
         return _adders(self.core, self.simd, self.term_bits, difference, signed, self.partial_bits, levels)
 
     @property
     def partial_bits(self) -> int:
         """Bits of that part, signed unless the neuron is counting."""
+        if self.compressed:
+            return (3 * self.triples).bit_length()
         if not self.source.bipolar:
             return self.term_bits + (self.simd - 1).bit_length()
         return self.simd.bit_length() + (not self.counting)
@@ -341,6 +345,19 @@ class Mvtu(Unit):
         words = neuron_folds * input_folds
         bits = ceil(self.weights.shape[0] / neuron_folds) * self.simd * (1 + self.masked)
         return words > 64 and words * bits >= 4096
+
+    @property
+    def compressed(self) -> bool:
+        """Whether matches are counted by threes where they are compared: 2 LUTs of 6 inputs see three of both sides.
+
+        In LUTs, memories are joined with the comparison instead; and with masks or flags there are too many inputs.
+        """
+        return self.counting and self.in_block_memory and not self.masked and not self.flag_channels
+
+    @property
+    def triples(self) -> int:
+        """Counts of up to three matches."""
+        return ceil(self.simd / 3)
 
     @property
     def sum_stages(self) -> int:
