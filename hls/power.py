@@ -2,7 +2,9 @@
 
 Dynamic energy goes with capacitance times voltage squared, and capacitance with the size of the process: constants of
 :mod:`xnorflow.hls.energy` are scaled from the process that they were published for to the target's. Static power is the
-typical supply current at rest, from the data sheet of one device: others of a family take more or less.
+typical supply current at rest, from the data sheet of one device: others of a family take more or less. The figures
+were read from what others quote of these data sheets, not from the vendors' own files: look them up before you rely on
+them.
 """
 
 from collections.abc import Iterable, Mapping

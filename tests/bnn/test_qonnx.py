@@ -15,7 +15,7 @@ from xnorflow.bnn.canonical import canonicalise
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.frontends import qonnx, qonnx_file
 from xnorflow.bnn.network import Argmax, Conv2d, Dense, Flatten, Input, MultiThreshold, Network
-from xnorflow.bnn.qonnx_export import INPUT, write
+from xnorflow.bnn.qonnx_export import INPUT, to_qonnx, write
 from xnorflow.cosim.compare import compare
 from xnorflow.cosim.qonnx_source import QonnxSource
 
@@ -51,6 +51,15 @@ def test_what_is_exported_comes_back_equal(network: Network, tmp_path_factory: p
     engine.prepare(canonicalise(back), path.parent)
     canonical = oracle.run(canonicalise(back), inputs)
     assert compare(canonicalise(back), canonical, engine.run(inputs, every_layer=True)).first is None
+
+
+@pytest.mark.parametrize(("low", "kind"), [(0, "UINT2"), (-1, "INT2")])
+def test_an_exported_file_is_of_an_old_format_and_names_the_type_of_its_levels(low: int, kind: str) -> None:
+    levels = MultiThreshold("levels", ("x",), np.array([[0, 0]] * 4), np.ones(4, np.int8), low=low)
+    model = to_qonnx(Network("net", (Input("x", (), (4,)), levels, Dense("d", ("levels",), np.ones((2, 4), np.int8)))))
+    (node,) = (node for node in model.graph.node if node.op_type == "MultiThreshold")
+    assert {of.name: of.s for of in node.attribute}["out_dtype"] == kind.encode()
+    assert (model.ir_version, model.producer_name) == (8, "xnorflow"), "read by tools of 2022, too"
 
 
 @pytest.mark.parametrize("pad_value", [-1, 0, 1])

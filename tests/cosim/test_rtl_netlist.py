@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from tests import strategies
 from tests.hls.rtl.icarus import needs_icarus
+from tests.hls.rtl.test_project import small_recurrent
 
 from xnorflow.bnn.network import Argmax, Dense, Input, Network, Threshold
 from xnorflow.cosim.compare import compare
 from xnorflow.cosim.golden import Golden
 from xnorflow.cosim.rtl_netlist import RtlNetlist
-from xnorflow.hls.rtl.config import Folded, RtlConfig
+from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
 from xnorflow.hls.rtl.project import RtlProject, write
 from xnorflow.hls.synthesis import netlist
 from xnorflow.hls.synthesis.yosys import Synthesis, synthesise
@@ -72,6 +73,14 @@ def test_the_netlist_is_exact(tmp_path: Path, name: str) -> None:
         path.write_text(wrong)
         shutil.rmtree(next((tmp_path / "cache").glob("*.netlist")))
         assert differs(project, synthesis, tmp_path) is not None
+
+
+@pytest.mark.parametrize("default", [Folded(2, 4), Unrolled(2)])
+def test_the_netlist_of_a_recurrent_network_is_exact(tmp_path: Path, default: Folded | Unrolled) -> None:
+    project = write(small_recurrent(), tmp_path / "rtl", RtlConfig(default=default, in_width=8))
+    synthesis = synthesise(project, "ecp5", tmp_path / "cache")
+    assert differs(project, synthesis, tmp_path) is None
+    assert any(part.layer == "state1" for part in synthesis.parts)
 
 
 @pytest.mark.parametrize("cell", ["DP16KD", "NOVEL"])

@@ -1,5 +1,7 @@
 """The ready-made workflow calls what there is, and keeps the report whatever happens."""
 
+import re
+
 import yaml
 
 from xnorflow.flows.cache import PROJECT
@@ -28,6 +30,17 @@ def test_the_projects_own_workflow_checks_all_that_a_change_must_hold() -> None:
     assert commands == ["bash .ci/run", "make docs"]
     checks = (PROJECT / ".ci" / "run").read_text().splitlines()
     assert {"make lint", "make test"} <= set(checks)
+
+
+def test_every_version_of_python_that_is_promised_is_tested_and_coverage_is_shown() -> None:
+    jobs = yaml.safe_load((PROJECT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
+    (usual,) = (
+        step["with"]["python-version"] for step in jobs["tests"]["steps"] if "python-version" in step.get("with", {})
+    )
+    others = [of["python"] for of in jobs["quick"]["strategy"]["matrix"]["include"]]
+    promised = re.findall(r"Programming Language :: Python :: (3\.\d+)", (PROJECT / "pyproject.toml").read_text())
+    assert sorted([usual, *others]) == sorted(promised)
+    assert any("GITHUB_STEP_SUMMARY" in step.get("run", "") for step in jobs["quick"]["steps"])
 
 
 def test_the_hooks_before_a_commit_are_the_tools_of_the_environment() -> None:

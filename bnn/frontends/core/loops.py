@@ -160,7 +160,7 @@ def _followed(
         given.append(others[0])
         states.append(of_state[0].source)
     first = known[states[-1]]
-    if len(terms) != 1 or not isinstance(first, Threshold):
+    if len(terms) != 1 or not isinstance(first, Threshold) or len(first.direction) != len(threshold.direction):
         return None
     bounds = _turned(first, threshold.direction, signals[first.inputs[0]])
     states, given = states[::-1], [terms[0], *given[::-1]]

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from tests.hls.vendor.fakes import Fakes, good
 from xnorflow.bnn.errors import UserError
 from xnorflow.hls.vendor import results, tools
 from xnorflow.hls.vendor.run import run
+from xnorflow.hls.vendor.steps import JobDesign
 
 
 def lay(folder: Path, files: Any) -> None:
@@ -228,3 +230,27 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "folder" / "a_csim.log").symlink_to(tmp_path / "outside_csim.log")
     with pytest.raises(UserError, match="no reports"):
         results.import_reports(tmp_path / "folder")
+
+
+@pytest.mark.parametrize(
+    ("part", "told", "ours"),
+    [
+        ("xc7z020clg400-1", "xc7z020clg400-1", True),
+        ("xc7z020clg400-1", "xc7z020-clg400-1", True),
+        ("xc7z020clg400-1", "XC7Z020_CLG400", True),
+        ("xc7z020clg400-1", None, True),
+        ("xc7z020clg400-1", "xc7z010clg400-1", False),
+        ("xc7z020clg400-1", "xc7z020clg484-1", False),
+    ],
+)
+def test_a_part_is_the_same_without_its_dashes_and_its_speed_grade(part: str, told: str | None, ours: bool) -> None:
+    report: Any = SimpleNamespace(top=True, module="tiny_top", target=told)
+    assert results._is_of(JobDesign("tiny_top", part, ""), report) == ours
+    report.module = "other_top"
+    assert not results._is_of(JobDesign("tiny_top", part, ""), report)
+
+
+def test_what_is_simulated_has_the_tool_of_the_synthesis_beside_it_and_of_no_other_report(tmp_path: Path) -> None:
+    lay(tmp_path, {name: text for name, text in solution("2019.2").items() if "syn/report/csynth.xml" not in name})
+    (simulated,) = (report for report in imported(tmp_path) if report.source.endswith("csim.log"))
+    assert (simulated.tool, simulated.target) == ("Vitis HLS or Vivado HLS", None)
