@@ -183,7 +183,9 @@ def test_no_distortion_changes_nothing() -> None:
     assert torch.equal(training.augment(images(), Augmentation(), torch.Generator()), images())
 
 
-@pytest.mark.parametrize("field", ["rotation", "scale", "shear", "shift", "elastic", "crop", "flip", "gain", "offset"])
+@pytest.mark.parametrize(
+    "field", ["rotation", "scale", "shear", "shift", "elastic", "crop", "flip", "gain", "offset", "noise"]
+)
 def test_each_distortion_does_something_and_repeats_with_its_seed(field: str) -> None:
     augmentation = replace(Augmentation(), **{field: 1 if field in ("crop", "flip", "offset") else 0.5})  # type: ignore[arg-type]
     first, second = (training.augment(images(), augmentation, torch.Generator().manual_seed(1)) for _ in range(2))
