@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from onnx import TensorProto, helper, numpy_helper
 from tests import oracle
 from tests.strategies import inputs_for, networks
@@ -14,7 +14,18 @@ from tests.strategies import inputs_for, networks
 from xnorflow.bnn.canonical import canonicalise
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.frontends import qonnx, qonnx_file
-from xnorflow.bnn.network import Argmax, Conv2d, Dense, Flatten, Input, MultiThreshold, Network
+from xnorflow.bnn.network import (
+    Affine,
+    Argmax,
+    Conv2d,
+    Dense,
+    DepthToSpace,
+    Flatten,
+    Input,
+    MultiThreshold,
+    Network,
+    Threshold,
+)
 from xnorflow.bnn.qonnx_export import INPUT, to_qonnx, write
 from xnorflow.cosim.compare import compare
 from xnorflow.cosim.qonnx_source import QonnxSource
@@ -25,6 +36,21 @@ BREVITAS = Path(__file__).parent / "brevitas"
 
 def refuse(shape: tuple[int, ...]) -> Input:
     raise UserError("the file does not say what it takes")
+
+
+def _reads_otherwise(network: Network) -> bool:
+    """Return whether a part is no longer what it was: levels that no sum reaches, DepthToSpace of one pixel."""
+    for operation in network.operations[1:]:
+        x = network.signals[operation.inputs[0]]
+        if isinstance(operation, DepthToSpace) and x.shape[:2] == (1, 1):
+            return True
+        if isinstance(operation, Threshold | MultiThreshold):
+            rows = operation.threshold.reshape(x.channels, -1)
+            for row, way, low, high in zip(rows, operation.direction.astype(int), x.low, x.high, strict=True):
+                passed = (np.arange(low, high + 1, x.step)[:, None] * way >= row * way).sum(axis=1)
+                if len(np.unique(passed)) <= len(row):
+                    return True
+    return False
 
 
 @settings(max_examples=12)
@@ -39,12 +65,17 @@ def test_what_is_exported_comes_back_equal(network: Network, tmp_path_factory: p
         shape = network.signals[value.name].shape
         assert told == [1, shape[-1], *shape[:-1]]
     assert not sizes
-    conversion = qonnx.trace(model, "back", refuse)
+    try:
+        conversion = qonnx.trace(model, "back", refuse)
+    except UserError:
+        assume(not _reads_otherwise(network))
+        raise
     back = conversion.network
     inputs = inputs_for(network, 12)
     want, got = oracle.run(network, inputs), oracle.run(back, inputs)
     scores = [net.output.inputs[0] if isinstance(net.output, Argmax) else net.output.name for net in (network, back)]
-    assert np.array_equal(got[scores[1]], want[scores[0]])
+    seen = conversion.observed.get(scores[1]) if not isinstance(network[scores[0]], Affine) else None
+    assert np.array_equal(got[scores[1]] * seen.scale + seen.shift if seen else got[scores[1]], want[scores[0]])
     if isinstance(network.output, Argmax):
         assert np.array_equal(got[back.output.name], want[network.output.name])
     engine = QonnxSource(model, conversion)
