@@ -101,7 +101,10 @@ DELAYS: Mapping[str, Delays] = {
         block_setup=0.566,
         net=0.63,
         net_per_doubling=0.12,
-        source="cells as Vivado's published timing reports of Artix-7 -1 have them, nets fitted to those",
+        source=(
+            "LUTs, carries and nets as in published timing reports of Vivado for Artix-7 -1; registers, memories and"
+            " DSPs by typical values that were not looked up; not calibrated against placed designs"
+        ),
     )
 }
 
