@@ -63,7 +63,7 @@ def state(view: View) -> list[str]:
 
 def _digest(path: str) -> str:
     state = None
-    with suppress(OSError):  # reading it tells the user
+    with suppress(OSError, ValueError):  # reading it tells the user
         state = Path(path).stat()
     return _digest_at(path, state and (state.st_ino, state.st_size, state.st_mtime_ns))
 

@@ -26,6 +26,7 @@ def test_planted_faults_show_in_exactly_the_predicted_vectors(engine: str, netwo
     assert wrong == [] and planted >= count // 2 and showed
 
 
+@pytest.mark.slow
 @pytest.mark.exhaustive  # half an hour
 @pytest.mark.parametrize("network", ["image", "digits_bnn"])
 @pytest.mark.parametrize("engine", [pytest.param("rtl", marks=needs_icarus), pytest.param("hls", marks=needs_compiler)])
