@@ -117,7 +117,8 @@ def warnings(folder: Path, compiler: str, standard: str) -> str:
 @pytest.mark.parametrize("compiler", ["g++", "clang++"])
 @pytest.mark.parametrize("name", MODELS)
 def test_compilers_have_nothing_to_warn_of(tmp_path: Path, name: str, compiler: str) -> None:
-    for style in ("packed", "stock"):
+    styles = ("packed",) if name == "vowels_rnn" else ("packed", "stock")  # stock layers carry no state
+    for style in styles:
         written(name, tmp_path / style, style)
         for standard in ("c++11", "c++14", "c++17"):
             assert warnings(tmp_path / style, compiler, standard) == "", (style, standard)
