@@ -1,6 +1,7 @@
 """Which class a vector's results mean, where they mean one."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -67,9 +68,31 @@ MOST_POINTS = 256
 """Of a curve; of more scores than these, as many are kept, evenly."""
 
 
+@dataclass(frozen=True)
+class ScoreCurve:
+    """What a classifier of two classes would find, and take wrongly for class 1, at each threshold of its score.
+
+    Attributes
+    ----------
+    positives : int
+        Images of class 1.
+    threshold : int
+        The smallest score that :func:`classes` takes for class 1.
+    average_precision : float
+        The mean over the images of class 1 of the precision at their own scores.
+    points : list of [int, int, int]
+        By falling score: a threshold, how many images of class 1 reach it, and how many of class 0.
+    """
+
+    positives: int
+    threshold: int
+    average_precision: float
+    points: list[list[int]]
+
+
 def precision_recall(
     network: Network, results: Mapping[str, IntArray], labels: NDArray[np.integer[Any]]
-) -> dict[str, Any] | None:
+) -> ScoreCurve | None:
     """Say what a classifier of two classes would find, and take wrongly for class 1, at each threshold of its score.
 
     The score is the single one, or by how much that of class 1 is above that of class 0. Such thresholds are integers,
@@ -82,11 +105,8 @@ def precision_recall(
 
     Returns
     -------
-    dict or None
-        ``positives``: images of class 1. ``threshold``: the smallest score that :func:`classes` takes for class 1.
-        ``average_precision``: the mean over the images of class 1 of the precision at their own scores. ``points``:
-        by falling score, the threshold, how many images of class 1 reach it, and how many of class 0. None where there
-        are no two classes, or no images of both.
+    ScoreCurve or None
+        None where there are no two classes, or no images of both.
     """
     found, truth = classes(network, results, labels)
     names = [network.output.name, *(network.output.inputs if isinstance(network.output, Argmax) else ())]
@@ -99,9 +119,6 @@ def precision_recall(
     hits, alarms = (np.bincount(of_score[truth == k], minlength=len(ascending))[::-1].cumsum() for k in (1, 0))
     precision = hits / (hits + alarms)
     kept = np.linspace(0, len(ascending) - 1, min(len(ascending), MOST_POINTS)).round().astype(int)
-    return {
-        "positives": int(hits[-1]),
-        "threshold": threshold,
-        "average_precision": float((np.diff(hits, prepend=0) * precision).sum() / hits[-1]),
-        "points": np.stack([ascending[::-1], hits, alarms], axis=1)[kept].tolist(),
-    }
+    average = float((np.diff(hits, prepend=0) * precision).sum() / hits[-1])
+    points = np.stack([ascending[::-1], hits, alarms], axis=1)[kept].tolist()
+    return ScoreCurve(int(hits[-1]), threshold, average, points)

@@ -3,19 +3,23 @@
 import hashlib
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.files import read_bytes
+from xnorflow.flows.attempt import attempt
 from xnorflow.flows.cache import Entry
+from xnorflow.flows.facts import BENCH, SynthesisFacts
 from xnorflow.flows.graph import View
 from xnorflow.flows.results import network, read_results
 from xnorflow.flows.rtl import project as rtl_project
+from xnorflow.flows.rtl import row as rtl_row
+from xnorflow.flows.typed import record
+from xnorflow.reports.records import AreaRow, AsicPower, AsicRow, AsicTiming
 
 if TYPE_CHECKING:
     from xnorflow.hls.rtl.project import RtlProject
@@ -25,18 +29,7 @@ if TYPE_CHECKING:
 _FRAMES = 4  # whose switching counts, back to back
 _TAKEN = ("netlist.v", "cells.v", "constraints.sdc", "config.json", "README.md")
 
-_UNMAPPED: Mapping[str, Any] = {
-    "status": "pass", "reason": None, "provenance": "synthesised", "tool": None, "gate": None, "total": None,
-    "layers": [], "timing": None, "power": None,
-}  # fmt: skip
-_UNTIMED: Mapping[str, Any] = {
-    "status": "pass", "reason": None, "provenance": "synthesised", "tool": None, "slack_ns": None, "fmax_mhz": None,
-    "path": [],
-}  # fmt: skip
-_UNPOWERED: Mapping[str, Any] = {
-    "status": "pass", "reason": None, "provenance": "synthesised", "tool": None, "frames": None, "nets": None,
-    "total_w": None, "groups": {}, "layers": [],
-}  # fmt: skip
+_Status = Literal["pass", "fail", "skipped"]
 
 
 def names(liberty: tuple[str, ...]) -> list[str]:
@@ -75,35 +68,58 @@ def _digest_at(path: str, _state: tuple[int, int, int] | None) -> str:
     return hashlib.sha256(read_bytes(path, LARGEST)).hexdigest()
 
 
-def rows(view: View, entry: Entry) -> Iterator[dict[str, Any]]:
+def rows(view: View, entry: Entry[SynthesisFacts]) -> Iterator[AsicRow]:
     """Yield what came of each Liberty file, and leave the folder to take along in the entry."""
-    from xnorflow.hls.synthesis.tools import SynthesisError, ToolMissing
-
-    clock_ns = view["rtl"].facts["clock_ns"]
     for path, name in zip(view.options.liberty, names(view.options.liberty)):
-        library = _library(view.parts, path)
-        row = {"library": library.name, "folder": None, "clock_ns": clock_ns, **_UNMAPPED}
+        nothing = partial(_nothing, view, _library(view.parts, path))
         try:
-            asic, netlist = _mapped(view, path)
-        except ToolMissing as missing:
-            yield row | {"status": "skipped", "reason": str(missing)}
-        except SynthesisError as error:
-            yield row | {"status": "fail", "reason": str(error)}
+            yield attempt(partial(_row, view, path, entry.folder / name), nothing)
         except _too_large() as error:
-            yield row | {"status": "unfit", "reason": str(error)}
-        else:
-            (entry.folder / name).mkdir()
-            for file in _TAKEN:
-                shutil.copyfile(netlist.folder / file, entry.folder / name / file)
-            yield row | {
-                "folder": name,
-                "tool": str(asic.tool),
-                "gate": library.gate.name,
-                "total": asdict(asic.total),
-                "layers": [{"name": of or "between the layers", **asdict(area)} for of, area in asic.layers.items()],
-                "timing": _timed(view, asic, netlist),
-                "power": _powered(view, asic, netlist),
-            }
+            yield nothing("unfit", str(error))
+
+
+def _row(view: View, path: str, folder: Path) -> AsicRow:
+    """Return what came of a Liberty file; make the folder to take along."""
+    library = _library(view.parts, path)
+    asic, netlist = _mapped(view, path)
+    folder.mkdir()
+    for file in _TAKEN:
+        shutil.copyfile(netlist.folder / file, folder / file)
+    return {
+        **_nothing(view, library, "pass"),
+        "folder": folder.name,
+        "tool": str(asic.tool),
+        "gate": library.gate.name,
+        "total": record(AreaRow, asic.total),
+        "layers": [record(AreaRow, area, name=of or "between the layers") for of, area in asic.layers.items()],
+        "timing": attempt(partial(_timed, view, asic, netlist), _untimed),
+        "power": attempt(partial(_powered, view, asic, netlist), _unpowered),
+    }
+
+
+def _nothing(
+    view: View, library: "Library", status: Literal["pass", "fail", "skipped", "unfit"], reason: str | None = None
+) -> AsicRow:
+    """Return the row of a Liberty file of which nothing is known but its status."""
+    return {
+        "library": library.name, "folder": None, "clock_ns": rtl_row(view)["clock_ns"], "status": status,
+        "reason": reason, "provenance": "synthesised", "tool": None, "gate": None, "total": None, "layers": [],
+        "timing": None, "power": None,
+    }  # fmt: skip
+
+
+def _untimed(status: _Status, reason: str | None = None) -> AsicTiming:
+    return {
+        "status": status, "reason": reason, "provenance": "synthesised", "tool": None, "slack_ns": None,
+        "fmax_mhz": None, "path": [],
+    }  # fmt: skip
+
+
+def _unpowered(status: _Status, reason: str | None = None) -> AsicPower:
+    return {
+        "status": status, "reason": reason, "provenance": "synthesised", "tool": None, "frames": None, "nets": None,
+        "total_w": None, "groups": {}, "layers": [],
+    }  # fmt: skip
 
 
 def netlist(view: View) -> tuple["RtlProject", str, str]:
@@ -118,14 +134,15 @@ def netlist(view: View) -> tuple["RtlProject", str, str]:
     return project, str(asic.tool), asic.target.library.name
 
 
-def brief(row: Mapping[str, Any]) -> str:
+def brief(row: AsicRow) -> str:
     """Say in a few words what came of a Liberty file."""
     if not row["total"]:
         return f"{row['library']} {row['status']}"
     text = f"{row['library']} {row['total']['area_um2']:,.0f} µm²"
-    if row["timing"]["fmax_mhz"]:
-        text += f" at {row['timing']['fmax_mhz']:.1f} MHz"
-    return text + (f", {1e3 * row['power']['total_w']:.3g} mW" if row["power"]["total_w"] else "")
+    timing, power = row["timing"], row["power"]
+    if timing and timing["fmax_mhz"]:
+        text += f" at {timing['fmax_mhz']:.1f} MHz"
+    return text + (f", {1e3 * power['total_w']:.3g} mW" if power and power["total_w"] else "")
 
 
 def _too_large() -> type[Exception]:
@@ -155,53 +172,44 @@ def _mapped(view: View, path: str) -> tuple["Asic", "RtlProject"]:
     from xnorflow.hls.synthesis.asic import physical, synthesise
 
     project = rtl_project(view)
-    asic = synthesise(project, _library(view.parts, path), view["rtl"].facts["clock_ns"], view.parts)
+    asic = synthesise(project, _library(view.parts, path), rtl_row(view)["clock_ns"], view.parts)
     return asic, physical(project, asic, view.parts)
 
 
-def _timed(view: View, asic: "Asic", project: "RtlProject") -> dict[str, Any]:
+def _timed(view: View, asic: "Asic", project: "RtlProject") -> AsicTiming:
     from xnorflow.hls.synthesis.opensta import timing
-    from xnorflow.hls.synthesis.tools import SynthesisError, ToolMissing
 
-    try:
-        found = timing(project, asic, view.parts)
-    except ToolMissing as missing:
-        return {**_UNTIMED, "status": "skipped", "reason": str(missing)}
-    except SynthesisError as error:
-        return {**_UNTIMED, "status": "fail", "reason": str(error)}
-    made = {"tool": str(found.tool), "slack_ns": found.slack_ns, "fmax_mhz": found.fmax_mhz, "path": list(found.path)}
+    found = timing(project, asic, view.parts)
+    made: AsicTiming = {
+        **_untimed("pass"), "tool": str(found.tool), "slack_ns": found.slack_ns, "fmax_mhz": found.fmax_mhz,
+        "path": list(found.path),
+    }  # fmt: skip
     if found.slack_ns >= 0:
-        return {**_UNTIMED, **made}
+        return made
     missed = f"timing not met at {found.clock_ns:g} ns: the slowest path takes {-found.slack_ns:.3g} ns more"
-    return {**_UNTIMED, **made, "status": "unmet", "reason": missed}
+    return {**made, "status": "unmet", "reason": missed}
 
 
-def _powered(view: View, asic: "Asic", project: "RtlProject") -> dict[str, Any]:
+def _powered(view: View, asic: "Asic", project: "RtlProject") -> AsicPower:
     """Simulate a few frames through the netlist, and let OpenSTA compute the power of that."""
-    from xnorflow.cosim.engine import EngineError, EngineUnavailable
     from xnorflow.cosim.rtl_netlist import RtlNetlist
     from xnorflow.hls.synthesis.asic import CLOCK
     from xnorflow.hls.synthesis.opensta import power
-    from xnorflow.hls.synthesis.tools import SynthesisError, ToolMissing, find
+    from xnorflow.hls.synthesis.tools import find
 
     if not asic.target.library.ties:
         reason = "the library has no cells of the constants 0 and 1, without which OpenSTA computes no power"
-        return {**_UNPOWERED, "status": "skipped", "reason": reason}
-    try:
-        find("sta")
-        engine = RtlNetlist(project, str(asic.tool), asic.target.library.name)
-        folder = view.parts / f"{project.folder.name}-simulated"
-        engine.prepare(network(view), folder)
-        frames = read_results(view["bench"])["inputs"][: min(_FRAMES, engine.max_vectors or _FRAMES)]
-        engine.run(frames, every_layer=True)
-        assert engine.waveform is not None, "kept with every layer"
-        found = power(project, asic, engine.waveform, CLOCK, view.parts)
-    except (ToolMissing, EngineUnavailable) as missing:
-        return {**_UNPOWERED, "status": "skipped", "reason": str(missing)}
-    except (SynthesisError, EngineError) as error:
-        return {**_UNPOWERED, "status": "fail", "reason": str(error)}
+        return _unpowered("skipped", reason)
+    find("sta")
+    engine = RtlNetlist(project, str(asic.tool), asic.target.library.name)
+    folder = view.parts / f"{project.folder.name}-simulated"
+    engine.prepare(network(view), folder)
+    frames = read_results(view[BENCH])["inputs"][: min(_FRAMES, engine.max_vectors or _FRAMES)]
+    engine.run(frames, every_layer=True)
+    assert engine.waveform is not None, "kept with every layer"
+    found = power(project, asic, engine.waveform, CLOCK, view.parts)
     return {
-        **_UNPOWERED,
+        **_unpowered("pass"),
         "tool": str(found.tool),
         "frames": len(frames),
         "nets": found.nets,

@@ -13,26 +13,36 @@ from functools import partial
 from pathlib import Path
 
 from rich.console import Console
+from typing_extensions import TypedDict
 
 from xnorflow.flows.cache import Entry, Store
 from xnorflow.flows.execute import Here, execute
 from xnorflow.flows.formats import Subject
-from xnorflow.flows.graph import Advance, Asked, Flow, Step, View
+from xnorflow.flows.graph import Advance, Asked, Flow, Name, Step, View
 from xnorflow.flows.take import Executor
 from xnorflow.flows.terminal import console
 
 STEPS, FLOWS = 10, 20
 
 
-def _nothing(number: int, view: View, entry: Entry, advance: Advance) -> None:
+class NumberFacts(TypedDict):
+    """Of a step that makes next to nothing."""
+
+    number: int
+    flow: int
+
+
+def _nothing(number: int, view: View, entry: Entry[NumberFacts], advance: Advance) -> None:
     (entry.folder / "result").write_text("x" * 1000)
     entry.facts = {"number": number, "flow": view.options.which}
 
 
 def _steps() -> list[Step]:
-    first = Step("0", "0", partial(_nothing, 0), options=("which",), waits=True)
+    first = Step(Name("0", NumberFacts), "0", partial(_nothing, 0), options=("which",), waits=True)
     later = (
-        Step(str(n), str(n), partial(_nothing, n), takes=(str(n - 1),), options=("which",), waits=True)
+        Step(
+            Name(str(n), NumberFacts), str(n), partial(_nothing, n), takes=(str(n - 1),), options=("which",), waits=True
+        )
         for n in range(1, STEPS)
     )
     return [first, *later]

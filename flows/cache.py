@@ -1,9 +1,10 @@
 """A content-addressed cache of folders: the key of an entry names everything that determined it.
 
 An entry is made in its final place, and becomes one by the record that is written last, in one rename. The record
-holds the digest of every file, and its own. An entry is only taken while its files are these, each as it was, and
-there is none beside them. A process that is killed leaves a folder without a record, which nobody mistakes for a
-result. Whoever finds or makes an entry holds its lock meanwhile (:meth:`Store.alone`).
+holds the digest of every file, and its own. An entry is only taken while its files are these, each as it was, there is
+none beside them, and its facts fit the type that they are wanted as. A process that is killed leaves a folder without a
+record, which nobody mistakes for a result.
+Whoever finds or makes an entry holds its lock meanwhile (:meth:`Store.alone`).
 """
 
 import hashlib
@@ -12,17 +13,23 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, cast
+
+from pydantic import ValidationError
+from typing_extensions import TypeVar, get_type_hints
 
 from xnorflow.flows import locks
+from xnorflow.flows.typed import typed
 from xnorflow.hls.folders import digests
+
+_F = TypeVar("_F", default=Any)
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -34,6 +41,11 @@ _SET_ASIDE = ".set_aside"
 
 LOCKS = ".locks"
 """Folder of a store that has the locks of its entries."""
+
+MEASURED = "measured"
+"""Marks, in an ``Annotated`` type of a fact, what may be another value each time, such as a time: no later step's key
+has it.
+"""
 
 
 def digest(value: object) -> str:
@@ -65,7 +77,7 @@ def tool_versions(packages: tuple[str, ...], commands: tuple[str, ...] = ()) -> 
 
 
 @dataclass
-class Entry:
+class Entry(Generic[_F]):
     """One result of a step.
 
     Attributes
@@ -73,10 +85,8 @@ class Entry:
     folder : Path
         Has the files that the step made.
     key : str
-    facts : dict
-        What there is to know about the result; JSON, and the same whenever the result is.
-    measured : dict
-        What was measured while it was made, such as times; JSON.
+    facts : typed dictionary
+        What there is to know about the result, see :mod:`xnorflow.flows.facts`; empty until it is made.
     summary : str
         The same in a line, for people.
     seconds : float
@@ -93,14 +103,18 @@ class Entry:
         While it is made: the folder of the result with the same key that it takes the place of, which need not exist.
     anew : bool
         Whether the user wants nothing of that result taken.
+    damaged : bool
+        Whether that result was kept, but is not as it was left, or its facts are not what they must be.
     content : str
-        Once it is made, the digest of `facts`, and of its files where these are tracked: what later steps' keys have.
+        Once it is made, the digest of `facts` but for what is :data:`MEASURED`, and of its files where these are
+        tracked: what later steps' keys have.
+    whole : str
+        The digest of all that is kept of it.
     """
 
     folder: Path
     key: str
-    facts: dict[str, Any] = field(default_factory=dict)
-    measured: dict[str, Any] = field(default_factory=dict)
+    facts: _F
     summary: str = ""
     seconds: float = 0.0
     reused: bool = False
@@ -109,7 +123,9 @@ class Entry:
     tracked: bool = True
     previous: Path | None = None
     anew: bool = False
+    damaged: bool = False
     content: str = ""
+    whole: str = ""
 
 
 class Store:
@@ -118,18 +134,28 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def find(self, step: str, key: str) -> Entry | None:
-        """Return the entry if it is there, none of its files was changed or removed since, and none has come."""
+    def find(self, step: str, key: str, facts: type[_F]) -> Entry[_F] | None:
+        """Return the entry if it is there and as it was left: its files, none more and none less, and its facts.
+
+        Parameters
+        ----------
+        step : str
+            Folder of its step.
+        key : str
+        facts : type
+            What its facts must be; where they are not, it is none.
+        """
         folder = self.folder(step, key)
         record = _read(folder)
         try:
             if not record or record["key"] != key or record["files"] not in (None, _digests(folder)):
                 return None
+            found = typed(record["facts"], facts)
+            told = {what: record[what] for what in ("summary", "seconds", "failed")}
             os.utime(folder)  # marks it as used
-        except OSError:
+        except (OSError, KeyError, ValidationError):
             return None
-        told = {what: record[what] for what in ("facts", "measured", "summary", "seconds", "failed")}
-        return Entry(folder, key, **told, reused=True, content=_content(record))
+        return Entry(folder, key, found, **told, reused=True, content=_content(record, facts), whole=digest(record))
 
     @contextmanager
     def alone(self, step: str, key: str, wait: Callable[[bool], None]) -> Iterator[None]:
@@ -138,8 +164,10 @@ class Store:
             yield
 
     @contextmanager
-    def making(self, step: str, key: str, anew: bool = False) -> Iterator[Entry]:
+    def making(self, step: str, key: str, facts: type[_F], anew: bool = False) -> Iterator[Entry[_F]]:
         """Give an entry to fill, in an empty folder, and record it when the block ends, if it is to be kept.
+
+        Its facts must then be of type `facts`: a ValidationError is a fault of the step's.
 
         Where the block raises, what was written stays, for the user to look at, but without a record; of a block that
         wrote nothing, nothing stays. Until then, what was there before lies in the entry's folder `previous`. A former
@@ -150,12 +178,13 @@ class Store:
         if _has_strangers(folder):
             number = next(n for n in count(1) if not folder.with_name(f"{folder.name}{_SET_ASIDE}{n}").exists())
             folder.rename(folder.with_name(f"{folder.name}{_SET_ASIDE}{number}"))
+        damaged = not anew and (folder / RECORD).exists()
         (folder / RECORD).unlink(missing_ok=True)  # first, so that a half-made folder is no entry
         shutil.rmtree(previous, ignore_errors=True)
         if folder.exists():
             folder.rename(previous)
         folder.mkdir(parents=True)
-        entry = Entry(folder, key, previous=previous, anew=anew)
+        entry = Entry(folder, key, cast(_F, {}), previous=previous, anew=anew, damaged=damaged)
         start = time.perf_counter()
         try:
             yield entry
@@ -170,16 +199,15 @@ class Store:
         record = {
             "key": key,
             "facts": entry.facts,
-            "measured": entry.measured,
             "summary": entry.summary,
             "seconds": entry.seconds,
             "failed": entry.failed,
             "files": _digests(folder) if entry.tracked else None,
         }
-        record = json.loads(json.dumps(record))  # as it will be read: JSON has no other keys than text
-        entry.content = _content(record)
+        record = json.loads(json.dumps(record, default=asdict))  # as it will be read
+        entry.facts, entry.content, entry.whole = typed(record["facts"], facts), _content(record, facts), digest(record)
         if entry.keep:
-            write(folder / RECORD, json.dumps(record | {_DIGEST: digest(record)}, indent=1))
+            write(folder / RECORD, json.dumps(record | {_DIGEST: entry.whole}, indent=1))
 
     def folder(self, step: str, key: str) -> Path:
         """Return where an entry is, or would be."""
@@ -196,8 +224,16 @@ def write(path: Path, text: str | bytes) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _content(record: dict[str, Any]) -> str:
-    return digest([record["facts"], record["files"]])
+@lru_cache
+def _measured(facts: type) -> frozenset[str]:
+    """Return the names of facts that are :data:`MEASURED`."""
+    hints = get_type_hints(facts, include_extras=True)
+    return frozenset(name for name, hint in hints.items() if MEASURED in getattr(hint, "__metadata__", ()))
+
+
+def _content(record: Mapping[str, Any], facts: type) -> str:
+    lasting = {name: value for name, value in record["facts"].items() if name not in _measured(facts)}
+    return digest([lasting, record["files"]])
 
 
 def _digests(folder: Path) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """The code that a function can reach: its own module, and all of the project that this imports, at any depth.
 
 It is told from the text alone, imports inside functions included; those for types alone reach nothing. A file that is
-no Python, such as a template, belongs to the modules that name it, or its folder, in a piece of text.
+no Python, such as a template, belongs to the modules that name it, or its folder, in a piece of text. The records of
+facts do not count: what is kept is checked against them when it is found.
 """
 
 import ast
@@ -20,6 +21,7 @@ FOLDERS = ("bnn", "models", "hls", "cosim", "reports", "flows")
 
 _NAME = "xnorflow."
 _BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")  # of statements
+_RECORDS = {PROJECT / "flows" / "facts.py", PROJECT / "reports" / "records.py"}
 _NO_CODE = ("__pycache__", "checkpoints", "baselines")  # what is read as data, and known by its digest
 
 
@@ -91,7 +93,7 @@ def _beside(folder: Path) -> tuple[Path, ...]:
 @cache
 def _next(path: Path) -> frozenset[Path]:
     ours = path.suffix == ".py" and any(path.is_relative_to(PROJECT / folder) for folder in FOLDERS)
-    return frozenset(imported(path) | _named(path)) if ours else frozenset()
+    return frozenset((imported(path) | _named(path)) - _RECORDS) if ours else frozenset()
 
 
 _parsing = threading.Lock()  # Python 3.11 cannot parse in several threads at a time (its issue 106905)

@@ -138,7 +138,7 @@ class Cluster:
         if isinstance(taken.result, Entry) and pack is not None:
             folder = store.folder(step.folder, taken.result.key)
             with store.alone(step.folder, taken.result.key, partial(watch.wait, step.name)):
-                if store.find(step.folder, taken.result.key) is None:
+                if store.find(step.folder, taken.result.key, step.name.facts) is None:
                     shutil.rmtree(folder, ignore_errors=True)
                     _unpack(pack, folder)
             return replace(taken, result=replace(taken.result, folder=folder))
@@ -250,7 +250,7 @@ def _reads_own_files(step: Step, flow: Flow) -> bool:
 def _found(step: Step, flow: Flow, store: Store) -> Entry | None:
     """Return what the user's own cache has of a step that is run elsewhere."""
     try:
-        return store.find(step.folder, step.key(View(flow, step)))
+        return store.find(step.folder, step.key(View(flow, step)), step.name.facts)
     except EngineUnavailable:
         return None
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from xnorflow.flows import closure
 from xnorflow.flows.cache import Entry, Store, digest, tool_versions
+from xnorflow.flows.facts import NotesFacts
 from xnorflow.flows.formats import FORMATS, Subject
 from xnorflow.flows.results import NETWORK
 from xnorflow.hls.folders import file_digest
@@ -45,7 +46,7 @@ def converted_once(
         return convert()
     store, key = Store(cache_folder() / _FOLDER), _key(subject, settings, fixed)
     with suppress(OSError):
-        if found := store.find(subject.kind, key):
+        if found := store.find(subject.kind, key, NotesFacts):
             return _read(found)
     network, notes = convert()
     with suppress(OSError):  # no place to keep it
@@ -65,7 +66,7 @@ def _key(subject: Subject, settings: Mapping[str, Any] | None, fixed: "Fixed | N
     return digest(given)
 
 
-def _read(entry: Entry) -> Told:
+def _read(entry: Entry[NotesFacts]) -> Told:
     from xnorflow.bnn import io
 
     return io.load(entry.folder / NETWORK), tuple(entry.facts["notes"])
@@ -74,6 +75,6 @@ def _read(entry: Entry) -> Told:
 def _keep(store: Store, kind: str, key: str, network: "Network", notes: tuple[str, ...]) -> None:
     from xnorflow.bnn import io
 
-    with store.alone(kind, key, lambda first: None), store.making(kind, key) as entry:
+    with store.alone(kind, key, lambda first: None), store.making(kind, key, NotesFacts) as entry:
         io.save(network, entry.folder / NETWORK)
         entry.facts = {"notes": list(notes)}

@@ -10,21 +10,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from xnorflow.flows.cache import PROJECT, Entry, tool_versions
+from xnorflow.flows.facts import (
+    COMPARE,
+    COVERAGE,
+    ENERGY,
+    FOLD,
+    GOLDEN,
+    LOAD,
+    RTL,
+    SYNTHESIS,
+    VECTORS,
+    FoldFacts,
+    GoldenFacts,
+)
 from xnorflow.flows.formats import FORMATS, Subject
 from xnorflow.flows.graph import Problem, View
 from xnorflow.flows.kind import EngineKind
 from xnorflow.flows.results import LAYERS, inputs, network, read_results
 from xnorflow.flows.steps.vendor import jobs
+from xnorflow.flows.typed import record
 from xnorflow.flows.version import version
 from xnorflow.hls import power
 from xnorflow.reports import requirements
 from xnorflow.reports.findings import findings
+from xnorflow.reports.records import TargetPower
 
 if TYPE_CHECKING:
     from xnorflow.reports.records import (
         Accuracy,
         Baseline,
-        CoverageRow,
         Decision,
         Energy,
         EngineRow,
@@ -32,12 +46,11 @@ if TYPE_CHECKING:
         Meaning,
         Prediction,
         ReportRow,
-        RtlRow,
         Sample,
         VendorJob,
     )
 
-FACTS = ("load", "vectors", "fold", "rtl", "golden", "synthesis", "compare", "coverage")
+SHOWN = (LOAD, VECTORS, FOLD, RTL, GOLDEN, SYNTHESIS, COMPARE, COVERAGE)
 """Steps without whose results there is no report."""
 
 _SAMPLES = 4  # vectors that are shown with every layer's bits
@@ -57,10 +70,12 @@ def document(view: View, kinds: Sequence[EngineKind], steps: Sequence[str]) -> "
     steps : sequence of str
         The flow's steps, in order.
     """
-    load, vectors, fold, golden = (view[step].facts for step in ("load", "vectors", "fold", "golden"))
+    load, vectors, fold, golden = view[LOAD].facts, view[VECTORS].facts, view[FOLD].facts, view[GOLDEN].facts
     subject: Subject = view.options.subject
-    vendor = [cast("VendorJob", job | {"folder": _inside(job["folder"])}) for job in jobs(view, steps)]
-    engines = {"golden": _reference(view["golden"])} | {kind.name: _engine(view, kind, steps) for kind in kinds}
+    vendor = jobs(view, steps)
+    for job in vendor:
+        job["folder"] = _inside(Path(job["folder"]))
+    engines = {"golden": _reference(view[GOLDEN])} | {kind.name: _engine(view, kind, steps) for kind in kinds}
     trained = [engines[kind.name] for kind in kinds if kind.trained]
     report: ReportRow = {
         "schema_version": 2,
@@ -71,7 +86,7 @@ def document(view: View, kinds: Sequence[EngineKind], steps: Sequence[str]) -> "
         "source": {
             "kind": cast("Any", subject.kind),  # the formats' names
             "path": _path(subject),
-            "digest": view["fold"].measured["model_digest"],
+            "digest": fold["model_digest"],
         },
         "inputs": {
             "dataset": load["dataset"],
@@ -85,21 +100,21 @@ def document(view: View, kinds: Sequence[EngineKind], steps: Sequence[str]) -> "
         },
         "accuracy": _accuracy(view),
         "argmax": _argmax(golden["meaning"], fold, trained),
-        "coverage": _coverage(view),
-        "deviation": view["compare"].facts["deviation"],
+        "coverage": view[COVERAGE].facts,
+        "deviation": view[COMPARE].facts["deviation"],
         "conversion": fold["conversion"],
         "engines": engines,
         "input": fold["input"],
         "layers": fold["layers"],
         "samples": _samples(view),
         "memory": fold["memory"],
-        "rtl": _rtl(view),
+        "rtl": view[RTL].facts["made"],
         "latency": [
             row for kind in kinds if kind.counts_cycles and not kind.vendor_made for row in _latency(view, kind)
         ],
         "energy": _energy(view),
-        "synthesis": view["synthesis"].facts["targets"],
-        "asic": view["synthesis"].facts["asic"],
+        "synthesis": view[SYNTHESIS].facts["targets"],
+        "asic": view[SYNTHESIS].facts["asic"],
         "vendor": vendor,
         "predicted": _predicted(view, kinds, vendor),
         "baseline": _baseline(view),
@@ -140,13 +155,13 @@ def _inside(path: Path) -> str:
     return str(path.resolve())
 
 
-def _reference(golden: Entry) -> "EngineRow":
+def _reference(golden: Entry[GoldenFacts]) -> "EngineRow":
     return {
         "title": "golden model: bit-packed XNOR and popcount",
         "status": "pass",
         "vectors": golden.facts["vectors"],
         "mismatches": 0,
-        "seconds": golden.measured["seconds"],
+        "seconds": golden.facts["seconds"],
         "build_seconds": None,
         "reason": "the reference that all others are compared with",
         "project": None,
@@ -158,12 +173,13 @@ def _reference(golden: Entry) -> "EngineRow":
 
 def _engine(view: View, kind: EngineKind, steps: Sequence[str]) -> "EngineRow":
     build, run = view.entry(kind.build_step) if kind.builds else None, view.entry(kind.run_step)
-    described: dict[str, Any] = {
+    described: EngineRow = {
         "title": f"{kind.title}, {build.facts['about']}" if build and build.facts["about"] else kind.title,
+        "status": "pass",
         "vectors": 0,
         "mismatches": 0,
-        "seconds": run.measured["seconds"] if run else None,
-        "build_seconds": build.measured["seconds"] if build else None,
+        "seconds": run.facts["seconds"] if run else None,
+        "build_seconds": build.facts["seconds"] if build else None,
         "reason": None,
         "project": _inside(kind.project(view)) if build else None,
         "first_mismatch": None,
@@ -171,13 +187,14 @@ def _engine(view: View, kind: EngineKind, steps: Sequence[str]) -> "EngineRow":
         "layers": {},
     }
     if problem := _problem(view, kind, steps):
-        return cast("EngineRow", described | {"status": problem.status, "reason": problem.reason})
-    compared = view["compare"].facts["engines"][kind.name]
+        return {**described, "status": problem.status, "reason": problem.reason}
+    compared = view[COMPARE].facts["engines"][kind.name]
     if compared["status"] == "pass" and run:
         slow = compared["vectors"] < len(inputs(view))
         few = f"slow: took the first {compared['vectors']:,} of the {len(inputs(view)):,} vectors" if slow else None
-        described["reason"] = "; ".join(filter(None, (few, run.facts["detail"]))) or None
-    return cast("EngineRow", described | compared)
+        reason = "; ".join(filter(None, (few, run.facts["detail"]))) or None
+        return {**described, **compared, "reason": reason}
+    return {**described, **compared}
 
 
 def _problem(view: View, kind: EngineKind, steps: Sequence[str]) -> Problem | None:
@@ -186,24 +203,17 @@ def _problem(view: View, kind: EngineKind, steps: Sequence[str]) -> Problem | No
     return next((problem for problem in problems if problem.engine == kind.name), None)
 
 
-def _rtl(view: View) -> "RtlRow | None":
-    facts = view["rtl"].facts
-    made = {name: value for name, value in facts.items() if name != "unsupported"}
-    return None if facts["unsupported"] else cast("RtlRow", made)
-
-
 def _latency(view: View, kind: EngineKind) -> "list[Latency]":
-    run = view.entry(kind.run_step)
-    if run is None:
+    run, rtl = view.entry(kind.run_step), view[RTL].facts["made"]
+    if run is None or rtl is None or (cycles := run.facts["cycles"]) is None:
         return []
-    facts = run.facts
     return [
         {
             "source": f"{kind.name}, frames back to back",
-            "frames": facts["vectors"],
-            "latency": facts["cycles"]["latency"],
-            "interval": facts["cycles"]["interval"],
-            "clock_ns": view["rtl"].facts["clock_ns"],
+            "frames": run.facts["vectors"],
+            "latency": cycles["latency"],
+            "interval": cycles["interval"],
+            "clock_ns": rtl["clock_ns"],
             "provenance": "simulated",
         }
     ]
@@ -211,58 +221,57 @@ def _latency(view: View, kind: EngineKind) -> "list[Latency]":
 
 def _energy(view: View) -> "Energy | None":
     """Return the estimate, and what it comes to on each target at the rate required, or else the highest one."""
-    entry = view.entry("energy")
-    if entry is None or not (rtl := _rtl(view)):
+    entry = view.entry(ENERGY)
+    if entry is None or not (rtl := view[RTL].facts["made"]):
         return None
     wanted = view.options.require.get("images_per_second")
     asked = wanted["limit"] if isinstance(wanted, Mapping) else wanted
     rates = {
         row["target"]: asked
-        or (row["placement"] or {}).get("images_per_second")
+        or (row["placement"]["images_per_second"] if row["placement"] else None)
         or 1e9 / rtl["interval"] / rtl["clock_ns"]
-        for row in view["synthesis"].facts["targets"]
+        for row in view[SYNTHESIS].facts["targets"]
         if row["total"]
     }
-    at_rates = [power.at_rate(target, entry.facts["parts"], rate) for target, rate in rates.items()]
-    return cast("Energy", entry.facts | {"targets": at_rates})
+    picojoules = {part["name"]: part["picojoules"] for part in entry.facts["parts"]}
+    at_rates = [power.at_rate(target, picojoules, rate) for target, rate in rates.items()]
+    told = [record(TargetPower, at, formula=power.FORMULA, provenance="estimated") for at in at_rates]
+    return {**entry.facts, "targets": told}
 
 
 def _predicted(view: View, kinds: Sequence[EngineKind], vendor: "list[VendorJob]") -> "list[Prediction]":
     """Put beside each other what the RTL's models say and what simulation and synthesis have found."""
-    rtl = view["rtl"].facts
-    if rtl["unsupported"]:
+    rtl = view[RTL].facts["made"]
+    if rtl is None:
         return []
-    rows: list[Prediction] = [
-        {
-            "what": f"{what}, cycles",
-            "predicted": rtl[what],
-            # Frames that wait for others take longer than the one that the prediction is for, which meets nobody.
-            "measured": facts["cycles"][what]["minimum" if what == "latency" else "median"],
-            "by": kind.name,
-            "provenance": "simulated",
-        }
-        for kind in kinds
-        if kind.counts_cycles and not kind.vendor_made and (run := view.entry(kind.run_step))
-        for facts in [run.facts]
-        for what in ("latency", "interval")
-        if facts["cycles"][what]
-    ]
+    rows: list[Prediction] = []
+    for kind in kinds:
+        run = view.entry(kind.run_step)
+        if kind.vendor_made or run is None or (cycles := run.facts["cycles"]) is None:
+            continue
+        # Frames that wait for others take longer than the one that the prediction is for, which meets nobody.
+        found: list[tuple[str, int, float]] = [("latency", rtl["latency"], cycles["latency"]["minimum"])]
+        found += [("interval", rtl["interval"], cycles["interval"]["median"])] if cycles["interval"] else []
+        rows += [
+            {"what": f"{what}, cycles", "predicted": due, "measured": got, "by": kind.name, "provenance": "simulated"}
+            for what, due, got in found
+        ]
     estimated: Counter[str] = Counter()
     for unit in rtl["units"]:
         estimated[unit["layer"]] += unit["luts"]
-    for row in view["synthesis"].facts["targets"]:
+    for row in view[SYNTHESIS].facts["targets"]:
         if row["total"] and row["lut_inputs"] == _ESTIMATED_INPUTS:
-            found = {of["name"]: of["lut"] for of in (*row["layers"], row["total"] | {"name": "all"})}
+            luts = {of["name"]: of["lut"] for of in row["layers"]} | {"all": row["total"]["lut"]}
             rows += [
                 {
                     "what": f"LUTs of {name}",
-                    "predicted": luts,
-                    "measured": found[name],
+                    "predicted": due,
+                    "measured": luts[name],
                     "by": row["title"],
                     "provenance": "synthesised",
                 }
-                for name, luts in (*estimated.items(), ("all", rtl["luts"]))
-                if name in found
+                for name, due in (*estimated.items(), ("all", rtl["luts"]))
+                if name in luts
             ]
     rows += [
         {
@@ -302,33 +311,33 @@ def _baseline(view: View) -> "Baseline | None":
     path = measures.baseline(subject.name)
     if not path.is_file():
         return None
-    fold, golden, rtl = (view[step].facts for step in ("fold", "golden", "rtl"))
-    now: dict[str, Any] = {
+    fold, golden, rtl = view[FOLD].facts, view[GOLDEN].facts, view[RTL].facts["made"]
+    now: dict[str, object] = {
         "recorded_accuracy": subject.recorded.get("test", {}).get("accuracy"),
         "outputs": golden["outputs"],
         "layers": measures.shapes(fold["layers"]),
     }
-    if not rtl["unsupported"]:
-        layers = {layer["name"]: layer["architecture"] for layer in rtl["layers"]}
-        now["rtl"] = {"latency": rtl["latency"], "interval": rtl["interval"], "layers": layers}
+    if rtl:
+        architectures = {layer["name"]: layer["architecture"] for layer in rtl["layers"]}
+        now["rtl"] = {"latency": rtl["latency"], "interval": rtl["interval"], "layers": architectures}
     baseline = json.loads(path.read_text())
     synthesis = baseline.pop("synthesis", None) or {"target": None, "by": {}}
-    for row in view["synthesis"].facts["targets"]:
+    for row in view[SYNTHESIS].facts["targets"]:
         if row["target"] == synthesis["target"] and row["tool"] in synthesis["by"]:  # figures of two tools tell nothing
             baseline["synthesis"] = synthesis["by"][row["tool"]]
             layers = {layer["name"]: {k: v for k, v in layer.items() if k != "name"} for layer in row["layers"]}
             now["synthesis"] = {"total": row["total"], "layers": layers}
-    before, now = _flat(baseline), _flat(now)
-    sections = {name.split(".")[0] for name in now}
-    names = [*now, *(name for name in before if name not in now and "." in name and name.split(".")[0] in sections)]
+    before, found = _flat(baseline), _flat(now)
+    sections = {name.split(".")[0] for name in found}
+    names = [*found, *(name for name in before if name not in found and "." in name and name.split(".")[0] in sections)]
     return {
         "file": _inside(path),
         "target": synthesis["target"],
-        "rows": [{"what": name, "before": before.get(name), "now": now.get(name)} for name in names],
+        "rows": [{"what": name, "before": before.get(name), "now": found.get(name)} for name in names],
     }
 
 
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, Any]:
     """Return the values of nested objects by dotted name."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
@@ -343,13 +352,13 @@ def _verdict(report: "ReportRow") -> Literal["pass", "fail"]:
 
 
 def _accuracy(view: View) -> "Accuracy":
-    golden, recorded = view["golden"].facts, view.options.subject.recorded
+    golden, recorded = view[GOLDEN].facts, view.options.subject.recorded
     test, dataset = recorded.get("test", {}), recorded.get("dataset", {})
     images = golden["images"] if golden["right"] is not None else 0
     return {
-        "golden": golden["right"] / images if images else None,
+        "golden": golden["right"] / images if images and golden["right"] is not None else None,
         "golden_count": images,
-        "golden_dataset": view["load"].facts["dataset"] if images else None,
+        "golden_dataset": view[LOAD].facts["dataset"] if images else None,
         "confusion": golden["confusion"],
         "precision_recall": golden["precision_recall"],
         "recorded": test.get("accuracy"),
@@ -358,19 +367,14 @@ def _accuracy(view: View) -> "Accuracy":
     }
 
 
-def _coverage(view: View) -> "CoverageRow":
-    vectors, coverage = view["vectors"].facts, view["coverage"].facts
-    return {"refusal": coverage["refusal"], "search": vectors["ended"], "found": coverage["found"]}
-
-
 def _samples(view: View) -> "list[Sample]":
     """Return a few vectors, the first and one that was classified wrongly, with every layer's bits, and the scores."""
     from xnorflow.bnn.network import Argmax, Flatten
     from xnorflow.cosim.engine import outputs
     from xnorflow.reports.arrays import pack
 
-    results = read_results(view["golden"], LAYERS)
-    kept = view["golden"].facts["kept"]
+    results = read_results(view[GOLDEN], LAYERS)
+    kept = view[GOLDEN].facts["kept"]
     wrong = [i for i, of in enumerate(kept) if None not in (of["class"], of["label"]) and of["class"] != of["label"]]
     chosen = sorted({*range(min(_SAMPLES, len(kept))), *wrong[:1]})[-_SAMPLES:]
     computed = network(view)
@@ -392,7 +396,7 @@ def _samples(view: View) -> "list[Sample]":
     ]
 
 
-def _argmax(meaning: "Meaning", fold: Mapping[str, Any], trained: Sequence["EngineRow"]) -> "Decision":
+def _argmax(meaning: "Meaning", fold: FoldFacts, trained: Sequence["EngineRow"]) -> "Decision":
     """Say how it is known that integer scores decide as the framework's do; without an affine nothing is rounded.
 
     What thresholds leave ambiguous before the scores counts, too. The trained model shows its class and the sums before

@@ -80,7 +80,7 @@ def execute(
         If a step that is no engine's broke.
     """
     executor = executor or Here()
-    place = {step.name: number for number, step in enumerate(steps)}
+    place: dict[str, int] = {step.name: number for number, step in enumerate(steps)}
     sorter = TopologicalSorter(arrows(steps))
     sorter.prepare()
     ready: list[Step] = []

@@ -11,12 +11,15 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from functools import partial
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, overload
+
+from typing_extensions import TypeVar
 
 from xnorflow.flows import closure
 from xnorflow.flows.cache import Entry, digest, tool_versions
 
 _T = TypeVar("_T")
+_F = TypeVar("_F", default=Any)
 
 PARTS = "parts"
 """In a model's cache, what has been synthesised of it, each part by its own content."""
@@ -26,6 +29,26 @@ class Advance(Protocol):
     """Told how much of a step is done, in vectors."""
 
     def __call__(self, done: int, total: int) -> None: ...
+
+
+class Name(str, Generic[_F]):
+    """The name of a step, as the user sees it.
+
+    Attributes
+    ----------
+    facts : type
+        Typed dictionary of what the step tells of its result.
+    """
+
+    facts: type[_F]
+
+    def __new__(cls, name: str, facts: type[_F]) -> "Name[_F]":
+        made = super().__new__(cls, name)
+        made.facts = facts
+        return made
+
+    def __getnewargs__(self) -> tuple[str, type[_F]]:  # type: ignore[override]  # for pickle: one more than text has
+        return str(self), self.facts
 
 
 class Undeclared(Exception):
@@ -47,7 +70,7 @@ class Problem:
     """
 
     engine: str
-    status: str
+    status: Literal["skipped", "fail"]
     reason: str
     folder: Path
 
@@ -68,17 +91,16 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(Generic[_F]):
     """One stage, or one engine's share of it.
 
     Attributes
     ----------
-    name : str
-        As the user sees it.
+    name : Name
     folder : str
         Its folder in the cache.
     make : callable
-        Fills an entry: its folder, ``facts``, ``measured`` and ``summary``.
+        Fills an entry: its folder, ``facts`` and ``summary``.
     takes : tuple of str
         Steps whose results it takes; without one of them it is left out.
     may_take : tuple of str
@@ -98,9 +120,9 @@ class Step:
         Whether most of its time goes by in programs that it has started, so that others can run beside it.
     """
 
-    name: str
+    name: Name[_F]
     folder: str
-    make: Callable[["View", Entry, Advance], None]
+    make: Callable[["View", Entry[_F], Advance], None]
     takes: tuple[str, ...] = ()
     may_take: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
@@ -149,7 +171,7 @@ def ordered(steps: Sequence[Step]) -> list[Step]:
     graphlib.CycleError
         If steps wait for each other.
     """
-    place = {step.name: n for n, step in enumerate(steps)}
+    place: dict[str, int] = {step.name: n for n, step in enumerate(steps)}
     sorter = TopologicalSorter(arrows(steps))
     sorter.prepare()
     found: list[Step] = []
@@ -226,7 +248,7 @@ class View:
         self.flow, self._step = flow, step
         self.options: Any = _Options(flow.asked, step)
 
-    def __getitem__(self, step: str) -> Entry:
+    def __getitem__(self, step: Name[_F]) -> Entry[_F]:
         """Return the result of a step that is declared, and has one."""
         result = self.result(step)
         assert isinstance(result, Entry), f"step {step} has no result"
@@ -238,6 +260,10 @@ class View:
             raise Undeclared(f"step {self._step.name} takes the result of {step}, which it does not declare")
         return self.flow.results.get(step)
 
+    @overload
+    def entry(self, step: Name[_F]) -> Entry[_F] | None: ...
+    @overload
+    def entry(self, step: str) -> Entry | None: ...
     def entry(self, step: str) -> Entry | None:
         """Return the result of a declared step, None where it has none."""
         result = self.result(step)

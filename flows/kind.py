@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from xnorflow.flows.graph import View
+from xnorflow.flows.facts import COMPARE, BuildFacts, RunFacts
+from xnorflow.flows.graph import Name, View
 from xnorflow.flows.results import network
 
 if TYPE_CHECKING:
@@ -90,14 +91,14 @@ class EngineKind:
         return f"waveform_{self.name}.fst"
 
     @property
-    def build_step(self) -> str:
+    def build_step(self) -> Name[BuildFacts]:
         """Name of the step that builds the project."""
-        return f"project {self.name}"
+        return Name(f"project {self.name}", BuildFacts)
 
     @property
-    def run_step(self) -> str:
+    def run_step(self) -> Name[RunFacts]:
         """Name of the step that runs the engine."""
-        return self.stage if self.stage == self.name else f"{self.stage} {self.name}"
+        return Name(self.stage if self.stage == self.name else f"{self.stage} {self.name}", RunFacts)
 
     def project(self, view: View) -> Path:
         """Return the folder of the project that the engine has built."""
@@ -105,7 +106,7 @@ class EngineKind:
 
     def kept_waveform(self, view: View) -> Path | None:
         """Return the waveform of what went wrong in the engine, or that of its run if one was asked for."""
-        results = (view.result(self.run_step), view.result("compare"))
+        results = (view.result(self.run_step), view.result(COMPARE))
         kept = [result.folder / self.waveform for result in results if result]
         return next((path for path in reversed(kept) if path.is_file()), None)
 

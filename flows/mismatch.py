@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +33,13 @@ from xnorflow.flows.results import inputs as vectors
 from xnorflow.flows.results import network as network_of
 from xnorflow.reports.arrays import pack
 
+if TYPE_CHECKING:
+    from xnorflow.reports.records import AccumulatorWindow, FirstMismatch, TermRow
+
 _REPLAYED = 64  # at most so many mismatching vectors are run again, layer by layer, and kept
 
 
-def locate(view: View, kind: EngineKind, comparison: Comparison, replay: Path) -> dict[str, Any]:
+def locate(view: View, kind: EngineKind, comparison: Comparison, replay: Path) -> "tuple[FirstMismatch, str]":
     """Run the mismatching vectors again, layer by layer, and keep what shows the difference.
 
     Parameters
@@ -48,8 +51,10 @@ def locate(view: View, kind: EngineKind, comparison: Comparison, replay: Path) -
 
     Returns
     -------
-    dict
-        The first difference, as the report has it, and ``text``, the same in a line.
+    FirstMismatch
+        The first difference.
+    str
+        The same in a line.
     """
     from xnorflow.cosim.golden import Golden
 
@@ -73,7 +78,7 @@ def locate(view: View, kind: EngineKind, comparison: Comparison, replay: Path) -
     row = int(np.flatnonzero(wrong == first.vector)[0])
     arrays = {f"expected.{name}": expected[name] for name in got} | {f"got.{name}": got[name] for name in got}
     np.savez_compressed(replay, vectors=wrong, inputs=inputs, **arrays)
-    return {
+    shown: FirstMismatch = {
         "vector": first.vector,
         "layer": first.layer,
         "channel": first.channel,
@@ -89,8 +94,8 @@ def locate(view: View, kind: EngineKind, comparison: Comparison, replay: Path) -
             first.layer,
             first.index,
         ),
-        "text": str(first),
     }
+    return shown, str(first)
 
 
 def window(
@@ -99,7 +104,7 @@ def window(
     got: Mapping[str, NDArray[Any]],
     layer: str,
     index: tuple[int, ...],
-) -> dict[str, Any] | None:
+) -> "AccumulatorWindow | None":
     """Show how the golden model comes to one integer, from the inputs, weights and popcounts of its accumulator on.
 
     Parameters
@@ -111,7 +116,7 @@ def window(
 
     Returns
     -------
-    dict or None
+    AccumulatorWindow or None
         ``layer`` and ``index`` of the accumulator; ``inputs``, padded, and ``weights`` (packed); ``terms``, each of
         which adds ``factor * (plus - minus)``: for bipolar inputs one, plus the number of equal and minus that of
         unequal signs, else one for each bit of the inputs, counted where the weight is +1 and where it is -1; of
@@ -237,7 +242,7 @@ def _operands(
     return padded[y : y + weights.shape[0], x : x + weights.shape[1]], weights
 
 
-def _terms(inputs: NDArray[Any], weights: NDArray[Any], signal: Signal) -> list[dict[str, int]]:
+def _terms(inputs: NDArray[Any], weights: NDArray[Any], signal: Signal) -> "list[TermRow]":
     """Return the terms of a sum by the bits of its inputs and those of its weights' magnitudes."""
     values = [(1, inputs)]
     if not signal.bipolar:
@@ -246,7 +251,7 @@ def _terms(inputs: NDArray[Any], weights: NDArray[Any], signal: Signal) -> list[
         values = [(sign << k, inputs >> k & 1) for k, sign in enumerate(signs)]
     magnitude, sign = np.abs(weights), np.sign(weights)
     places = range(max(1, int(magnitude.max(initial=0)).bit_length()))
-    terms = []
+    terms: list[TermRow] = []
     for factor, value in values:
         for place in places:
             products = value * sign * (magnitude >> place & 1)

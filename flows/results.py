@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.flows.cache import Entry
+from xnorflow.flows.facts import FOLD, GOLDEN, VECTORS
 from xnorflow.flows.graph import View
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ LAYERWISE = 8
 WAVEFORM = "activity.fst"
 """File of a run that keeps a waveform, that of the vectors whose every layer is compared."""
 
-NETWORK, VECTORS = "network.safetensors", "vectors.npz"
+NETWORK, VECTORS_FILE = "network.safetensors", "vectors.npz"
 """Files of the steps ``fold``, and ``load`` and ``vectors``."""
 
 ERRORS = "errors.npz"
@@ -40,13 +41,13 @@ def network(view: View) -> "Network":
     """Return the canonical Network that step ``fold`` has made."""
     from xnorflow.bnn import io
 
-    path = view["fold"].folder / NETWORK
+    path = view[FOLD].folder / NETWORK
     return view.once("network", lambda: io.load(path))
 
 
 def _vectors(view: View) -> Mapping[str, IntArray]:
-    entry = view["vectors"]
-    return view.once("vectors", lambda: read_results(entry, VECTORS))
+    entry = view[VECTORS]
+    return view.once("vectors", lambda: read_results(entry, VECTORS_FILE))
 
 
 def inputs(view: View) -> IntArray:
@@ -71,5 +72,5 @@ def directed(view: View) -> IntArray:
 
 def golden(view: View) -> Mapping[str, IntArray]:
     """Return what the golden model has computed: everything from the last accumulators on."""
-    entry = view["golden"]
+    entry = view[GOLDEN]
     return view.once("golden", lambda: read_results(entry))

@@ -1,32 +1,45 @@
 """What the rounding of weights does: to the sums, to the signs and to the classes."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from xnorflow.flows.facts import FOLD
 from xnorflow.flows.graph import View
 from xnorflow.flows.results import ERRORS, IntArray, directed, golden, images, inputs, labels, network
 
 if TYPE_CHECKING:
     from xnorflow.bnn.network import Network
+    from xnorflow.reports.records import (
+        Deviation,
+        DifferentClasses,
+        DifferentSigns,
+        RoundedAccuracy,
+        RoundedLayer,
+    )
 
 DEVIATION_VECTORS = 256
 """Vectors on which is measured what the rounding of weights does to the sums."""
 
 
-def roundings(view: View) -> dict[str, Any]:
-    """Say of the layers whose weights are rounded what is proved, and what rounding does on the vectors at most."""
-    from xnorflow.cosim import deviation
+def deviation(view: View) -> "Deviation | None":
+    """Say of the layers whose weights are rounded what is proved, and what rounding does on the vectors at most.
+
+    What the trained model itself shows is not in it. None where no weights are rounded.
+    """
+    from xnorflow.cosim.deviation import largest as largest_error
     from xnorflow.cosim.golden import Golden
 
-    rounded, vectors = view["fold"].facts["rounded"], inputs(view)[:DEVIATION_VECTORS]
+    rounded, vectors = view[FOLD].facts["rounded"], inputs(view)[:DEVIATION_VECTORS]
     if not rounded:
-        return {"layers": [], "vectors": 0}
+        return None
     engine = Golden()
     engine.prepare(network(view))
-    errors: dict[str, dict[str, Any]] = {}
-    with np.load(view["fold"].folder / ERRORS) as file:
+    errors: dict[str, dict[str, NDArray[Any]]] = {}
+    with np.load(view[FOLD].folder / ERRORS) as file:
         for key in file.files:
             layer, _, name = key.partition(".")
             errors.setdefault(layer, {})[name] = file[key]
@@ -34,13 +47,22 @@ def roundings(view: View) -> dict[str, Any]:
     for start in range(0, len(vectors), 16):  # windows of real numbers, in every layer, could fill the memory
         results = engine.run(vectors[start : start + 16], every_layer=True)
         for layer, of in errors.items():
-            largest[layer] = max(largest[layer], deviation.largest(network(view), of, results))
-    return {"layers": [of | {"measured": largest.get(of["name"])} for of in rounded], "vectors": len(vectors)}
+            largest[layer] = max(largest[layer], largest_error(network(view), of, results))
+    layers: list[RoundedLayer] = [{**of, "measured": largest.get(of["name"])} for of in rounded]
+    nobody: Deviation = {
+        "by": None,
+        "signs": [],
+        "classes": None,
+        "accuracy": None,
+        "layers": layers,
+        "vectors": len(vectors),
+    }
+    return nobody
 
 
 def different_signs(
     network: "Network", expected: Mapping[str, IntArray], got: Mapping[str, IntArray]
-) -> list[dict[str, Any]]:
+) -> "list[DifferentSigns]":
     """Return how many signs of each layer the trained model has otherwise, as the report has it."""
     from xnorflow.cosim.deviation import signs_that_differ
 
@@ -48,39 +70,47 @@ def different_signs(
     return [{"name": name, "different": different, "of": of} for name, (different, of) in found.items()]
 
 
-def judged(view: View, engine: str, got: Mapping[str, IntArray], count: int) -> dict[str, Any]:
-    """Judge the trained model beside a golden model of rounded weights: by the classes that differ, and nothing else.
+@dataclass(frozen=True)
+class Judgement:
+    """What the trained model shows beside a golden model of rounded weights.
 
-    Returns
-    -------
-    dict
-        ``outcome`` for the engine; ``by``, ``classes`` and ``accuracy`` for the report.
+    Attributes
+    ----------
+    status : {"agrees", "fail", "skipped"}
+    reason : str
+    different : int
+        Classes that differ.
+    classes : DifferentClasses or None
+    accuracy : RoundedAccuracy or None
     """
-    from xnorflow.cosim.classes import classes
+
+    status: Literal["agrees", "fail", "skipped"]
+    reason: str
+    different: int = 0
+    classes: "DifferentClasses | None" = None
+    accuracy: "RoundedAccuracy | None" = None
+
+
+def judged(view: View, got: Mapping[str, IntArray], count: int) -> Judgement:
+    """Judge the trained model beside a golden model of rounded weights: by the classes that differ alone."""
+    from xnorflow.cosim.classes import classes as classes_of
 
     of = network(view)
     labelled = images(view)[images(view) < count]
-    mine, right = classes(of, {name: result[:count] for name, result in golden(view).items()}, labels(view))
-    theirs = classes(of, got, labels(view))[0] if of.output.name in got else None
+    mine, right = classes_of(of, {name: result[:count] for name, result in golden(view).items()}, labels(view))
+    theirs = classes_of(of, got, labels(view))[0] if of.output.name in got else None
     if mine is None or theirs is None:
         reason = "the trained model shows no class, by which to judge a network of rounded weights"
-        return {"by": engine, "outcome": {"status": "skipped", "reason": reason, "mismatches": 0}}
+        return Judgement("skipped", reason)
     some = np.setdiff1d(np.arange(count), directed(view))  # those are near thresholds on purpose
     count, allowed = len(some), view.options.classes_may_differ
     different = int((mine[some] != theirs[some]).sum())
     told = f"{different:,} of {count:,} classes differ from those of rounded weights"
     agrees = different <= allowed * count
     reason = told if agrees else f"{told}: more than [fixed] classes_may_differ = {allowed:g} allows"
-    accuracy = None
+    accuracy: RoundedAccuracy | None = None
     if len(labelled):
-        share = {
-            name: float((found[labelled] == right[: len(labelled)]).mean())
-            for name, found in (("trained", theirs), ("rounded", mine))
-        }
-        accuracy = {**share, "images": len(labelled)}
-    return {
-        "by": engine,
-        "classes": {"different": different, "of": count, "allowed": allowed},
-        "accuracy": accuracy,
-        "outcome": {"status": "agrees" if agrees else "fail", "reason": reason, "mismatches": different},
-    }
+        trained, rounded = (float((of[labelled] == right[: len(labelled)]).mean()) for of in (theirs, mine))
+        accuracy = {"trained": trained, "rounded": rounded, "images": len(labelled)}
+    classes: DifferentClasses = {"different": different, "of": count, "allowed": allowed}
+    return Judgement("agrees" if agrees else "fail", reason, different, classes, accuracy)

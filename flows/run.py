@@ -16,6 +16,7 @@ from xnorflow.flows.cache import Entry, Store, tool_versions
 from xnorflow.flows.engines import ENGINES
 from xnorflow.flows.execute import execute
 from xnorflow.flows.extras import needing
+from xnorflow.flows.facts import ReportFacts, SynthesisFacts
 from xnorflow.flows.formats import CONVERTED, FORMATS, Subject, model_digest, read_subject
 from xnorflow.flows.graph import PARTS, Asked, Flow, Step, View
 from xnorflow.flows.kind import EngineKind
@@ -31,6 +32,7 @@ from xnorflow.reports.findings import Finding
 if TYPE_CHECKING:
     from xnorflow.flows.formats import Converted
     from xnorflow.models.labelled import Labelled
+    from xnorflow.reports.records import RtlRow
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Outcome:
         Folder of the report.
     projects : dict of Path, by engine
         Folders of what was built.
-    rtl : dict or None
+    rtl : RtlRow or None
         As the report has it.
     findings : list of Finding
     """
@@ -52,7 +54,7 @@ class Outcome:
     verdict: str
     report: Path
     projects: dict[str, Path]
-    rtl: dict[str, Any] | None
+    rtl: "RtlRow | None"
     findings: list[Finding]
 
 
@@ -135,16 +137,15 @@ def run(
         execute(flow, plan, store, console, force=force, before_making=withdraw, after=check, executor=executor)
         made = {name: of for name, of in flow.results.items() if isinstance(of, Entry)}
         projects = {kind.name: made[kind.build_step].folder / "project" for kind in kinds if kind.build_step in made}
-        of_asic = made["synthesis"]
+        of_asic: Entry[SynthesisFacts] = made["synthesis"]
         projects |= {row["folder"]: of_asic.folder / row["folder"] for row in of_asic.facts["asic"] if row["folder"]}
         projects |= {job.folder: vendor.folder(made[job.name]) for job in jobs if _has_project(made, job)}
         with locked(target / LOCK, f"another flow that writes to {target}", console):
             copies = publish(target, made["report"].folder, projects if out and copy else {})
     if not all(entry.reused for entry in made.values()):
         tidy.prune(build.absolute(), most, started)
-    facts = made["report"].facts
-    told = [Finding(**finding) for finding in facts["findings"]]
-    return Outcome(facts["verdict"], target, projects | copies, facts["rtl"], told)
+    facts: ReportFacts = made["report"].facts
+    return Outcome(facts["verdict"], target, projects | copies, facts["rtl"], facts["findings"])
 
 
 def _has_project(made: dict[str, Entry], job: Step) -> bool:
@@ -161,7 +162,7 @@ def _asked(
     """Return by name what the user decides, and what tells one such choice from another."""
     known = FORMATS.get(subject.kind)
 
-    def model() -> dict[str, Any]:
+    def model() -> dict[str, object]:
         """Tell models apart by what they compute; code that makes one has to be run for that."""
         found = given or (read_subject(subject, options.input, options.fixed) if subject.factory else None)
         return {

@@ -24,7 +24,7 @@ def steps(
     kinds: Sequence[EngineKind], synthesise: synthesis.Synthesise = synthesis.synthesised, liberty: bool = True
 ) -> list[Step]:
     """Return the steps of a flow with these engines, for ASICs, too, or not; each after those that it takes."""
-    found = [
+    found: list[Step] = [
         load.step(),
         fold.step(),
         rtl.step(),  # which refuses a goal out of reach, so that nothing runs in vain

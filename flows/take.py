@@ -77,15 +77,16 @@ def take(step: Step, flow: Flow, store: Store, watch: Watch, force: bool) -> Tak
             key = step.key(view)
             folder = store.folder(step.folder, key)
             with store.alone(step.folder, key, lambda first: watch.wait(step.name, first)):
-                entry = (None if force else store.find(step.folder, key)) or _make(step, view, store, key, watch, force)
+                entry = (None if force else store.find(step.folder, key, step.name.facts)) or _make(
+                    step, view, store, key, watch, force
+                )
     except (EngineUnavailable, EngineError) as error:
         if step.engine is None:
             raise
-        return failed(step, Problem(step.engine, _STATUS[isinstance(error, EngineError)], str(error), folder))
+        return failed(
+            step, Problem(step.engine, "fail" if isinstance(error, EngineError) else "skipped", str(error), folder)
+        )
     return Taken(entry, line(step, entry))
-
-
-_STATUS = {False: "skipped", True: "fail"}
 
 
 def failed(step: Step, problem: Problem) -> Taken:
@@ -98,14 +99,15 @@ def line(step: Step, entry: Entry) -> str:
     """Return what the log says of a result."""
     time = "[cyan] reused[/]" if entry.reused else f"{entry.seconds:5.1f} s"
     mark = "[red]✗[/]" if entry.failed else "[green]✓[/]"
-    return f"{mark} {step.name:<22} {time}  {escape(entry.summary)}"
+    why = " [yellow](made again: what was kept had been changed, or did not fit)[/]" if entry.damaged else ""
+    return f"{mark} {step.name:<22} {time}  {escape(entry.summary)}{why}"
 
 
 def _make(step: Step, view: View, store: Store, key: str, watch: Watch, force: bool) -> Entry:
     with (
         watch.making(step.name) as advance,
         nullcontext() if step.waits else _in_this_process,
-        store.making(step.folder, key, anew=force) as entry,
+        store.making(step.folder, key, step.name.facts, anew=force) as entry,
     ):
         step.make(view, entry, advance)
     return entry

@@ -237,33 +237,52 @@ def memory_bits(pipeline: Pipeline) -> int:
     return total
 
 
-def estimate(activity: Activity) -> dict[str, Any]:
-    """Estimate the dynamic energy of one inference.
+@dataclass(frozen=True)
+class EnergyShare:
+    """A term of an estimate.
 
-    Returns
-    -------
-    dict
-        JSON-ready. ``picojoules``; ``low`` and ``high``, the same divided and multiplied by :data:`UNCERTAINTY`;
-        ``parts``: ``name``, ``count``, ``picojoules_each``, ``picojoules`` and ``source`` of each; ``formula``;
-        ``uncertainty``; ``provenance`` ("estimated").
+    Attributes
+    ----------
+    name : str
+        Of the attribute of :class:`Activity`.
+    count : float
+        Per inference.
+    picojoules_each, picojoules : float
+    source : str
+        Of the constant.
     """
-    parts = [
-        {
-            "name": name,
-            "count": getattr(activity, name),
-            "picojoules_each": constant.picojoules,
-            "picojoules": getattr(activity, name) * constant.picojoules,
-            "source": constant.source,
-        }
+
+    name: str
+    count: float
+    picojoules_each: float
+    picojoules: float
+    source: str
+
+
+@dataclass(frozen=True)
+class EstimatedSwitching:
+    """The dynamic energy of one inference, by :data:`FORMULA`.
+
+    Attributes
+    ----------
+    picojoules : float
+    low, high : float
+        The same divided and multiplied by :data:`UNCERTAINTY`.
+    parts : tuple of EnergyShare
+    """
+
+    picojoules: float
+    low: float
+    high: float
+    parts: tuple[EnergyShare, ...]
+
+
+def estimate(activity: Activity) -> EstimatedSwitching:
+    """Estimate the dynamic energy of one inference."""
+    terms = tuple(
+        EnergyShare(name, count, constant.picojoules, count * constant.picojoules, constant.source)
         for name, constant in CONSTANTS.items()
-    ]
-    total = sum(part["picojoules"] for part in parts)
-    return {
-        "picojoules": total,
-        "low": total / UNCERTAINTY,
-        "high": total * UNCERTAINTY,
-        "parts": parts,
-        "formula": FORMULA,
-        "uncertainty": UNCERTAINTY,
-        "provenance": "estimated",
-    }
+        for count in [getattr(activity, name)]
+    )
+    total = sum(term.picojoules for term in terms)
+    return EstimatedSwitching(total, total / UNCERTAINTY, total * UNCERTAINTY, terms)

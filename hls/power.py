@@ -7,9 +7,8 @@ were read from what others quote of these data sheets, not from the vendors' own
 them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 FORMULA = (
     "dynamic: each part x nanometres / its constant's x (volts / its constant's)^2; "
@@ -81,40 +80,59 @@ _CONSTANTS = {
 }
 
 
-def at_rate(target: str, parts: Iterable[Mapping[str, Any]], images_per_second: float) -> dict[str, Any]:
+@dataclass(frozen=True)
+class PowerAtRate:
+    """Power and energy of a design that is given images at a rate, by :data:`FORMULA`.
+
+    Attributes
+    ----------
+    target : str
+    device : str or None
+        None, as all that follows from its static power, where that is unknown.
+    static_mw : float or None
+    dynamic_pj : float
+        Of an inference.
+    images_per_second : float
+    power_mw, energy_nj : float or None
+        The energy is of an inference.
+    sources : tuple of str
+    """
+
+    target: str
+    device: str | None
+    static_mw: float | None
+    dynamic_pj: float
+    images_per_second: float
+    power_mw: float | None
+    energy_nj: float | None
+    sources: tuple[str, ...]
+
+
+def at_rate(target: str, picojoules: Mapping[str, float], images_per_second: float) -> PowerAtRate:
     """Estimate power and energy of a design that is given images at a rate.
 
     Parameters
     ----------
     target : str
         One of :data:`xnorflow.hls.synthesis.targets.TARGETS`.
-    parts : iterable of mappings
-        See :func:`xnorflow.hls.energy.estimate`.
+    picojoules : mapping of str to float
+        Of each part of the estimate, by its name, see :class:`xnorflow.hls.energy.EnergyShare`.
     images_per_second : float
         Above 0.
-
-    Returns
-    -------
-    dict
-        JSON-ready. ``target``; ``device`` and ``static_mw``, None if unknown; ``dynamic_pj``, of an inference;
-        ``images_per_second``; ``power_mw`` and ``energy_nj``, of an inference, None where the static power is;
-        ``sources``; ``formula``; ``provenance`` ("estimated").
     """
     process, static = PROCESSES[target], STATIC.get(target)
-    dynamic = sum(part["picojoules"] * _factor(_CONSTANTS[part["name"]], process) for part in parts)
+    dynamic = sum(of * _factor(_CONSTANTS[name], process) for name, of in picojoules.items())
     power = static.milliwatts + dynamic * 1e-9 * images_per_second if static else None
-    return {
-        "target": target,
-        "device": static.device if static else None,
-        "static_mw": static.milliwatts if static else None,
-        "dynamic_pj": dynamic,
-        "images_per_second": images_per_second,
-        "power_mw": power,
-        "energy_nj": None if power is None else power * 1e6 / images_per_second,
-        "sources": [process.source, *([static.source] if static else [])],
-        "formula": FORMULA,
-        "provenance": "estimated",
-    }
+    return PowerAtRate(
+        target,
+        static.device if static else None,
+        static.milliwatts if static else None,
+        dynamic,
+        images_per_second,
+        power,
+        None if power is None else power * 1e6 / images_per_second,
+        (process.source, *([static.source] if static else [])),
+    )
 
 
 def _factor(published: Technology, target: Technology) -> float:

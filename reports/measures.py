@@ -1,7 +1,7 @@
 """What the Network alone tells: operations, bits and memory. JSON-ready."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from xnorflow.bnn.network import (
     weight_bits,
 )
 
+if TYPE_CHECKING:
+    from xnorflow.reports.records import LayerRow, Memory, NetworkInput
+
 BASELINES = Path(__file__).resolve().parent / "baselines"
 """What each model of the zoo computed when its baseline was last written."""
 
@@ -33,7 +36,7 @@ def baseline(name: str) -> Path:
     return own if own.is_file() else BASELINES / f"{name}.json"
 
 
-def taken(network: Network) -> dict[str, Any]:
+def taken(network: Network) -> "NetworkInput":
     """Describe the input; ``bits`` per value."""
     given = network.input
     return {
@@ -44,12 +47,12 @@ def taken(network: Network) -> dict[str, Any]:
     }
 
 
-def layers(network: Network) -> list[dict[str, Any]]:
+def layers(network: Network) -> "list[LayerRow]":
     """Describe every operation.
 
     Returns
     -------
-    list of dict
+    list of LayerRow
         ``operands`` are the names of the layers (or of the input) whose results it takes. ``inputs``, those of the
         first, and ``outputs`` are shapes, channels last. ``weight_bits``: one bit per weight, and a mask bit for
         each where any is zero; of integer weights, as many as the largest needs for each. ``xnor_ops``: one-bit
@@ -57,7 +60,7 @@ def layers(network: Network) -> list[dict[str, Any]]:
         magnitude.
         ``accumulator_bits``: of a sum, in two's complement; None where nothing is summed.
     """
-    described = []
+    described: list[LayerRow] = []
     for operation in network.operations[1:]:
         if type(operation) not in OPERATIONS.values():
             raise refusal(operation, "the report")
@@ -94,17 +97,17 @@ def _positions(shape: tuple[int, ...]) -> int:
     return int(np.prod(shape[:-1]))
 
 
-def shapes(layers: list[dict[str, Any]]) -> dict[str, str]:
+def shapes(layers: "list[LayerRow]") -> dict[str, str]:
     """Return the kind and the shapes of layers, as :func:`layers` describes them, by name: what baselines hold."""
     return {layer["name"]: f"{layer['kind']} {layer['inputs']} -> {layer['outputs']}" for layer in layers}
 
 
-def memory(network: Network) -> dict[str, Any]:
+def memory(network: Network) -> "Memory":
     """Compare the parameters' memory with that of the same network in 32-bit floating point.
 
     Returns
     -------
-    dict
+    Memory
         ``binary_bits``: weights, integer thresholds and the output's fixed-point factors, at the width that each needs.
         ``float32_bits``: 32 for every weight, and for each channel's scale and offset (a folded batch norm).
     """

@@ -1,18 +1,13 @@
-"""The records that a report is made of, and the JSON schema that follows from them.
+"""The records that a report is made of.
 
-A report is JSON, so its records are typed dictionaries: what makes and what shows them is checked by mypy. The schema
-in ``report.schema.json`` says the same to others; ``python -m xnorflow.reports.records`` writes it anew.
+A report is JSON, so its records are typed dictionaries: what makes and what shows them is checked by mypy.
+:mod:`xnorflow.reports.schema` says the same to others.
 """
 
-import json
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, with_config
-from pydantic.json_schema import GenerateJsonSchema
+from pydantic import ConfigDict, Field, with_config
 from typing_extensions import NotRequired, TypedDict  # pydantic asks for this one before Python 3.12
-
-SCHEMA = Path(__file__).parent / "report.schema.json"
 
 _Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _Count = Annotated[int, Field(ge=0)]
@@ -29,6 +24,7 @@ Meaning = Literal["class", "score", "values"]
 Required = Literal[
     "latency_ns", "images_per_second", "clock_mhz", "lut", "bram", "power_mw", "energy_nj", "accuracy", "coverage"
 ]
+Search = Literal["goal", "number", "vain", "budget"]
 _Provenance = Literal["simulated", "placed-and-routed", "synthesised", "vendor", "estimated"]
 
 _CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -173,7 +169,7 @@ class CoverageRow(TypedDict):
 
     refusal: str | None
     """Why there is none."""
-    search: Literal["goal", "number", "vain", "budget"] | None
+    search: Search | None
     """Why no more directed vectors were made: enough is shown, as many as asked for, none more helps, or the budget."""
     found: FoundCoverage | None
 
@@ -220,13 +216,19 @@ class Decision(TypedDict):
 
 
 @with_config(_CONFIG)
-class RoundedLayer(TypedDict):
-    """A layer whose weights are rounded."""
+class RoundedWeights(TypedDict):
+    """How a layer's weights are rounded."""
 
     name: str
     bits: Annotated[int, Field(ge=2, le=16)]
     step: float
     bound: _NotNegative
+
+
+@with_config(_CONFIG)
+class RoundedLayer(RoundedWeights):
+    """A layer whose weights are rounded."""
+
     measured: _NotNegative | None
 
 
@@ -332,29 +334,38 @@ class FirstMismatch(TypedDict):
     """How the golden model comes to the expected integer; each term adds factor * (plus - minus)."""
 
 
+_OfRounded = Field(
+    description="Agrees: the trained model beside a network of rounded weights, whose classes differ on as few vectors "
+    "as allowed; these are its mismatches."
+)
+_Observed = Field(description="What was compared with golden, layer by layer; one that is not here was not observed.")
+
+
+@with_config(_CONFIG)
+class Compared(TypedDict):
+    """An engine's results beside the golden model's."""
+
+    status: Annotated[Literal["pass", "fail", "skipped", "agrees"], _OfRounded]
+    vectors: _Count
+    mismatches: _Count
+    reason: str | None
+    layers: Annotated[dict[str, ComparedLayer], _Observed]
+    first_mismatch: FirstMismatch | None
+
+
 @with_config(_told({"mismatches": {"const": 0}, "vectors": {"minimum": 1}}))
-class EngineRow(TypedDict):
+class EngineRow(Compared):
     """What an engine computed, compared with the golden model."""
 
     title: str
-    status: Literal["pass", "fail", "skipped", "agrees"]
-    """Agrees: the trained model beside a network of rounded weights, whose classes differ on as few vectors as
-    allowed; these are its mismatches.
-    """
-    vectors: _Count
-    mismatches: _Count
     seconds: _Seconds
     """Of the run over all vectors."""
     build_seconds: _Seconds
     """Of writing and compiling the project."""
-    reason: str | None
     project: str | None
     """Folder."""
-    layers: dict[str, ComparedLayer]
-    """What was compared with golden, layer by layer; one that is not here was not observed."""
     waveform: str | None
     """File beside the report: of the vectors that went wrong, or of the run if that was asked for."""
-    first_mismatch: FirstMismatch | None
 
 
 @with_config(_CONFIG)
@@ -391,11 +402,16 @@ class SampledLayer(TypedDict):
     values: PackedArray
 
 
-# A vector with every layer's bits
-Sample = TypedDict(  # "class" is a keyword
-    "Sample", {"vector": _Count, "class": _Count | None, "label": int | None, "layers": list[SampledLayer]}
-)
-Sample.__pydantic_config__ = _CONFIG  # type: ignore[attr-defined]
+# A vector's number, the class that the golden model gives, and the label
+KeptVector = TypedDict("KeptVector", {"vector": _Count, "class": _Count | None, "label": int | None})  # a keyword
+KeptVector.__pydantic_config__ = _CONFIG  # type: ignore[attr-defined]
+
+
+@with_config(_CONFIG)
+class Sample(KeptVector):
+    """A vector with every layer's bits."""
+
+    layers: list[SampledLayer]
 
 
 @with_config(_CONFIG)
@@ -504,8 +520,8 @@ class TargetPower(TypedDict):
 
 
 @with_config(_CONFIG)
-class Energy(TypedDict):
-    """Dynamic energy of an inference."""
+class EstimatedEnergy(TypedDict):
+    """Dynamic energy of an inference, of no target in particular."""
 
     source: str
     frames: _Positive
@@ -517,6 +533,12 @@ class Energy(TypedDict):
     formula: str
     uncertainty: Annotated[float, Field(ge=1)]
     provenance: Literal["estimated"]
+
+
+@with_config(_CONFIG)
+class Energy(EstimatedEnergy):
+    """Dynamic energy of an inference."""
+
     targets: list[TargetPower]
     """Power at a rate; static power, and what needs it, is null where no data sheet is known."""
 
@@ -914,23 +936,3 @@ class ReportRow(TypedDict):
     steps: list[StepRow]
     """In order; seconds as measured when the step ran, which may have been in an earlier flow."""
     tools: Annotated[dict[str, str], Field(min_length=1)]
-
-
-class _Untitled(GenerateJsonSchema):
-    def field_title_should_be_set(self, schema: Any) -> bool:
-        return False  # it would be the name again
-
-
-def schema() -> str:
-    """Return the JSON schema of a report, a record a line."""
-    whole = TypeAdapter(ReportRow).json_schema(schema_generator=_Untitled)
-    records = whole.pop("$defs") | {"Report": whole}
-    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(record)}" for name, record in sorted(records.items()))
-    return (
-        '{\n "$schema": "https://json-schema.org/draft/2020-12/schema",\n "$ref": "#/$defs/Report",\n'
-        f' "$defs": {{\n{lines}\n }}\n}}\n'
-    )
-
-
-if __name__ == "__main__":
-    SCHEMA.write_text(schema())

@@ -6,7 +6,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from xnorflow.reports.records import SCHEMA, PathStep, PrecisionRecall, ReportRow
+from xnorflow.reports.records import PathStep, PrecisionRecall, ReportRow
+from xnorflow.reports.schema import SCHEMA
 
 FOLDER = Path(__file__).parent
 

@@ -7,6 +7,7 @@ from xnorflow.flows import asic
 from xnorflow.flows.graph import View
 from xnorflow.flows.kind import EngineKind
 from xnorflow.flows.rtl import project as rtl_project
+from xnorflow.flows.rtl import row as rtl_row
 
 _LIMIT, _CYCLES = 1e8, 2000
 """LUTs times cycles that a netlist is simulated for at most, some minutes; as how many cycles compiling it counts."""
@@ -20,7 +21,7 @@ def _make(view: View, folder: Path) -> Engine:
     from xnorflow.hls.synthesis.tools import SynthesisError, ToolMissing
     from xnorflow.hls.synthesis.yosys import synthesise
 
-    project, facts = rtl_project(view), view["rtl"].facts
+    project, facts = rtl_project(view), rtl_row(view)
     if not view.options.targets and not view.options.liberty:
         raise EngineUnavailable("the flow synthesises for no target")
     cycles = facts["latency"] + facts["interval"]

@@ -7,9 +7,10 @@ from xnorflow.flows.graph import View
 from xnorflow.flows.kind import EngineKind
 from xnorflow.flows.results import network
 from xnorflow.flows.steps.vendor import folder as job_folder
+from xnorflow.flows.steps.vendor import step_of
 from xnorflow.hls.folders import file_digest
 
-_JOB = "vendor hls4ml_packed"
+_JOB = step_of("hls4ml_packed")
 
 
 def _make(view: View, folder: Path) -> Engine:

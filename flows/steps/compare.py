@@ -2,25 +2,32 @@
 
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any
 
 from xnorflow.cosim.engine import EngineError
 from xnorflow.flows.cache import Entry
+from xnorflow.flows.facts import COMPARE, FOLD, GOLDEN, CompareFacts
 from xnorflow.flows.graph import Advance, Step, View
 from xnorflow.flows.kind import EngineKind
 from xnorflow.flows.mismatch import locate
 from xnorflow.flows.results import LAYERS, IntArray, golden, inputs, network, read_results
-from xnorflow.flows.rounding import different_signs, judged, roundings
+from xnorflow.flows.rounding import deviation, different_signs, judged
 from xnorflow.flows.steps.engines import keep_waveform
 from xnorflow.flows.steps.golden import layers
+from xnorflow.reports.records import Compared
+
+_NOTHING: Compared = {
+    "status": "fail", "vectors": 0, "mismatches": 0, "reason": None, "layers": {}, "first_mismatch": None,
+}  # fmt: skip
 
 
-def step(kinds: Sequence[EngineKind]) -> Step:
+def step(kinds: Sequence[EngineKind]) -> Step[CompareFacts]:
     """Return the step; an engine that differs is run again, for which the step sees what the engine is made from."""
-    made_from = [step for kind in kinds for step in (kind.run_step, kind.build_step, *kind.takes, *kind.may_take)]
+    made_from: list[str] = []
+    for kind in kinds:
+        made_from += [kind.run_step, kind.build_step, *kind.takes, *kind.may_take]
     always = ("vectors", "fold", "golden")
     return Step(
-        "compare",
+        COMPARE,
         "compare",
         partial(_compare, tuple(kinds)),
         takes=always,
@@ -46,28 +53,28 @@ def _reference(view: View, names: Iterable[str], count: int) -> dict[str, IntArr
     return results
 
 
-def _compare(kinds: Sequence[EngineKind], view: View, entry: Entry, advance: Advance) -> None:
+def _compare(kinds: Sequence[EngineKind], view: View, entry: Entry[CompareFacts], advance: Advance) -> None:
     from xnorflow.cosim.compare import compare
 
-    outcomes: dict[str, dict[str, Any]] = {}
-    deviation: dict[str, Any] = {"by": None, "signs": [], "classes": None, "accuracy": None, **roundings(view)}
-    ambiguous = view["fold"].facts["conversion"]["ambiguous"]
+    outcomes: dict[str, Compared] = {}
+    deviating = deviation(view)
+    ambiguous = view[FOLD].facts["conversion"]["ambiguous"]
     for kind in kinds:
         run = view.entry(kind.run_step)
         if run is None:
             continue
         try:
-            count = run.facts["vectors"]
+            count, few = run.facts["vectors"], run.facts["layerwise"]
             got = read_results(run)
             comparison = compare(network(view), _reference(view, got, count), got)
-            few = run.facts["layerwise"]
-            kept = {name: result[:few] for name, result in read_results(view["golden"], LAYERS).items()}
+            kept = {name: result[:few] for name, result in read_results(view[GOLDEN], LAYERS).items()}
             of_layers = read_results(run, LAYERS)
             layerwise = compare(network(view), kept, of_layers)
         except EngineError as error:
-            outcomes[kind.name] = {"status": "fail", "reason": str(error), "vectors": 0, "mismatches": 0, "layers": {}}
+            outcomes[kind.name] = {**_NOTHING, "reason": str(error)}
             continue
-        outcome: dict[str, Any] = {
+        outcome: Compared = {
+            **_NOTHING,
             "status": "pass",
             "vectors": comparison.vectors,
             "mismatches": len({*comparison.wrong, *layerwise.wrong}),
@@ -77,19 +84,19 @@ def _compare(kinds: Sequence[EngineKind], view: View, entry: Entry, advance: Adv
                 for layer in of.layers
             },
         }
-        if kind.trained and view["fold"].facts["rounded"]:
-            shown = judged(view, kind.name, got, count)
-            outcomes[kind.name] = outcome | shown.pop("outcome")
-            deviation |= shown | {"signs": different_signs(network(view), kept, of_layers)}
-            continue
-        if differing := next((of for of in (comparison, layerwise) if of.first), None):
-            first = locate(view, kind, differing, entry.folder / f"mismatch_{kind.name}.npz")
-            reason = str(first.pop("text")) + keep_waveform(kind, kind.engine(view), entry)
-            if kind.trained and (count := ambiguous.get(str(first["layer"]), 0)):
+        outcomes[kind.name] = outcome
+        if kind.trained and deviating:
+            found = judged(view, got, count)
+            outcome |= {"status": found.status, "reason": found.reason, "mismatches": found.different}
+            signs = different_signs(network(view), kept, of_layers)
+            deviating |= {"by": kind.name, "signs": signs, "classes": found.classes, "accuracy": found.accuracy}
+        elif differing := next((of for of in (comparison, layerwise) if of.first), None):
+            first, reason = locate(view, kind, differing, entry.folder / f"mismatch_{kind.name}.npz")
+            reason += keep_waveform(kind, kind.engine(view), entry)
+            if kind.trained and (count := ambiguous.get(first["layer"], 0)):
                 reason += f" ({count:,} signs of this layer depend on how the framework rounds its sums)"
             outcome |= {"status": "fail", "reason": reason, "first_mismatch": first}
-        outcomes[kind.name] = outcome
-    entry.facts = {"engines": outcomes, "deviation": deviation if deviation["layers"] else None}
+    entry.facts = {"engines": outcomes, "deviation": deviating}
     entry.failed = any(outcome["status"] == "fail" for outcome in outcomes.values())
     wrong = [f"{name}: {outcome['reason']}" for name, outcome in outcomes.items() if outcome["status"] == "fail"]
     equal = [name for name, outcome in outcomes.items() if outcome["status"] == "pass"]

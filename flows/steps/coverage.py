@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.flows.cache import Entry
+from xnorflow.flows.facts import COMPARE, COVERAGE, VECTORS
 from xnorflow.flows.graph import Advance, Step, View
 from xnorflow.flows.kind import EngineKind
 from xnorflow.flows.results import inputs, network
+from xnorflow.reports.records import CoverageRow, FaultCount, FoundCoverage
 
 if TYPE_CHECKING:
     from xnorflow.cosim.coverage.measure import Count, Coverage
@@ -16,11 +18,11 @@ if TYPE_CHECKING:
 _WEAKEST = 10
 
 
-def step(kinds: Sequence[EngineKind]) -> Step:
+def step(kinds: Sequence[EngineKind]) -> Step[CoverageRow]:
     """Return the step; the trained model itself is left out: no hardware is in it."""
     names = tuple(kind.name for kind in kinds if not kind.trained)
     return Step(
-        "coverage",
+        COVERAGE,
         "coverage",
         partial(_coverage, names),
         takes=("vectors", "fold", "compare"),
@@ -28,29 +30,32 @@ def step(kinds: Sequence[EngineKind]) -> Step:
     )
 
 
-def _coverage(names: Sequence[str], view: View, entry: Entry, advance: Advance) -> None:
+def _coverage(names: Sequence[str], view: View, entry: Entry[CoverageRow], advance: Advance) -> None:
     from xnorflow.cosim.coverage.measure import compared
 
-    outcomes = view["compare"].facts["engines"]
+    search = view[VECTORS].facts["ended"]
+    outcomes = view[COMPARE].facts["engines"]
     passed = [name for name in names if name in outcomes and outcomes[name]["status"] == "pass"]
     seen = [{layer: of["vectors"] for layer, of in outcomes[name]["layers"].items()} for name in passed]
     if not passed:
-        entry.facts = {"refusal": "no engine has passed whose comparison could show a fault", "found": None}
-        entry.summary = f"none: {entry.facts['refusal']}"
+        refusal = "no engine has passed whose comparison could show a fault"
+        entry.facts = {"refusal": refusal, "search": search, "found": None}
+        entry.summary = f"none: {refusal}"
         return
     try:
         found = dict(zip(passed, compared(network(view), inputs(view), seen, advance), strict=True))
     except UserError as refused:  # an operation whose faults nobody has named
-        entry.facts = {"refusal": str(refused), "found": None}
+        entry.facts = {"refusal": str(refused), "search": search, "found": None}
         entry.summary = f"none: {refused}"
         return
     best = max(passed, key=lambda name: found[name].total.shown)
-    entry.facts = {"refusal": None, "found": _facts(found, best, {name: outcomes[name]["vectors"] for name in passed})}
+    vectors = {name: outcomes[name]["vectors"] for name in passed}
+    entry.facts = {"refusal": None, "search": search, "found": _row(found, best, vectors)}
     total = found[best].total
     entry.summary = f"{percent(total)} of {total.detectable:,.0f} faults would have shown in {best}"
 
 
-def _facts(found: "dict[str, Coverage]", best: str, vectors: Mapping[str, int]) -> dict[str, Any]:
+def _row(found: "dict[str, Coverage]", best: str, vectors: Mapping[str, int]) -> FoundCoverage:
     of, total = found[best], found[best].total
     return {
         "engine": best,
@@ -71,13 +76,13 @@ def _facts(found: "dict[str, Coverage]", best: str, vectors: Mapping[str, int]) 
     }
 
 
-def _count(of: "Count") -> dict[str, Any]:
+def _count(of: "Count") -> FaultCount:
     return {
         "faults": of.faults,
         "redundant": of.redundant,
         "shown": of.shown,
         "share": of.share,
-        "interval": None if of.exact else of.interval,
+        "interval": None if of.exact else [*of.interval],
     }
 
 

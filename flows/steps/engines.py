@@ -3,35 +3,40 @@
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
 
 from xnorflow.cosim.engine import EngineError
 from xnorflow.flows.cache import Entry
-from xnorflow.flows.graph import Advance, Step, View
+from xnorflow.flows.facts import BENCH, BuildFacts, RunFacts
+from xnorflow.flows.graph import Advance, Name, Step, View
 from xnorflow.flows.kind import EngineKind
 from xnorflow.flows.results import LAYERS, LAYERWISE, RESULTS, WAVEFORM, IntArray, inputs, network, read_results
 from xnorflow.flows.timed import timed_run
+from xnorflow.flows.typed import record
+from xnorflow.reports.records import SpreadRow
 
 if TYPE_CHECKING:
     from xnorflow.cosim.engine import Engine, TakesVectors
+    from xnorflow.flows.facts import MeasuredCycles
+
+_F = TypeVar("_F")
 
 
-def build_step(kind: EngineKind) -> Step:
+def build_step(kind: EngineKind) -> Step[BuildFacts]:
     """Return the step in which an engine builds its project."""
     return _step(kind, kind.build_step, kind.name, partial(_build, kind), ("bench",) if kind.takes_vectors else ())
 
 
-def run_step(kind: EngineKind) -> Step:
+def run_step(kind: EngineKind) -> Step[RunFacts]:
     """Return the step in which an engine runs the vectors."""
     takes = ("vectors", kind.build_step) if kind.builds else ("vectors",)
     return _step(kind, kind.run_step, f"{kind.name}_results", partial(_run, kind), takes)
 
 
-def _step(kind: EngineKind, name: str, folder: str, make: "partial[None]", takes: tuple[str, ...]) -> Step:
+def _step(kind: EngineKind, name: Name[_F], folder: str, make: "partial[None]", takes: tuple[str, ...]) -> Step[_F]:
     return Step(
         name,
         folder,
@@ -47,22 +52,21 @@ def _step(kind: EngineKind, name: str, folder: str, make: "partial[None]", takes
     )
 
 
-def _build(kind: EngineKind, view: View, entry: Entry, advance: Advance) -> None:
+def _build(kind: EngineKind, view: View, entry: Entry[BuildFacts], advance: Advance) -> None:
     start = time.perf_counter()
     folder = entry.folder / "project"
     folder.mkdir()
     engine = kind.make(view, folder)
     if kind.takes_vectors:
-        bench = read_results(view["bench"])
+        bench = read_results(view[BENCH])
         cast("TakesVectors", engine).prepare(network(view), folder, bench["inputs"], bench["expected"])
     else:
         engine.prepare(network(view), folder)
-    entry.facts = {"about": engine.about}
-    entry.measured = {"seconds": time.perf_counter() - start}
+    entry.facts = {"about": engine.about, "seconds": time.perf_counter() - start}
     entry.summary = f"written and compiled{f', {engine.about}' if engine.about else ''}"
 
 
-def _run(kind: EngineKind, view: View, entry: Entry, advance: Advance) -> None:
+def _run(kind: EngineKind, view: View, entry: Entry[RunFacts], advance: Advance) -> None:
     engine = kind.engine(view)
     engine.leaves = entry.folder
     taken = inputs(view)[: engine.max_vectors] if kind.counts_cycles else inputs(view)
@@ -80,15 +84,26 @@ def _run(kind: EngineKind, view: View, entry: Entry, advance: Advance) -> None:
     if not kind.sees_layers:
         layers = min(LAYERWISE, count)
         np.savez(entry.folder / LAYERS, **{name: result[:layers] for name, result in results.items()})
-    entry.facts = {"vectors": count, "cycles": None, "layerwise": layers, "detail": engine.detail}
-    entry.measured = {"seconds": seconds}
+    entry.facts = {
+        "vectors": count,
+        "cycles": _cycles(engine),
+        "layerwise": layers,
+        "detail": engine.detail,
+        "seconds": seconds,
+    }
     rate = count / seconds
     entry.summary = f"{count:,} vectors at {rate:,.{0 if rate >= 10 else 2}f} a second"
-    if engine.timing:
-        spreads = {"latency": engine.timing.latency, "interval": engine.timing.interval}
-        entry.facts["cycles"] = {what: asdict(spread) if spread else None for what, spread in spreads.items()}
     if deviation := engine.deviation():
         raise EngineError(f"{kind.name}: {deviation}")
+
+
+def _cycles(engine: "Engine") -> "MeasuredCycles | None":
+    """Return the clock cycles that an engine's last run has counted, if it counts any."""
+    if not engine.timing:
+        return None
+    latency, interval = engine.timing.latency, engine.timing.interval
+    assert latency, "of at least one frame"
+    return {"latency": record(SpreadRow, latency), "interval": record(SpreadRow, interval) if interval else None}
 
 
 def _all_at_once(engine: "Engine", vectors: IntArray) -> tuple[Mapping[str, IntArray], float]:

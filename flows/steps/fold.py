@@ -4,17 +4,18 @@ import numpy as np
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.flows.cache import Entry
+from xnorflow.flows.facts import FOLD, FoldFacts
 from xnorflow.flows.formats import READ, converted, model_digest
 from xnorflow.flows.graph import Advance, Step, View
 from xnorflow.flows.results import ERRORS, NETWORK
 
 
-def step() -> Step:
+def step() -> Step[FoldFacts]:
     """Return the step."""
-    return Step("fold", "fold", _fold, options=READ, packages=("numpy", "torch"))
+    return Step(FOLD, "fold", _fold, options=READ, packages=("numpy", "torch"))
 
 
-def _fold(view: View, entry: Entry, advance: Advance) -> None:
+def _fold(view: View, entry: Entry[FoldFacts], advance: Advance) -> None:
     from xnorflow.bnn import io
     from xnorflow.bnn.canonical import canonicalise_with_signs
     from xnorflow.bnn.network import Conv2d, Dense
@@ -32,9 +33,9 @@ def _fold(view: View, entry: Entry, advance: Advance) -> None:
         for name, error in deviation.turned(of.errors, found.network, signs).items()
     }
     np.savez(entry.folder / ERRORS, **errors)
-    entry.measured = {"model_digest": model_digest(view.options.subject, found)}
     entry.facts = {
         "digest": network.digest,
+        "model_digest": model_digest(view.options.subject, found),
         "input": measures.taken(network),
         "layers": measures.layers(network),
         "memory": measures.memory(network),

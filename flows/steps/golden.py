@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xnorflow.flows.cache import Entry
+from xnorflow.flows.facts import BENCH, GOLDEN, LOAD, GoldenFacts, NoFacts
 from xnorflow.flows.graph import Advance, Step, View
 from xnorflow.flows.results import (
     LAYERS,
     LAYERWISE,
     RESULTS,
-    VECTORS,
+    VECTORS_FILE,
     IntArray,
     images,
     inputs,
@@ -21,7 +22,9 @@ from xnorflow.flows.results import (
     read_results,
 )
 from xnorflow.flows.timed import timed_run
+from xnorflow.flows.typed import record
 from xnorflow.flows.vectors import random_inputs
+from xnorflow.reports.records import PrecisionRecall
 
 if TYPE_CHECKING:
     from xnorflow.bnn.network import Network
@@ -34,27 +37,27 @@ BENCH_VECTORS = 100
 """Vectors that a project's own test bench gets."""
 
 
-def step() -> Step:
+def step() -> Step[GoldenFacts]:
     """Return the step of the golden model."""
-    return Step("golden", "golden", _golden, takes=("vectors", "fold"), packages=("numpy", "numba"))
+    return Step(GOLDEN, "golden", _golden, takes=("vectors", "fold"), packages=("numpy", "numba"))
 
 
-def bench_step() -> Step:
+def bench_step() -> Step[NoFacts]:
     """Return the step that cuts out what a test bench gets: the same, however many vectors there are."""
-    return Step("bench", "bench", _bench, takes=("load", "fold"), packages=("numpy", "numba"))
+    return Step(BENCH, "bench", _bench, takes=("load", "fold"), packages=("numpy", "numba"))
 
 
-def _bench(view: View, entry: Entry, advance: Advance) -> None:
+def _bench(view: View, entry: Entry[NoFacts], advance: Advance) -> None:
     from xnorflow.cosim.engine import outputs
     from xnorflow.cosim.golden import Golden
 
-    given, golden = read_results(view["load"], VECTORS)["inputs"][:BENCH_VECTORS], Golden()
+    given, golden = read_results(view[LOAD], VECTORS_FILE)["inputs"][:BENCH_VECTORS], Golden()
     golden.prepare(network(view))
     np.savez(entry.folder / RESULTS, inputs=given, expected=golden.run(given)[outputs(network(view))[0]])
     entry.summary = f"{len(given)} vectors and their scores for the projects' own test benches"
 
 
-def _golden(view: View, entry: Entry, advance: Advance) -> None:
+def _golden(view: View, entry: Entry[GoldenFacts], advance: Advance) -> None:
     from xnorflow.cosim.classes import classes, meaning, precision_recall
     from xnorflow.cosim.golden import Golden
 
@@ -73,6 +76,7 @@ def _golden(view: View, entry: Entry, advance: Advance) -> None:
     kept = list(range(min(LAYERWISE, count)))
     kept += [int(wrong[0])] if len(wrong) and wrong[0] not in kept else []  # the report shows how it came about
     np.savez(entry.folder / LAYERS, **golden.run(vectors[kept], every_layer=True))
+    curve = precision_recall(computed, of_images, labels(view)) if len(labelled) else None
     entry.facts = {
         "vectors": count,
         "right": right,
@@ -88,9 +92,9 @@ def _golden(view: View, entry: Entry, advance: Advance) -> None:
         ],
         "outputs": outputs_digest(computed, golden),
         "confusion": _confusion(expected, taken_for) if len(labelled) and taken_for is not None else None,
-        "precision_recall": precision_recall(computed, of_images, labels(view)) if len(labelled) else None,
+        "precision_recall": record(PrecisionRecall, curve) if curve else None,
+        "seconds": seconds,
     }
-    entry.measured = {"seconds": seconds}
     accuracy = f", {right / len(labelled):.2%} of {len(labelled):,} images right" if right is not None else ""
     entry.summary = f"{count:,} vectors at {count / seconds:,.0f} a second{accuracy}"
 

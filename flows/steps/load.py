@@ -5,16 +5,17 @@ from typing import Any
 import numpy as np
 
 from xnorflow.flows.cache import Entry
+from xnorflow.flows.facts import LOAD, LoadFacts
 from xnorflow.flows.formats import READ, converted
 from xnorflow.flows.graph import Advance, Step, View
 from xnorflow.flows.loading import load
-from xnorflow.flows.results import VECTORS
+from xnorflow.flows.results import VECTORS_FILE
 
 
-def step() -> Step:
+def step() -> Step[LoadFacts]:
     """Return the step."""
     return Step(
-        "load",
+        LOAD,
         "load",
         _load,
         options=(*READ, "vectors", "data"),
@@ -40,10 +41,10 @@ def _data_state(view: View) -> list[Any] | None:
     return [str(given), *([str(path), (state := path.stat()).st_size, state.st_mtime_ns] for path in files)]
 
 
-def _load(view: View, entry: Entry, advance: Advance) -> None:
+def _load(view: View, entry: Entry[LoadFacts], advance: Advance) -> None:
     options = view.options
     made = load(options.subject, options.data, options.vectors, lambda: converted(view).network)
-    np.savez_compressed(entry.folder / VECTORS, inputs=made.inputs, labels=made.labels)
+    np.savez_compressed(entry.folder / VECTORS_FILE, inputs=made.inputs, labels=made.labels)
     entry.facts = {
         "dataset": made.dataset,
         "note": made.note,

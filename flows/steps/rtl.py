@@ -1,20 +1,21 @@
 """Step ``rtl``: the architecture of every layer, and the Verilog."""
 
-from dataclasses import asdict
-
 from xnorflow.flows.cache import Entry
+from xnorflow.flows.facts import RTL, RtlFacts
 from xnorflow.flows.folding import READS, fold_rtl
 from xnorflow.flows.graph import Advance, Step, View
 from xnorflow.flows.options import LUTS, TARGET_FPS, Options
 from xnorflow.flows.results import network
+from xnorflow.flows.typed import record
+from xnorflow.reports.records import RtlLayer, RtlRow
 
 
-def step() -> Step:
+def step() -> Step[RtlFacts]:
     """Return the step."""
-    return Step("rtl", "rtl", _rtl, takes=("fold",), options=READS, packages=("numpy", "jinja2"))
+    return Step(RTL, "rtl", _rtl, takes=("fold",), options=READS, packages=("numpy", "jinja2"))
 
 
-def _rtl(view: View, entry: Entry, advance: Advance) -> None:
+def _rtl(view: View, entry: Entry[RtlFacts], advance: Advance) -> None:
     from xnorflow.hls.errors import Unsupported
     from xnorflow.hls.rtl import project
     from xnorflow.hls.rtl.cycles import occupancy
@@ -25,12 +26,11 @@ def _rtl(view: View, entry: Entry, advance: Advance) -> None:
         choice = fold_rtl(computed, options)
         written = project.write(computed, entry.folder / "project", choice.config)
     except Unsupported as error:
-        entry.facts = {"unsupported": str(error)}
+        entry.facts = {"unsupported": str(error), "made": None}
         entry.summary = f"none: {error}"
         return
     timing, clock_ns = choice.timing, choice.config.clock_ns
-    entry.facts = {
-        "unsupported": None,
+    made: RtlRow = {
         "goal": _goal(options),
         "clock_ns": clock_ns,
         "latency": timing.latency,
@@ -51,8 +51,9 @@ def _rtl(view: View, entry: Entry, advance: Advance) -> None:
             for layer, (neurons, inputs) in written.pruned.items()
             if neurons or inputs
         },
-        "layers": [asdict(layer) | {"architecture": str(layer.architecture)} for layer in choice.layers],
+        "layers": [record(RtlLayer, layer, architecture=str(layer.architecture)) for layer in choice.layers],
     }
+    entry.facts = {"unsupported": None, "made": made}
     entry.summary = (
         f"latency {timing.latency:,} and interval {timing.interval:,} cycles, estimated {choice.luts:,} LUTs"
     )

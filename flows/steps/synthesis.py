@@ -1,30 +1,37 @@
 """Step ``synthesis``: resources, and place and route where the tools are open."""
 
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 from xnorflow.flows import asic
+from xnorflow.flows.attempt import attempt
 from xnorflow.flows.cache import Entry
+from xnorflow.flows.facts import RTL, SYNTHESIS, SynthesisFacts
 from xnorflow.flows.folding import READS, fold_rtl
 from xnorflow.flows.graph import Advance, Step, View
 from xnorflow.flows.options import Options
 from xnorflow.flows.results import network
 from xnorflow.flows.rtl import project as rtl_project
+from xnorflow.flows.rtl import row as rtl_row
+from xnorflow.flows.typed import record
+from xnorflow.reports.records import ClockRow, PathStep, PlacementRow, ResourceRow, SynthesisRow
 
 if TYPE_CHECKING:
     from xnorflow.hls.rtl.project import RtlProject
+    from xnorflow.hls.synthesis.nextpnr import Placement
     from xnorflow.hls.synthesis.yosys import Synthesis
 
-Synthesise = Callable[[View, "RtlProject", str], dict[str, Any]]
-"""From what the step sees, the RTL and the name of a target to its row of the report, as far as a tool makes it."""
+Synthesise = Callable[[View, "RtlProject", str, Path], SynthesisRow]
+"""From what the step sees, the RTL, the name of a target and the folder for a bitstream to the target's row."""
 
 
-def synthesised(view: View, project: "RtlProject", name: str) -> dict[str, Any]:
+def synthesised(view: View, project: "RtlProject", name: str, folder: Path) -> SynthesisRow:
     """Synthesise the RTL for a target, and place and route it where there is an open tool.
+
+    A bitstream goes into `folder`.
 
     Raises
     ------
@@ -36,23 +43,47 @@ def synthesised(view: View, project: "RtlProject", name: str) -> dict[str, Any]:
     from xnorflow.hls.synthesis.yosys import synthesise
 
     synthesis = synthesise(project, name, view.parts)
-    placement = _placed(view, project, synthesis)
+    placement = _placed(view, project, synthesis, folder)
+    layers = synthesis.layers.items()
     return {
+        **nothing(name, "pass"),
         "tool": str(synthesis.tool),
-        "total": asdict(synthesis.total),
-        "layers": [{"name": layer or "between the layers", **asdict(of)} for layer, of in synthesis.layers.items()],
+        "total": record(ResourceRow, synthesis.total),
+        "layers": [record(ResourceRow, of, name=layer or "between the layers") for layer, of in layers],
         "placement": placement,
-        "clock": _clock(view["rtl"].facts["clock_ns"], synthesis, placement),
+        "clock": _clock(rtl_row(view)["clock_ns"], synthesis, placement),
     }
 
 
-def step(synthesise: Synthesise = synthesised, liberty: bool = True) -> Step:
+def nothing(name: str, status: Literal["pass", "fail", "skipped"], reason: str | None = None) -> SynthesisRow:
+    """Return the row of a target for which nothing is known but its status."""
+    from xnorflow.hls.synthesis.targets import TARGETS
+
+    family = TARGETS[name]
+    return {
+        "target": name,
+        "title": family.title,
+        "lut_inputs": family.lut_inputs,
+        "bram_unit": family.bram_unit,
+        "bram_kib": family.bram_kib,
+        "status": status,
+        "reason": reason,
+        "provenance": "synthesised",
+        "tool": None,
+        "total": None,
+        "layers": [],
+        "placement": None,
+        "clock": None,
+    }
+
+
+def step(synthesise: Synthesise = synthesised, liberty: bool = True) -> Step[SynthesisFacts]:
     """Return the step that synthesises the RTL with `synthesise`, and places and routes it.
 
     With Liberty files it takes the vectors that the power of an ASIC is told of; without any it waits for none.
     """
     return Step(
-        "synthesis",
+        SYNTHESIS,
         "synthesis",
         partial(_synthesis, synthesise),
         takes=("fold", "rtl", *(("bench",) if liberty else ())),
@@ -64,10 +95,8 @@ def step(synthesise: Synthesise = synthesised, liberty: bool = True) -> Step:
     )
 
 
-def _synthesis(synthesise: Synthesise, view: View, entry: Entry, advance: Advance) -> None:
-    from xnorflow.hls.synthesis.targets import TARGETS
-
-    if view["rtl"].facts["unsupported"]:
+def _synthesis(synthesise: Synthesise, view: View, entry: Entry[SynthesisFacts], advance: Advance) -> None:
+    if view[RTL].facts["made"] is None:
         entry.facts = {"targets": [], "asic": []}
         entry.summary = "nothing to synthesise"
         return
@@ -75,43 +104,37 @@ def _synthesis(synthesise: Synthesise, view: View, entry: Entry, advance: Advanc
     rows = []
     for done, name in enumerate(names):
         advance(done, len(names))
-        family = TARGETS[name]
-        row = {
-            "target": name,
-            **{what: getattr(family, what) for what in ("title", "lut_inputs", "bram_unit", "bram_kib")},
-        }
-        rows.append(row | _attempt(_UNSYNTHESISED, partial(synthesise, view, project, name)))
-        _keep_bitstream(rows[-1], entry)
+        rows.append(attempt(partial(synthesise, view, project, name, entry.folder), partial(nothing, name)))
     made = list(asic.rows(view, entry))
     entry.facts = {"targets": rows, "asic": made}
-    parts = [of for row in rows for of in (row, row["placement"])]
-    parts += [of for row in made for of in (row, row["timing"], row["power"])]
-    entry.keep = all(of["status"] not in ("fail", "unrouted") for of in parts if of)
+    states: list[str] = [of["status"] for row in rows for of in (row, row["placement"]) if of]
+    states += [of["status"] for row in made for of in (row, row["timing"], row["power"]) if of]
+    entry.keep = not {"fail", "unrouted"} & {*states}
     entry.failed = not entry.keep
     entry.summary = ", ".join([*(_brief(row) for row in rows), *(asic.brief(row) for row in made)])
 
 
-def _keep_bitstream(row: Mapping[str, Any], entry: Entry) -> None:
-    """Copy the bitstream of a target, if there is one, into the entry, with the pins that were chosen for it.
+def _keep_bitstream(placed: "Placement", target: str, folder: Path) -> tuple[str, str] | tuple[None, None]:
+    """Copy a bitstream, if there is one, into a folder, beside the pins that were chosen for it; return their names.
 
     Both are published beside the report. Nobody said which pin is wired to what, so that no board is meant by it: the
     name says so, for a file goes its own way.
     """
-    placement = row["placement"]
-    if placement and placement["bitstream"]:
-        made, pins = Path(placement["bitstream"]), placement["pins"]
-        name = f"bitstream_{row['target']}_not_for_a_board"
-        placement["bitstream"], placement["pins"] = f"{name}{made.suffix}", f"{name}_pins.txt"
-        shutil.copyfile(made, entry.folder / placement["bitstream"])
-        width = max(map(len, pins), default=0)
-        (entry.folder / placement["pins"]).write_text(
-            f"{placement['bitstream']} is not for a board: {placement['tool']} chose these pins of "
-            f"{placement['device']} at will,\nso that on a board they may be wired to anything, "
-            "outputs of other parts among it.\n\n" + "".join(f"{port:<{width}} {site}\n" for port, site in pins.items())
-        )
+    if not placed.bitstream:
+        return None, None
+    name = f"bitstream_{target}_not_for_a_board"
+    bitstream, pins = f"{name}{placed.bitstream.suffix}", f"{name}_pins.txt"
+    shutil.copyfile(placed.bitstream, folder / bitstream)
+    width = max(map(len, placed.sites), default=0)
+    (folder / pins).write_text(
+        f"{bitstream} is not for a board: {placed.tool} chose these pins of {placed.device} at will,\n"
+        "so that on a board they may be wired to anything, outputs of other chips among it.\n\n"
+        + "".join(f"{port:<{width}} {site}\n" for port, site in placed.sites.items())
+    )
+    return bitstream, pins
 
 
-def _brief(row: Mapping[str, Any]) -> str:
+def _brief(row: SynthesisRow) -> str:
     """Say in a few words what came of a target."""
     if not row["total"]:
         return f"{row['title']} {row['status']}"
@@ -121,30 +144,16 @@ def _brief(row: Mapping[str, Any]) -> str:
     return f"{size} at {placement['fmax_mhz']:.1f} MHz" if placement["fmax_mhz"] else f"{size} {placement['status']}"
 
 
-_UNSYNTHESISED: Mapping[str, Any] = {
-    "status": "pass", "reason": None, "provenance": "synthesised", "tool": None, "total": None,
-    "layers": [], "placement": None, "clock": None,
-}  # fmt: skip
-_UNPLACED: Mapping[str, Any] = {
-    "status": "pass", "reason": None, "provenance": "placed-and-routed", "tool": None, "device": None, "usage": [],
-    "fmax_mhz": None, "latency_ns": None, "images_per_second": None, "critical_path": [], "bitstream": None,
-    "pins": None, "no_bitstream": None,
-}  # fmt: skip
+def _unplaced(status: Literal["pass", "fail", "skipped"], reason: str | None = None) -> PlacementRow:
+    """Return what is told of a placement of which nothing is known but its status."""
+    return {
+        "status": status, "reason": reason, "provenance": "placed-and-routed", "tool": None, "device": None,
+        "usage": [], "fmax_mhz": None, "latency_ns": None, "images_per_second": None, "critical_path": [],
+        "bitstream": None, "pins": None, "no_bitstream": None,
+    }  # fmt: skip
 
 
-def _attempt(nothing: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Return `nothing` with what `make` returns, or with the reason why a tool gave nothing."""
-    from xnorflow.hls.synthesis.tools import SynthesisError, ToolMissing
-
-    try:
-        return {**nothing, **make()}
-    except ToolMissing as missing:
-        return {**nothing, "status": "skipped", "reason": str(missing)}
-    except SynthesisError as error:
-        return {**nothing, "status": "fail", "reason": str(error)}
-
-
-def _placed(view: View, project: "RtlProject", synthesis: "Synthesis") -> dict[str, Any] | None:
+def _placed(view: View, project: "RtlProject", synthesis: "Synthesis", folder: Path) -> PlacementRow | None:
     """Place and route, where there is an open tool for the target."""
     from xnorflow.hls.synthesis import nextpnr
     from xnorflow.hls.synthesis.timing import speed
@@ -152,21 +161,22 @@ def _placed(view: View, project: "RtlProject", synthesis: "Synthesis") -> dict[s
     if synthesis.target.name not in {device.target for device in nextpnr.DEVICES.values()}:
         return None
 
-    def make() -> dict[str, Any]:
-        rtl = view["rtl"].facts
+    def make() -> PlacementRow:
+        rtl = rtl_row(view)
         limit_s = view.options.place_limit_s
         placed = nextpnr.place(project, synthesis, view.parts, clock_ns=rtl["clock_ns"], limit_s=limit_s)
+        about: PlacementRow = {**_unplaced("pass"), "tool": str(placed.tool), "device": placed.device}
         if isinstance(placed, nextpnr.Unrouted):
             reason = f"{placed}; a smaller folding (--max-luts) or a longer place_limit_s may help"
-            return {"status": "unrouted", "reason": reason, "tool": str(placed.tool), "device": placed.device}
+            return {**about, "status": "unrouted", "reason": reason}
         if isinstance(placed, nextpnr.Unfit):
             smaller = nextpnr.smaller(project, synthesis, placed, fold_rtl(network(view), view.options).config)
             hint = _smaller(smaller.luts if smaller else None, view.options)
-            return {"status": "unfit", "reason": f"{placed}; {hint}", "tool": str(placed.tool), "device": placed.device}
+            return {**about, "status": "unfit", "reason": f"{placed}; {hint}"}
         timing = speed(placed, rtl["latency"], rtl["interval"])
+        bitstream, pins = _keep_bitstream(placed, synthesis.target.name, folder)
         return {
-            "tool": str(placed.tool),
-            "device": placed.device,
+            **about,
             "usage": [
                 {"name": nextpnr.RESOURCES.get(name, name), "used": of.used, "available": of.available}
                 for name, of in placed.usage.items()
@@ -174,33 +184,38 @@ def _placed(view: View, project: "RtlProject", synthesis: "Synthesis") -> dict[s
             "fmax_mhz": placed.fmax_mhz,
             "latency_ns": timing.latency_ns,
             "images_per_second": timing.images_per_second,
-            "critical_path": [asdict(step) for step in placed.critical_path],
-            "bitstream": str(placed.bitstream) if placed.bitstream else None,
-            "pins": dict(placed.sites) if placed.bitstream else None,
+            "critical_path": [record(PathStep, stretch) for stretch in placed.critical_path],
+            "bitstream": bitstream,
+            "pins": pins,
             "no_bitstream": placed.no_bitstream or None,
         }
 
-    return _attempt(_UNPLACED, make)
+    return attempt(make, _unplaced)
 
 
-def _clock(wanted_ns: float, synthesis: "Synthesis", placement: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _clock(wanted_ns: float, synthesis: "Synthesis", placement: PlacementRow | None) -> ClockRow | None:
     """Hold the clock that was asked for against the placed and routed one, or an estimate; None if there is neither."""
     from xnorflow.hls.synthesis.static_timing import DELAYS, slowest
 
-    if placement and placement["fmax_mhz"]:
+    fmax = placement and placement["fmax_mhz"]
+    if placement and fmax:
         steps = placement["critical_path"]
         path = " to ".join(f"{step['layer']}: {step['signal']}" for step in (*steps[:1], *steps[1:][-1:]))
-        period = 1e3 / placement["fmax_mhz"]
-        source, provenance = f"{placement['tool']} on {placement['device']}", "placed-and-routed"
+        period, source = 1e3 / fmax, f"{placement['tool']} on {placement['device']}"
     elif found := slowest(synthesis):
         delays, period = DELAYS[synthesis.target.name], found.ns
         path = f"{found.layer}: {found.start} to {found.end}, {found.luts} LUTs and {found.carries} carry cells"
-        source, provenance = f"{delays.grade}, {delays.formula}", "estimated"
+        source = f"{delays.grade}, {delays.formula}"
     else:
         return None
-    met = period <= wanted_ns
-    return {"met": met, "period_ns": period, "wanted_ns": wanted_ns, "path": path, "source": source,
-            "provenance": provenance}  # fmt: skip
+    return {
+        "met": period <= wanted_ns,
+        "period_ns": period,
+        "wanted_ns": wanted_ns,
+        "path": path,
+        "source": source,
+        "provenance": "placed-and-routed" if fmax else "estimated",
+    }
 
 
 def _smaller(luts: int | None, options: Options) -> str:

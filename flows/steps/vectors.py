@@ -8,11 +8,13 @@ import numpy as np
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.flows.cache import Entry
+from xnorflow.flows.facts import LOAD, VECTORS, VectorsFacts
 from xnorflow.flows.graph import Advance, Step, View
-from xnorflow.flows.results import LAYERWISE, VECTORS, IntArray, network, read_results
+from xnorflow.flows.results import LAYERWISE, VECTORS_FILE, IntArray, network, read_results
 
 if TYPE_CHECKING:
     from xnorflow.bnn.network import Network
+    from xnorflow.cosim.coverage.vectors import Ended
 
 _SHARE = 4
 """Of the vectors one in so many may be a directed one; of the random ones, every second of all vectors."""
@@ -23,9 +25,9 @@ _SEARCH, _CHOICE = 5e11, 2e11
 """Multiplications that the search for directed vectors may take, and the choice of the best: some 10 and 5 seconds."""
 
 
-def step() -> Step:
+def step() -> Step[VectorsFacts]:
     """Return the step."""
-    return Step("vectors", "vectors", _vectors, takes=("load", "fold"), packages=("numpy", "numba", "scipy"))
+    return Step(VECTORS, "vectors", _vectors, takes=("load", "fold"), packages=("numpy", "numba", "scipy"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +50,7 @@ class Chosen:
     images: IntArray
     directed: IntArray
     labels: IntArray
-    ended: str | None
+    ended: "Ended | None"
     refusal: str | None
 
 
@@ -86,28 +88,30 @@ def choose(
     return Chosen(inputs[order], images, made, labels[order[images]], ended, refusal)
 
 
-def _vectors(view: View, entry: Entry, advance: Advance) -> None:
-    loaded = read_results(view["load"], VECTORS)
-    beside = view["load"].facts["all"]
+def _vectors(view: View, entry: Entry[VectorsFacts], advance: Advance) -> None:
+    loaded = read_results(view[LOAD], VECTORS_FILE)
+    beside = view[LOAD].facts["all"]
     made = choose(network(view), loaded["inputs"], loaded["labels"], beside=beside, advance=advance)
     arrays = {name: getattr(made, name) for name in ("inputs", "images", "labels", "directed")}
-    np.savez_compressed(entry.folder / VECTORS, **arrays)
-    number = {"images": len(made.images), "random": 0, "directed": len(made.directed)}
-    number["random"] = len(made.inputs) - sum(number.values())
+    np.savez_compressed(entry.folder / VECTORS_FILE, **arrays)
+    count, images, directed = len(made.inputs), len(made.images), len(made.directed)
     entry.facts = {
-        "count": len(made.inputs),
-        **number,
+        "count": count,
+        "images": images,
+        "random": count - images - directed,
+        "directed": directed,
         "ended": made.ended,
         "refusal": made.refusal,
         "digest": _digest(made.inputs),
     }
-    parts = ", ".join(f"{count:,} {name}" for name, count in number.items() if count)
-    entry.summary = f"{parts}; {made.refusal or 'those that show most first'}"
+    numbers = {"images": images, "random": count - images - directed, "directed": directed}
+    told = ", ".join(f"{number:,} {name}" for name, number in numbers.items() if number)
+    entry.summary = f"{told}; {made.refusal or 'those that show most first'}"
 
 
 def _directed(
     computed: "Network", inputs: IntArray, images: int, beside: bool, advance: Advance
-) -> tuple[IntArray, str | None]:
+) -> "tuple[IntArray, Ended]":
     """Return new vectors for what those loaded leave, and why there are no more."""
     from xnorflow.cosim.coverage.vectors import directed
 

@@ -8,22 +8,26 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from xnorflow.flows.cache import Entry
 from xnorflow.flows.cache import write as write_file
-from xnorflow.flows.graph import Advance, Step, View
+from xnorflow.flows.facts import ACTIVITY, DoneStep, NoFacts, RunFacts, VendorFacts
+from xnorflow.flows.facts import RTL as RTL_STEP
+from xnorflow.flows.graph import Advance, Name, Step, View
 from xnorflow.flows.kind import EngineKind
 from xnorflow.flows.results import WAVEFORM, network
 from xnorflow.flows.rtl import project as rtl_project
+from xnorflow.flows.rtl import row as rtl_row
+from xnorflow.flows.typed import typed
 
 if TYPE_CHECKING:
     from xnorflow.hls.config import HlsConfig
     from xnorflow.hls.vendor.steps import Job, JobStep
     from xnorflow.hls.vendor.tools import VendorTool
+    from xnorflow.reports.records import RtlUnit, VendorFigures, VendorJob, VendorStep
 
 PROJECT = "project"
 """Name of a job's folder in its entry."""
@@ -34,8 +38,12 @@ RTL = "rtl"
 STEP = "vendor "
 """What the names of the jobs' steps begin with."""
 
-_ACTIVITY = "activity"  # the step, and its file
 _STEPS = "steps.json"  # what became of the steps of a job of which one has failed
+
+
+def step_of(job: str) -> Name[VendorFacts]:
+    """Return the name of a job's step."""
+    return Name(f"{STEP}{job}", VendorFacts)
 
 
 def steps(kinds: Iterable[EngineKind]) -> list[Step]:
@@ -45,16 +53,16 @@ def steps(kinds: Iterable[EngineKind]) -> list[Step]:
     return [
         *(_activity_step(kind) for kind in kinds if kind.keeps_waveform),
         *(_step(kind.name, partial(_write_hls, kind), (kind.build_step, "fold")) for kind in projects),
-        _step(RTL, _write_rtl, ("rtl", "fold"), (_ACTIVITY,)),
+        _step(RTL, _write_rtl, ("rtl", "fold"), (ACTIVITY,)),
     ]
 
 
 def _step(
     name: str, write: Callable[[View, Path], "Job"], takes: tuple[str, ...], may_take: tuple[str, ...] = ()
-) -> Step:
+) -> Step[VendorFacts]:
     """Return the step of a job, whose project the steps that it takes have made."""
     return Step(
-        f"{STEP}{name}",
+        step_of(name),
         f"vendor_{name}",
         partial(_make, name, write),
         takes=takes,
@@ -67,10 +75,10 @@ def _step(
     )
 
 
-def _activity_step(kind: EngineKind) -> Step:
+def _activity_step(kind: EngineKind) -> Step[NoFacts]:
     return Step(
-        _ACTIVITY,
-        _ACTIVITY,
+        ACTIVITY,
+        ACTIVITY,
         partial(_activity, kind.run_step),
         takes=("fold", "rtl", kind.run_step),
         packages=("numpy", "pywellen"),
@@ -78,13 +86,13 @@ def _activity_step(kind: EngineKind) -> Step:
     )
 
 
-def _activity(ran: str, view: View, entry: Entry, advance: Advance) -> None:
+def _activity(ran: Name[RunFacts], view: View, entry: Entry[NoFacts], advance: Advance) -> None:
     """Write the switching in the waveform that an engine keeps as Vivado reads it."""
     from xnorflow.hls.vendor import saif
     from xnorflow.hls.vendor.scripts import CLOCK
 
-    run, file = view[ran], entry.folder / _ACTIVITY
-    saif.write(run.folder / WAVEFORM, file, rtl_project(view).top, CLOCK, view["rtl"].facts["clock_ns"])
+    run, file = view[ran], entry.folder / ACTIVITY
+    saif.write(run.folder / WAVEFORM, file, rtl_project(view).top, CLOCK, rtl_row(view)["clock_ns"])
     entry.summary = f"of {run.facts['layerwise']} frames, for the vendor's estimate of power"
 
 
@@ -94,8 +102,10 @@ def _tools(name: str, view: View) -> dict[str, str] | None:
     return {tool: str(_find(view, tool)) for tool in ("hls", "vivado")} if wanted else None
 
 
-def _make(name: str, write: Callable[[View, Path], "Job"], view: View, entry: Entry, advance: Advance) -> None:
-    if name == RTL and view["rtl"].facts["unsupported"]:
+def _make(
+    name: str, write: Callable[[View, Path], "Job"], view: View, entry: Entry[VendorFacts], advance: Advance
+) -> None:
+    if name == RTL and view[RTL_STEP].facts["made"] is None:
         entry.facts = {"design": None, "steps": []}
         entry.summary = "nothing to synthesise"
         return
@@ -103,27 +113,25 @@ def _make(name: str, write: Callable[[View, Path], "Job"], view: View, entry: En
 
     job = write(view, folder(entry))
     passed_before = {} if entry.anew else _resume(entry, job)
-    rows: list[dict[str, Any]] = []
+    rows: list[DoneStep] = []
     for done, step in enumerate(job.steps):
         advance(done, len(job.steps))
-        row = {"name": step.name, "status": "pass", "reason": None, "tool": None, "seconds": None, "log": step.log}
-        made = passed_before.get(step.name) or _attempt(name, view, job, step, rows)
-        rows.append(row | {"outputs": step.outputs} | made)
+        rows.append(passed_before.get(step.name) or _attempt(name, view, job, step, rows))
     if all(row["status"] == "skipped" for row in rows):
         _bring_along(entry, [STAMPED, *(output for row in rows for output in row["outputs"])])
-    entry.facts, entry.tracked = {"design": asdict(job.design), "steps": rows}, False
+    entry.facts, entry.tracked = {"design": job.design, "steps": rows}, False
     entry.keep = all(row["status"] != "fail" for row in rows)
     entry.failed = not entry.keep
     if not entry.keep:
         write_file(entry.folder / _STEPS, json.dumps(rows))
     passed = [row for row in rows if row["status"] == "pass"]
     reasons = dict.fromkeys(_brief(row) for row in rows if row["reason"])
-    by = ", ".join(dict.fromkeys(row["tool"] for row in passed))
+    by = ", ".join(dict.fromkeys(row["tool"] for row in passed if row["tool"]))
     told = [f"{', '.join(row['name'] for row in passed)} by {by}"] if passed else ["scripts written"]
     entry.summary = "; ".join([*told, *reasons])
 
 
-def _resume(entry: Entry, job: "Job") -> dict[str, dict[str, Any]]:
+def _resume(entry: Entry, job: "Job") -> dict[str, DoneStep]:
     """Go on in the folder of the same job where a step has failed before; return the rows of the steps that passed.
 
     The tools keep more between the steps than the outputs that are known, so that it must be the same folder.
@@ -135,10 +143,13 @@ def _resume(entry: Entry, job: "Job") -> dict[str, dict[str, Any]]:
         return {}
     if (before / PROJECT / STAMP).read_text().strip() != job.design.digest:
         return {}
+    try:
+        rows = typed(json.loads((before / _STEPS).read_bytes()), list[DoneStep])
+    except ValueError:  # damaged
+        return {}
     shutil.rmtree(folder(entry))
     shutil.move(before / PROJECT, folder(entry))
-    rows = json.loads((before / _STEPS).read_text())
-    return {row["name"]: {key: row[key] for key in ("tool", "seconds")} for row in rows if row["status"] == "pass"}
+    return {row["name"]: row for row in rows if row["status"] == "pass"}
 
 
 def _bring_along(entry: Entry, outputs: Iterable[str]) -> None:
@@ -150,31 +161,35 @@ def _bring_along(entry: Entry, outputs: Iterable[str]) -> None:
             shutil.move(there, here)
 
 
-def _brief(row: dict[str, Any]) -> str:
+def _brief(row: DoneStep) -> str:
     """Return why a step has no result: in full where it failed, in a sentence where it was not run."""
-    reason: str = row["reason"] if row["status"] == "fail" else row["reason"].partition(". ")[0]
-    return reason
+    reason = row["reason"] or ""
+    return reason if row["status"] == "fail" else reason.partition(". ")[0]
 
 
-def _attempt(name: str, view: View, job: "Job", step: "JobStep", before: list[dict[str, Any]]) -> dict[str, Any]:
+def _attempt(name: str, view: View, job: "Job", step: "JobStep", before: list[DoneStep]) -> DoneStep:
     """Run a step of a job; or say why it was not run, or what went wrong."""
     from xnorflow.hls.vendor.run import run
     from xnorflow.hls.vendor.tools import VendorError, VendorTool, VendorToolMissing
 
+    row: DoneStep = {
+        "name": step.name, "status": "pass", "reason": None, "tool": None, "seconds": None, "log": step.log,
+        "outputs": [*step.outputs],
+    }  # fmt: skip
     if name not in view.options.vendor_run:
-        return {"status": "skipped", "reason": f"not asked for: table [vendor] has {name} not in its list 'run'"}
+        return {**row, "status": "skipped", "reason": f"not asked for: table [vendor] has {name} not in its list 'run'"}
     tool = _find(view, step.tool)
     if not isinstance(tool, VendorTool):
-        return {"status": "skipped" if isinstance(tool, VendorToolMissing) else "fail", "reason": str(tool)}
-    lacking = [row["name"] for row in before if row["status"] != "pass" and row["name"] in step.needs]
+        return {**row, "status": "skipped" if isinstance(tool, VendorToolMissing) else "fail", "reason": str(tool)}
+    lacking = [other["name"] for other in before if other["status"] != "pass" and other["name"] in step.needs]
     if lacking:
-        return {"status": "skipped", "reason": f"needs {lacking[0]}"}
-    told = {"tool": f"{tool.name} {tool.version}"}
+        return {**row, "status": "skipped", "reason": f"needs {lacking[0]}"}
+    row["tool"] = f"{tool.name} {tool.version}"
     try:
         (ran,) = run(job, {step.tool: tool}, [step.name], view.options.vendor_limit_s)
     except VendorError as error:
-        return {"status": "fail", "reason": str(error), **told}
-    return {"seconds": round(ran.seconds, 3), **told}
+        return {**row, "status": "fail", "reason": str(error)}
+    return {**row, "seconds": round(ran.seconds, 3)}
 
 
 def _find(view: View, tool: str) -> "VendorTool | Exception":
@@ -213,9 +228,9 @@ def _write_hls(kind: EngineKind, view: View, into: Path) -> "Job":
 def _write_rtl(view: View, into: Path) -> "Job":
     from xnorflow.hls.vendor.scripts import write_rtl
 
-    made = view.entry(_ACTIVITY)
-    activity = made.folder / _ACTIVITY if made else None
-    return write_rtl(rtl_project(view), into, _config(view, "packed").part, view["rtl"].facts["clock_ns"], activity)
+    made = view.entry(ACTIVITY)
+    activity = made.folder / ACTIVITY if made else None
+    return write_rtl(rtl_project(view), into, _config(view, "packed").part, rtl_row(view)["clock_ns"], activity)
 
 
 def _config(view: View, style: str) -> "HlsConfig":
@@ -227,37 +242,44 @@ def _config(view: View, style: str) -> "HlsConfig":
 # --- what the report has
 
 
-def jobs(view: View, steps: Iterable[str]) -> list[dict[str, Any]]:
+def jobs(view: View, steps: Iterable[str]) -> "list[VendorJob]":
     """Describe every job among steps of a flow, with all figures in the reports that lie in its folder."""
     from xnorflow.hls.vendor.results import neutral, reports_of
-    from xnorflow.hls.vendor.steps import JobDesign
 
-    told = []
+    told: list[VendorJob] = []
     for name in steps:
-        entry = view.entry(name) if name.startswith(STEP) else None
-        if not entry or not (rows := entry.facts["steps"]):
+        entry = view.entry(step_of(name.removeprefix(STEP))) if name.startswith(STEP) else None
+        if not entry or not (design := entry.facts["design"]):
             continue
+        rows = entry.facts["steps"]
         status = {row["status"] for row in rows}
         failed = [output for row in rows if row["status"] == "fail" for output in row["outputs"]]
-        found, problems = reports_of(JobDesign(**entry.facts["design"]), folder(entry), without=failed)
+        found, problems = reports_of(design, folder(entry), without=failed)
         if problems:
             status.add("fail")
         figures = neutral(found)
-        _name_layers(figures, view["rtl"].facts["units"] if name == f"{STEP}{RTL}" else ())
+        _name_layers(figures, rtl_row(view)["units"] if name == f"{STEP}{RTL}" else ())
         told.append(
             {
-                "job": name.removeprefix(STEP),
-                "folder": folder(entry),
-                "status": next((one for one in ("fail", "pass") if one in status), "skipped"),
-                "steps": [{key: value for key, value in row.items() if key != "outputs"} for row in rows],
+                "job": cast("Any", name.removeprefix(STEP)),  # the jobs' names
+                "folder": str(folder(entry)),
+                "status": "fail" if "fail" in status else "pass" if "pass" in status else "skipped",
+                "steps": [_shown(row) for row in rows],
                 "problems": problems,
-                "figures": figures,
+                "figures": cast("VendorFigures", figures),
             }
         )
     return told
 
 
-def _name_layers(figures: dict[str, list[dict[str, Any]]], units: Iterable[dict[str, Any]]) -> None:
+def _shown(row: DoneStep) -> "VendorStep":
+    return {
+        "name": row["name"], "status": row["status"], "reason": row["reason"], "tool": row["tool"],
+        "seconds": row["seconds"], "log": row["log"],
+    }  # fmt: skip
+
+
+def _name_layers(figures: dict[str, list[dict[str, Any]]], units: "Iterable[RtlUnit]") -> None:
     """Add to instances and paths the layers of the network, and to instances what our model expects of them."""
     known = {f"U_{unit['name']}": unit for unit in units}
     for row in figures["hierarchy"]:

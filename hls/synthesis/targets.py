@@ -23,7 +23,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import reduce
-from typing import Any
+from typing import Any, Literal
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.hls.synthesis.tools import SynthesisError
@@ -66,7 +66,7 @@ class Target:
         Yosys's simulation models of the cells, inside its folder of data.
     unmodelled : str
         Regular expression for the cells that these leave empty.
-    lut_inputs : int
+    lut_inputs : {4, 6}
         How many inputs a look-up table has, 6 or 4: LUTs of two families compare only where it is the same.
     bram_unit : str
         What one ``bram`` is.
@@ -82,7 +82,7 @@ class Target:
     library: tuple[str, ...]
     models: tuple[str, ...]
     unmodelled: str
-    lut_inputs: int
+    lut_inputs: Literal[4, 6]
     bram_unit: str
     bram_kib: int
     cells: Mapping[str, Resources]

@@ -86,27 +86,27 @@ def test_a_curve_counts_what_each_threshold_takes(data: st.DataObject, outputs: 
     scores = np.array(data.draw(whole)).reshape(count, outputs)
     labels = np.array([0, 1, *data.draw(st.lists(st.integers(0, 1), min_size=count - 2, max_size=count - 2))])
     curve = precision_recall(network(outputs), {"scores": scores}, labels)
-    assert curve["points"] == points(scores, labels)
-    assert curve["positives"] == labels.sum()
+    assert curve.points == points(scores, labels)
+    assert curve.positives == labels.sum()
     found, _ = classes(network(outputs), {"scores": scores}, labels)
-    taken = [point for point in curve["points"] if point[0] >= curve["threshold"]]
+    taken = [point for point in curve.points if point[0] >= curve.threshold]
     assert (taken[-1][1:] if taken else [0, 0]) == [int(((found == 1) & (labels == k)).sum()) for k in (1, 0)]
-    steps = zip([[0, 0, 0], *curve["points"]], curve["points"], strict=False)
+    steps = zip([[0, 0, 0], *curve.points], curve.points, strict=False)
     area = sum((now[1] - before[1]) * now[1] / (now[1] + now[2]) for before, now in steps) / labels.sum()
-    assert curve["average_precision"] == pytest.approx(area)
+    assert curve.average_precision == pytest.approx(area)
 
 
 def test_a_long_curve_keeps_its_ends() -> None:
     scores, labels = np.arange(1000)[:, None], np.arange(1000) % 2
     curve = precision_recall(network(1), {"scores": scores}, labels)
-    assert len(curve["points"]) == MOST_POINTS
-    assert (curve["points"][0], curve["points"][-1]) == ([999, 1, 0], [0, 500, 500])
+    assert len(curve.points) == MOST_POINTS
+    assert (curve.points[0], curve.points[-1]) == ([999, 1, 0], [0, 500, 500])
 
 
 def test_the_scores_before_an_argmax_are_ranked() -> None:
     chosen = network(2, Argmax("argmax", ("scores",)))
     results = {"scores": np.array([[0, 3], [4, 0]]), "argmax": np.array([[1], [0]])}
-    assert precision_recall(chosen, results, np.array([1, 0]))["points"] == [[3, 1, 0], [-4, 1, 1]]
+    assert precision_recall(chosen, results, np.array([1, 0])).points == [[3, 1, 0], [-4, 1, 1]]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,9 @@ from xnorflow.bnn.network import Conv2d, Dense, Flatten, Input, MaxPool2d, Netwo
 from xnorflow.cosim.engine import Engine, EngineError, EngineUnavailable
 from xnorflow.cosim.golden import Golden
 from xnorflow.flows.kind import EngineKind
+from xnorflow.flows.steps.synthesis import nothing
 from xnorflow.hls.synthesis.tools import SynthesisError, ToolMissing
+from xnorflow.reports.records import ResourceRow, SynthesisRow
 
 
 class Fake(Engine):
@@ -121,14 +123,14 @@ def image_network() -> Any:
     )
 
 
-def synthesised(fault: Any = None) -> Any:
-    """What synthesis of one target gives, without a tool. `fault` says what goes wrong."""
+def synthesised(name: str, fault: object = None) -> SynthesisRow:
+    """What synthesis of a target gives, without a tool. `fault` says what goes wrong."""
     if fault == "missing":
         raise ToolMissing("no Yosys here; install it")
     if fault == "crashes":
         raise SynthesisError("Yosys was killed")
-    resources = {"lut": 17, "ff": 4, "carry": 0, "lutram": 3, "bram": 0, "dsp": 0}
-    return {"tool": "a fake", "total": resources, "layers": [{"name": "dense1", **resources}], "placement": None}
+    total: ResourceRow = {"lut": 17, "ff": 4, "carry": 0, "lutram": 3, "bram": 0, "dsp": 0}
+    return {**nothing(name, "pass"), "tool": "a fake", "total": total, "layers": [{**total, "name": "dense1"}]}
 
 
 def parts(faults: Any = None, log: Any = None, engines: Any = None) -> Any:
@@ -136,7 +138,7 @@ def parts(faults: Any = None, log: Any = None, engines: Any = None) -> Any:
     faults = faults or {}
     return {
         "engines": kinds(faults, log) if engines is None else engines,
-        "synthesise": lambda view, project, name: synthesised(faults.get(name)),
+        "synthesise": lambda view, project, name, folder: synthesised(name, faults.get(name)),
     }
 
 

@@ -2,30 +2,40 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from pydantic import ValidationError
+from typing_extensions import TypedDict
 
 from xnorflow.flows import cache
-from xnorflow.flows.cache import PROJECT, Store
+from xnorflow.flows.cache import MEASURED, PROJECT, Store
+from xnorflow.flows.graph import Name, Step
+from xnorflow.flows.take import line
+
+
+class Facts(TypedDict):
+    number: int
+    seconds: Annotated[float, MEASURED]
 
 
 def fill(store: Any, key: Any = "k" * 64, text: str = "content") -> Any:
-    with store.making("step", key) as entry:
+    with store.making("step", key, Facts) as entry:
         (entry.folder / "file").write_text(text)
-        entry.facts, entry.summary = {"number": 1}, "a line"
+        entry.facts, entry.summary = {"number": 1, "seconds": 2.5}, "a line"
     return entry
 
 
 def test_an_entry_is_found_as_it_was_made(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    assert store.find("step", "k" * 64) is None
+    assert store.find("step", "k" * 64, Facts) is None
     made = fill(store)
-    found = store.find("step", "k" * 64)
+    found = store.find("step", "k" * 64, Facts)
     assert not made.reused
     assert found.reused
-    assert (found.facts, found.summary, found.seconds) == ({"number": 1}, "a line", made.seconds)
+    assert (found.facts, found.summary, found.seconds) == ({"number": 1, "seconds": 2.5}, "a line", made.seconds)
     assert (found.folder / "file").read_text() == "content"
 
 
@@ -41,7 +51,7 @@ def edit(path: Path, old: Any, new: Any) -> None:
 def test_another_key_is_not_found_even_if_its_folder_has_the_same_name(tmp_path: Path) -> None:
     store = Store(tmp_path)
     fill(store, "k" * 16 + "a" * 48)
-    assert store.find("step", "k" * 16 + "b" * 48) is None
+    assert store.find("step", "k" * 16 + "b" * 48, Facts) is None
 
 
 @pytest.mark.parametrize(
@@ -66,9 +76,9 @@ def test_another_key_is_not_found_even_if_its_folder_has_the_same_name(tmp_path:
 def test_a_damaged_entry_is_not_taken(tmp_path: Path, damage: Callable[..., Any]) -> None:
     store = Store(tmp_path)
     damage(fill(store).folder)
-    assert store.find("step", "k" * 64) is None
+    assert store.find("step", "k" * 64, Facts) is None
     fill(store)
-    assert store.find("step", "k" * 64)
+    assert store.find("step", "k" * 64, Facts)
 
 
 def test_what_somebody_has_put_into_an_entry_is_never_lost(tmp_path: Path) -> None:
@@ -79,7 +89,7 @@ def test_what_somebody_has_put_into_an_entry_is_never_lost(tmp_path: Path) -> No
         os.utime(fill(store, f"{number:064}"[::-1]).folder, (number, number))
     logs = sorted(path.read_text()[-1] for path in tmp_path.rglob("log"))
     assert logs == ["1", "2"]
-    assert fill(store).facts == store.find("step", "k" * 64).facts
+    assert fill(store).facts == store.find("step", "k" * 64, Facts).facts
 
 
 def test_what_somebody_has_worked_in_is_kept(tmp_path: Path) -> None:
@@ -99,39 +109,88 @@ def test_a_digest_tells_values_apart_and_not_their_order() -> None:
     assert cache.digest(["a", "b"]) != cache.digest(["b", "a"])
 
 
-def test_facts_of_any_json_are_found_again(tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class Place:
+    row: int
+
+
+class Manifold(TypedDict):
+    of: dict[str, float | None]
+    list: list[str | float]
+    place: Place
+
+
+def test_facts_are_found_as_they_were_made(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    with store.making("step", "k" * 64) as entry:
-        entry.facts = {"of": {10: 1.5, 9: None}, "list": ("ü", float("inf"))}
-    assert store.find("step", "k" * 64).facts == {"of": {"10": 1.5, "9": None}, "list": ["ü", float("inf")]}
+    with store.making("step", "k" * 64, Manifold) as entry:
+        entry.facts = {"of": {"10": 1.5, "9": None}, "list": ["ü", float("inf")], "place": Place(3)}
+    assert entry.facts == store.find("step", "k" * 64, Manifold).facts
+    assert entry.facts == {"of": {"10": 1.5, "9": None}, "list": ["ü", float("inf")], "place": Place(3)}
+
+
+class Other(TypedDict):
+    number: str
+
+
+def test_facts_that_do_not_fit_are_none(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert not fill(store).damaged
+    assert store.find("step", "k" * 64, Other) is None
+    with store.making("step", "k" * 64, Other) as entry:
+        entry.facts = {"number": "one"}
+    assert entry.damaged
+    assert "made again" in line(Step(Name("step", Other), "step", print), entry)
+    assert store.find("step", "k" * 64, Other).facts == {"number": "one"}
+
+
+def test_a_step_cannot_make_facts_that_do_not_fit(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="number"), Store(tmp_path).making("step", "k" * 64, Facts) as entry:
+        entry.facts = {"seconds": 1.0}  # type: ignore[typeddict-item]
+    assert Store(tmp_path).find("step", "k" * 64, Facts) is None
+
+
+def test_what_is_measured_makes_no_other_content(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    made = fill(store)
+    found = store.find("step", "k" * 64, Facts)
+    assert made.content == found.content
+
+    def content(**facts: Any) -> str:
+        with store.making("step", "k" * 64, Facts) as entry:
+            (entry.folder / "file").write_text("content")
+            entry.facts = {**entry.facts, **facts}  # type: ignore[typeddict-item]
+        return entry.content
+
+    assert content(number=1, seconds=3.5) == made.content
+    assert content(number=2, seconds=2.5) != made.content
 
 
 def test_a_step_that_fails_leaves_its_files_but_no_entry(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    with pytest.raises(RuntimeError), store.making("step", "k" * 64) as entry:
+    with pytest.raises(RuntimeError), store.making("step", "k" * 64, Facts) as entry:
         (entry.folder / "file").write_text("half")
         raise RuntimeError
     assert (entry.folder / "file").read_text() == "half"
-    assert store.find("step", "k" * 64) is None
+    assert store.find("step", "k" * 64, Facts) is None
 
 
 def test_a_killed_process_leaves_no_entry(tmp_path: Path) -> None:
     code = f"""
 import os, pathlib
 from xnorflow.flows.cache import Store
-with Store(pathlib.Path({str(tmp_path)!r})).making("step", "{"k" * 64}") as entry:
+with Store(pathlib.Path({str(tmp_path)!r})).making("step", "{"k" * 64}", dict) as entry:
     (entry.folder / "file").write_text("half")
     os._exit(9)
 """
     assert subprocess.run([sys.executable, "-c", code], cwd=PROJECT, check=False).returncode == 9
     assert (tmp_path / "step" / ("k" * 16) / "file").exists()
-    assert Store(tmp_path).find("step", "k" * 64) is None
+    assert Store(tmp_path).find("step", "k" * 64, Facts) is None
 
 
 def test_making_an_entry_again_starts_from_an_empty_folder(tmp_path: Path) -> None:
     store = Store(tmp_path)
     (fill(store).folder / "left over").write_text("")
-    with store.making("step", "k" * 64) as entry:
+    with store.making("step", "k" * 64, dict) as entry:
         assert not any(entry.folder.iterdir())
 
 

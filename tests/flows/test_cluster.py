@@ -21,6 +21,7 @@ from xnorflow.flows.cache import PROJECT
 from xnorflow.flows.execute import begun
 from xnorflow.flows.run import run
 from xnorflow.flows.subject import find
+from xnorflow.reports.records import SynthesisRow
 
 distributed = pytest.importorskip("distributed", reason="the extra cluster is not installed")
 pytestmark = pytest.mark.slow
@@ -144,9 +145,8 @@ class Place:
         return [int(line) for line in file.read_text().split()] if file.exists() else []
 
 
-def synthesise(view: object, project: object, name: str) -> dict[str, Any]:
-    made: dict[str, Any] = fakes.synthesised()
-    return made
+def synthesise(view: object, project: object, name: str, folder: Path) -> SynthesisRow:
+    return fakes.synthesised(name)
 
 
 @pytest.fixture

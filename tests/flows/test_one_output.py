@@ -183,7 +183,7 @@ def test_measured_is_only_what_was_compared(
     meaning: Any, affine: int | None, thresholds: dict[str, Any], expected: tuple[Any, ...]
 ) -> None:
     engines: Any = [{"status": "pass", "vectors": 40}]
-    fold = {"ambiguous": affine, "conversion": {"ambiguous": thresholds}, "rounded": []}  # type: ignore[var-annotated]
+    fold: Any = {"ambiguous": affine, "conversion": {"ambiguous": thresholds}, "rounded": []}
     found = document._argmax(meaning, fold, engines)
     assert (found["claim"], found["vectors"], found["ambiguous"]) == expected
     assert document._argmax(meaning, fold, [])["claim"] in ("proved", "unknown")

@@ -25,7 +25,7 @@ def build(tmp_path: Path) -> Any:
     """Two models with an entry of 1,000 bytes for each of three steps, last used 1 to 6 hours ago."""
     for number in range(6):
         root = tmp_path / "build" / f"model{number % 2}"
-        with claimed(root, Console(quiet=True)), Store(root).making(f"step{number // 2}", key(number)) as entry:
+        with claimed(root, Console(quiet=True)), Store(root).making(f"step{number // 2}", key(number), dict) as entry:
             (entry.folder / "file").write_bytes(b"x" * 1000)
         os.utime(entry.folder, (NOW - 3600 * (6 - number),) * 2)
     return tmp_path / "build"
@@ -33,7 +33,9 @@ def build(tmp_path: Path) -> Any:
 
 def left(build: Any) -> Any:
     return {
-        number for number in range(6) if Store(build / f"model{number % 2}").find(f"step{number // 2}", key(number))
+        number
+        for number in range(6)
+        if Store(build / f"model{number % 2}").find(f"step{number // 2}", key(number), dict)
     }
 
 
