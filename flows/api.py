@@ -347,7 +347,7 @@ def convert(
         with needing(subject.origin, UserError):
             converted = read_subject(subject, settings, fixed)
         taken = converted.network.input.shape
-        if input is not None and not isinstance(input, Mapping) and taken != input.shape:
+        if input is not None and not isinstance(input, Mapping) and taken not in (input.shape, (1, *input.shape)):
             raise UserError(f"{subject.origin}: takes an input of shape {taken}, not {input.shape}")
     else:
         if input is None:

@@ -100,8 +100,8 @@ def labelled(
     Parameters
     ----------
     x : array, shape (vectors, *input shape)
-        Integers of the model's input, or floating-point numbers that are exactly integer / 2**fraction, what the
-        trained model takes.
+        A sequence's (1, length, channels) may be (length, channels). Integers of the model's input, or floating-point
+        numbers that are exactly integer / 2**fraction, what the trained model takes.
     y : integer array, shape (vectors,)
         0 to `classes` - 1.
 
@@ -111,6 +111,8 @@ def labelled(
         If a shape, a type or a value is not so.
     """
     values, labels = np.asarray(x), np.asarray(y)
+    if taken.shape == (1, *values.shape[1:]):
+        values = values[:, None]
     if values.ndim == 0 or values.shape[1:] != taken.shape:
         raise UserError(f"{name}: x: expected shape (vectors, {', '.join(map(str, taken.shape))}), got {values.shape}")
     if labels.shape != (len(values),) or not len(values):

@@ -25,6 +25,7 @@ from xnorflow.bnn.frontends.core.assembler import Assembler, Conversion, Geometr
 from xnorflow.bnn.frontends.core.check import Survey
 from xnorflow.bnn.frontends.core.fixed import Fixed
 from xnorflow.bnn.frontends.core.layout import canonical
+from xnorflow.bnn.frontends.torch_sequence import as_image
 from xnorflow.bnn.frontends.torch_step import computing
 from xnorflow.bnn.frontends.torch_trace import BATCH, ELEMENTWISE, PARTS, VIEWS, kind_of, place_of, trace_module
 from xnorflow.bnn.network import Input, IntArray, Network
@@ -79,7 +80,8 @@ def convert(module: nn.Module, name: str, input: Input, fixed: Fixed | None = No
         Name of the Network.
     input : Input
         What the module takes, channels last; the module itself takes float32 (N, features) or (N, C, H, W) of the
-        values ``integer / 2**fraction``.
+        values ``integer / 2**fraction``. A sequence (length, channels), which the Network has as an image of one row,
+        goes in as (N, channels, length), or as (N, length, channels) where the module takes only that.
     fixed : Fixed, optional
         To how many bits real weights are rounded, which are refused without it.
 
@@ -133,14 +135,15 @@ class _Reader:
     def __init__(
         self, module: nn.Module, name: str, input: Input, fixed: Fixed | None, survey: Survey | None = None
     ) -> None:
-        self.name, self.input, self.survey = name, input, survey
         self.core = Assembler(f"model {name!r}", tell_zeros=True, survey=survey, fixed=fixed)
+        module, input, swapped = as_image(module, input)
+        self.name, self.input, self.survey = name, input, survey
         example = module_input(np.zeros((1, *input.shape), np.int64), input)
         signal, rng = input.infer(), np.random.default_rng(0)
         steps = (int(signal.high.max()) - int(signal.low.min())) // signal.step
         some = int(signal.low.min()) + signal.step * rng.integers(0, steps + 1, (8, *input.shape))
         self.module, self.graph, notes = trace_module(module, example, module_input(some, input), self.core.where)
-        self.core.notes += notes
+        self.core.notes += [f"{self.core.where}: {swapped}", *notes] if swapped else notes
         self.constants: dict[fx.Node, Any] = {}
         self.values: dict[fx.Node, Made] = {}
         self.chosen = False  # whether the module itself chooses the class

@@ -25,6 +25,8 @@ from xnorflow.bnn.errors import UserError
 BATCH = 64
 """Vectors of a batch: a trace has its size built in."""
 
+_RECURRENT = nn.RNNBase | nn.RNNCellBase
+
 _CALLS = 4  # until results must repeat
 
 ELEMENTWISE = frozenset(
@@ -138,7 +140,13 @@ def trace_module(
             f"{where}: its trace computes something else than the module: does it depend on values, or change tensors "
             "in a way that PyTorch does not show?"
         )
+    real = {_title(name, child) for name, child in module.named_modules() if isinstance(child, _RECURRENT)}
     for node in graph.graph.nodes:
+        if (title := node.meta.get("custom", {}).get("module")) in real:
+            raise UserError(
+                f"{where}, module {title}: its state is real-valued; expected a binary one, h = sign(BN(W x + U h)) in "
+                "a loop over time of your own, or BinaryRNN of xnorflow.models.layers"
+            )
         schema = getattr(node.target, "_schema", None)
         if schema is not None and schema.is_mutable and kind_of(node) != "native_batch_norm":
             raise UserError(
@@ -331,15 +339,18 @@ def _reason(error: Exception) -> str:
     return f": {type(error).__name__}: {lines[0][:300]}" if lines else f": {type(error).__name__}"
 
 
+def _title(name: str, module: nn.Module) -> str:
+    return f"{name!r} ({type(module).__name__})" if name else f"({type(module).__name__})"
+
+
 @contextmanager
 def _named(module: nn.Module) -> Iterator[None]:
     """Note at every node which module it comes from."""
     with ExitStack() as hooks:
         stack: list[Any] = []
         for name, child in module.named_modules():
-            title = f"{name!r} ({type(child).__name__})" if name else f"({type(child).__name__})"
 
-            def enter(_: nn.Module, __: Any, title: str = title) -> None:
+            def enter(_: nn.Module, __: Any, title: str = _title(name, child)) -> None:
                 context = traceback.annotate({"module": title})
                 context.__enter__()
                 stack.append(context)

@@ -24,6 +24,14 @@ def test_arrays_of_integers_and_of_the_trained_models_numbers_are_the_same() -> 
     assert integers.digest == floats.digest != labelled.labelled(x, [0, 1, 2, 0, 2], PIXELS, 3).digest
 
 
+def test_sequences_come_as_they_are_or_as_images_of_one_row() -> None:
+    taken, x = Input("input", (), (1, 5, 3), "signed", 6), np.random.default_rng(0).integers(-32, 32, (2, 5, 3))
+    alone, rows = (labelled.labelled(given, [0, 1], taken, 2) for given in (x, x[:, None]))
+    assert alone.x.shape == (2, 1, 5, 3) and alone.digest == rows.digest
+    with pytest.raises(UserError, match=r"x: expected shape \(vectors, 1, 5, 3\)"):
+        labelled.labelled(x[:, :4], [0, 1], taken, 2)
+
+
 @pytest.mark.parametrize(
     ("x", "y", "message"),
     [

@@ -1,5 +1,6 @@
 """Loops over time in a module's own code: one operation each, equal to the module, or copies where they are no such."""
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from tests.bnn.frontends.test_torch import agree, hostile
 from torch import Tensor, nn
 
+from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.frontends.torch import convert, trace
 from xnorflow.bnn.network import Conv2d, Input, Operation, Recurrent, SumPool2d, Threshold
 from xnorflow.models.layers import BinaryConv2d, BinaryLinear, BinaryRNN, Sign, binarize
@@ -64,6 +66,13 @@ class Looping(nn.Module):
         return self.scores(read[-1]) if self.read == "last" else torch.stack(read, 2)
 
 
+class BatchFirst(Looping):
+    """Takes (N, T, features), as PyTorch's recurrent layers do with ``batch_first``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.transpose(1, 2))
+
+
 def kinds(module: nn.Module, input: Input = STEPS) -> list[type[Operation]]:
     return [type(operation) for operation in convert(module, "n", input).operations]
 
@@ -107,6 +116,39 @@ def test_our_own_layers_stack(read: str) -> None:
     agree(hostile(module.eval(), 1), STEPS, 1)
     expected = [Input, Conv2d, Threshold, Conv2d, Recurrent, Conv2d, Recurrent]
     assert kinds(module)[: 7 + (read == "pooled")] == [*expected, *[SumPool2d] * (read == "pooled")]
+
+
+@pytest.mark.parametrize("kind", [Looping, BatchFirst])
+def test_the_steps_may_be_an_axis_of_a_sequence(kind: Any) -> None:
+    torch.manual_seed(4)
+    module, input = hostile(kind().eval(), 4), replace(STEPS, shape=(5, 3))
+    agree(module, input, 4)
+    assert kinds(module, input)[:3] == [Input, Conv2d, Recurrent]
+    assert convert(module, "n", input).input.shape == (1, 5, 3)
+
+
+class Gated(nn.Module):
+    """PyTorch's own recurrent layer; another one that is never called does not matter."""
+
+    def __init__(self, layer: nn.Module, called: bool = True) -> None:
+        super().__init__()
+        self.state, self.scores, self.called = layer, BinaryLinear(3, 4), called
+
+    def forward(self, x: Tensor) -> Tensor:
+        read = x[:, -1]
+        if self.called:
+            result = self.state(x if isinstance(self.state, nn.RNNBase) else read)
+            read = result if isinstance(result, Tensor) else result[0].flatten(1)[:, -3:]
+        scores: Tensor = self.scores(read)
+        return scores
+
+
+@pytest.mark.parametrize("layer", [nn.RNN, nn.LSTM, nn.GRU, nn.RNNCell, nn.GRUCell, nn.LSTMCell])
+def test_real_valued_states_are_refused_by_name(layer: Any) -> None:
+    made = layer(3, 3, batch_first=True) if issubclass(layer, nn.RNNBase) else layer(3, 3)
+    with pytest.raises(UserError, match=rf"module 'state' \({layer.__name__}\): its state is real-valued.*BinaryRNN"):
+        trace(Gated(made), "n", replace(STEPS, shape=(5, 3)))
+    assert kinds(Gated(made, called=False), replace(STEPS, shape=(5, 3)))
 
 
 class Backwards(Looping):

@@ -1,6 +1,7 @@
 """Operators of PyTorch, each equal to the module's own integers on every vector, behind hostile batch norms."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.frontends.torch import check, trace
 from xnorflow.bnn.network import Input
 
-SEQUENCE = Input("x", (), shape=(1, 12, 2))
+SEQUENCE = Input("x", (), shape=(12, 2))
 SHAPES = {"a": (4, 2, 3, 3), "b": (4, 4, 3, 3), "t": (4, 4, 2, 2), "l": (5, 4), "p": (4,), "s": (4, 2, 3)}
 
 
@@ -193,16 +194,21 @@ def test_is_taken_as_the_module_computes_it(name: str, seed: int, input: Input) 
     agree(hostile(Written(OPERATORS[name], seed=seed, **SHAPES), seed), input, seed, 24)
 
 
-def test_a_sequence() -> None:
+@pytest.mark.parametrize("given", ["channels first", "length first", "a row of an image"])
+def test_a_sequence(given: str) -> None:
     def forward(m: Any, x: Any) -> Any:
-        y = m.sequence_norm(F.max_pool1d(F.conv1d(x[:, :, 0], m.s.sign()), 2, padding=1))
+        x = {"length first": x.transpose(1, 2), "a row of an image": x.flatten(2)}.get(given, x)
+        y = m.sequence_norm(F.max_pool1d(F.conv1d(x, m.s.sign()), 2, padding=1))
         y = F.conv_transpose1d(Where.apply(y), m.t[..., 0].sign(), stride=2)
         return F.linear(Where.apply(torch.cat([y, -y + 1], 1)[:, 2:6] - 0.5).mean(2), m.l.sign())
 
     for seed in range(2):
         module = Written(forward, seed=seed, **SHAPES)
         module.sequence_norm = nn.BatchNorm1d(4)
-        agree(hostile(module, seed), SEQUENCE, seed, 40)
+        input = replace(SEQUENCE, shape=(1, 12, 2)) if given == "a row of an image" else SEQUENCE
+        agree(hostile(module, seed), input, seed, 40)
+        notes = trace(module, "n", input).notes
+        assert any("(N, 12, 2)" in note for note in notes) == (given == "length first")
 
 
 @pytest.mark.parametrize("std", [(0.5, 0.25), (0.3081, 0.3081)])
