@@ -7,7 +7,7 @@ verdict is then "fail".
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from xnorflow.bnn import network as ir
     from xnorflow.flows.take import Executor
+    from xnorflow.reports.records import Latency, ReportRow
 
 
 def Input(
@@ -219,7 +220,7 @@ class Report:
     ----------
     folder : Path
         Has ``report.html``, ``report.md`` and ``report.json``.
-    content : dict
+    content : ReportRow
         ``report.json``, as ``reports/report.schema.json`` describes it.
     """
 
@@ -227,28 +228,27 @@ class Report:
         self.folder = folder
 
     @cached_property
-    def content(self) -> dict[str, Any]:
-        content: dict[str, Any] = json.loads((self.folder / "report.json").read_text())
+    def content(self) -> "ReportRow":
+        content: ReportRow = json.loads((self.folder / "report.json").read_text())
         return content
 
     @property
     def verdict(self) -> str:
         """Whether every engine that ran gave the golden model's integers: "pass" or "fail"."""
-        return str(self.content["verdict"])
+        return self.content["verdict"]
 
     @property
     def accuracy(self) -> float | None:
         """Share of the labelled vectors that the golden model classifies as labelled; None without any."""
-        accuracy: float | None = self.content["accuracy"]["golden"]
-        return accuracy
+        return self.content["accuracy"]["golden"]
 
     @property
-    def latency(self) -> list[dict[str, Any]]:
+    def latency(self) -> "list[Latency]":
         """Clock cycles that each simulation of the RTL has counted, a row each."""
-        return list(self.content["latency"])
+        return self.content["latency"]
 
     @property
-    def resources(self) -> list[dict[str, Any]]:
+    def resources(self) -> list[dict[str, object]]:
         """What each synthesis has found: target, status, tool, and ``lut``, ``ff`` and so on of the whole design."""
         return [
             {"target": row["title"], "status": row["status"], "tool": row["tool"], **(row["total"] or {})}
@@ -256,10 +256,19 @@ class Report:
         ]
 
     @property
-    def engines(self) -> list[dict[str, Any]]:
+    def engines(self) -> list[dict[str, object]]:
         """What became of each engine: name, status, vectors, mismatches, seconds and the reason if there is one."""
-        told = ("status", "vectors", "mismatches", "seconds", "reason")
-        return [{"engine": name} | {what: of[what] for what in told} for name, of in self.content["engines"].items()]
+        return [
+            {
+                "engine": name,
+                "status": of["status"],
+                "vectors": of["vectors"],
+                "mismatches": of["mismatches"],
+                "seconds": of["seconds"],
+                "reason": of["reason"],
+            }
+            for name, of in self.content["engines"].items()
+        ]
 
     def to_frame(self) -> Any:
         """Return :attr:`engines` as a ``pandas.DataFrame``.
@@ -528,7 +537,7 @@ def sweep(
     Returns
     -------
     Sweep
-        Its columns are those of :func:`xnorflow.flows.sweep.sweep`.
+        Its columns are the attributes of :class:`xnorflow.reports.points.SweptPoint`.
 
     Raises
     ------
@@ -558,13 +567,11 @@ def sweep(
     ]
     called = slug(name or "_".join(["sweep", *(net.network.name for net in nets)]))
     console = Console(highlight=False, soft_wrap=True, quiet=quiet)
-    rows = sweeps.sweep(
+    found = sweeps.sweep(
         candidates, [*gridded, *further], console, name=called, which=run, vectors=vectors, executor=executor(client)
     )
-    caption = f"{len(rows)} points; {REPORTS / called / 'sweep.html'}"
-    return Sweep(
-        sweeps.COLUMNS, tuple(tuple(row[c] for c in sweeps.COLUMNS) for row in rows), caption, REPORTS / called
-    )
+    caption = f"{len(found)} points; {REPORTS / called / 'sweep.html'}"
+    return Sweep(sweeps.COLUMNS, tuple(astuple(point) for point in found), caption, REPORTS / called)
 
 
 def _options(

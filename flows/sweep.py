@@ -8,10 +8,10 @@ import csv
 import io
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -28,22 +28,20 @@ from xnorflow.flows.formats import Subject
 from xnorflow.flows.options import ARCHITECTURES, Options
 from xnorflow.flows.places import BUILD, REPORTS, SWEEP, publish_pages
 from xnorflow.flows.take import Executor
+from xnorflow.reports.points import SweptPoint
+from xnorflow.reports.sweep import page
 
 if TYPE_CHECKING:
     from xnorflow.bnn.network import Network
     from xnorflow.flows.formats import Converted
     from xnorflow.models.labelled import Labelled
+    from xnorflow.reports.records import ReportRow
 
 Which = Literal["pareto", "all", "none"]
 """Points that go through the whole flow."""
 
-COLUMNS = (
-    *("number", "model", "target_fps", "max_luts", "architecture", "clock_ns", "status", "reason"),
-    *("fps", "latency_us", "interval", "latency", "luts", "reachable_fps", "reachable_luts", "pareto"),
-    *("verdict", "accuracy", "synthesised_luts", "target", "luts_error", "energy_nj", "report"),
-)
-"""What is known of a point; :func:`sweep` says what each is."""
-
+COLUMNS = tuple(spec.name for spec in fields(SweptPoint))
+"""What is known of a point."""
 
 _ALONE_SECONDS = 2.0  # of estimates in this process, before others are started to help
 _PIECE = 16  # points that a process takes at a time
@@ -130,7 +128,7 @@ def sweep(
     reports: Path = REPORTS,
     executor: Executor | None = None,
     **parts: Any,
-) -> list[dict[str, Any]]:
+) -> list[SweptPoint]:
     """Estimate all points, run the flow on some, and write ``sweep.csv`` and ``sweep.html`` to ``reports/<name>``.
 
     What was finished is reused, so that a sweep that was stopped goes on when it is started again.
@@ -149,50 +147,39 @@ def sweep(
 
     Returns
     -------
-    list of dict
-        A row for each point, by :data:`COLUMNS`, None for what is not known: what was asked for; ``status``,
-        "estimated" or "refused", and the ``reason``; ``fps`` vectors a second, ``latency_us``, and ``interval`` and
-        ``latency`` in cycles, exact; ``luts``, estimated; ``reachable_fps`` and ``reachable_luts``, those of the
-        nearest point that can be, where it is refused; ``pareto``; and of those that went through the flow the
-        ``verdict``, the golden model's ``accuracy``, ``synthesised_luts`` for ``target``, ``luts_error`` of the
-        estimate relative to these, ``energy_nj`` per inference, estimated, and the folder of the ``report``.
+    list of SweptPoint
 
     Raises
     ------
     UserError
         If something that was given cannot be used, before any flow runs.
     """
-    points = [(candidate, wish) for candidate in candidates for wish in wishes]
-    rows = estimates(points)
-    for number, row in enumerate(rows):
-        row["number"] = number
-    for candidate in candidates:
-        best(row for row in rows if row["model"] == candidate.subject.name)
+    asked = [(candidate, wish) for candidate in candidates for wish in wishes]
+    points = best(estimates(asked))
     folder = reports / name
-    refused = sum(row["status"] == "refused" for row in rows)
-    console.print(f"{len(rows):,} points: {len(rows) - refused:,} estimated, {refused:,} refused")
-    _publish(folder, rows, name)
-    chosen = [row for row in rows if row["pareto"] or (which == "all" and row["status"] == "estimated")]
+    refused = sum(point.status == "refused" for point in points)
+    console.print(f"{len(points):,} points: {len(points) - refused:,} estimated, {refused:,} refused")
+    _publish(folder, points, name)
+    chosen = [point for point in points if point.pareto or (which == "all" and point.status == "estimated")]
     chosen = [] if which == "none" else chosen
     with _several(executor, len(chosen)) as several:
         shown = console if several.flows == 1 else Console(quiet=True)
 
-        def go(row: dict[str, Any]) -> dict[str, Any]:
-            candidate, wish = points[row["number"]]
-            place = reports / f"{name}_{row['number']}"
-            shown.print(f"point {row['number']}: {_told(row)}")
+        def go(point: SweptPoint) -> SweptPoint:
+            candidate, wish = asked[point.number]
+            place = reports / f"{name}_{point.number}"
+            shown.print(f"point {point.number}: {_told(point)}")
             run.run(
                 candidate.subject, shown, vectors=vectors, data=data, options=wish.applied(candidate.options),
                 out=place, copy=False, build=build, given=candidate.given, executor=several, **parts,
             )  # fmt: skip
-            found = measured(json.loads((place / "report.json").read_text()), row["luts"])
-            return found | {"report": place.name}
+            return measured(point, json.loads((place / "report.json").read_text()), place.name)
 
-        for done, (row, found) in enumerate(_each(chosen, go, several.flows)):
-            row |= found
-            console.print(f"point {row['number']}, {done + 1} of {len(chosen)} done: {row['verdict']}; {_told(row)}")
-            _publish(folder, rows, name)
-    return rows
+        for done, found in enumerate(_each(chosen, go, several.flows)):
+            points[found.number] = found
+            console.print(f"point {found.number}, {done + 1} of {len(chosen)} done: {found.verdict}; {_told(found)}")
+            _publish(folder, points, name)
+    return points
 
 
 @contextmanager
@@ -207,119 +194,114 @@ def _several(executor: Executor | None, flows: int) -> Iterator[Executor]:
         yield cluster
 
 
-def _each(
-    rows: Sequence[dict[str, Any]], go: Callable[[dict[str, Any]], dict[str, Any]], flows: int
-) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    """Yield each row with what becomes of it, as it is done; so many at a time."""
+def _each(points: Sequence[SweptPoint], go: Callable[[SweptPoint], SweptPoint], flows: int) -> Iterator[SweptPoint]:
+    """Yield what becomes of each point, as it is done; so many at a time."""
     if flows == 1:
-        yield from ((row, go(row)) for row in rows)
+        yield from map(go, points)
         return
-    waiting = list(rows)[::-1]
-    running: dict[Future[dict[str, Any]], dict[str, Any]] = {}
+    waiting = list(points)[::-1]
+    running: set[Future[SweptPoint]] = set()
     while waiting or running:
         while waiting and len(running) < flows:
-            row = waiting.pop()
-            running[begun(f"point {row['number']}", partial(go, row))] = row
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            yield running.pop(future), future.result()
+            point = waiting.pop()
+            running.add(begun(f"point {point.number}", partial(go, point)))
+        done, running = wait(running, return_when=FIRST_COMPLETED)
+        yield from (future.result() for future in done)
 
 
-def estimates(points: Sequence[tuple[Candidate, Wish]]) -> list[dict[str, Any]]:
-    """Return the row of each point, by the cycle and the area model alone; many by processes on all cores."""
+def estimates(asked: Sequence[tuple[Candidate, Wish]]) -> list[SweptPoint]:
+    """Return the points, by the cycle and the area model alone; many by processes on all cores."""
     from joblib import Parallel, delayed
 
     from xnorflow.cosim.golden import cores
 
-    rows: list[dict[str, Any]] = []
+    points: list[SweptPoint] = []
     start = time.perf_counter()
-    while len(rows) < len(points) and time.perf_counter() - start < _ALONE_SECONDS:
-        candidate, wish = points[len(rows)]
-        rows += _estimates(candidate.subject.name, candidate.network, candidate.options, [wish])
-    pieces: list[tuple[Candidate, list[Wish]]] = []
-    for candidate, wish in points[len(rows) :]:
-        if not pieces or pieces[-1][0] is not candidate or len(pieces[-1][1]) == _PIECE:
-            pieces.append((candidate, []))
-        pieces[-1][1].append(wish)
+    while len(points) < len(asked) and time.perf_counter() - start < _ALONE_SECONDS:
+        candidate, wish = asked[len(points)]
+        points += _estimates(candidate.subject.name, candidate.network, candidate.options, len(points), [wish])
+    pieces: list[tuple[Candidate, int, list[Wish]]] = []
+    for number, (candidate, wish) in enumerate(asked[len(points) :], len(points)):
+        if not pieces or pieces[-1][0] is not candidate or len(pieces[-1][2]) == _PIECE:
+            pieces.append((candidate, number, []))
+        pieces[-1][2].append(wish)
     if pieces:
-        work = (delayed(_estimates)(of.subject.name, of.network, of.options, wishes) for of, wishes in pieces)
-        rows += [row for made in Parallel(cores(), batch_size=1)(work) for row in made]
-    return rows
+        work = (
+            delayed(_estimates)(of.subject.name, of.network, of.options, first, wishes) for of, first, wishes in pieces
+        )
+        points += [point for made in Parallel(cores(), batch_size=1)(work) for point in made]
+    return points
 
 
-def _estimates(name: str, network: "Network", options: Options, wishes: Iterable[Wish]) -> list[dict[str, Any]]:
-    return [_estimate(name, network, wish, wish.applied(options)) for wish in wishes]
+def _estimates(name: str, network: "Network", options: Options, first: int, wishes: Iterable[Wish]) -> list[SweptPoint]:
+    """Return points of a model, numbered from `first` on."""
+    return [_estimate(n, name, network, wish, wish.applied(options)) for n, wish in enumerate(wishes, first)]
 
 
-def _estimate(name: str, network: "Network", wish: Wish, options: Options) -> dict[str, Any]:
+def _estimate(number: int, name: str, network: "Network", wish: Wish, options: Options) -> SweptPoint:
     from xnorflow.hls.errors import Unsupported
     from xnorflow.hls.rtl.folding import OutOfReach
 
     clock = options.rtl.clock_ns
-    row = dict.fromkeys(COLUMNS) | {
-        "model": name,
-        "target_fps": wish.target_fps,
-        "max_luts": wish.max_luts,
-        "architecture": wish.architecture,
-        "clock_ns": clock,
-        "pareto": False,
-    }
+    point = SweptPoint(number, name, wish.target_fps, wish.max_luts, wish.architecture, clock, "refused")
     try:
         choice = fold_rtl(network, options)
     except OutOfReach as error:
-        nearest = error.nearest
-        return row | {
-            "status": "refused",
-            "reason": str(error),
-            "reachable_fps": nearest.timing.frames_per_second(clock),
-            "reachable_luts": nearest.luts,
-        }
+        fps = error.nearest.timing.frames_per_second(clock)
+        return replace(point, reason=str(error), reachable_fps=fps, reachable_luts=error.nearest.luts)
     except Unsupported as error:
-        return row | {"status": "refused", "reason": str(error)}
+        return replace(point, reason=str(error))
     timing = choice.timing
-    return row | {
-        "status": "estimated",
-        "fps": timing.frames_per_second(clock),
-        "latency_us": timing.latency * clock / 1e3,
-        "interval": timing.interval,
-        "latency": timing.latency,
-        "luts": choice.luts,
-    }
+    return replace(
+        point,
+        status="estimated",
+        fps=timing.frames_per_second(clock),
+        latency_us=timing.latency * clock / 1e3,
+        interval=timing.interval,
+        latency=timing.latency,
+        luts=choice.luts,
+    )
 
 
-def best(rows: Iterable[dict[str, Any]]) -> None:
-    """Mark the rows of a model that no other beats: none as fast has fewer LUTs; of equal ones the first."""
-    known = [row for row in rows if row["status"] == "estimated"]
-    least = float("inf")
-    for row in sorted(known, key=lambda row: (-row["fps"], row["luts"], row["number"])):
-        row["pareto"] = row["luts"] < least
-        least = min(least, row["luts"])
+def best(points: Iterable[SweptPoint]) -> list[SweptPoint]:
+    """Mark the points that no other of their model beats: none as fast has fewer LUTs; of equal ones the first."""
+    points = list(points)
+    least: dict[str, int] = {}
+    marked: set[int] = set()
+    known = [(-point.fps, point.luts, point) for point in points if point.fps is not None and point.luts is not None]
+    for _, luts, point in sorted(known, key=lambda one: (*one[:2], one[2].number)):
+        if point.model not in least or luts < least[point.model]:
+            least[point.model] = luts
+            marked.add(point.number)
+    return [replace(point, pareto=point.number in marked) for point in points]
 
 
-def measured(report: Mapping[str, Any], luts: int) -> dict[str, Any]:
-    """Return what a flow's report adds to the row of its point, whose LUTs were estimated."""
-    found = next((row for row in report["synthesis"] if row["total"] and row["lut_inputs"] == 6), None)
-    synthesised = found["total"]["lut"] if found else None
+def measured(point: SweptPoint, report: "ReportRow", folder: str) -> SweptPoint:
+    """Return a point with what the report of its flow says."""
+    made = (
+        (row["title"], row["total"]["lut"]) for row in report["synthesis"] if row["total"] and row["lut_inputs"] == 6
+    )
+    target, luts = next(made, (None, None))
     energy = report["energy"]
-    return {
-        "verdict": report["verdict"],
-        "accuracy": report["accuracy"]["golden"],
-        "synthesised_luts": synthesised,
-        "target": found["title"] if found else None,
-        "luts_error": luts / synthesised - 1 if synthesised else None,
-        "energy_nj": energy["picojoules"] / 1e3 if energy else None,
-    }
+    return replace(
+        point,
+        verdict=report["verdict"],
+        accuracy=report["accuracy"]["golden"],
+        synthesised_luts=luts,
+        target=target,
+        luts_error=point.luts / luts - 1 if luts and point.luts else None,
+        energy_nj=energy["picojoules"] / 1e3 if energy else None,
+        report=folder,
+    )
 
 
-def _told(row: Mapping[str, Any]) -> str:
-    return f"{row['model']}, {row['fps']:,.0f} vectors/s, estimated {row['luts']:,} LUTs"
+def _told(point: SweptPoint) -> str:
+    return f"{point.model}, {point.fps or 0:,.0f} vectors/s, estimated {point.luts or 0:,} LUTs"
 
 
-def _publish(folder: Path, rows: Sequence[Mapping[str, Any]], name: str) -> None:
-    from xnorflow.reports.sweep import page
-
+def _publish(folder: Path, points: Sequence[SweptPoint], name: str) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
-    publish_pages(folder, dict(zip(SWEEP, (text.getvalue(), page(rows, name)), strict=True)))
+    writer.writerows(map(asdict, points))
+    publish_pages(folder, dict(zip(SWEEP, (text.getvalue(), page(points, name)), strict=True)))

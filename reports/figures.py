@@ -4,6 +4,7 @@ import io
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from itertools import cycle
 from math import ceil, sqrt
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from xnorflow.reports.arrays import unpack
 
 if TYPE_CHECKING:
+    from xnorflow.reports.points import SweptPoint
     from xnorflow.reports.records import (
         Accuracy,
         LayerRow,
@@ -120,39 +122,58 @@ def figures(report: "ReportRow") -> dict[str, str]:
     return {name: _svg(figure, name) for name, figure in drawn.items()}
 
 
-def front(rows: Sequence[dict[str, Any]], cost: str) -> list[dict[str, Any]]:
-    """Return the rows, by rising cost, of which each is more accurate than every cheaper one."""
-    ordered = sorted(_known(rows, cost), key=lambda row: (row[cost], -row["accuracy"]))
-    return [row for i, row in enumerate(ordered) if all(row["accuracy"] > other["accuracy"] for other in ordered[:i])]
+Images = tuple[str, str | None]
+"""What an accuracy was measured on: in words, and by the data set's digest."""
 
 
-def _known(rows: Sequence[dict[str, Any]], cost: str) -> list[dict[str, Any]]:
-    return [row for row in rows if row["accuracy"] is not None and row[cost]]
+@dataclass(frozen=True)
+class Contender:
+    """A model by its accuracy and by what it costs.
+
+    Attributes
+    ----------
+    model : str
+    accuracy : float
+    cost : float
+        Above 0.
+    images : Images
+        Accuracies compare only where these are equal.
+    """
+
+    model: str
+    accuracy: float
+    cost: float
+    images: Images
 
 
-def pareto(rows: Sequence[dict[str, Any]], cost: str, label: str) -> str:
+def front(contenders: Sequence[Contender]) -> list[Contender]:
+    """Return those, by rising cost, of which each is more accurate than every cheaper one."""
+    ordered = sorted(contenders, key=lambda one: (one.cost, -one.accuracy))
+    return [one for i, one in enumerate(ordered) if all(one.accuracy > other.accuracy for other in ordered[:i])]
+
+
+def pareto(known: Sequence[Contender], label: str) -> str:
     """Draw accuracy against a cost (logarithmic) as SVG; a line joins the `front` of each set of images."""
-    known = _known(rows, cost)
-    sets = list(dict.fromkeys(row["images"] for row in known))
+    sets = list(dict.fromkeys(one.images for one in known))
     with rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH, 3), layout="constrained")
         axes: Axes = figure.add_subplot(xlabel=label, ylabel="accuracy in %")
         axes.grid(color=_LINE, linewidth=0.5)
         for n, images in enumerate(sets):
-            of_set = [row for row in known if row["images"] == images]
-            best, colour = front(of_set, cost), _SERIES[1 + n % (len(_SERIES) - 1)]
-            axes.plot([r[cost] for r in best], [100 * r["accuracy"] for r in best], color=colour, linewidth=1)
-            accuracies = [100 * r["accuracy"] for r in of_set]
-            axes.scatter([r[cost] for r in of_set], accuracies, color=colour, zorder=3, label=_named(images, sets))
+            of_set = [one for one in known if one.images == images]
+            best, colour = front(of_set), _SERIES[1 + n % (len(_SERIES) - 1)]
+            axes.plot([one.cost for one in best], [100 * one.accuracy for one in best], color=colour, linewidth=1)
+            accuracies = [100 * one.accuracy for one in of_set]
+            axes.scatter([one.cost for one in of_set], accuracies, color=colour, zorder=3, label=_named(images, sets))
         if len(sets) > 1:
             figure.legend(loc="outside lower left", **_LEGEND)
         # below and above in turn, so that the names of two that are near each other can both be read
-        for r, offset in zip(sorted(known, key=lambda r: r["accuracy"]), cycle(((5, -12), (5, 5)))):
-            axes.annotate(r["model"], (r[cost], 100 * r["accuracy"]), offset, textcoords="offset points")
+        for one, offset in zip(sorted(known, key=lambda one: one.accuracy), cycle(((5, -12), (5, 5)))):
+            axes.annotate(one.model, (one.cost, 100 * one.accuracy), offset, textcoords="offset points")
         if known:
             axes.set_xscale("log")
             axes.margins(0.25, 0.15)
-            costs = [r[cost] for r in known]
+            costs = [one.cost for one in known]
             wide = max(costs) > 100 * min(costs)  # else a single power of ten might be in sight
             axes.xaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5), numticks=6))
             axes.xaxis.set_major_formatter(lambda value, _: quantity(value, ""))
@@ -160,27 +181,30 @@ def pareto(rows: Sequence[dict[str, Any]], cost: str, label: str) -> str:
     return _svg(figure, "pareto-" + re.sub(r"\W+", "-", label))
 
 
-def scatter(rows: Sequence[Mapping[str, Any]], x: str, y: str, labels: tuple[str, str]) -> str:
-    """Draw two figures of points against each other (logarithmic) as SVG; lines join the `pareto` rows of a model."""
-    known = [row for row in rows if row[x] and row[y]]
-    models = list(dict.fromkeys(row["model"] for row in known))
+def scatter(points: Sequence["SweptPoint"], x: str, y: str, labels: tuple[str, str]) -> str:
+    """Draw two figures of points against each other (logarithmic) as SVG; lines join the `pareto` ones of a model.
+
+    What the figures are is told by the names of the points' attributes, `x` and `y`.
+    """
+    known = [(point, at) for point in points if all(at := (getattr(point, x), getattr(point, y)))]
+    models = list(dict.fromkeys(point.model for point, _ in known))
     with rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH, 3), layout="constrained")
         axes: Axes = figure.add_subplot(xlabel=labels[0], ylabel=labels[1])
         axes.grid(color=_LINE, linewidth=0.5)
         for n, model in enumerate(models):
             colour = _SERIES[1 + n % (len(_SERIES) - 1)]
-            of_model = [row for row in known if row["model"] == model]
-            front = sorted((row for row in of_model if row["pareto"]), key=lambda row: row[x])
-            axes.plot([row[x] for row in front], [row[y] for row in front], color=colour, linewidth=1)
-            places = [row[x] for row in of_model], [row[y] for row in of_model]
+            of_model = [at for point, at in known if point.model == model]
+            best = sorted(at for point, at in known if point.model == model and point.pareto)
+            axes.plot([at[0] for at in best], [at[1] for at in best], color=colour, linewidth=1)
+            places = [at[0] for at in of_model], [at[1] for at in of_model]
             axes.scatter(*places, color=colour, zorder=3, s=12, label=model)
         if len(models) > 1:
             figure.legend(loc="outside lower left", **_LEGEND)
-        for axis, name in ((axes.xaxis, x), (axes.yaxis, y)):
+        for n, (axis, name) in enumerate(((axes.xaxis, x), (axes.yaxis, y))):
             if known and name != "percent":
                 axis.axes.set_xscale("log") if axis is axes.xaxis else axis.axes.set_yscale("log")
-                values = [row[name] for row in known]
+                values = [at[n] for _, at in known]
                 wide = max(values) > 100 * min(values)
                 axis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5), numticks=6))
                 axis.set_major_formatter(lambda value, _: quantity(value, ""))
@@ -188,7 +212,7 @@ def scatter(rows: Sequence[Mapping[str, Any]], x: str, y: str, labels: tuple[str
     return _svg(figure, f"scatter-{x}-{y}")
 
 
-def _named(images: tuple[str, str | None], sets: Sequence[tuple[str, str | None]]) -> str:
+def _named(images: Images, sets: Sequence[Images]) -> str:
     """Name a set of images; with what it is known by where another one is called the same."""
     name, digest = images
     alike = sum(other == name for other, _ in sets) > 1

@@ -1,24 +1,17 @@
 """The page of a sweep: rate and latency against area, and every point with its figures."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+from xnorflow.reports.points import SweptPoint
 
 
-def page(rows: Sequence[Mapping[str, Any]], name: str) -> str:
-    """Return the page of a sweep, HTML.
-
-    Parameters
-    ----------
-    rows : sequence of mapping
-        As :func:`xnorflow.flows.sweep.sweep` returns them.
-    name : str
-        Of the sweep.
-    """
+def page(points: Sequence[SweptPoint], name: str) -> str:
+    """Return the page of a sweep of this name, HTML."""
     from xnorflow.reports.figures import scatter
     from xnorflow.reports.render import template
 
-    known = [row for row in rows if row["status"] == "estimated"]
-    run = [row for row in known if row["verdict"] == "pass"]
+    known = [point for point in points if point.status == "estimated"]
+    run = [point for point in known if point.verdict == "pass"]
     figures = {
         "rate": scatter(known, "luts", "fps", ("LUTs, estimated", "vectors a second, exact")),
         "latency": scatter(known, "luts", "latency_us", ("LUTs, estimated", "latency in µs, exact")),
@@ -28,7 +21,6 @@ def page(rows: Sequence[Mapping[str, Any]], name: str) -> str:
             "estimate": scatter(run, "synthesised_luts", "luts", ("LUTs, synthesised", "LUTs, estimated")),
             "energy": scatter(run, "fps", "energy_nj", ("vectors a second, exact", "nJ per inference, estimated")),
         }
-    if run and len({row["model"] for row in rows}) > 1:
-        sound = [row | {"percent": 100 * row["accuracy"]} for row in map(dict, run) if row["accuracy"] is not None]
-        figures["accuracy"] = scatter(sound, "luts", "percent", ("LUTs, estimated", "accuracy in %"))
-    return str(template("sweep.html.j2").render(rows=rows, name=name, figures=figures))
+    if run and len({point.model for point in points}) > 1:
+        figures["accuracy"] = scatter(run, "luts", "percent", ("LUTs, estimated", "accuracy in %"))
+    return str(template("sweep.html.j2").render(rows=points, name=name, figures=figures))

@@ -13,6 +13,7 @@ from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.io import save
 from xnorflow.flows import cli
 from xnorflow.flows.sweep import Wish, best, grid
+from xnorflow.reports.points import SweptPoint
 
 
 @pytest.fixture
@@ -33,17 +34,22 @@ def test_a_grid_has_every_goal_at_every_clock() -> None:
 
 
 def test_best_is_what_no_other_beats() -> None:
-    figures = [(10, 5), (20, 9), (20, 9), (5, 5), (30, 9), (40, 100), (1, 4)]
-    rows = [{"number": n, "status": "estimated", "fps": fps, "luts": luts} for n, (fps, luts) in enumerate(figures)]
-    best(rows)
-    assert [n for n, row in enumerate(rows) if row["pareto"]] == [0, 4, 5, 6]
-    for row in rows:  # by definition: nothing is at least as good in both, and better in one
-        beaten = any(
-            other["fps"] >= row["fps"] and other["luts"] <= row["luts"]
-            and (other["fps"], other["luts"]) != (row["fps"], row["luts"])
-            for other in rows
-        )  # fmt: skip
-        assert not (row["pareto"] and beaten)
+    figures: list[tuple[float, int]] = [(10, 5), (20, 9), (20, 9), (5, 5), (30, 9), (40, 100), (1, 4)]
+    points = best(
+        SweptPoint(n, "small", None, None, None, 10.0, "estimated", fps=fps, luts=luts)
+        for n, (fps, luts) in enumerate(figures)
+    )
+    assert [point.number for point in points if point.pareto] == [0, 4, 5, 6]
+    for point, (fps, luts) in zip(points, figures, strict=True):  # nothing is as good in both, and better in one
+        beaten = any(other != (fps, luts) and other[0] >= fps and other[1] <= luts for other in figures)
+        assert not (point.pareto and beaten)
+
+
+def test_each_model_has_its_own_best() -> None:
+    slow = SweptPoint(0, "slow", None, None, None, 10.0, "estimated", fps=1.0, luts=100)
+    refused = SweptPoint(1, "slow", None, None, None, 10.0, "refused")
+    fast = SweptPoint(2, "fast", None, None, None, 10.0, "estimated", fps=9.0, luts=10)
+    assert [point.pareto for point in best([slow, refused, fast])] == [True, False, True]
 
 
 def test_estimates_are_those_of_a_single_estimate_and_refusals_say_what_can_be(here: Path) -> None:

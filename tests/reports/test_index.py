@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from xnorflow.bnn.errors import UserError
-from xnorflow.reports.figures import front, pareto
+from xnorflow.reports.figures import Contender, front, pareto
 from xnorflow.reports.index import index, row
 
 
@@ -25,16 +25,21 @@ def test_a_damaged_report_is_named(tmp_path: Path) -> None:
 
 
 def test_the_front_has_only_what_nothing_beats() -> None:
-    rows = [
-        {"model": name, "accuracy": accuracy, "luts": luts, "images": ("360 images of digits", None)}
-        for name, accuracy, luts in (
-            ("large", 0.9, 30), ("small", 0.8, 10), ("beaten", 0.7, 20), ("equal", 0.9, 40), ("unknown", 0.99, None),
-        )
-    ]  # fmt: skip
-    assert [row["model"] for row in front(rows, "luts")] == ["small", "large"]
-    drawn = pareto(rows, "luts", "LUTs")
+    contenders = [
+        Contender(name, accuracy, luts, ("360 images of digits", None))
+        for name, accuracy, luts in (("large", 0.9, 30), ("small", 0.8, 10), ("beaten", 0.7, 20), ("equal", 0.9, 40))
+    ]
+    assert [one.model for one in front(contenders)] == ["small", "large"]
+    drawn = pareto(contenders, "LUTs")
     assert all(name in drawn for name in ("small", "beaten", "large", "equal"))
-    assert "unknown" not in drawn
+
+
+def test_what_lacks_a_figure_is_listed_but_not_drawn(passing: Any, tmp_path: Path) -> None:
+    for model, latency in (("known", passing["latency"]), ("unknown", [])):
+        (tmp_path / model).mkdir()
+        (tmp_path / model / "report.json").write_text(json.dumps(passing | {"model": model, "latency": latency}))
+    table, _, charts = index(tmp_path)[0].read_text().partition('<section id="pareto">')
+    assert "unknown" in table and charts.count(">unknown<") == charts.count(">known<") - 1
 
 
 def test_a_flow_that_failed_is_listed_but_is_no_choice(passing: Any, tmp_path: Path) -> None:
@@ -65,14 +70,12 @@ def lines(svg: str) -> list[tuple[int, str]]:
 
 
 def test_a_line_joins_models_on_the_same_images_only() -> None:
-    def of(model: str, accuracy: float, luts: int, images: tuple[str, ...]) -> dict[str, float | str | tuple[str, ...]]:
-        return {"model": model, "accuracy": accuracy, "luts": luts, "images": images}
-
     mnist, digits, fewer = ("10,000 images of mnist", "a"), ("360 images of digits", "b"), ("500 images of mnist", "a")
     other = ("360 images of digits", "c")
+    of = Contender
     rows = [of("small", 0.8, 10, digits), of("large", 0.9, 30, digits), of("mid", 0.85, 20, mnist)]
     rows += [of("few", 0.84, 15, fewer), of("big", 0.95, 50, mnist), of("else", 0.7, 5, other)]
-    drawn = pareto(rows, "luts", "LUTs")
+    drawn = pareto(rows, "LUTs")
     joined = [(points, colour) for points, colour in lines(drawn) if points > 1]
     assert [points for points, _ in joined] == [2, 2] and len({colour for _, colour in joined}) == 2
     for name in (
@@ -82,7 +85,7 @@ def test_a_line_joins_models_on_the_same_images_only() -> None:
         "360 images of digits (c)",
     ):
         assert name in drawn
-    alone = pareto([row for row in rows if row["images"] == digits], "luts", "LUTs")
+    alone = pareto([row for row in rows if row.images == digits], "LUTs")
     assert [points for points, _ in lines(alone)] == [2] and "360 images" not in alone  # nothing to tell apart
 
 
@@ -97,6 +100,6 @@ def test_a_line_joins_models_on_the_same_images_only() -> None:
 def test_the_images_of_two_reports_differ_in_any_of_three_ways(
     report: Any, passing: Any, change: Callable[..., Any]
 ) -> None:
-    assert row(report)["images"] == row(passing)["images"] is not None
+    assert row(report, "here").images == row(passing, "here").images is not None
     change(report)
-    assert row(report)["images"] != row(passing)["images"]
+    assert row(report, "here").images != row(passing, "here").images

@@ -228,7 +228,7 @@ def test_every_place_gives_the_same_number_of_luts(report: Any, tmp_path: Path) 
     (tmp_path / "small").mkdir()
     html = page(report, tmp_path / "small").text
     assert re.search(r"LUTs\s*1,676\s*on Lattice ECP5", html)
-    assert next(of.lut for of in made(report)) == 1676 == row_of_index(report)["luts"]["Lattice ECP5"]
+    assert next(of.lut for of in made(report)) == 1676 == row_of_index(report, "here").luts["Lattice ECP5"]
     told = (tmp_path / "small" / "report.md").read_text()
     assert "| LUTs, Lattice ECP5 | 1,676 |" in told and "yosys 0.23 for Lattice ECP5 | 1,676 |" in told
     for text in (html, told, index(tmp_path)[0].read_text()):
