@@ -7,7 +7,6 @@ the totals may differ by :data:`TOLERANCE`. A baseline has the figures of two to
 with two: the Yosys on PATH, and the one of the environment's packages, which every machine has.
 """
 
-import hashlib
 import json
 import os
 import tempfile
@@ -21,6 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from xnorflow.bnn.digest import digest
 from xnorflow.bnn.errors import UserError
 from xnorflow.flows import subject
 from xnorflow.flows.cache import write
@@ -183,15 +183,11 @@ def measure(found: Subject, *, tools: Sequence[bool] = ()) -> tuple[dict[str, An
 
 
 def _parameters(network: "Network") -> dict[str, str]:
-    arrays = {
-        f"{operation.name}.{spec.name}": value
+    return {
+        f"{operation.name}.{spec.name}": digest([("", value)])[:16]
         for operation in network.operations
         for spec in fields(operation)
         if isinstance(value := getattr(operation, spec.name), np.ndarray)
-    }
-    return {
-        name: hashlib.sha256(f"{value.shape}".encode() + value.astype("<i8").tobytes()).hexdigest()[:16]
-        for name, value in arrays.items()
     }
 
 

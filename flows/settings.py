@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_confi
 from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
 from xnorflow.bnn.errors import UserError
+from xnorflow.hls import clock
 
 _T = TypeVar("_T")
 
@@ -24,7 +25,7 @@ _Path = Annotated[str, Field(min_length=1, max_length=4096)]
 _Files = Annotated[list[_Path], Field(description="a list of files")]
 _Job = Literal["hls4ml_stock", "hls4ml_packed", "rtl"]
 _Jobs = Annotated[list[_Job], Field(description=f"a list of {', '.join(get_args(_Job))}")]
-_Period = Annotated[float, Field(gt=0, le=1e6, description="a period in nanoseconds above 0, at most 1,000,000")]
+_Period = Annotated[float, Field(ge=clock.SHORTEST_NS, le=clock.LONGEST_NS, description=f"a period {clock.LIMITS}")]
 _Seconds = Annotated[float, Field(gt=0, le=1e7, description="a number of seconds above 0, at most 10,000,000")]
 _Rate = Annotated[float, Field(gt=0, description="a number above 0")]
 _Luts = Annotated[int, Field(gt=0, lt=2**31, description="a whole number above 0, of at most 31 bits")]
@@ -119,7 +120,7 @@ class SweepTable(TypedDict, total=False):
     target_fps: Annotated[list[_Rate], Field(description="a list of numbers above 0")]
     max_luts: Annotated[list[_Luts], Field(description="a list of whole numbers above 0, of at most 31 bits")]
     architecture: Annotated[list[Literal["folded", "unrolled"]], Field(description="a list of 'folded' and 'unrolled'")]
-    clock_ns: Annotated[list[_Period], Field(description="a list of periods in nanoseconds above 0, at most 1,000,000")]
+    clock_ns: Annotated[list[_Period], Field(description=f"a list of periods {clock.LIMITS}")]
     points: Annotated[
         list[Point],
         Field(description="tables with target_fps, max_luts or architecture, and clock_ns"),

@@ -9,6 +9,7 @@ from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.frontends import bnn_pynq, keras_saving
 from xnorflow.bnn.network import name_fault
 from xnorflow.flows.formats import FORMATS, Subject, recognise
+from xnorflow.reports.measures import OWN_BASELINES
 
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*(\(.*\))?\Z", re.DOTALL)  # package.module:name(literals)
 
@@ -65,6 +66,8 @@ def slug(text: str) -> str:
     name = name if name[0].isalpha() else f"n_{name}"
     if fault := name_fault(name):
         raise UserError(f"{text}: expected {fault} in a name, since files are called after it; rename it")
+    if name == OWN_BASELINES.name:
+        raise UserError(f"{text}: expected another name, since {OWN_BASELINES} has the models' baselines; rename it")
     return name
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import Conv2d, Dense, Network
+from xnorflow.hls import clock
 from xnorflow.hls.storage import packed
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -76,8 +77,7 @@ class HlsConfig:
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
                 raise UserError(f"hls: {name} must be a number above 0, got {value!r}")
-        if not isinstance(self.clock_ns, int | float) or isinstance(self.clock_ns, bool) or not self.clock_ns > 0:
-            raise UserError(f"hls: clock_ns must be a period in nanoseconds above 0, got {self.clock_ns!r}")
+        clock.check(self.clock_ns, "hls")
         if not self.part or not self.part.replace("-", "").replace("_", "").isalnum():
             raise UserError(f"hls: part must name an FPGA part such as xc7z020clg400-1, got {self.part!r}")
         for layer, settings in self.layers.items():

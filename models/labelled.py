@@ -3,7 +3,6 @@
 The images become the integers that a Network takes. Nothing is scaled, cut or resized: what does not fit is refused.
 """
 
-import hashlib
 import math
 import zipfile
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from xnorflow.bnn.digest import digest
 from xnorflow.bnn.errors import UserError
 
 if TYPE_CHECKING:
@@ -125,11 +125,7 @@ def labelled(
         wrong = int(np.flatnonzero((labels < 0) | (labels >= classes))[0])
         raise UserError(f"{name}: y: expected 0 to {classes - 1}, the model's classes, got {labels[wrong]} at {wrong}")
     integers = _integers(values, taken, name)
-    sha = hashlib.sha256()
-    for array in (integers, labels.astype("<i8")):
-        sha.update(repr(array.shape).encode())
-        sha.update(np.ascontiguousarray(array, "<i8").data)
-    return Labelled(name, note, integers, labels.astype(np.int64), sha.hexdigest())
+    return Labelled(name, note, integers, labels.astype(np.int64), digest([("", integers), ("", labels)]))
 
 
 def _integers(values: NDArray[Any], taken: "Input", name: str) -> NDArray[np.integer[Any]]:

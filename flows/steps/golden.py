@@ -1,11 +1,11 @@
 """Steps ``golden``, the reference, and ``bench``, the few vectors for the test benches of projects."""
 
-import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xnorflow.bnn.digest import digest
 from xnorflow.flows.cache import Entry
 from xnorflow.flows.facts import BENCH, GOLDEN, LOAD, GoldenFacts, NoFacts
 from xnorflow.flows.graph import Advance, Step, View
@@ -125,11 +125,7 @@ def outputs_digest(network: "Network", golden: "Engine") -> str:
     from xnorflow.cosim.engine import outputs
 
     results = golden.run(random_inputs(network.input, BASELINE_VECTORS))
-    sha = hashlib.sha256()
-    for result in outputs(network):
-        sha.update(f"{result}{results[result].shape}".encode())
-        sha.update(np.ascontiguousarray(results[result], "<i8").data)
-    return sha.hexdigest()
+    return digest((name, results[name]) for name in outputs(network))
 
 
 def _confusion(labels: IntArray, classes: IntArray) -> list[list[int]]:

@@ -1,11 +1,11 @@
 """Step ``vectors``: those that every engine runs: of what is loaded, and of directed ones, what shows most first."""
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from xnorflow.bnn.digest import digest
 from xnorflow.bnn.errors import UserError
 from xnorflow.flows.cache import Entry
 from xnorflow.flows.facts import LOAD, VECTORS, VectorsFacts
@@ -102,7 +102,7 @@ def _vectors(view: View, entry: Entry[VectorsFacts], advance: Advance) -> None:
         "directed": directed,
         "ended": made.ended,
         "refusal": made.refusal,
-        "digest": _digest(made.inputs),
+        "digest": digest([("", made.inputs)]),
     }
     numbers = {"images": images, "random": count - images - directed, "directed": directed}
     told = ", ".join(f"{number:,} {name}" for name, number in numbers.items() if number)
@@ -127,10 +127,3 @@ def _order(computed: "Network", inputs: IntArray, images: int) -> IntArray:
     from xnorflow.cosim.coverage.vectors import best
 
     return best(computed, inputs, leading=min(LAYERWISE, images), among=images, budget=_CHOICE)
-
-
-def _digest(array: IntArray) -> str:
-    sha = hashlib.sha256()
-    sha.update(f"{array.shape}".encode())
-    sha.update(np.ascontiguousarray(array, "<i8").data)
-    return sha.hexdigest()

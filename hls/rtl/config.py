@@ -8,6 +8,7 @@ from typing import Literal
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import Conv2d, Dense, Network, Recurrent
 from xnorflow.bnn.planes import ternary
+from xnorflow.hls import clock
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,7 @@ class RtlConfig:
                 raise UserError(f"rtl: {what} must be a multiple of 8 bits, 8 or more, got {width!r}")
         if self.output not in ("scores", "class"):
             raise UserError(f"rtl: output must be scores or class, got {self.output!r}")
-        if not isinstance(self.clock_ns, int | float) or isinstance(self.clock_ns, bool) or not self.clock_ns > 0:
-            raise UserError(f"rtl: clock_ns must be a period in nanoseconds above 0, got {self.clock_ns!r}")
+        clock.check(self.clock_ns, "rtl")
 
     def of(self, layer: str) -> Folded | Unrolled:
         """Return the architecture of a layer."""

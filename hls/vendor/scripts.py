@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 
 from xnorflow.bnn.errors import UserError
+from xnorflow.hls import clock
 from xnorflow.hls.config import HlsConfig
 from xnorflow.hls.rtl.project import RtlProject
 from xnorflow.hls.vendor import saif
@@ -83,8 +84,7 @@ def write_rtl(project: RtlProject, folder: Path, part: str, clock_ns: float, act
     """
     if not part or not part.replace("-", "").replace("_", "").isalnum():
         raise UserError(f"vivado: part must name an FPGA part such as xc7z020clg400-1, got {part!r}")
-    if not clock_ns > 0:
-        raise UserError(f"vivado: clock_ns must be a period in nanoseconds above 0, got {clock_ns!r}")
+    clock.check(clock_ns, "vivado")
     if folder.exists():
         shutil.rmtree(folder)
     shutil.copytree(project.folder, folder / "rtl")

@@ -762,6 +762,7 @@ TOML = {
         setting("hls.layers.dense1", "strategy = []", "strategy must be one of"),
         setting("hls.layers", "dense1 = []", "layers must be tables"),
         setting("rtl", "clock_ns = 'fast'", "clock_ns must be a period"),
+        setting("rtl", "clock_ns = 1e-300", "clock_ns must be a period in nanoseconds, 0.01 to 1,000,000"),
         setting("rtl", "clock_ns = -inf", "clock_ns must be a period"),
         setting("rtl", "in_width = 12", "in_width must be a multiple of 8"),
         setting("rtl", "in_width = 8.0", "in_width must be a multiple of 8"),

@@ -75,3 +75,9 @@ def test_files_that_are_no_model_are_refused_and_never_unpickled(tmp_path: Path)
     for path in tmp_path.iterdir():
         with pytest.raises(UserError, match=path.name):
             subject.find(str(path))
+
+
+@pytest.mark.parametrize("name", ["baselines", "Baselines"])
+def test_no_name_takes_the_place_of_the_baselines(name: str) -> None:
+    with pytest.raises(UserError, match="reports/baselines has the models' baselines"):
+        subject.slug(name)

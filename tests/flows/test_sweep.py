@@ -138,3 +138,9 @@ def test_what_cannot_be_swept_ends_in_one_line(
 def test_a_point_has_one_goal() -> None:
     with pytest.raises(UserError, match="got target_fps, architecture"):
         Wish(target_fps=1, architecture="folded").applied(None)  # type: ignore[arg-type]
+
+
+def test_a_sweep_does_not_write_among_the_baselines(here: Path) -> None:
+    with pytest.raises(UserError, match="reports/baselines"):
+        xf.sweep("small.safetensors", clock_ns=[5], run="none", name="baselines", quiet=True)
+    assert not (here / "reports").exists()
