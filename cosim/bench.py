@@ -80,8 +80,8 @@ def contenders(case: Case, threads: int) -> dict[str, Callable[[], Any]]:
     tiles = [steps[source.name](inputs[i : i + size]) for i in range(0, case.vectors, size)]
     pool = ThreadPoolExecutor(threads)
 
-    def fold(queue: Iterator[packed.Array]) -> None:
-        for tile in queue:
+    def fold(taken: Iterator[packed.Array]) -> None:
+        for tile in taken:
             values: dict[str, packed.Value] = {source.name: tile}
             for operation in network.operations[1:]:
                 values[operation.name] = steps[operation.name](*(values[name] for name in operation.inputs))

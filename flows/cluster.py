@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from distributed import Worker
 
 _MANY = 1e6  # of a tool on a worker, which any number of steps may use at a time
-_PATIENCE = 600  # looks at a step (about 30 s) until a tool that has gone with its worker is given up
+_LOST_AFTER = 600  # looks at a step (about 30 s) until a tool that has gone with its worker is given up
 _CONNECT_SECONDS = 20
 _COME = "come"  # folder of a worker's cache that has the entries that have travelled to it
 
@@ -202,7 +202,7 @@ class Cluster:
             while not done.wait(0.05):
                 watch.wait(step.name, first=False)
                 lacking = lacking + 1 if lacking % 10 or not self._has(tools) else 0
-                if lacking > _PATIENCE or any(pack.status != "finished" for pack in packs):
+                if lacking > _LOST_AFTER or any(pack.status != "finished" for pack in packs):
                     return None
             if future.cancelled():
                 if self.client.status != "running":

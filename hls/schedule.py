@@ -12,7 +12,7 @@ from functools import cached_property
 
 from xnorflow.bnn.network import Network
 from xnorflow.hls.folding import Plan
-from xnorflow.hls.rtl.cycles import CycleModel, cycles, fit_queues
+from xnorflow.hls.rtl.cycles import CycleModel, cycles, fit_fifos
 from xnorflow.hls.rtl.lowering import Fork, Pipeline
 from xnorflow.hls.rtl.pruning import Pruned
 from xnorflow.hls.rtl.units import Fifo, Stream, Sum, Unit, VectorStep
@@ -152,7 +152,7 @@ class Schedule:
 
     @cached_property
     def _fitted(self) -> Pipeline:
-        return fit_queues(_pipeline(self.processes, self.network))
+        return fit_fifos(_pipeline(self.processes, self.network))
 
     @cached_property
     def timing(self) -> CycleModel:
@@ -171,7 +171,7 @@ class Schedule:
 
 
 def _pipeline(processes: Sequence[LayerLoop], network: Network) -> Pipeline:
-    """Return the loops as units of the cycle model, with a queue in front of each of their inputs."""
+    """Return the loops as units of the cycle model, with a FIFO in front of each of their inputs."""
     written = {process.layer: process.results for process in processes}
     source = next(name for process in processes for name in process.sources if name not in written)
     written[source] = len(next(process for process in processes if source in process.sources).scan)
@@ -185,26 +185,26 @@ def _pipeline(processes: Sequence[LayerLoop], network: Network) -> Pipeline:
 
     units: list[Unit] = []
     for process in processes:
-        queued = []
+        buffered = []
         for port, name in enumerate(process.sources):
             given = name if len(readers[name]) == 1 else f"{name} to {process.layer} {port}"
-            queue = stream(f"{given} queue", written[name])
-            units.append(Fifo(f"{name}\n{process.layer}", stream(given, written[name]), queue, LEAST_DEPTH))
+            fifo = stream(f"{given} FIFO", written[name])
+            units.append(Fifo(f"{name}\n{process.layer}", stream(given, written[name]), fifo, LEAST_DEPTH))
             packets = written[name] // process.results
             if len(process.sources) > 1 and packets > 1:  # the operands of a sum meet as whole pixels
-                pixel = stream(f"{queue.name} pixels", process.results)
+                pixel = stream(f"{fifo.name} pixels", process.results)
                 scan = (*[VectorStep(emits=())] * (packets - 1), VectorStep()) * process.results
-                units.append(_Loop(process.layer, queue, pixel, scan))
-                queue = stream(f"{pixel.name} queue", process.results)
-                units.append(Fifo(process.layer, pixel, queue, LEAST_DEPTH))
-            queued.append(queue)
+                units.append(_Loop(process.layer, fifo, pixel, scan))
+                fifo = stream(f"{pixel.name} FIFO", process.results)
+                units.append(Fifo(process.layer, pixel, fifo, LEAST_DEPTH))
+            buffered.append(fifo)
         result = stream(process.layer, process.results)
-        if len(queued) == 1:
-            units.append(_Loop(process.layer, queued[0], result, process.scan))
+        if len(buffered) == 1:
+            units.append(_Loop(process.layer, buffered[0], result, process.scan))
         else:
             both = stream(f"{process.layer} operands", process.results)
             scan = (VectorStep(1, (PIPELINE_DEPTH,)),) * process.results
-            units.append(_Join(process.layer, both, result, tuple(queued), (0,) * len(queued), scan))
+            units.append(_Join(process.layer, both, result, tuple(buffered), (0,) * len(buffered), scan))
     ports: dict[str, list[Stream]] = {name: [] for name, of in readers.items() if len(of) > 1}
     for unit in units:
         if isinstance(unit, Fifo) and "\n" in unit.layer and (name := unit.layer.split("\n")[0]) in ports:

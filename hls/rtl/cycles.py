@@ -128,19 +128,19 @@ def _taken(pipeline: Pipeline, frames: int) -> dict[str, list[int]]:
     return model.taken
 
 
-def fit_queues(pipeline: Pipeline) -> Pipeline:
-    """Return `pipeline` with queues just deep enough that they do not add to its interval.
+def fit_fifos(pipeline: Pipeline) -> Pipeline:
+    """Return `pipeline` with FIFOs just deep enough that they do not add to its interval.
 
-    Where input arrives evenly, at the pace that the pipeline has with queues without limit, these fill up to some
+    Where input arrives evenly, at the pace that the pipeline has with FIFOs without limit, these fill up to some
     depth. With that depth the same schedule remains possible, and units that never wait for longer than they must are
     no slower.
     """
-    unlimited = _with_depths(pipeline, lambda queue: _SETTLING_FRAMES * queue.source.vectors)
+    unlimited = _with_depths(pipeline, lambda fifo: _SETTLING_FRAMES * fifo.source.vectors)
     pace, beats = cycles(unlimited, _SETTLING_FRAMES).interval, pipeline.source.vectors
     model = _Model(unlimited)
     for beat in range(_SETTLING_FRAMES * beats):
         model.offer(beat * pace // beats)
-    return _with_depths(pipeline, lambda queue: max(1, model.queues[queue.name].deepest))
+    return _with_depths(pipeline, lambda fifo: max(1, model.fifos[fifo.name].deepest))
 
 
 def _with_depths(pipeline: Pipeline, depth: Callable[[Fifo], int]) -> Pipeline:
@@ -165,29 +165,29 @@ class _Model:
         Takes vectors at the input port.
     taken : dict of str to list of int
         By a stream's name: the cycles in which its vectors have moved.
-    queues : dict of str to _Queue
+    fifos : dict of str to _Fifo
         By name.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.taken: dict[str, list[int]] = {}
-        self.queues: dict[str, _Queue] = {}
+        self.fifos: dict[str, _Fifo] = {}
         offers: dict[str, Offer] = {}
         joins: dict[str, _Join] = {}
         forks = {fork.source.name: [branch.name for branch in fork.branches] for fork in pipeline.forks}
-        readers: dict[str, _Queue] = {}  # by the name of the stream they read
+        readers: dict[str, _Fifo] = {}  # by the name of the stream they read
 
         def reader(stream: str) -> Offer:
             names = forks.get(stream, [stream])
-            queues = [readers[name] for name in names if name in readers]
+            fifos = [readers[name] for name in names if name in readers]
             moved: list[int] = []
             self.taken |= dict.fromkeys([stream, *names], moved)
-            return _noted(_fork(queues) if queues else offers.get(stream, _always), moved)
+            return _noted(_fork(fifos) if fifos else offers.get(stream, _always), moved)
 
         for unit in reversed(pipeline.every_unit):
             if isinstance(unit, Fifo):
                 join = joins.get(unit.name) or _Join(reader(unit.name))
-                self.queues[unit.name] = readers[unit.source.name] = _Queue(unit.name, unit.depth, join)
+                self.fifos[unit.name] = readers[unit.source.name] = _Fifo(unit.name, unit.depth, join)
                 continue
             offers[unit.source.name] = _Clock(unit.steps, reader(unit.name)).offer
             if isinstance(unit, Sum):
@@ -200,36 +200,36 @@ class _Model:
         self.offer = reader(pipeline.source.name)
 
 
-def _fork(queues: Sequence["_Queue"]) -> Offer:
-    """Return what takes a vector as soon as all of `queues` have room for it."""
+def _fork(fifos: Sequence["_Fifo"]) -> Offer:
+    """Return what takes a vector as soon as all of `fifos` have room for it."""
 
     def offer(cycle: int) -> int:
-        cycle = max(queue.room(cycle) for queue in queues)
-        for queue in queues:
-            queue.enter(cycle)
+        cycle = max(fifo.room(cycle) for fifo in fifos)
+        for fifo in fifos:
+            fifo.enter(cycle)
         return cycle
 
     return offer
 
 
 class _Join:
-    """Takes a vector of each of its queues as soon as all of them have one."""
+    """Takes a vector of each of its FIFOs as soon as all of them have one."""
 
     def __init__(self, forward: Offer) -> None:
         self.forward = forward
-        self.queues: list[_Queue] = []
+        self.fifos: list[_Fifo] = []
 
     def drain(self) -> None:
-        while all(len(queue.entered) > len(queue.left) for queue in self.queues):
-            cycle = self.forward(max(queue.earliest for queue in self.queues))
-            for queue in self.queues:
-                queue.left.append(cycle)
+        while all(len(fifo.entered) > len(fifo.left) for fifo in self.fifos):
+            cycle = self.forward(max(fifo.earliest for fifo in self.fifos))
+            for fifo in self.fifos:
+                fifo.left.append(cycle)
 
 
-class _Queue:
-    """A queue: a vector can leave in the cycle after it came, and makes room in the cycle after it left.
+class _Fifo:
+    """A FIFO: a vector can leave in the cycle after it came, and makes room in the cycle after it left.
 
-    A vector is followed to where it waits for one of another branch. `known_late` is how many can be in the queue
+    A vector is followed to where it waits for one of another branch. `known_late` is how many can be in the FIFO
     before it is known when they leave; less room would let the pipeline wait for itself.
     """
 
@@ -238,7 +238,7 @@ class _Queue:
         self.entered: list[int] = []
         self.left: list[int] = []
         self.known_late = 0
-        join.queues.append(self)
+        join.fifos.append(self)
 
     @property
     def earliest(self) -> int:
@@ -248,7 +248,7 @@ class _Queue:
 
     @property
     def deepest(self) -> int:
-        """How many vectors have been in the queue at once."""
+        """How many vectors have been in the FIFO at once."""
         together = (1 + index - bisect_left(self.left, cycle) for index, cycle in enumerate(self.entered))
         return max(self.known_late, *together)
 
@@ -257,7 +257,7 @@ class _Queue:
         self.known_late = max(self.known_late, 1 + len(self.entered) - len(self.left))
         leaver = len(self.entered) - self.depth
         if leaver >= len(self.left):
-            raise ValueError(f"queue {self.name}: {self.depth} vectors are too few, the branches wait for each other")
+            raise ValueError(f"FIFO {self.name}: {self.depth} vectors are too few, the branches wait for each other")
         return cycle if leaver < 0 else max(cycle, self.left[leaver] + 1)
 
     def enter(self, cycle: int) -> None:

@@ -25,7 +25,7 @@ from typing import Any
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import MAX_VALUES, Network
 from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
-from xnorflow.hls.rtl.cycles import CycleModel, cycles, fit_queues
+from xnorflow.hls.rtl.cycles import CycleModel, cycles, fit_fifos
 from xnorflow.hls.rtl.lowering import Pipeline, lower
 from xnorflow.hls.rtl.units import (
     Fifo,
@@ -238,7 +238,7 @@ class _Planner:
 
 
 def _choice(config: RtlConfig, pipeline: Pipeline) -> Choice:
-    pipeline = fit_queues(pipeline)
+    pipeline = fit_fifos(pipeline)
     layers = (_layer(unit, config) for unit in pipeline.units if isinstance(unit, Mvtu | UnrolledMvtu | Recurrence))
     return Choice(config, tuple(layers), _luts(pipeline), cycles(pipeline))
 

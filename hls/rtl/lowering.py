@@ -172,8 +172,8 @@ def threshold_behind(network: Network, operation: Operation) -> tuple[list[MaxPo
     return [], None
 
 
-#: Operations that queue what they take in, as every reader of a stream with several does.
-_WITH_QUEUES = (Conv2d, Add, Recurrent)
+#: Operations that buffer what they take in, as every reader of a stream with several does.
+_WITH_FIFOS = (Conv2d, Add, Recurrent)
 _KNOWN = (Input, Dense, Conv2d, MaxPool2d, SumPool2d, Threshold, MultiThreshold, Recurrent, Add, Flatten, Affine,
           Argmax)  # fmt: skip
 
@@ -241,7 +241,7 @@ class _Lowering:
             self.carried[carries] = unit.result
 
     def _hand_on(self, operation: Operation) -> None:
-        """Give the last stream to the readers of `operation`, through a queue each if there are several."""
+        """Give the last stream to the readers of `operation`, through a FIFO each if there are several."""
         source, readers = self.last, self.network.consumers(operation.name)
         if len(readers) == 1:
             self.arriving[operation.name, readers[0].name] = source
@@ -250,9 +250,9 @@ class _Lowering:
             branches = tuple(replace(source, name=self._fresh(name)) for name in names)
             self.forks.append(Fork(source, branches))
             for branch, reader in zip(branches, readers):
-                queued = replace(source, name=self._fresh(f"{branch.name}_queue"))
-                self._append(Fifo(operation.name, branch, queued, 2))
-                self.arriving[operation.name, reader.name] = queued
+                buffered = replace(source, name=self._fresh(f"{branch.name}_fifo"))
+                self._append(Fifo(operation.name, branch, buffered, 2))
+                self.arriving[operation.name, reader.name] = buffered
 
     def _fresh(self, name: str) -> str:
         """Return `name`, lengthened until no layer bears it."""
@@ -300,7 +300,7 @@ class _Lowering:
         name, signal = operation.name, self._signal(operation.name)
         flag_channels = 0
         if isinstance(operation, Conv2d):
-            self._queue(f"{name}_queue", operation)
+            self._buffer(f"{name}_fifo", operation)
             _, *kernel, channels = operation.weight.shape
             flagged = any(operation.padding) and operation.pad_value == 0 and self.last.bipolar
             flag_channels = channels if flagged else 0
@@ -319,9 +319,9 @@ class _Lowering:
         end = operation if threshold is None else threshold
         self._append(unit, None if pools else end.name)
         readers = self.network.consumers(end.name)
-        queued = not pools and (len(readers) > 1 or any(isinstance(reader, _WITH_QUEUES) for reader in readers))
-        if isinstance(unit, Mvtu) and not queued:
-            self._queue(f"{name}_results", operation)
+        buffered = not pools and (len(readers) > 1 or any(isinstance(reader, _WITH_FIFOS) for reader in readers))
+        if isinstance(unit, Mvtu) and not buffered:
+            self._buffer(f"{name}_results", operation)
         if threshold is not None:
             for pool in pools:
                 last = pool is pools[-1]
@@ -363,7 +363,7 @@ class _Lowering:
         return UnrolledMvtu(name, source, result, circuit, core, flag_channels)
 
     def _recurrent(self, operation: Recurrent) -> None:
-        self._queue(f"{operation.name}_sums", operation)
+        self._buffer(f"{operation.name}_sums", operation)
         name, direction = operation.name, operation.direction
         weights = operation.weight.astype(np.int8) * direction[:, None]
         ones = np.ones(len(weights), np.int64)
@@ -376,13 +376,13 @@ class _Lowering:
         settings = *bounds, direction < 0, operation.shift, operation.last
         self._append(Recurrence(name, self.last, result, feedback, *settings), name)
 
-    def _queue(self, name: str, operation: Operation) -> None:
-        """Append a queue, unless that is at the input port or behind a queue.
+    def _buffer(self, name: str, operation: Operation) -> None:
+        """Append a FIFO, unless that is at the input port or behind a FIFO.
 
-        One behind a folded layer keeps the chain of ready signals short, which else limits the clock; one in front of a
+        One behind a folded layer keeps the path of ready signals short, which else limits the clock; one in front of a
         window takes vectors in while that pauses for padding.
         """
-        if self.units and not self._queued(self.last):
+        if self.units and not self._buffered(self.last):
             stream = replace(self.last, name=self._fresh(name))
             self._append(Fifo(operation.name, self.last, stream, 2))
 
@@ -426,17 +426,17 @@ class _Lowering:
         taps = operation.size[0] * operation.size[1]
         self._append(SumPool(operation.name, self.last, result, taps), operation.name)
 
-    def _queued(self, stream: Stream) -> bool:
+    def _buffered(self, stream: Stream) -> bool:
         return any(isinstance(unit, Fifo) and unit.result is stream for unit in self.units)
 
     def _add(self, operation: Add) -> None:
         operands = []
         for name in operation.inputs:
             operand = self.arriving[name, operation.name]
-            if not self._queued(operand):
-                queued = replace(operand, name=self._fresh(f"{name}_queue"))
-                self._append(Fifo(operation.name, operand, queued, 2))
-                operand = queued
+            if not self._buffered(operand):
+                buffered = replace(operand, name=self._fresh(f"{name}_fifo"))
+                self._append(Fifo(operation.name, operand, buffered, 2))
+                operand = buffered
             operands.append(operand)
         result = self._stream(operation.name, self._signal(operation.name))
         width = sum(operand.width for operand in operands)

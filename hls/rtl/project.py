@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from xnorflow.bnn.network import Affine, Argmax, Network
 from xnorflow.hls.rtl import verilog
 from xnorflow.hls.rtl.config import RtlConfig
-from xnorflow.hls.rtl.cycles import CycleModel, Frame, cycles, fit_queues
+from xnorflow.hls.rtl.cycles import CycleModel, Frame, cycles, fit_fifos
 from xnorflow.hls.rtl.lowering import Pipeline, class_bits, lower, score_bits
 from xnorflow.hls.rtl.pruning import Remains
 from xnorflow.hls.rtl.units import Stream, Sum, Unit
@@ -202,7 +202,7 @@ def _integers(bits: NDArray[np.uint8], width: int, signed: bool, bipolar: bool) 
 
 def plan(network: Network, config: RtlConfig) -> Pipeline:
     """Return the pipeline that :func:`write` writes; its timing (:func:`.cycles.cycles`) needs no files."""
-    return fit_queues(lower(network, config))
+    return fit_fifos(lower(network, config))
 
 
 def write(network: Network, folder: Path, config: RtlConfig) -> RtlProject:

@@ -129,7 +129,7 @@ class NarrowingConverter(Unit):
 
 @dataclass(frozen=True, eq=False)
 class Fifo(Unit):
-    """A queue: takes vectors in while the units behind it are busy, and parts the chain of ready signals.
+    """A FIFO: takes vectors in while the units behind it are busy, and breaks the combinational path of ready signals.
 
     Unlike the other units it does not stall as a whole: it accepts while fewer than `depth` vectors are in it.
     """

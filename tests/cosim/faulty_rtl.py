@@ -13,15 +13,15 @@ from xnorflow.hls.rtl.config import Folded, RtlConfig
 #: What is wrong -> (end of the file's name, text in it, what stands there instead).
 FAULTS: Mapping[str, tuple[str, str, str]] = {
     "a swapped weight bit": ("conv2_weights.mem", "3\n7\n", "2\n7\n"),
-    "a queue off by one": ("conv2_queue.v", "in_ready = count != 3", "in_ready = count <= 3"),
-    "a queue of one vector that takes two": ("dense1_results.v", "in_ready = !full", "in_ready = 1'b1"),
+    "a FIFO off by one": ("conv2_fifo.v", "in_ready = count != 3", "in_ready = count <= 3"),
+    "a FIFO of one vector that takes two": ("dense1_results.v", "in_ready = !full", "in_ready = 1'b1"),
     "a dropped tready": ("conv1.v", "in_ready = enable && free", "in_ready = free"),
     "a tap outside the image that is not counted": ("conv2.v", "absent <= !in_data[27] + ", "absent <= "),
     "another word of block memory": ("dense1.v", "word <= weight_memory[address]", "word <= weight_memory[~address]"),
 }
 
 #: Those that show where the sink makes results wait alone, which CXXRTL's never does.
-NEED_STALLS = {"a queue of one vector that takes two"}
+NEED_STALLS = {"a FIFO of one vector that takes two"}
 
 
 def network() -> Network:

@@ -127,7 +127,7 @@ def test_a_wish_that_cannot_be_met_is_refused(network: Network, goal: dict[str, 
         choose(network, RtlConfig(), **goal)
 
 
-def test_queues_are_as_good_as_endless_ones_and_needed(network: Network) -> None:
+def test_fifos_are_as_good_as_endless_ones_and_needed(network: Network) -> None:
     # conv2 takes four times as long per pixel as conv1, and gets a quarter of the pixels, all in every second row
     config = RtlConfig(layers={"conv1": Folded(8, 1), "conv2": Folded(4, 3), "dense": Folded(10, 64)})
     pipeline = plan(network, config)

@@ -329,7 +329,7 @@ def replace_text(module: Any, old: Any, new: Any) -> Any:
     [
         flip_a_weight,
         replace_text("dense", "position == 14", "position == 13"),  # one group of inputs too few
-        replace_text("conv2_queue", "in_ready = count != 3", "in_ready = 1'b1"),  # a queue that overflows
+        replace_text("conv2_fifo", "in_ready = count != 3", "in_ready = 1'b1"),  # a FIFO that overflows
         replace_text("conv2", "in_ready = enable && free", "in_ready = 1'b1"),  # no back-pressure
         replace_text("conv2_window", "column >= 1", "column >= 0"),  # padding in the wrong place
         replace_text("pool1", "(all & use_all)", "(any & use_all)"),
