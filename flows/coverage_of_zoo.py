@@ -1,4 +1,4 @@
-"""The manual's table: how much a flow's vectors prove of each model of the zoo, with directed ones and without.
+"""The benchmarks' table: how much a flow's vectors prove of each model of the zoo, with directed ones and without.
 
 ``python -m xnorflow.flows.coverage_of_zoo [MODEL ...]`` prints it; minutes on two cores.
 """
@@ -12,7 +12,7 @@ from xnorflow.cosim.coverage.measure import Count, measure
 from xnorflow.flows import api, loading
 from xnorflow.flows.steps.coverage import percent
 from xnorflow.flows.steps.vectors import choose
-from xnorflow.models.zoo import ZOO
+from xnorflow.models import zoo
 
 VECTORS, FEW = 1000, 50
 
@@ -53,6 +53,9 @@ def table(models: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    if unknown := sorted(set(sys.argv[1:]) - set(ZOO)):
-        raise UserError(f"no models of the zoo: {', '.join(unknown)}")
-    table(sys.argv[1:] or list(ZOO))
+    try:
+        chosen = [zoo.get(name).name for name in sys.argv[1:]]
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    table(chosen or list(zoo.ZOO))

@@ -2,9 +2,8 @@
 
 Dynamic energy goes with capacitance times voltage squared, and capacitance with the size of the process: constants of
 :mod:`xnorflow.hls.energy` are scaled from the process that they were published for to the target's. Static power is the
-typical supply current at rest, from the data sheet of one device: others of a family take more or less. The figures
-were read from what others quote of these data sheets, not from the vendors' own files: look them up before you rely on
-them.
+typical supply current at rest, from the data sheet of one device: others of a family take more or less. Which figures
+were read in the data sheet itself, and which as others quote it, each source says.
 """
 
 from collections.abc import Mapping
@@ -41,7 +40,8 @@ class Static:
     device : str
     milliwatts : float
     source : str
-        The data sheet, and what was computed from what stands there.
+        The data sheet, and what was computed from what stands there; "as quoted" where the figures were read in others'
+        copies of its tables, not in the data sheet itself.
     """
 
     device: str
@@ -51,23 +51,25 @@ class Static:
 
 #: By target.
 PROCESSES: Mapping[str, Technology] = {
-    "xilinx7": Technology(28, 1.0, "AMD DS180, 7 Series FPGAs Data Sheet: Overview"),
-    "ultrascale+": Technology(16, 0.85, "AMD DS890, UltraScale Architecture and Product Data Sheet: Overview"),
-    "ecp5": Technology(40, 1.1, "Lattice FPGA-DS-02012, ECP5 and ECP5-5G Family Data Sheet"),
-    "ice40": Technology(40, 1.2, "Lattice FPGA-DS-02008, iCE40 UltraPlus Family Data Sheet"),
+    "xilinx7": Technology(28, 1.0, "AMD DS180, 7 Series FPGAs Data Sheet: Overview (as quoted)"),
+    "ultrascale+": Technology(16, 0.85, "AMD DS890, UltraScale Architecture and Product Data Sheet (as quoted)"),
+    "ecp5": Technology(40, 1.1, "Lattice FPGA-DS-02012, ECP5 and ECP5-5G Family Data Sheet (as quoted)"),
+    "ice40": Technology(40, 1.2, "Lattice FPGA-DS-02008-1.9, iCE40 UltraPlus Family Data Sheet, 2.1 and table 4.6"),
 }
 
 #: By target; one that is not here is unknown.
 STATIC: Mapping[str, Static] = {
     "xilinx7": Static(
-        "XC7A35T", 95 * 1.0, "AMD DS181, Artix-7 FPGAs Data Sheet, table 7: ICCINTQ 95 mA at 85 °C x 1.0 V, core alone"
+        "XC7A35T",
+        95 * 1.0,
+        "AMD DS181, Artix-7 FPGAs Data Sheet, table 7: ICCINTQ 95 mA at 85 °C x 1.0 V, core alone (as quoted)",
     ),
     "ecp5": Static(
         "LFE5U-25F",
         77 * 1.1 + 16 * 2.5,
-        "Lattice FPGA-DS-02012, supply current (static): ICC 77 mA x 1.1 V and ICCAUX 16 mA x 2.5 V",
+        "Lattice FPGA-DS-02012, 3.10, supply current (static): ICC 77 mA x 1.1 V and ICCAUX 16 mA x 2.5 V (as quoted)",
     ),
-    "ice40": Static("iCE40UP5K", 0.075 * 1.2, "Lattice FPGA-DS-02008, table 4.6: ICCSTDBY 75 uA x 1.2 V"),
+    "ice40": Static("iCE40UP5K", 0.075 * 1.2, "Lattice FPGA-DS-02008-1.9, table 4.6: ICCSTDBY 75 uA x 1.2 V"),
 }
 
 _HOROWITZ, _ZYNQ = Technology(45, 0.9, "M. Horowitz, ISSCC 2014"), Technology(28, 1.0, "an xc7z020")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Board:
-    """A board and what its FPGA has, by the data sheet of its family.
+    """A board and what its FPGA has.
 
     Attributes
     ----------
@@ -28,6 +28,8 @@ class Board:
         Of one block RAM.
     own : bool
         Whether the first of the families is the board's own.
+    source : str
+        Where these figures were read, and which of them were not read in the vendor's own words.
     placed : str
         What nextpnr calls the device; empty where it does not place for it.
     """
@@ -40,24 +42,31 @@ class Board:
     bram: int
     bram_kib: int
     dsp: int
+    source: str
     own: bool = True
     placed: str = ""
 
 
 _AMD, _FOUR = ("xilinx7", "ultrascale+"), ("ecp5", "ice40")
-#: From small to large. Resources: Lattice FPGA-DS-02008 and FPGA-DS-02012 (LUTs as nextpnr's databases have them),
-#: Gowin DS117 (GW1NR-9) and DS226 (GW2AR-18), AMD DS180, DS190 (XC7Z020) and DS891 (ZU3EG). Of AMD's block RAMs, halves
-#: of 18 Kb are counted, as synthesis does.
+_UP5K = "Lattice FPGA-DS-02008-1.9, iCE40 UltraPlus Family Data Sheet, table 2.1"
+_ECP5 = "what nextpnr-ecp5 counts as available; Lattice FPGA-DS-02012 names the LUTs in thousands"
+_9K = "LUT, FF, BRAM: Sipeed's page on the board; DSP: Gowin DS117 as others quote it, not read"
+_20K = "Gowin DS102 (GW2A-18) and DS226 as others quote them, not read"
+_35T = "LUT, FF: what Vivado's report_utilization has for an xc7a35t; BRAM, DSP: AMD DS180 as others quote it, not read"
+_7020 = "what Vivado's report_utilization has for an xc7z020"
+_ZU3 = "what Vivado's report_utilization has for an xczu3eg-sbva484"
+
+#: From small to large. Of AMD's block RAMs, halves of 18 Kb are counted, as synthesis does.
 BOARDS = (
-    Board("iCEBreaker", "iCE40UP5K", ("ice40", "ecp5"), 5280, 5280, 30, 4, 8, placed="ice40-up5k"),
-    Board("Tang Nano 9K", "GW1NR-9", _FOUR, 8640, 6480, 26, 18, 20, own=False),
-    Board("Tang Nano 20K", "GW2AR-18", _FOUR, 20736, 15552, 46, 18, 48, own=False),
-    Board("ULX3S 25F", "LFE5U-25F", _FOUR, 24288, 24288, 56, 18, 28, placed="ecp5-25k"),
-    Board("ULX3S 85F", "LFE5U-85F", _FOUR, 83640, 83640, 208, 18, 156, placed="ecp5-85k"),
-    Board("Basys 3", "XC7A35T", _AMD, 20800, 41600, 100, 18, 90),
-    Board("Arty A7-35", "XC7A35T", _AMD, 20800, 41600, 100, 18, 90),
-    Board("PYNQ-Z2", "XC7Z020", _AMD, 53200, 106400, 280, 18, 220),
-    Board("Ultra96", "ZU3EG", ("ultrascale+", "xilinx7"), 70560, 141120, 432, 18, 360),
+    Board("iCEBreaker", "iCE40UP5K", ("ice40", "ecp5"), 5280, 5280, 30, 4, 8, _UP5K, placed="ice40-up5k"),
+    Board("Tang Nano 9K", "GW1NR-9", _FOUR, 8640, 6480, 26, 18, 20, _9K, own=False),
+    Board("Tang Nano 20K", "GW2AR-18", _FOUR, 20736, 15552, 46, 18, 48, _20K, own=False),
+    Board("ULX3S 25F", "LFE5U-25F", _FOUR, 24288, 24288, 56, 18, 28, _ECP5, placed="ecp5-25k"),
+    Board("ULX3S 85F", "LFE5U-85F", _FOUR, 83640, 83640, 208, 18, 156, _ECP5, placed="ecp5-85k"),
+    Board("Basys 3", "XC7A35T", _AMD, 20800, 41600, 100, 18, 90, _35T),
+    Board("Arty A7-35", "XC7A35T", _AMD, 20800, 41600, 100, 18, 90, _35T),
+    Board("PYNQ-Z2", "XC7Z020", _AMD, 53200, 106400, 280, 18, 220, _7020),
+    Board("Ultra96", "ZU3EG", ("ultrascale+", "xilinx7"), 70560, 141120, 432, 18, 360, _ZU3),
 )
 
 

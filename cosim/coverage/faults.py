@@ -16,6 +16,9 @@ padding     each convolution with padding            each of the other values pa
 order       each max pool beside a threshold         pooled on the other side of it
 tie         each argmax                              ties go to the highest index
 =========== ======================================== ===================================================================
+
+A recurrent layer has the faults of a dense layer and of its thresholds, the same at every step; the thresholds of the
+first step are constants of their own, and have faults of their own.
 """
 
 from collections.abc import Iterator
@@ -25,7 +28,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import (
     MAX_WEIGHT,
     OPERATIONS,
@@ -61,7 +63,7 @@ class Faults:
         The neuron; 0 where the fault is in the whole operation (padding, order, tie).
     place : int64 array, shape (faults,)
         Of a weight, its index among those of the neuron (row-major); of a carry, the bit; of several thresholds, the
-        level; else 0.
+        level; of a recurrent layer's thresholds, 1 for those of the first step; else 0.
     value : int64 array, shape (faults,)
         What stands there in place of the right value; of a carry, what the sum is short by.
     """
@@ -83,15 +85,11 @@ def faults(network: Network) -> tuple[Faults, ...]:
     ------
     NetworkError
         If the network holds an operation of an unknown class.
-    UserError
-        If it has a recurrent layer.
     """
     found: list[Faults] = []
     for operation in network.operations:
         if type(operation) not in OPERATIONS.values():
             raise refusal(operation, "the fault model")
-        if isinstance(operation, Recurrent):
-            raise UserError(f"layer {operation.name!r}: coverage does not know the faults of a state that is fed back")
         found += (group for group in _faults(network, operation) if len(group))
     return tuple(found)
 
@@ -107,6 +105,12 @@ def _faults(network: Network, operation: Operation) -> Iterator[Faults]:
                 yield _made(operation, "padding", np.zeros(2), np.zeros(2), np.array(others))
         case Threshold() | MultiThreshold():
             yield from _thresholds(operation, operands[0])
+        case Recurrent():
+            sums = operation.sums(operands[0])
+            yield from _weights(operation)
+            yield _carries(operation.name, sums)
+            limits, steps = np.stack([operation.threshold, operation.first], axis=1), (sums.step, operands[0].step)
+            yield from _stepped(operation, limits, np.array(steps))
         case Affine():
             channels = np.arange(len(operation.scale))
             yield _made(operation, "scale", channels, 0 * channels, operation.scale ^ 1)
@@ -121,7 +125,7 @@ def _made(operation: Operation, kind: Kind, *columns: NDArray[np.integer[Any]] |
     return Faults(operation.name, kind, *(np.asarray(column).astype(np.int64).ravel() for column in columns))
 
 
-def _weights(operation: Dense | Conv2d) -> Iterator[Faults]:
+def _weights(operation: Dense | Conv2d | Recurrent) -> Iterator[Faults]:
     weight = operation.weight.reshape(len(operation.weight), -1)
     bits = weight_bits(weight)
     if bits > 2:
@@ -148,9 +152,14 @@ def _carries(layer: str, sums: Signal) -> Faults:
 
 
 def _thresholds(operation: Threshold | MultiThreshold, x: Signal) -> Iterator[Faults]:
-    threshold = operation.threshold.reshape(len(operation.direction), -1)
+    yield from _stepped(operation, operation.threshold.reshape(len(operation.direction), -1), np.array(x.step))
+
+
+def _stepped(
+    operation: Threshold | MultiThreshold | Recurrent, threshold: IntArray, step: IntArray
+) -> Iterator[Faults]:
     channel, level = np.indices(threshold.shape)
-    stepped = np.stack([threshold + x.step, threshold - x.step])
+    stepped = np.stack([threshold + step, threshold - step])
     yield _made(operation, "threshold", np.stack([channel] * 2), np.stack([level] * 2), stepped)
     channels = np.arange(len(operation.direction))
     yield _made(operation, "direction", channels, 0 * channels, -operation.direction)
@@ -175,7 +184,7 @@ def plant(network: Network, group: Faults, index: int) -> Network:
     """Return the network with one fault of a group in it.
 
     A result that is compared bears its own name in it. What was added for the fault has a name of its own, and so has
-    the operation before a pool that changed its place.
+    the operation before a pool that changed its place. A carry lost in a recurrent layer is in no Network.
     """
     name, operation = group.layer, network[group.layer]
     channel, place, value = (int(column[index]) for column in (group.channel, group.place, group.value))
@@ -186,15 +195,23 @@ def plant(network: Network, group: Faults, index: int) -> Network:
             weight = operation.weight.copy()
             weight.reshape(len(weight), -1)[channel, place] = value
             new = [replace(operation, weight=weight)]
-        case "carry", _:
+        case "weight", Recurrent():
+            weight = operation.weight.copy()
+            weight[channel, place] = value
+            new = [replace(operation, weight=weight)]
+        case "carry", Dense() | Conv2d():
             new = _short(network, operation, channel, value)
+        case "threshold", Recurrent():
+            limits = (operation.threshold.copy(), operation.first.copy())
+            limits[place][channel] = value
+            new = [replace(operation, threshold=limits[0], first=limits[1])]
         case "threshold", Threshold() | MultiThreshold():
             threshold = operation.threshold.copy()
             threshold.reshape(len(threshold), -1)[channel, place] = value
             if isinstance(operation, MultiThreshold):
                 threshold.sort(axis=1)  # their number that is passed does not depend on the order
             new = [replace(operation, threshold=threshold)]
-        case "direction", Threshold() | MultiThreshold():
+        case "direction", Threshold() | MultiThreshold() | Recurrent():
             direction = operation.direction.copy()
             direction[channel] = value
             new = [replace(operation, direction=direction)]
@@ -214,6 +231,8 @@ def plant(network: Network, group: Faults, index: int) -> Network:
             assert before is not None
             first = replace(operation, name=_fresh(network), inputs=before.inputs)
             new, gone = [first, replace(before, name=name, inputs=(first.name,))], before.name
+        case _:
+            raise TypeError(group.kind)
     operations: list[Operation] = []
     for other in network.operations:
         operations += new if other.name == name else [] if other.name == gone else [other]
@@ -250,5 +269,13 @@ def _fitted(operations: list[Operation]) -> Iterator[Operation]:
             low, high = x.low - ~up, x.high + up
             by_level = operation.threshold.reshape(len(up), -1).T.clip(low, high).T
             operation = replace(operation, threshold=by_level.reshape(operation.threshold.shape))
+        elif isinstance(operation, Recurrent):
+            (x,), up = operands, operation.direction > 0
+            sums = operation.sums(x)
+            threshold, first = (
+                limit.clip(of.low - ~up, of.high + up)
+                for limit, of in ((operation.threshold, sums), (operation.first, x))
+            )
+            operation = replace(operation, threshold=threshold, first=first)
         signals[operation.name] = operation.infer(*operands)
         yield operation

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xnorflow.bnn.network import Conv2d, Dense, IntArray, Network
+from xnorflow.bnn.network import Conv2d, Dense, IntArray, Network, Recurrent
 from xnorflow.cosim.coverage.faults import Faults, faults
 from xnorflow.cosim.coverage.redundancy import redundant
-from xnorflow.cosim.coverage.simulation import Simulator
+from xnorflow.cosim.coverage.simulation import Simulator, products
 
 Bits = NDArray[np.bool_]
 
@@ -298,14 +298,9 @@ def _largest_block(network: Network) -> int:
 
 def _affordable(network: Network, group: Faults, most: float) -> int:
     """Return how many faults of a group may be simulated: those of a dense layer are followed by neuron."""
-    names = list(network.signals)
-    behind = network.operations[names.index(group.layer) + 1 :]
-    each = _VECTORS_EACH * sum(
-        network.signals[operation.name].size * operation.weight[0].size
-        for operation in behind
-        if isinstance(operation, Dense | Conv2d)
-    )
-    operation = network[group.layer]
+    names, operation = list(network.signals), network[group.layer]
+    first = names.index(group.layer) + (not isinstance(operation, Recurrent))
+    each = _VECTORS_EACH * sum(products(network, name) for name in names[first:])
     if group.kind == "weight" and isinstance(operation, Dense) and network.signals[operation.inputs[0]].bipolar:
         return len(group)
     return max(_SMALLEST_SAMPLE, int(most // max(1, each)))

@@ -25,6 +25,7 @@ from xnorflow.bnn.network import (
     MultiThreshold,
     Network,
     Operation,
+    Recurrent,
     Signal,
     Threshold,
 )
@@ -46,13 +47,13 @@ def redundant(network: Network, groups: tuple[Faults, ...]) -> tuple[Bits, ...]:
     -------
     tuple of bool arrays, shape (faults,), by group
     """
-    read = _read(network)
-    return tuple(_redundant(network, group, read) for group in groups)
+    read, steps = _read(network), _steps(network)
+    return tuple(_redundant(network, group, read, steps) for group in groups)
 
 
-def _redundant(network: Network, group: Faults, read: Mapping[str, Bits]) -> Bits:
+def _redundant(network: Network, group: Faults, read: Mapping[str, Bits], steps: Mapping[str, int]) -> Bits:
     operation = network[group.layer]
-    operand = network.signals[operation.inputs[0]]
+    operand = replace(network.signals[operation.inputs[0]], step=steps[operation.inputs[0]])
     match group.kind, operation:
         case "weight", Dense() | Conv2d():
             low, high, without = _with_weight(operation, operand, network.signals[operation.name], group)
@@ -68,6 +69,12 @@ def _redundant(network: Network, group: Faults, read: Mapping[str, Bits]) -> Bit
         case "threshold", Threshold() | MultiThreshold():
             now = operation.threshold.reshape(len(operation.direction), -1)[group.channel, group.place]
             return ~read[operation.name][group.channel] | ~_between(operand, operation.direction, now, group)
+        case "threshold", Recurrent():
+            limits = np.stack([operation.threshold, operation.first], axis=1)[group.channel, group.place]
+            later, first = (
+                _between(of, operation.direction, limits, group) for of in (operation.sums(operand), operand)
+            )
+            return ~np.where(group.place == 0, later, first)
         case "direction", Threshold() | MultiThreshold():
             turned = replace(operation, direction=-operation.direction)
             (value, last), (other, _) = (_ends(kind, operand.low, operand.high) for kind in (operation, turned))
@@ -144,6 +151,23 @@ def _between(operand: Signal, direction: NDArray[np.int8], now: IntArray, group:
     reached = np.maximum(low, low + -(-(first - low) // step) * step)
     reachable: Bits = (reached <= high) & (reached < first + (most - least))
     return reachable
+
+
+def _steps(network: Network) -> dict[str, int]:
+    """Return the distance of the values that occur, by operation: twice what signals know where padding lets it be.
+
+    A convolution that is padded with zeros adds fewer products of -1 and +1 at the borders. Where everywhere their
+    weights' sum is even, so is what the products would add, and all sums are even or odd together.
+    """
+    signals: dict[str, Signal] = {}
+    for operation in network.operations:
+        operands = [signals[source] for source in operation.inputs]
+        signal = operation.infer(*operands)
+        if isinstance(operation, Conv2d) and signal.step == 1 and operands[0].bipolar:
+            odd = _outside(operation, operands[0]) % 2
+            signal = replace(signal, step=1 if odd.any() else 2)
+        signals[operation.name] = signal
+    return {name: signal.step for name, signal in signals.items()}
 
 
 def _inside(operation: Conv2d, operand: Signal) -> Bits:

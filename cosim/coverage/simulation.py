@@ -10,6 +10,8 @@ A fault changes one channel of one result. It is followed in three stages, each 
 2. that channel through sums, thresholds and pools, as long as channels do not mix: for most, the threshold is out of
    reach;
 3. the rest of the network on the golden model's packed kernels, every different change of a channel once.
+
+A fault of a recurrent layer changes more than a channel: :mod:`~xnorflow.cosim.coverage.recurrence` follows it there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,6 +33,7 @@ from xnorflow.bnn.network import (
     MultiThreshold,
     Network,
     Operation,
+    Recurrent,
     Signal,
     Threshold,
 )
@@ -39,6 +42,7 @@ from xnorflow.cosim import packed
 from xnorflow.cosim.coverage import channels
 from xnorflow.cosim.coverage.faults import Faults, largest_change, plant
 from xnorflow.cosim.coverage.patches import patches
+from xnorflow.cosim.coverage.recurrence import FaultyRecurrent
 from xnorflow.cosim.engine import outputs
 from xnorflow.cosim.golden import Golden, cores, largest_bytes, tile_size
 from xnorflow.cosim.sums import Sums
@@ -76,6 +80,42 @@ class Changes:
 
     def __getitem__(self, rows: NDArray[Any]) -> "Changes":
         return Changes(self.vector[rows], self.channel[rows], self.values[rows])
+
+    def told_by(self) -> list[NDArray[Any]]:
+        """Return columns of numbers that tell changes apart."""
+        return [self.vector, self.channel]
+
+    def value(self, vectors: "Vectors", name: str) -> packed.Value:
+        """Return an operation's value for the rows' vectors, with the channels changed."""
+        return _changed(vectors, name, self)
+
+
+@dataclass(frozen=True, eq=False)
+class States:
+    """Changed results of an operation of bipolar values, one a row.
+
+    Attributes
+    ----------
+    vector : int64 array, shape (rows,)
+    values : int8 array, shape (rows, *result shape)
+    """
+
+    vector: IntArray
+    values: NDArray[np.int8]
+
+    def __len__(self) -> int:
+        return len(self.vector)
+
+    def __getitem__(self, rows: NDArray[Any]) -> "States":
+        return States(self.vector[rows], self.values[rows])
+
+    def told_by(self) -> list[NDArray[Any]]:
+        """Return columns of numbers that tell changes apart."""
+        return [self.vector]
+
+    def value(self, vectors: "Vectors", name: str) -> packed.Value:
+        """Return the operation's value."""
+        return pack_bits(self.values.reshape(len(self), -1) > 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +174,7 @@ class Simulator:
         self._threads = cores()
         self._pool = ThreadPoolExecutor(self._threads)
         self._planted: dict[tuple[str, str, int], Golden] = {}
-        self._products = {name: _products(network, name) for name in network.signals}
+        self._products = {name: products(network, name) for name in network.signals}
         self.work = 0
 
     def vectors(self, inputs: NDArray[np.integer[Any]]) -> Vectors:
@@ -168,6 +208,8 @@ class Simulator:
         self.work += _PRODUCTS_EACH * len(which) * len(vectors) * positions
         if group.kind in _WHOLE:
             return pack_bits(np.array([self._by_planting(group, int(index), vectors) for index in which]))
+        if isinstance(operation, Recurrent):
+            return self._by_states(operation, group, which, vectors)
         if group.kind == "weight" and self._signals[operation.inputs[0]].bipolar:
             if isinstance(operation, Dense):
                 return self._by_error(operation, group, which, vectors)
@@ -207,9 +249,13 @@ class Simulator:
                 break
             operation = reader
         if len(rows):
-            first, each = _distinct(changes, self._signals[operation.name].bipolar)
-            found[rows] = self._propagated(operation, changes[first], vectors)[each]
+            found[rows] = self._once(operation, changes, vectors)
         return found
+
+    def _once(self, operation: Operation, changes: Changes | States, vectors: Vectors) -> Bits:
+        """Say which changes are seen, by computing every different one once."""
+        first, each = _distinct(changes, self._signals[operation.name].bipolar)
+        return self._propagated(operation, changes[first], vectors)[each]
 
     def _only_reader(self, operation: Operation) -> Operation | None:
         """Return the operation that reads a result if there is one alone, and it reads it once."""
@@ -230,7 +276,7 @@ class Simulator:
                 return [*path, at] if isinstance(at, Threshold) else None
         return None
 
-    def _propagated(self, operation: Operation, changes: Changes, vectors: Vectors) -> Bits:
+    def _propagated(self, operation: Operation, changes: Changes | States, vectors: Vectors) -> Bits:
         """Say which changes are seen, by computing all that follows the operation."""
         count = len(changes)
         self.work += count * sum(self._products[follower.name] for follower, _ in self._followers[operation.name])
@@ -238,10 +284,10 @@ class Simulator:
         tiles = [slice(first, first + size) for first in range(0, count, size)]
         return np.concatenate(list(self._pool.map(lambda tile: self._tile(operation, changes[tile], vectors), tiles)))
 
-    def _tile(self, operation: Operation, changes: Changes, vectors: Vectors) -> Bits:
+    def _tile(self, operation: Operation, changes: Changes | States, vectors: Vectors) -> Bits:
         found = np.zeros(len(changes), np.bool_)
         rows, vector = np.arange(len(found)), changes.vector
-        values = {operation.name: _changed(vectors, operation.name, changes)}
+        values = {operation.name: changes.value(vectors, operation.name)}
         for follower, cut in self._followers[operation.name]:
             operands = [
                 values[source] if source in values else _taken(vectors.values[source], vector)
@@ -306,6 +352,24 @@ class Simulator:
         for name in self.observed & set(got):
             shown |= (got[name] != vectors.integers(name)).reshape(len(shown), -1).any(axis=1)
         return shown
+
+    def _by_states(self, operation: Recurrent, group: Faults, which: IntArray, vectors: Vectors) -> Words:
+        """Return what :meth:`shown` does, for faults of a recurrent layer."""
+        source, right = operation.inputs[0], vectors.integers(operation.name)
+        followed = FaultyRecurrent(operation, self.network.signals[source], vectors.integers(source))
+        shown = np.zeros((len(which), len(vectors)), np.bool_)
+        size = max(1, _AT_ONCE // (len(vectors) * self._signals[source].size))
+        for some in (np.arange(first, min(first + size, len(which))) for first in range(0, len(which), size)):
+            number, vector = np.repeat(some, len(vectors)), np.tile(np.arange(len(vectors)), len(some))
+            turned = followed.turned(group, which[number], vector)
+            number, vector = number[turned], vector[turned]
+            self.work += len(vector) * self._products[operation.name]
+            states = States(vector, followed.faulty(group, which[number], vector))
+            differ = (states.values != right[vector]).any(axis=tuple(range(1, right.ndim)))
+            if operation.name not in self.observed and differ.any():
+                differ[differ] = self._once(operation, states[differ], vectors)
+            shown[number, vector] = differ
+        return pack_bits(shown)
 
     def _by_error(self, operation: Operation, group: Faults, which: IntArray, vectors: Vectors) -> Words:
         """Return what :meth:`shown` does, for weights of a dense layer of bipolar operands."""
@@ -438,10 +502,12 @@ def _wide(network: Network) -> Mapping[str, Signal]:
     return signals
 
 
-def _products(network: Network, name: str) -> int:
-    """Return the multiplications of an operation, or else its values."""
+def products(network: Network, name: str) -> int:
+    """Return the multiplications of an operation for one vector, or else its values."""
     operation, values = network[name], network.signals[name].size
-    return values * operation.weight[0].size if isinstance(operation, Dense | Conv2d) else values
+    if isinstance(operation, Recurrent):
+        values = network.signals[operation.inputs[0]].size
+    return values * operation.weight[0].size if isinstance(operation, Dense | Conv2d | Recurrent) else values
 
 
 def _by_channel(x: NDArray[Any]) -> NDArray[Any]:
@@ -449,10 +515,10 @@ def _by_channel(x: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(np.moveaxis(x.reshape(len(x), -1, x.shape[-1]), 2, 0))
 
 
-def _distinct(changes: Changes, bipolar: bool) -> tuple[IntArray, IntArray]:
+def _distinct(changes: Changes | States, bipolar: bool) -> tuple[IntArray, IntArray]:
     """Return rows that hold every different change once, and which of them each row is."""
     values = changes.values.reshape(len(changes), -1)
-    columns = [changes.vector[:, None], changes.channel[:, None]]
+    columns = [column[:, None] for column in changes.told_by()]
     columns.append(pack_bits(values > 0).view(np.int64) if bipolar else values.astype(np.int64))
     keys = np.concatenate(columns, axis=1)
     _, first, each = np.unique(keys.view(f"V{keys.itemsize * keys.shape[1]}"), return_index=True, return_inverse=True)

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests import oracle, strategies
 
-from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import (
     MAX_WEIGHT,
     Add,
@@ -48,7 +47,9 @@ def truth(network: Network, group: Faults, index: int, inputs: NDArray[Any], obs
 
 @settings(max_examples=40, deadline=None)
 @given(
-    network=strategies.networks(width=5, hidden=3, input_bits=4, weight_bits=16, grown=True),
+    network=strategies.networks(
+        width=5, hidden=3, input_bits=4, weight_bits=16, grown=True, operations=strategies.EVERY
+    ),
     count=st.integers(1, 70),
     seed=st.integers(0, 2**32 - 1),
     every_layer=st.booleans(),
@@ -60,6 +61,8 @@ def test_prediction_equals_planting(network: Network, count: int, seed: int, eve
     block = simulator.vectors(inputs)
     evidence = measure.measure(network, inputs, observed)
     for group, never, first in zip(evidence.groups, evidence.redundant, evidence.first, strict=True):
+        if group.kind == "carry" and isinstance(network[group.layer], Recurrent):
+            continue  # which is in no network
         every = np.arange(len(group))
         predicted = unpack_bits(simulator.shown(group, every, block), count)
         for index in every[:: max(1, len(group) // 10)].tolist():
@@ -70,7 +73,11 @@ def test_prediction_equals_planting(network: Network, count: int, seed: int, eve
 
 
 @settings(max_examples=40, deadline=None)
-@given(network=strategies.networks(width=5, hidden=3, input_bits=2, weight_bits=16, grown=True))
+@given(
+    network=strategies.networks(
+        width=5, hidden=3, input_bits=2, weight_bits=16, grown=True, operations=strategies.EVERY
+    )
+)
 def test_no_input_at_all_shows_what_is_proved_redundant(network: Network) -> None:
     taken = network.signals[network.input.name]
     values = np.arange(taken.low[0], taken.high[0] + 1, taken.step)
@@ -267,6 +274,19 @@ def test_a_weight_that_only_meets_padding_is_redundant() -> None:
     ]
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_step_of_a_threshold_between_even_sums_is_redundant_where_padding_lets_it_be(
+    channels: int,
+) -> None:
+    conv = Conv2d("conv", ("x",), signs(3, 3, 3, channels), padding=(1, 1, 1, 1))
+    limits = Threshold("sign", ("conv",), np.array([0, -2, 2]), np.ones(3, np.int8))
+    network = Network("even", (Input("x", (), shape=(3, 3, channels)), conv, limits, Flatten("flat", ("sign",))))
+    group = next(group for group in faults(network) if group.kind == "threshold")
+    assert group.value.tolist() == [1, -1, 3, -1, -3, 1]  # 1 is what signals know
+    proved = redundant(network, (group,))[0].tolist()
+    assert proved == ([False] * 3 + [True] * 3 if channels == 2 else [False] * 6)
+
+
 def test_counts_add_up_and_the_first_vectors_are_the_flow_s() -> None:
     network = image(-1)
     inputs = strategies.inputs_for(network, 90, seed=5)
@@ -372,8 +392,82 @@ def test_no_more_vectors_than_the_goal_or_the_budget_asks_for() -> None:
     assert 0 < few < many
 
 
-def test_a_state_that_is_fed_back_is_refused() -> None:
-    none, ones = np.zeros(3, int), np.ones(3, np.int8)
-    state = Recurrent("state", ("x",), np.ones((3, 3), np.int8), none, none, ones)
-    with pytest.raises(UserError, match="'state': coverage does not know the faults of a state"):
-        measure.measure(Network("n", (Input("x", (), shape=(1, 4, 3)), state)), np.ones((1, 1, 4, 3), np.int8))
+def recurrent(*, last: bool, shift: int = 0, read: bool = True) -> Network:
+    """A ternary layer for each of 4 steps and a state of 3 bits behind it, all of whose thresholds are within reach."""
+    weight = signs(3, 3)
+    weight[1, 0] = 0
+    state = Recurrent(
+        "state", ("layer",), weight, np.array([1, -1, 0]), np.array([0, 1, -1]), np.array([1, -1, 1], np.int8), shift,
+        last,
+    )  # fmt: skip
+    flat = () if last else (Flatten("flat", ("state",)),)
+    dense = Dense("dense", ("state" if last else "flat",), signs(4, 3 if last else 12))
+    return Network(
+        "recurrent",
+        (
+            Input("x", (), shape=(1, 4, 2), kind="signed", bits=3),
+            Conv2d("layer", ("x",), np.array([[1, -1], [1, 0], [1, 1]], np.int8).reshape(3, 1, 1, 2)),
+            state,
+            *((*flat, dense, Argmax("argmax", ("dense",))) if read else ()),
+        ),
+    )
+
+
+def lost(network: Network, group: Faults, index: int, inputs: NDArray[Any]) -> NDArray[Any]:
+    """Return a recurrent layer's result with a carry lost in it, written to be read."""
+    layer, x = network[group.layer], oracle.run(network, inputs)[network[group.layer].inputs[0]]
+    assert isinstance(layer, Recurrent)
+    channel, value = int(group.channel[index]), int(group.value[index])
+    least = int(layer.sums(network.signals[layer.inputs[0]]).low[channel])
+    states = np.zeros_like(x)
+    for vector in range(len(x)):
+        for t in range(x.shape[2]):
+            sums = x[vector, 0, t].copy()
+            if t:
+                sums += 2**layer.shift * (layer.weight.astype(int) @ states[vector, 0, t - 1])
+                sums[channel] -= value if sums[channel] >= least + value else 0
+            for c, limit in enumerate(layer.threshold if t else layer.first):
+                passed = sums[c] >= limit if layer.direction[c] > 0 else sums[c] <= limit
+                states[vector, 0, t, c] = 1 if passed else -1
+    return states[:, 0, -1] if layer.last else states
+
+
+@pytest.mark.parametrize("observed", ["outputs", "every layer"])
+@pytest.mark.parametrize(
+    "network", [recurrent(last=False), recurrent(last=True, shift=1), recurrent(last=True, read=False)]
+)
+def test_every_fault_of_a_recurrent_layer_is_predicted(network: Network, observed: str) -> None:
+    inputs = strategies.inputs_for(network, 70, seed=3)
+    names = outputs(network) if observed == "outputs" else tuple(network.signals)
+    simulator, right, kinds = Simulator(network, names), oracle.run(network, inputs), set()
+    block = simulator.vectors(inputs)
+    for group in (group for group in faults(network) if group.layer == "state"):
+        predicted = unpack_bits(simulator.shown(group, np.arange(len(group)), block), len(inputs))
+        for index in range(len(group)):
+            if group.kind == "carry":
+                got = dict(right, state=lost(network, group, index, inputs))
+                for operation in network.operations[3:]:
+                    got[operation.name] = oracle.apply(operation, *(got[source] for source in operation.inputs))
+                differ = [(got[name] != right[name]).reshape(len(inputs), -1).any(axis=1) for name in names]
+                shown = np.any(differ, axis=0)
+            else:
+                shown = truth(network, group, index, inputs, names)
+            assert (predicted[index] == shown).all(), f"{group.kind} {index} of\n{network}"
+            if shown.any():
+                kinds.add(group.kind)
+    assert kinds == {"weight", "carry", "threshold", "direction"}
+
+
+def test_steps_of_a_recurrent_layer_s_thresholds_beyond_its_sums_are_redundant() -> None:
+    network = recurrent(last=True)
+    state = network["state"]
+    assert isinstance(state, Recurrent)
+    high = network.signals["layer"].high
+    operations = tuple(
+        replace(state, first=high + 1, direction=np.ones(3, np.int8)) if operation is state else operation
+        for operation in network.operations
+    )
+    found = faults(Network("never", operations))
+    group = next(group for group in found if group.layer == "state" and group.kind == "threshold")
+    never = redundant(Network("never", operations), (group,))[0].reshape(2, 3, 2)
+    assert never[..., 1].tolist() == [[True] * 3, [False] * 3] and not never[..., 0].any()
