@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import h5py  # type: ignore[import-untyped]
+import h5py
 import numpy as np
 
 
@@ -22,7 +22,7 @@ def save(path: Path, model: Any, header: dict[str, str]) -> None:
     header
         Attributes for the file.
     """
-    import larq  # type: ignore[import-untyped]
+    import larq
 
     with larq.context.quantized_scope(True):  # in which Larq's weights read as what they are quantised to
         model.set_weights(model.get_weights())

@@ -42,7 +42,7 @@ def fit(
         For TensorBoard's logs, and the best weights so far.
     """
     keras = import_keras()
-    import tensorflow  # type: ignore[import-untyped]
+    import tensorflow
 
     keras.utils.set_random_seed(seed)
     tensorflow.config.experimental.enable_op_determinism()

@@ -177,7 +177,7 @@ def _mnist_qkeras() -> Any:
     from xnorflow.bnn.frontends.keras_file import import_keras
 
     keras = import_keras()
-    from qkeras import QActivation, QDense, binary  # type: ignore[import-untyped]
+    from qkeras import QActivation, QDense, binary
 
     layers = keras.layers
     model = keras.Sequential([layers.InputLayer((784,))])
@@ -194,7 +194,7 @@ def _mnist_larq() -> Any:
     from xnorflow.bnn.frontends.keras_file import import_keras
 
     keras = import_keras()
-    from larq.layers import QuantConv2D, QuantDense  # type: ignore[import-untyped]
+    from larq.layers import QuantConv2D, QuantDense
 
     layers = keras.layers
     kernel = {"kernel_quantizer": "ste_sign", "kernel_constraint": "weight_clip", "use_bias": False}

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import h5py  # type: ignore[import-untyped]
+import h5py
 import numpy as np
 
 from xnorflow.bnn.errors import UserError
@@ -128,7 +128,7 @@ def import_keras() -> Any:
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _unheard():  # some of it comes before TensorFlow reads that level
-        import tensorflow  # type: ignore[import-untyped]
+        import tensorflow
     logging.getLogger("larq").setLevel(logging.ERROR)  # its advice is for training
 
     if not tensorflow.keras.Model.__module__.startswith("tf_keras."):
@@ -168,8 +168,8 @@ def load(path: str | Path) -> Any:
     _check_configuration(path, configuration)
 
     keras = import_keras()
-    import larq  # type: ignore[import-untyped]  # noqa: F401 (registers its layers and quantizers)
-    from qkeras.utils import load_qmodel  # type: ignore[import-untyped]
+    import larq  # noqa: F401 (registers its layers and quantizers)
+    from qkeras.utils import load_qmodel
 
     try:
         scope = keras.utils.custom_object_scope({"QActivation": _activation_class()})
@@ -309,7 +309,7 @@ def _where(spec: dict[str, Any]) -> str:
 
 def _activation_class() -> type:
     """Return QKeras' layer, made to read from a .keras archive a quantizer that was saved as an object."""
-    import qkeras  # type: ignore[import-untyped]
+    import qkeras
 
     class QActivation(qkeras.QActivation):
         @classmethod

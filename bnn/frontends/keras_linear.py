@@ -88,7 +88,7 @@ def _kernel(layer: Any, name: str) -> NDArray[np.float32]:
     """Return a quantized kernel, that of one dimension as one of height 1."""
     variable = getattr(layer, name)
     if type(layer).__module__.startswith("larq."):
-        import larq  # type: ignore[import-untyped]
+        import larq
 
         with larq.context.quantized_scope(True):
             kernel = np.asarray(variable.read_value())

@@ -56,7 +56,7 @@ def arguments(layer: Any, node: Any) -> dict[str, Any]:
 
 def computing(layer: Any, node: Any, where: str) -> Callable[[Any], Any]:
     """Return what computes an element-wise operator of one tensor, its constants single numbers."""
-    import tensorflow  # type: ignore[import-untyped]
+    import tensorflow
 
     taken = node.keras_inputs[0]
     for of in (*node.call_args, *node.call_kwargs.values()):

@@ -124,7 +124,7 @@ def batch_norm(layer: Any, axes: int) -> Callable[[Array], Array]:
 
     That of images is another kernel than that of vectors, and rounds differently.
     """
-    import tensorflow  # type: ignore[import-untyped]
+    import tensorflow
 
     gamma, beta, mean, variance = (
         _parameter(layer, what, variable)

@@ -40,7 +40,7 @@ def test_every_format_holds_the_same_rows(tmp_path: Path, network: Network) -> N
             numbers |= {f"{operation.name}_scale": operation.scale, f"{operation.name}_offset": operation.offset}
         header = (tmp_path / f"{network.name}.h").read_text()
         for name in (*bits, *numbers):
-            width = int(re.search(rf"{name.upper()}_BITS (\d+)", header)[1])
+            width = int(re.findall(rf"{name.upper()}_BITS (\d+)", header)[0])
             mem = [int(line, 16) for line in (tmp_path / f"{name}.mem").read_text().split()]
             coe = (tmp_path / f"{name}.coe").read_text().split("vector=\n")[1].rstrip(";\n").split(",\n")
             assert [int(row, 16) for row in coe] == mem

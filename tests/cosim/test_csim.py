@@ -416,7 +416,7 @@ def planted(original: Any, tmp_path: Path) -> Any:
     def edit(name: str, change: Callable[[list[str]], None]) -> None:
         path = next((copy / "firmware" / "weights").glob(f"{name}.{'h' if style == 'packed' else 'txt'}"))
         text = path.read_text()
-        before = text if style == "stock" else re.search(r"= \{(.*)\};", text)[1]
+        before = text if style == "stock" else re.findall(r"= \{(.*)\};", text)[0]
         values = before.split(", ")
         change(values)
         assert before != ", ".join(values)

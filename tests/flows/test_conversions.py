@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,12 @@ def test_another_file_and_a_changed_entry_are_converted_anew(tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     converted = []
     real = api.convert
-    monkeypatch.setattr(api, "convert", lambda *given, **options: converted.append(given) or real(*given, **options))
+
+    def convert(*given: Any, **options: Any) -> Any:
+        converted.append(given)
+        return real(*given, **options)
+
+    monkeypatch.setattr(api, "convert", convert)
 
     def look() -> int:
         api.looked_at("mine.safetensors", None, None, None)

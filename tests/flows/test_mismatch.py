@@ -56,6 +56,7 @@ def test_a_window_follows_the_term_of_a_sum_that_differs() -> None:
     for layer in ("narrow", "add3", "average"):
         got[layer][0 if layer == "average" else 1, 0, 2] += 2
     shown = window(network, expected, got, "average", (0, 0, 2))
+    assert shown
     assert (shown["layer"], shown["index"], shown["got"]) == ("narrow", [1, 0, 2], shown["accumulator"] + 2)
     assert [text.partition(":")[0] for text in shown["then"]] == ["add3", "average"], shown["then"]
     wide, narrow, total = (expected[name][1, 0, 2] for name in ("wide", "narrow", "add3"))

@@ -16,7 +16,7 @@ from xnorflow.flows.facts import FOLD, LOAD, NoFacts
 from xnorflow.flows.graph import Asked, Flow, Name, Step, Undeclared, View
 from xnorflow.flows.stages import steps
 
-STEPS = {step.name: step for step in steps(ENGINES)}
+STEPS: dict[str, Step] = {step.name: step for step in steps(ENGINES)}
 REACHED = {
     name: {path.relative_to(PROJECT).as_posix() for path in closure.reach(step.modules)} for name, step in STEPS.items()
 }

@@ -102,7 +102,7 @@ def test_packed_weights_lie_in_memories_as_the_folding_reads_them(tmp_path: Path
     assert (folding.pe, folding.group, folding.part_bits, folding.cycles) == (4, 2, 64, 2) or folding.cycles == 4
     header = (tmp_path / "firmware" / "weights" / "weight2.h").read_text()
     rows = [row.split(", ") for row in re.findall(r"\{([0-9a-fxul, ]+)\}", header)]
-    words = pack(network()["fc1"].weight)
+    words: Any = pack(network()["fc1"].weight)
     assert len(rows) == folding.cycles
     for address, row in enumerate(rows):
         neurons, inputs = divmod(address, folding.input_folds)

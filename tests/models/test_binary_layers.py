@@ -59,7 +59,9 @@ def test_padding_adds_nothing() -> None:
 
 
 def test_latent_weights_are_clipped_in_every_binary_layer_and_nothing_else() -> None:
-    module = torch.nn.Sequential(BinaryConv2d(1, 2, 3), torch.nn.Linear(2, 2), torch.nn.Sequential(BinaryLinear(2, 2)))
+    module: Any = torch.nn.Sequential(
+        BinaryConv2d(1, 2, 3), torch.nn.Linear(2, 2), torch.nn.Sequential(BinaryLinear(2, 2))
+    )
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.fill_(-3)

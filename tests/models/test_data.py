@@ -58,7 +58,7 @@ def test_mnist_is_read_from_each_place(tmp_path: Path, place: str, compress: Cal
         NAMES, (dataset.train_images, dataset.train_labels, dataset.test_images, dataset.test_labels), strict=True
     ):
         np.testing.assert_array_equal(array, array_of(name))
-    assert (dataset.test_images.dtype, dataset.test_labels.dtype) == (np.uint8, np.int64)
+    assert (dataset.test_images.dtype, dataset.test_labels.dtype) == (np.dtype("u1"), np.dtype("i8"))
 
 
 def test_the_environment_variable_and_the_cache_stand_in_for_the_argument(
@@ -168,7 +168,7 @@ def test_cifar10_is_read_from_each_place_and_any_first_images_have_all_classes(
     write_cifar10(tmp_path / place, suffix)
     dataset = data.load("cifar10", tmp_path)
     assert (dataset.train_images.shape, dataset.test_images.shape) == ((10, 32, 32, 3), (20, 32, 32, 3))
-    assert (dataset.test_images.dtype, dataset.test_labels.dtype) == (np.uint8, np.int64)
+    assert (dataset.test_images.dtype, dataset.test_labels.dtype) == (np.dtype("u1"), np.dtype("i8"))
     assert dataset.test_labels.tolist() == [*range(10), *range(10)]
     np.testing.assert_array_equal(dataset.test_images[:, 7, 8, 0], dataset.test_labels)
     np.testing.assert_array_equal(dataset.test_images[:, 7, 8, 1], [0] * 10 + [1] * 10)
@@ -256,7 +256,7 @@ def test_digits_split_is_fixed_and_stratified() -> None:
 def test_digits_as_mnist_look_like_mnist() -> None:
     dataset = data.digits_as_mnist()
     images = dataset.test_images
-    assert (images.shape, images.dtype, len(dataset.train_labels)) == ((1797, 28, 28), np.uint8, 0)
+    assert (images.shape, images.dtype, len(dataset.train_labels)) == ((1797, 28, 28), np.dtype("u1"), 0)
     assert images.max() == 255
     border = np.ones((28, 28), bool)
     border[4:24, 4:24] = False
@@ -284,20 +284,20 @@ def test_evaluation_images_choose_mnist_if_it_is_there(tmp_path: Path, monkeypat
 def test_bipolar_encoding_starts_at_the_threshold() -> None:
     images = np.array([[[0, 127], [128, 255]]], np.uint8)
     encoded = data.encode(images, replace(zoo.get("mnist_bnn"), input=Input("input", (), (4,))))
-    assert (encoded.tolist(), encoded.dtype) == ([[-1, -1, 1, 1]], np.int8)
+    assert (encoded.tolist(), encoded.dtype) == ([[-1, -1, 1, 1]], np.dtype("i1"))
 
 
 def test_unsigned_encoding_keeps_the_pixels_channels_last() -> None:
     images = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
     encoded = data.encode(images, replace(zoo.get("mnist_cnn"), input=Input("input", (), (2, 3, 1), "unsigned", 8)))
-    assert (encoded.shape, encoded.dtype) == ((2, 2, 3, 1), np.uint8)
+    assert (encoded.shape, encoded.dtype) == ((2, 2, 3, 1), np.dtype("u1"))
     np.testing.assert_array_equal(encoded[..., 0], images)
 
 
 def test_signed_encoding_is_around_the_middle_of_the_pixels() -> None:
     images = np.array([[[0, 127], [128, 255]]], np.uint8)
     encoded = data.encode(images, replace(zoo.get("cifar10_cnv"), input=Input("input", (), (2, 2, 1), "signed", 8)))
-    assert (encoded.ravel().tolist(), encoded.dtype) == ([-128, -1, 0, 127], np.int8)
+    assert (encoded.ravel().tolist(), encoded.dtype) == ([-128, -1, 0, 127], np.dtype("i1"))
 
 
 def test_images_of_another_size_are_refused() -> None:

@@ -103,7 +103,12 @@ def test_only_a_run_of_the_same_recipe_is_resumed(
         patch.setattr(training.checkpoint, "save", stop)  # all epochs done, nothing saved
         train(tmp_path, dataset)
     epochs = []
-    monkeypatch.setattr(training, "_train_epoch", lambda run, epoch, *_: epochs.append(epoch) or (0.0, 0.0))
+
+    def trained(run: Any, epoch: int, *_: Any) -> tuple[float, float]:
+        epochs.append(epoch)
+        return 0.0, 0.0
+
+    monkeypatch.setattr(training, "_train_epoch", trained)
     train(tmp_path, dataset, **changes)
     assert (epochs == []) == resumed
 
@@ -239,7 +244,12 @@ def test_a_recipe_in_bfloat16_learns_and_stores_float32(
     faster = replace(definition, recipe=replace(definition.recipe, bfloat16=True))
     seen = []
     linear = torch.nn.functional.linear
-    monkeypatch.setattr(torch.nn.functional, "linear", lambda *x: seen.append((y := linear(*x)).dtype) or y)
+
+    def noted(*x: Any) -> torch.Tensor:
+        seen.append((y := linear(*x)).dtype)
+        return y
+
+    monkeypatch.setattr(torch.nn.functional, "linear", noted)
     trained = training.train(faster, dataset, tmp_path / "a.safetensors", epochs=2, runs=tmp_path / "a", console=QUIET)
     assert set(seen) == {torch.bfloat16, torch.float32}  # in training, and in evaluation
     assert all(tensor.dtype == torch.float32 for tensor in trained.module.state_dict().values() if tensor.ndim)

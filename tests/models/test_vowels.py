@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("place", [".", "japanese-vowels"])
 def test_both_files_are_read_from_the_folder_or_below_it(folder: Path, place: str) -> None:
     (images, labels), (test_images, test_labels) = vowels.read(folder / place)
-    assert (images.shape, images.dtype, test_images.shape) == ((270, 1, 29, 12), np.uint8, (370, 1, 29, 12))
+    assert (images.shape, images.dtype, test_images.shape) == ((270, 1, 29, 12), np.dtype("u1"), (370, 1, 29, 12))
     assert np.bincount(labels).tolist() == [30] * 9
     assert np.bincount(test_labels).tolist() == list(vowels.SPEAKERS[1])
     assert vowels.is_in(folder / place) and len(vowels.files(folder / place)) == 2

@@ -352,7 +352,7 @@ def test_quantity(value: float, unit: str, text: str) -> None:
 
 def test_three_channels_of_integers_are_a_picture_in_colour() -> None:
     def pixels(values: NDArray[Any]) -> NDArray[Any]:
-        data = re.search(r"base64,([^\"]+)", picture(pack(values), "x"))[1]
+        data = re.findall(r"base64,([^\"]+)", picture(pack(values), "x"))[0]
         return imread(io.BytesIO(b64decode(data)), format="png")
 
     red = np.zeros((4, 5, 3), int)

@@ -153,7 +153,7 @@ def test_module_is_left_alone() -> None:
     assert module.training and all(child.training for child in module)
 
 
-def linear(change: Callable[[nn.Module], object]) -> nn.Sequential:
+def linear(change: Callable[[Any], object]) -> nn.Sequential:
     module = BNN((20, 4, 3))
     change(module)
     return module

@@ -189,9 +189,12 @@ def test_a_design_that_does_not_fit_says_what_is_lacking_and_what_would_fit(
         assert isinstance(done, Unfit)
         assert str(done) == "does not fit into ecp5-25k: LUTs: 30,000 needed, 24,288 there (124%)"
     limits = []
-    monkeypatch.setattr(
-        nextpnr, "choose", lambda *given, **goal: (limits.append(goal.get("max_luts")), choose(*given, **goal))[1]
-    )
+
+    def noted(*given: Any, **goal: Any) -> Any:
+        limits.append(goal.get("max_luts"))
+        return choose(*given, **goal)
+
+    monkeypatch.setattr(nextpnr, "choose", noted)
     choice = smaller(made, synthesis, done, config)  # type: ignore[arg-type]
     limit = int(0.9 * 24288 / 30000 * choose(made.network, config).luts)
     assert choice is not None and choice.luts <= limit and limits == [None, limit]

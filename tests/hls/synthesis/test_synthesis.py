@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,14 +74,12 @@ def test_a_layer_costs_something_and_the_total_is_the_sum(name: str, tmp_path: P
 def test_only_what_has_changed_is_synthesised_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache, started = tmp_path / "cache", []
     run = tools.ToolProcesses.run
-    monkeypatch.setattr(
-        tools.ToolProcesses,
-        "run",
-        lambda self, tool, arguments, folder, *rest, **options: (
-            started.append(sorted(path.name for path in folder.glob("*.v"))),
-            run(self, tool, arguments, folder, *rest, **options),
-        )[1],
-    )
+
+    def noted(self: Any, tool: Any, arguments: Any, folder: Path, *rest: Any, **options: Any) -> Any:
+        started.append(sorted(path.name for path in folder.glob("*.v")))
+        return run(self, tool, arguments, folder, *rest, **options)
+
+    monkeypatch.setattr(tools.ToolProcesses, "run", noted)
     first = synthesise(made(tmp_path / "a"), "ecp5", cache)
     assert len(started) == 7 and not any(part.cached for part in first.parts)
     again = synthesise(made(tmp_path / "b"), "ecp5", cache)
