@@ -1,7 +1,6 @@
 """A flow's results as the document that ``reports/report.schema.json`` describes."""
 
 import itertools
-import json
 import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,6 +8,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from xnorflow.flows import baselines
+from xnorflow.flows.baselines import BaselineFile
 from xnorflow.flows.cache import PROJECT, Entry, tool_versions
 from xnorflow.flows.facts import (
     COMPARE,
@@ -312,7 +313,7 @@ def _baseline(view: View) -> "Baseline | None":
     if not path.is_file():
         return None
     fold, golden, rtl = view[FOLD].facts, view[GOLDEN].facts, view[RTL].facts["made"]
-    now: dict[str, object] = {
+    now: BaselineFile = {
         "recorded_accuracy": subject.recorded.get("test", {}).get("accuracy"),
         "outputs": golden["outputs"],
         "layers": measures.shapes(fold["layers"]),
@@ -320,26 +321,27 @@ def _baseline(view: View) -> "Baseline | None":
     if rtl:
         architectures = {layer["name"]: layer["architecture"] for layer in rtl["layers"]}
         now["rtl"] = {"latency": rtl["latency"], "interval": rtl["interval"], "layers": architectures}
-    baseline = json.loads(path.read_text())
-    synthesis = baseline.pop("synthesis", None) or {"target": None, "by": {}}
-    for row in view[SYNTHESIS].facts["targets"]:
-        if row["target"] == synthesis["target"] and row["tool"] in synthesis["by"]:  # figures of two tools tell nothing
-            baseline["synthesis"] = synthesis["by"][row["tool"]]
-            layers = {layer["name"]: {k: v for k, v in layer.items() if k != "name"} for layer in row["layers"]}
-            now["synthesis"] = {"total": row["total"], "layers": layers}
+    baseline = baselines.read(path)
+    kept = baseline.pop("synthesis", None)
+    synthesis = None if isinstance(kept, str) else kept  # it had failed
     before, found = _flat(baseline), _flat(now)
+    for row in view[SYNTHESIS].facts["targets"]:
+        if synthesis and row["target"] == synthesis["target"] and row["tool"] in synthesis["by"]:
+            layers = {layer["name"]: {k: v for k, v in layer.items() if k != "name"} for layer in row["layers"]}
+            before |= _flat({"synthesis": synthesis["by"][row["tool"]]})  # figures of two tools tell nothing
+            found |= _flat({"synthesis": {"total": row["total"], "layers": layers}})
     sections = {name.split(".")[0] for name in found}
     names = [*found, *(name for name in before if name not in found and "." in name and name.split(".")[0] in sections)]
     return {
         "file": _inside(path),
-        "target": synthesis["target"],
+        "target": synthesis["target"] if synthesis else None,
         "rows": [{"what": name, "before": before.get(name), "now": found.get(name)} for name in names],
     }
 
 
-def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, Any]:
+def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, str | float | None]:
     """Return the values of nested objects by dotted name."""
-    flat: dict[str, Any] = {}
+    flat: dict[str, Any] = {}  # leaves of JSON
     for name, value in values.items():
         flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
     return flat

@@ -10,9 +10,9 @@ with two: the Yosys on PATH, and the one of the environment's packages, which ev
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from xnorflow.bnn.digest import digest
-from xnorflow.bnn.errors import UserError
-from xnorflow.flows import subject
+from xnorflow.flows import baselines, subject
+from xnorflow.flows.baselines import BaselineFile, BaselineResources
 from xnorflow.flows.cache import write
 from xnorflow.flows.folding import fold_rtl
 from xnorflow.flows.formats import Subject, read_subject
@@ -30,7 +30,9 @@ from xnorflow.flows.graph import PARTS
 from xnorflow.flows.options import Options
 from xnorflow.flows.places import BUILD, claimed
 from xnorflow.flows.steps.golden import BASELINE_VECTORS, outputs_digest
+from xnorflow.flows.typed import record
 from xnorflow.reports import measures
+from xnorflow.reports.records import ResourceRow
 
 if TYPE_CHECKING:
     from xnorflow.bnn.network import Network
@@ -41,6 +43,10 @@ TARGET = "xilinx7"
 
 TOLERANCE = 0.02
 """By which totals of another tool may differ, relative to the baseline's."""
+
+
+Differences = dict[str, tuple[Any, Any]]
+"""What was and what is now, by dotted name."""
 
 
 def regress(
@@ -79,7 +85,7 @@ def regress(
         table.add_column(column, overflow="fold")
     for found in subjects:
         name, path = found.name, measures.OWN_BASELINES / f"{found.name}.json"
-        before = {} if update else _read(measures.baseline(name))
+        before: BaselineFile = {} if update else baselines.read(measures.baseline(name))
         wanted = synthesise and (update or "synthesis" in before)
         alone = claimed((BUILD / name).absolute(), console) if wanted else nullcontext()
         with alone, console.status(f"regress {name}"):
@@ -114,7 +120,7 @@ def _known() -> tuple[list[str], dict[str, str]]:
     outside: list[str] = []
     strange: dict[str, str] = {}
     for path in sorted(path for path in measures.OWN_BASELINES.glob("*.json") if path.stem not in ZOO):
-        origin = _read(path).get("origin", "")
+        origin = baselines.read(path).get("origin", "")
         if ":" in origin or (origin and Path(origin).is_file()):
             outside.append(origin)
         else:
@@ -122,7 +128,7 @@ def _known() -> tuple[list[str], dict[str, str]]:
     return [*ZOO, *outside], strange
 
 
-def measure(found: Subject, *, tools: Sequence[bool] = ()) -> tuple[dict[str, Any], str]:
+def measure(found: Subject, *, tools: Sequence[bool] = ()) -> tuple[BaselineFile, str]:
     """Run the golden model of a model on fixed random vectors, and choose, or synthesise, its RTL.
 
     Parameters
@@ -133,13 +139,7 @@ def measure(found: Subject, *, tools: Sequence[bool] = ()) -> tuple[dict[str, An
 
     Returns
     -------
-    baseline : dict
-        ``model``, ``origin`` (of one outside the zoo: its file, relative to the project, or its factory),
-        ``recorded_accuracy``, ``vectors``, ``outputs`` (digest of the integers of every compared result), ``layers``
-        (kind and shapes by name), ``parameters`` (digest of each array of each layer), ``rtl`` (exact cycles and each
-        layer's architecture, with the default options), and ``synthesis``: ``target``, and ``by`` tool the ``total``
-        and the ``layers``; left out if there is no tool. Where there is no RTL for the network, ``rtl`` says why, and
-        there is nothing to synthesise.
+    baseline : BaselineFile
     note : str
         Why there is no ``synthesis`` although it was wanted; for people.
     """
@@ -151,9 +151,10 @@ def measure(found: Subject, *, tools: Sequence[bool] = ()) -> tuple[dict[str, An
     network = canonicalise(read_subject(found).network)
     golden = Golden()
     golden.prepare(network)
-    now: dict[str, Any] = {
-        "model": found.name,
-        **({} if found.zoo else {"origin": found.factory or os.path.relpath(found.path)}),
+    now: BaselineFile = {"model": found.name}
+    if not found.zoo:
+        now["origin"] = found.factory or os.path.relpath(found.path)
+    now |= {
         "recorded_accuracy": found.recorded.get("test", {}).get("accuracy"),
         "vectors": BASELINE_VECTORS,
         "outputs": outputs_digest(network, golden),
@@ -163,14 +164,14 @@ def measure(found: Subject, *, tools: Sequence[bool] = ()) -> tuple[dict[str, An
     try:
         choice = fold_rtl(network, Options())
     except Unsupported as reason:
-        return now | {"rtl": {"unsupported": str(reason)}}, ""
+        return {**now, "rtl": {"unsupported": str(reason)}}, ""
     now["rtl"] = {
         "latency": choice.timing.latency,
         "interval": choice.timing.interval,
         "layers": {layer.name: str(layer.architecture) for layer in choice.layers},
     }
     if tools:
-        made: dict[str, Any] = {}
+        made: dict[str, BaselineResources] = {}
         try:
             for native in tools:
                 made |= _synthesised(network, choice, BUILD.absolute() / found.name / PARTS, native)
@@ -191,18 +192,18 @@ def _parameters(network: "Network") -> dict[str, str]:
     }
 
 
-def _synthesised(network: "Network", choice: "Choice", parts: Path, native: bool) -> dict[str, Any]:
+def _synthesised(network: "Network", choice: "Choice", parts: Path, native: bool) -> dict[str, BaselineResources]:
     """Synthesise the RTL; units that a flow has synthesised are taken from `parts`. The resources, by the tool."""
     from xnorflow.hls.rtl.project import write as write_rtl
     from xnorflow.hls.synthesis.yosys import synthesise
 
     with tempfile.TemporaryDirectory(prefix="xnorflow-") as scratch:
         made = synthesise(write_rtl(network, Path(scratch) / "rtl", choice.config), TARGET, parts, native=native)
-    layers = {layer or "between the layers": asdict(of) for layer, of in made.layers.items()}
-    return {str(made.tool): {"total": asdict(made.total), "layers": layers}}
+    layers = {layer or "between the layers": record(ResourceRow, of) for layer, of in made.layers.items()}
+    return {str(made.tool): {"total": record(ResourceRow, made.total), "layers": layers}}
 
 
-def compare(before: dict[str, Any], now: dict[str, Any]) -> tuple[dict[str, tuple[Any, Any]], str]:
+def compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[Differences, str]:
     """Compare a baseline with what :func:`measure` has found.
 
     Returns
@@ -212,9 +213,9 @@ def compare(before: dict[str, Any], now: dict[str, Any]) -> tuple[dict[str, tupl
     note : str
         That another tool has synthesised, and which; else empty.
     """
-    before, now = dict(before), dict(now)
-    old, new = before.pop("synthesis", None), now.pop("synthesis", None)
-    differences, note = _differences(before, now), ""
+    old, new = before.get("synthesis"), now.get("synthesis")
+    was, is_now = ({what: of for what, of in one.items() if what != "synthesis"} for one in (before, now))
+    differences, note = _differences(was, is_now), ""
     if old is None or new is None:
         return differences, note
     if isinstance(new, str):
@@ -240,8 +241,8 @@ def _with_share(was: Any, is_now: Any) -> Any:
     return f"{is_now} ({is_now / was - 1:+.1%})" if numbers else is_now
 
 
-def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
-    differences: dict[str, tuple[Any, Any]] = {}
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Differences:
+    differences: Differences = {}
     for key in (*now, *(key for key in before if key not in now)):
         old, new = before.get(key, "none"), now.get(key, "none")
         if isinstance(old, dict) and isinstance(new, dict):
@@ -249,15 +250,3 @@ def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") 
         elif old != new:
             differences[f"{prefix}{key}"] = (old, new)
     return differences
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        baseline = json.loads(path.read_text())
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}); write it again: make regress UPDATE=1") from None
-    if not isinstance(baseline, dict):
-        raise UserError(f"{path} is not a JSON object; write it again: make regress UPDATE=1")
-    return baseline

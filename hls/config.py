@@ -18,6 +18,9 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
 PARTITIONED = 1024
 """Most elements of an array that is partitioned completely, into registers."""
 
+Hls4mlDict = dict[str, Any]
+"""A layer, or settings of layers, as hls4ml itself describes them: what ``ModelGraph.from_layer_list`` takes."""
+
 _PER_LAYER = ("reuse_factor", "strategy")
 
 

@@ -45,7 +45,7 @@ from xnorflow.bnn.network import (
 )
 from xnorflow.bnn.packing import WORD, pack_bits
 from xnorflow.hls.circuit import circuit
-from xnorflow.hls.config import PARTITIONED, HlsConfig
+from xnorflow.hls.config import PARTITIONED, Hls4mlDict, HlsConfig
 from xnorflow.hls.errors import Unsupported
 from xnorflow.hls.folding import Folding, plan
 from xnorflow.hls.rtl.lowering import threshold_behind
@@ -221,7 +221,7 @@ class _Operand:
 
 def layers(
     network: Network, config: HlsConfig, names: Mapping[str, str]
-) -> tuple[list[dict[str, Any]], dict[str, Storage], Schedule]:
+) -> tuple[list[Hls4mlDict], dict[str, Storage], Schedule]:
     """Return the layers of hls4ml's graph, how their results are stored, and when everything happens.
 
     Parameters
@@ -248,11 +248,11 @@ class _Layers:
         self.network, self.config, self.names = network, config, names
         self.plan = plan(network, config)
         self.operands: dict[str, _Operand] = {}
-        self.entries: list[dict[str, Any]] = []
+        self.entries: list[Hls4mlDict] = []
         self.stored: dict[str, Storage] = {}
         self.processes: list[LayerLoop] = []
 
-    def all(self) -> tuple[list[dict[str, Any]], dict[str, Storage], Schedule]:
+    def all(self) -> tuple[list[Hls4mlDict], dict[str, Storage], Schedule]:
         done: set[str] = set()
         for operation in self.network.operations:
             if operation.name in done:
@@ -407,7 +407,7 @@ class _Layers:
         def by_fold(values: NDArray[Any]) -> NDArray[Any]:
             return _rows(values, rows).reshape(folds, -1)
 
-        settings: dict[str, Any] = {
+        settings: Hls4mlDict = {
             "numbers": {
                 "binary": storage.kind == "packed",
                 "n_chan": storage.channels,
@@ -549,7 +549,7 @@ def _narrow(values: NDArray[Any]) -> NDArray[Any]:
 
 def _folded(
     weight: NDArray[np.int64], thresholds: IntArray | None, storage: Storage, padded: bool, folding: Folding
-) -> dict[str, Any]:
+) -> Hls4mlDict:
     """Settings of folded neurons; `weight` has shape (outputs, taps, channels)."""
     outputs = len(weight)
     live = weight != 0
@@ -630,7 +630,7 @@ def _memory(values: NDArray[Any], folding: Folding) -> NDArray[Any]:
     return by_fold.transpose(0, 2, 1, 3).reshape(folding.neuron_folds * folding.input_folds, -1)
 
 
-def _unrolled(weight: NDArray[np.int64], thresholds: IntArray | None, storage: Storage, padded: bool) -> dict[str, Any]:
+def _unrolled(weight: NDArray[np.int64], thresholds: IntArray | None, storage: Storage, padded: bool) -> Hls4mlDict:
     """Settings of hard-wired neurons; `weight` has shape (outputs, taps, channels)."""
     return {
         "numbers": {"pe": len(weight), "neuron_folds": 1},
@@ -639,7 +639,7 @@ def _unrolled(weight: NDArray[np.int64], thresholds: IntArray | None, storage: S
     }
 
 
-def hls_config(network: Network, config: HlsConfig, schedule: Schedule) -> dict[str, Any]:
+def hls_config(network: Network, config: HlsConfig, schedule: Schedule) -> Hls4mlDict:
     """Return hls4ml's model configuration: how the top function overlaps its layers.
 
     One pipeline of everything unrolled where every layer is; otherwise processes that run side by side (dataflow).

@@ -41,7 +41,7 @@ from xnorflow.bnn.network import (
     Threshold,
     weight_bits,
 )
-from xnorflow.hls.config import HlsConfig
+from xnorflow.hls.config import Hls4mlDict, HlsConfig
 from xnorflow.hls.errors import Unsupported
 from xnorflow.hls.folding import UNROLLED, neurons
 from xnorflow.hls.storage import Storage, bits, integer
@@ -50,7 +50,7 @@ from xnorflow.hls.storage import Storage, bits, integer
 def expressible(network: Network, config: HlsConfig) -> tuple[Network, HlsConfig]:
     """Return an equal network in the operations that hls4ml has: a sum pool as a convolution, sums of two at a time."""
     operations: list[Operation] = []
-    unrolled: dict[str, Any] = {}
+    unrolled: Hls4mlDict = {}
     for operation in network.operations:
         if isinstance(operation, SumPool2d):
             channels = network.signals[operation.name].channels
@@ -87,7 +87,7 @@ def shared(network: Network, config: HlsConfig) -> HlsConfig:
     """
     backend = get_backend(config.backend)
     wanted = 1e9 / (config.clock_ns * config.target_fps) if config.target_fps is not None else 1
-    layers: dict[str, dict[str, Any]] = {}
+    layers: dict[str, Hls4mlDict] = {}
     for layer in neurons(network):
         reuse_factor, strategy = config.of(layer.name)
         if strategy == "auto" and layer.weights <= UNROLLED:
@@ -106,7 +106,7 @@ def shared(network: Network, config: HlsConfig) -> HlsConfig:
 
 def layers(
     network: Network, config: HlsConfig, names: Mapping[str, str]
-) -> tuple[list[dict[str, Any]], dict[str, Storage]]:
+) -> tuple[list[Hls4mlDict], dict[str, Storage]]:
     """Return the layers of hls4ml's graph and how their results are stored.
 
     Parameters
@@ -128,7 +128,7 @@ def layers(
     Unsupported
         If hls4ml's layers cannot express the network exactly.
     """
-    entries: list[dict[str, Any]] = []
+    entries: list[Hls4mlDict] = []
     stored: dict[str, Storage] = {}
     sources: dict[str, str] = {}
     for operation in network.operations:
@@ -158,10 +158,10 @@ def layers(
     return entries, stored
 
 
-def hls_config(source: Storage, config: HlsConfig, names: Mapping[str, str]) -> dict[str, Any]:
+def hls_config(source: Storage, config: HlsConfig, names: Mapping[str, str]) -> Hls4mlDict:
     """Return hls4ml's model configuration: reuse factors and strategies; types are set layer by layer."""
 
-    def sharing(reuse_factor: int | None, strategy: str) -> dict[str, Any]:
+    def sharing(reuse_factor: int | None, strategy: str) -> Hls4mlDict:
         return {"ReuseFactor": reuse_factor, "Strategy": strategy}
 
     precision = f"ap_{'' if source.signed else 'u'}int<{source.bits}>"
@@ -301,11 +301,11 @@ def _accumulator(operation: Dense | Conv2d, operand: Storage) -> PrecisionType:
     return IntegerPrecisionType(bits(-largest, largest), True)
 
 
-def _input(operation: Input, network: Network, config: HlsConfig) -> dict[str, Any]:
+def _input(operation: Input, network: Network, config: HlsConfig) -> Hls4mlDict:
     return {"class_name": "InputLayer", "input_shape": list(operation.shape)}
 
 
-def _dense(operation: Dense, network: Network, config: HlsConfig) -> dict[str, Any]:
+def _dense(operation: Dense, network: Network, config: HlsConfig) -> Hls4mlDict:
     outputs, inputs = operation.weight.shape
     return {
         "class_name": "Dense",
@@ -316,7 +316,7 @@ def _dense(operation: Dense, network: Network, config: HlsConfig) -> dict[str, A
     }
 
 
-def _conv2d(operation: Conv2d, network: Network, config: HlsConfig) -> dict[str, Any]:
+def _conv2d(operation: Conv2d, network: Network, config: HlsConfig) -> Hls4mlDict:
     filters, kernel_h, kernel_w, channels = operation.weight.shape
     height, width, _ = network.signals[operation.inputs[0]].shape
     if any(operation.padding) and operation.pad_value == 1:
@@ -357,7 +357,7 @@ def _geometry(
     }
 
 
-def _max_pool2d(operation: MaxPool2d, network: Network, config: HlsConfig) -> dict[str, Any]:
+def _max_pool2d(operation: MaxPool2d, network: Network, config: HlsConfig) -> Hls4mlDict:
     height, width, channels = network.signals[operation.inputs[0]].shape
     if config.io_type == "io_stream" and operation.size != operation.stride:
         raise Unsupported(
@@ -376,7 +376,7 @@ def _max_pool2d(operation: MaxPool2d, network: Network, config: HlsConfig) -> di
     }
 
 
-def _threshold(operation: Threshold, network: Network, config: HlsConfig) -> dict[str, Any]:
+def _threshold(operation: Threshold, network: Network, config: HlsConfig) -> Hls4mlDict:
     if (operation.direction < 0).any():
         channel = int(np.flatnonzero(operation.direction < 0)[0])
         raise Unsupported(
@@ -391,7 +391,7 @@ def _threshold(operation: Threshold, network: Network, config: HlsConfig) -> dic
     return _quantized_tanh(signal, 3 if any(map(_needs_numbers, readers)) else 2)
 
 
-def _quantized_tanh(signal: Signal, values: int) -> dict[str, Any]:
+def _quantized_tanh(signal: Signal, values: int) -> Hls4mlDict:
     return {
         "class_name": "BatchNormalizationQuantizedTanh",
         "n_in": signal.size,
@@ -401,7 +401,7 @@ def _quantized_tanh(signal: Signal, values: int) -> dict[str, Any]:
     }
 
 
-def _multi_threshold(operation: MultiThreshold, network: Network, config: HlsConfig) -> dict[str, Any]:
+def _multi_threshold(operation: MultiThreshold, network: Network, config: HlsConfig) -> Hls4mlDict:
     signal = network.signals[operation.name]
     if (operation.low, operation.step, operation.levels) != (-1, 1, 2) or (operation.direction < 0).any():
         raise Unsupported(
@@ -416,7 +416,7 @@ def _multi_threshold(operation: MultiThreshold, network: Network, config: HlsCon
     return _quantized_tanh(signal, 3)
 
 
-def _add(operation: Add, network: Network, config: HlsConfig) -> dict[str, Any]:
+def _add(operation: Add, network: Network, config: HlsConfig) -> Hls4mlDict:
     _refuse_flattened(operation, network, config)
     return {"class_name": "Merge", "op": "add"}
 
@@ -430,11 +430,11 @@ def _refuse_flattened(operation: Operation, network: Network, config: HlsConfig)
         )
 
 
-def _flatten(operation: Flatten, network: Network, config: HlsConfig) -> dict[str, Any]:
+def _flatten(operation: Flatten, network: Network, config: HlsConfig) -> Hls4mlDict:
     return {"class_name": "Reshape", "target_shape": list(network.signals[operation.name].shape)}
 
 
-def _affine(operation: Affine, network: Network, config: HlsConfig) -> dict[str, Any]:
+def _affine(operation: Affine, network: Network, config: HlsConfig) -> Hls4mlDict:
     _refuse_flattened(operation, network, config)
     return {
         "class_name": "ApplyAlpha",

@@ -4,7 +4,7 @@ import json
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from xnorflow.reports.records import PathStep, PrecisionRecall, ReportRow
 from xnorflow.reports.schema import SCHEMA
@@ -95,14 +95,27 @@ def change(before: Any, now: Any) -> str:
     return f"{100 * (now / before - 1):+.2f} %"
 
 
-def by_layer(path: list[PathStep]) -> list[dict[str, Any]]:
+class LayerOnPath(NamedTuple):
+    """The steps of a critical path that follow each other in one layer."""
+
+    layer: str
+    signals: list[str]
+    logic_ns: float
+    routing_ns: float
+
+
+def by_layer(path: list[PathStep]) -> list[LayerOnPath]:
     """Join the steps of a critical path that follow each other in one layer."""
-    joined = []
-    for layer, group in groupby(path, lambda step: step["layer"]):
-        steps = list(group)
-        sums = {kind: round(sum(step[kind] for step in steps), 3) for kind in ("logic_ns", "routing_ns")}
-        joined.append({"layer": layer, "signals": [step["signal"] for step in steps], **sums})
-    return joined
+    grouped = ((layer, list(steps)) for layer, steps in groupby(path, lambda step: step["layer"]))
+    return [
+        LayerOnPath(
+            layer,
+            [step["signal"] for step in steps],
+            round(sum(step["logic_ns"] for step in steps), 3),
+            round(sum(step["routing_ns"] for step in steps), 3),
+        )
+        for layer, steps in grouped
+    ]
 
 
 RECALLS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)

@@ -253,11 +253,21 @@ def test_a_file_can_have_a_baseline_too(place: Any, tmp_path: Path) -> None:
     assert not equal and "no file" in printed
 
 
-def test_a_damaged_baseline_is_told(place: Any) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not JSON"),
+        ("[]", "no baseline: the whole"),
+        ('{"synthesis": 5}', "no baseline: synthesis"),
+        ('{"rtl": {"latency": "long"}}', "no baseline: rtl.latency: Input should be a valid integer"),
+        ('{"own": 1}', "no baseline: own"),
+    ],
+)
+def test_a_damaged_baseline_is_told(place: Any, text: str, message: str) -> None:
     path, run = place
     path.parent.mkdir(parents=True)
-    path.write_text("{")
-    with pytest.raises(UserError, match="not JSON"):
+    path.write_text(text)
+    with pytest.raises(UserError, match=f"{message}.*UPDATE=1"):
         run()
 
 
