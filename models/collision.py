@@ -135,8 +135,8 @@ def _read(path: Path) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray
         raise UserError(f"{path}: y: expected 0 or 1, got {labels[wrong]} at {wrong}")
     numbers = [re.search(r"(\d{1,15})(\.\w+)?\Z", str(name)) for name in names]
     if None in numbers:
-        wrong = numbers.index(None)
-        raise UserError(f"{path}: frame: expected a name that ends in a number, as frame_12.pgm, got {names[wrong]!r}")
+        strange = str(names[numbers.index(None)])
+        raise UserError(f"{path}: frame: expected a name that ends in a number, as frame_12.pgm, got {strange!r}")
     return frames, labels.astype(np.int64), sequences, np.array([int(found[1]) for found in numbers if found])
 
 

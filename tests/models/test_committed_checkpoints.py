@@ -26,6 +26,8 @@ ABOVE = {
 
 
 def committed(name: str) -> Any:
+    if zoo.get(name).framework != "pytorch":
+        pytest.importorskip("tensorflow", reason="needs xnorflow[keras]")
     return checkpoint.load(checkpoint.path_of(zoo.get(name)))
 
 

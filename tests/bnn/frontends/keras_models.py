@@ -7,6 +7,7 @@ os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
 
 import numpy as np
+import pytest
 from tests import strategies
 
 from xnorflow.bnn.canonical import canonicalise
@@ -17,6 +18,7 @@ from xnorflow.bnn.network import Affine, Argmax, Input
 from xnorflow.cosim.golden import Golden
 from xnorflow.cosim.observed import integers
 
+pytest.importorskip("tensorflow", reason="needs xnorflow[keras]")
 keras = import_keras()
 
 import larq as lq  # noqa: E402, F401 (after Keras 2 has been chosen)
