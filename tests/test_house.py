@@ -69,3 +69,17 @@ def test_no_circle_anywhere() -> None:
 
 def test_a_circle_would_be_found() -> None:
     assert circle(HOUSE | {"bnn/errors.py": {"flows/run.py"}})
+
+
+def test_nothing_is_imported_out_of_a_test_module() -> None:
+    files = list((PROJECT / "tests").rglob("*.py"))
+    assert len(files) > 100
+    found = [
+        (path.relative_to(PROJECT).as_posix(), node.module)
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        for name in (node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names))
+        if name.startswith("tests.") and any(part.startswith("test_") for part in name.split("."))
+    ]
+    assert found == [], "what several test modules need is a fixture in conftest.py, or in a helper module"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from tests.hls.rtl.test_project import small_image
+from tests.hls.rtl.networks import small_image
 
 from xnorflow.bnn.network import Dense, Network, Threshold
 from xnorflow.hls.rtl import project

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests import oracle, strategies
+from tests.cosim.covered import image, signs
 
 from xnorflow.bnn.network import (
     MAX_WEIGHT,
@@ -91,10 +92,6 @@ def test_no_input_at_all_shows_what_is_proved_redundant(network: Network) -> Non
         for index in np.flatnonzero(never)[:6].tolist():
             shown = truth(network, group, index, inputs, outputs(network))
             assert not shown.any(), f"{group.layer}, {group.kind} {index} of\n{network}"
-
-
-def signs(*shape: int) -> NDArray[Any]:
-    return np.random.default_rng(shape).choice(np.array([-1, 1], np.int8), shape)
 
 
 def constant() -> Network:
@@ -199,23 +196,6 @@ def test_sums_of_different_parity_never_tie() -> None:
     network = Network("odd", (x, Dense("dense", ("x",), signs(2, 3)), scores, Argmax("argmax", ("scores",))))
     group = faults(network)[-1]
     assert group.kind == "tie" and redundant(network, (group,))[0].all()
-
-
-def image(direction: int, pool: tuple[int, int] = (2, 2)) -> Network:
-    """A padded convolution of 2 channels and a pool behind thresholds that all point one way."""
-    return Network(
-        "image",
-        (
-            Input("x", (), shape=(6, 6, 2)),
-            Conv2d("conv1", ("x",), signs(2, 3, 3, 2), padding=(1, 1, 1, 1), pad_value=-1),
-            Threshold("sign1", ("conv1",), np.array([1, -3]), np.full(2, direction, np.int8)),
-            MaxPool2d("pool", ("sign1",), size=pool, stride=pool),
-            Conv2d("conv2", ("pool",), signs(3, 2, 2, 2)),
-            Threshold("sign2", ("conv2",), np.array([1, -1, 0]), signs(3)),
-            Flatten("flat", ("sign2",)),
-            Dense("dense", ("flat",), signs(4, 12)),
-        ),
-    )
 
 
 def pooled(pad_value: int) -> Network:

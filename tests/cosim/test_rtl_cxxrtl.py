@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests import oracle, strategies
 from tests.cosim.faulty_rtl import FAULTS, NEED_STALLS, faulty, network
 from tests.cosim.rtl_by_hand import NETWORK, totals
-from tests.hls.rtl.test_project import small_image
+from tests.hls.rtl.networks import small_image
 
 from xnorflow.bnn.network import Argmax, Conv2d, Dense, Input, Network, Recurrent, Threshold
 from xnorflow.cosim import rtl_cxxrtl

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests import strategies
 from tests.hls.rtl.icarus import needs_icarus
-from tests.hls.rtl.test_project import small_recurrent
+from tests.hls.rtl.networks import small_recurrent
 
 from xnorflow.bnn.network import Argmax, Dense, Input, Network, Threshold
 from xnorflow.cosim.compare import compare

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from tests.bnn.frontends.test_bnn_pynq import Layer, write
+from tests.bnn.frontends.pynq_folder import Layer, write
 from tests.flows import fakes
 
 from xnorflow.flows import run, subject

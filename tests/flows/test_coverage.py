@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.cosim.test_coverage import image
+from tests.cosim.covered import image
 from typer.testing import CliRunner
 
 from xnorflow.bnn import io

@@ -25,7 +25,7 @@ from onnx import helper, numpy_helper
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 from tests.flows import fakes
-from tests.flows.test_bad_files import CODE, keras_model
+from tests.flows.users_models import CODE, keras_model
 
 from xnorflow.bnn import io as network_io
 from xnorflow.bnn import qonnx_export

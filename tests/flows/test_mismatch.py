@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests import oracle, strategies
 from tests.flows import fakes
-from tests.flows.test_flow import Place
-from tests.hls.rtl.test_project import small_residual
+from tests.flows.place import Place
+from tests.hls.rtl.networks import small_residual
 
 from xnorflow.bnn.network import Argmax, Conv2d, Dense, Network
 from xnorflow.flows.mismatch import window

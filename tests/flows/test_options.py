@@ -7,7 +7,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 from rich.console import Console
 from tests.flows import fakes
-from tests.hls.rtl.test_project import small_image
+from tests.hls.rtl.networks import small_image
 
 from xnorflow.bnn import io
 from xnorflow.bnn.errors import UserError

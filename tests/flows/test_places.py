@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 from tests.flows import fakes
-from tests.flows.test_flow import Place
+from tests.flows.place import Place
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.io import save

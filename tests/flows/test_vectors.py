@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.flows import fakes
-from tests.flows.test_flow import Place
+from tests.flows.place import Place
 
 from xnorflow.bnn import io
 from xnorflow.bnn.canonical import canonicalise

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from tests.cosim.test_rtl_vitis import NETWORK, needs_icarus, sample
+from tests.cosim.vitis import NETWORK, needs_icarus, sample
 
 from xnorflow.bnn import io
 from xnorflow.flows import run, subject

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from tests.flows import fakes
-from tests.flows.test_energy import VCD
-from tests.flows.test_flow import Place
+from tests.flows.place import Place
+from tests.flows.watched import VCD
 
 from xnorflow.cosim.engine import EngineError
 from xnorflow.flows.options import Options

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 from tests import oracle
+from tests.hls.tiny import network
 from tests.strategies import inputs_for
 
 from xnorflow.bnn.errors import UserError
@@ -20,20 +21,6 @@ from xnorflow.hls.errors import Unsupported, check_images
 from xnorflow.hls.storage import bits
 
 VECTORS = 5
-
-
-def network(name: str = "tiny", inputs: int = 70) -> Network:
-    rng = np.random.default_rng(0)
-    return Network(
-        name,
-        (
-            Input("x", (), (inputs,)),
-            Dense("fc1", ("x",), rng.choice(np.array([-1, 1], np.int8), (8, inputs))),
-            Threshold("sign1", ("fc1",), rng.integers(-3, 4, 8), np.ones(8, np.int8)),
-            Dense("fc2", ("sign1",), rng.choice(np.array([-1, 1], np.int8), (3, 8))),
-            Argmax("argmax", ("fc2",)),
-        ),
-    )
 
 
 def written(folder: Path, net: Any = None, **settings: Any) -> project.Project:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from tests import oracle, strategies
-from tests.hls.rtl.test_project import small_image
+from tests.hls.rtl.networks import small_image
 
 from xnorflow.bnn.network import Conv2d, Dense, Network
 from xnorflow.bnn.packing import unpack_bits

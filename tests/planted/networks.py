@@ -6,9 +6,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.cosim import test_csim
-from tests.hls import test_project
-from tests.hls.rtl.test_project import small_image, small_recurrent, small_residual
+from tests.cosim.csim_networks import (
+    WIDE,
+    images_network,
+    padded_network,
+    recurrent_network,
+    residual_network,
+    small_network,
+    vectors_network,
+    wide_network,
+)
+from tests.hls import tiny
+from tests.hls.rtl.networks import small_image, small_recurrent, small_residual
 
 from xnorflow.bnn.network import (
     Affine,
@@ -118,22 +127,22 @@ _RTL: Mapping[str, tuple[Network, RtlConfig]] = {
 # What the tests of the C-simulation run, so that what is caught here is caught there.
 _FOLDED = {"backend": "vivado", "io_type": "io_stream", "strategy": "resource", "reuse_factor": 3}
 _CSIM: Mapping[str, tuple[Network, Mapping[str, Any]]] = {
-    "dense": (test_csim.vectors_network(), {"io_type": "io_parallel"}),
-    "folded image": (test_csim.images_network(), _FOLDED),
-    "padded with ones, C++": (test_csim.padded_network(1), {"io_type": "io_parallel"}),
-    "branches": (test_csim.residual_network(), {"backend": "vivado"}),
+    "dense": (vectors_network(), {"io_type": "io_parallel"}),
+    "folded image": (images_network(), _FOLDED),
+    "padded with ones, C++": (padded_network(1), {"io_type": "io_parallel"}),
+    "branches": (residual_network(), {"backend": "vivado"}),
     "folded branches": (
-        test_csim.residual_network(),
+        residual_network(),
         {"backend": "vivado", "strategy": "resource", "reuse_factor": 5},
     ),
-    "hard-wired": (test_csim.small_network(), {"io_type": "io_stream", "strategy": "latency"}),
-    "hard-wired, parallel": (test_csim.small_network(), {"io_type": "io_parallel", "strategy": "latency"}),
-    "wide": (test_csim.wide_network(), test_csim.WIDE),
-    "recurrent, C++": (test_csim.recurrent_network(), {"backend": "vivado", "io_type": "io_stream"}),
+    "hard-wired": (small_network(), {"io_type": "io_stream", "strategy": "latency"}),
+    "hard-wired, parallel": (small_network(), {"io_type": "io_parallel", "strategy": "latency"}),
+    "wide": (wide_network(), WIDE),
+    "recurrent, C++": (recurrent_network(), {"backend": "vivado", "io_type": "io_stream"}),
 }
 
 CASES: Mapping[str, Case] = {
     **{name: Case("rtl", *case) for name, case in _RTL.items()},
     **{name: Case("csim", *case) for name, case in _CSIM.items()},
-    "test bench": Case("test bench", test_project.network(), HlsConfig()),
+    "test bench": Case("test bench", tiny.network(), HlsConfig()),
 }

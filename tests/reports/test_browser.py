@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from tests.reports.test_render import SECTIONS
+from tests.reports.sections import SECTIONS
 
 from xnorflow.flows import run, subject
 from xnorflow.flows.cache import PROJECT

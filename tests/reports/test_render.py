@@ -14,6 +14,7 @@ import pytest
 from jsonschema import ValidationError
 from matplotlib.image import imread
 from numpy.typing import NDArray
+from tests.reports.sections import SECTIONS
 
 from xnorflow.reports.arrays import pack
 from xnorflow.reports.figures import figures, picture, quantity
@@ -21,24 +22,6 @@ from xnorflow.reports.hardware import made
 from xnorflow.reports.index import index
 from xnorflow.reports.index import row as row_of_index
 from xnorflow.reports.render import render, validate
-
-SECTIONS = (
-    *(
-        "summary",
-        "findings",
-        "requirements",
-        "fit",
-        "baseline",
-        "engines",
-        "coverage",
-        "layers",
-        "samples",
-        "confusion",
-        "rtl",
-        "latency",
-    ),
-    *("hardware", "synthesis", "asic", "vendor", "predicted", "energy", "memory", "provenance"),
-)
 
 
 class Page(HTMLParser):

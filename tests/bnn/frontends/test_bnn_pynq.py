@@ -1,6 +1,5 @@
 """Folders of BNN-PYNQ: the Network gives what the accelerator would, counted bit by bit."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from tests import oracle
+from tests.bnn.frontends.pynq_folder import Layer, write
 
 from xnorflow.bnn.canonical import canonicalise
 from xnorflow.bnn.errors import UserError
@@ -17,16 +16,6 @@ from xnorflow.bnn.frontends import bnn_pynq
 from xnorflow.bnn.network import Input
 from xnorflow.flows import subject
 from xnorflow.flows.formats import model_digest, read_subject
-
-
-@dataclass
-class Layer:
-    """Weights 0 and 1 of whole words, and thresholds, as the accelerator's memories hold them."""
-
-    weight: NDArray[Any]
-    threshold: NDArray[Any]
-    elements: int
-    simd: int
 
 
 @st.composite
@@ -47,20 +36,6 @@ def accelerators(draw: st.DrawFn) -> Any:
         layers.append(Layer(weight, threshold, elements, simd))
         width = rows
     return inputs, classes, layers
-
-
-def write(folder: Path, classes: Any, layers: Any) -> None:
-    for number, layer in enumerate(layers):
-        for element in range(layer.elements):
-            words, limits = [], []
-            for row in range(element, len(layer.weight), layer.elements):
-                limits.append(layer.threshold[row])
-                for start in range(0, layer.weight.shape[1], layer.simd):
-                    word = layer.weight[row, start : start + layer.simd]
-                    words.append(sum(int(bit) << place for place, bit in enumerate(word)))
-            np.array(words, "<u8").tofile(folder / f"{number}-{element}-weights.bin")
-            np.array(limits, "<i8").tofile(folder / f"{number}-{element}-thres.bin")
-    (folder / "classes.txt").write_text("\r\n".join(f"class {n}" for n in range(classes)))
 
 
 def accelerator(image: Any, classes: Any, layers: Any) -> Any:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from tests.bnn.frontends.test_torch import agree, hostile
+from tests.bnn.frontends.torch_chains import agree, hostile
 from torch import Tensor, nn
 
 from xnorflow.bnn.errors import UserError

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.bnn.frontends.test_torch_modules import PIXELS, VECTOR, Where, Written, agree, hostile
+from tests.bnn.frontends.torch_modules import PIXELS, VECTOR, Where, Written, agree, hostile
 from torch import nn
 from torch.nn import functional as F
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import strategies
+from tests.hls.rtl.checks import assert_equal, assert_on_time, replace_text
 from tests.hls.rtl.icarus import needs_icarus, run, simulate
-from tests.hls.rtl.test_project import assert_equal, assert_on_time, replace_text
 
 from xnorflow.bnn.network import Argmax, Dense, Input, Network, Threshold
 from xnorflow.hls.rtl.config import Folded, RtlConfig

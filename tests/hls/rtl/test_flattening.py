@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import oracle, strategies
+from tests.hls.rtl.checks import assert_equal, assert_on_time
 from tests.hls.rtl.icarus import needs_icarus, run, simulate
-from tests.hls.rtl.test_project import assert_equal, assert_on_time
 
 from xnorflow.bnn.network import Argmax, Conv2d, Dense, Flatten, Input, MultiThreshold, Network, Operation, Threshold
 from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.hls.rtl.test_project import small_recurrent
+from tests.hls.rtl.networks import small_recurrent
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import Affine, Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Threshold

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import strategies
+from tests.hls.rtl.checks import assert_equal, assert_on_time
 from tests.hls.rtl.icarus import needs_icarus, run, simulate
-from tests.hls.rtl.test_project import assert_equal, assert_on_time, small_dense
+from tests.hls.rtl.networks import small_dense
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import Affine, Argmax, Dense, Input, Network, Operation, Signal, Threshold

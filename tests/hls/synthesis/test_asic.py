@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tests import oracle, strategies
 from tests.hls.synthesis import cells
-from tests.hls.synthesis.test_synthesis import made, needs_native, small
+from tests.hls.synthesis.tiny import made, needs_native, small
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.cosim.engine import EngineError

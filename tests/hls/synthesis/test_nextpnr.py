@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.hls.synthesis.test_synthesis import fake
+from tests.hls.synthesis.tiny import fake
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import Argmax, Dense, Input, Network, Threshold

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.hls.rtl.test_project import small_dense
+from tests.hls.rtl.networks import small_dense
 
 from xnorflow.bnn.network import Affine, Argmax
 from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled

@@ -1,8 +1,5 @@
 """Figures that add up, a cache that spares what has not changed, and every way a tool can fail."""
 
-import shutil
-import stat
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,49 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.hls.rtl.test_project import small_residual
+from tests.hls.rtl.networks import small_residual
+from tests.hls.synthesis.tiny import fake, made, needs_native
 
 from xnorflow.bnn.errors import UserError
-from xnorflow.bnn.network import Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Threshold
+from xnorflow.bnn.network import Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Threshold
 from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
-from xnorflow.hls.rtl.project import RtlProject, plan, write
+from xnorflow.hls.rtl.project import plan, write
 from xnorflow.hls.synthesis import tools, yosys
 from xnorflow.hls.synthesis.nextpnr import located
 from xnorflow.hls.synthesis.targets import TARGETS, Resources, parse, target
 from xnorflow.hls.synthesis.tools import SynthesisError, ToolMissing, find
 from xnorflow.hls.synthesis.yosys import parts, script, synthesise
-
-NATIVE = shutil.which("yosys")
-needs_native = pytest.mark.skipif(not NATIVE, reason="needs a yosys on PATH for speed: apt-get install yosys")
-
-
-def small(flipped: bool = False) -> Network:
-    rng = np.random.default_rng(1)
-    first, second = rng.choice(np.array([-1, 1], np.int8), (6, 8)), rng.choice(np.array([-1, 1], np.int8), (4, 6))
-    if flipped:
-        second[1, 2] *= -1
-    return Network(
-        "tiny",
-        (
-            Input("x", (), shape=(8,)),
-            Dense("dense1", ("x",), first),
-            Threshold("sign1", ("dense1",), rng.integers(-2, 3, 6), np.ones(6, np.int8)),
-            Dense("dense2", ("sign1",), second),
-            Argmax("argmax", ("dense2",)),
-        ),
-    )
-
-
-def made(folder: Path, flipped: bool = False, default: Folded | Unrolled | None = None) -> RtlProject:
-    return write(small(flipped), folder, RtlConfig(default=default or Folded(2, 4)))
-
-
-def fake(folder: Path, name: str, body: str) -> None:
-    """Put a program in Python on a PATH that holds nothing else."""
-    folder.mkdir(exist_ok=True)
-    path = folder / name
-    path.write_text(f"#!{sys.executable}\nimport sys, pathlib, time\n{body}\n")
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
 @needs_native
