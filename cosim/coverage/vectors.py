@@ -1,9 +1,9 @@
 """Vectors that show much: the best few of many, and new ones for what no vector has shown yet.
 
 A wrong weight shows where its neuron's sum is next to the threshold, so sums are driven there: where a dense layer
-reads bipolar inputs, by setting the bits that the neuron's weights name; else by a search that changes a few inputs at
-a time and keeps what comes closer. Whether the flipped bit reaches the outputs is left to the simulation, which chooses
-among the candidates.
+reads bipolar inputs, by setting the bits that the neuron's weights name; behind more such layers by a search backwards
+(:mod:`~xnorflow.cosim.coverage.backwards`); else by one that changes a few inputs at a time and keeps what comes
+closer. Whether the flipped bit reaches the outputs is left to the simulation, which chooses among the candidates.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,6 +27,7 @@ from xnorflow.bnn.network import (
     weight_bits,
 )
 from xnorflow.bnn.packing import unpack_bits
+from xnorflow.cosim.coverage.backwards import Stage, drive, products, stages
 from xnorflow.cosim.coverage.faults import Faults, faults
 from xnorflow.cosim.coverage.measure import AFFORDABLE, Evidence, measure
 from xnorflow.cosim.coverage.simulation import Simulator
@@ -177,6 +178,7 @@ class _Search:
     pool: Inputs
     evidence: Evidence
     left: list[Bits] = field(init=False)
+    _paths: dict[str, list[Stage] | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.simulator = Simulator(self.network)
@@ -223,7 +225,9 @@ class _Search:
         numbers = np.array([int(self.left[i].sum()) for i in groups], float)
         if not numbers.any():
             return []
-        made, bipolar = [], self.network.input.kind == "bipolar"
+        made: list[Inputs] = []
+        driven: dict[str, list[tuple[int, int, int]]] = {}
+        bipolar = self.network.input.kind == "bipolar"
         for chosen in self.random.choice(groups, _AIMED, p=(share := np.sqrt(numbers)) / share.sum()):
             group, left = self.evidence.groups[chosen], np.flatnonzero(self.left[chosen])
             fault = int(self.random.choice(left))
@@ -236,9 +240,28 @@ class _Search:
                 mine = left[group.channel[left] == channel]
                 places = group.place[mine] if group.kind == "weight" else np.zeros(0, np.int64)
                 made.append(self._set(summed, channel, places, low, high, base))
+            elif self._path(layer):
+                driven.setdefault(layer, []).append((channel, low, high))
             else:
                 made.append(self._searched(layer, channel, low, high, base))
+        for layer, goals in driven.items():
+            made += self._driven(layer, np.array(goals))
         return made
+
+    def _path(self, layer: str) -> list[Stage] | None:
+        if layer not in self._paths:
+            self._paths[layer] = stages(self.network, layer)
+        return self._paths[layer]
+
+    def _driven(self, layer: str, goals: IntArray) -> list[Inputs]:
+        """Search backwards for goals, each a channel of a result and its range."""
+        path = self._path(layer)
+        assert path
+        bases = self.pool[self.random.integers(len(self.pool), size=len(goals))]
+        self.simulator.work += len(goals) * products(path)
+        channel, low, high = goals.T
+        found = drive(path, channel, low, high, bases.reshape(len(bases), -1), self.random)
+        return list(found.astype(bases.dtype).reshape(bases.shape))
 
     def _wanted(self, group: Faults, fault: int) -> tuple[str, int, int]:
         """Return a result and the range in which its channel's value should be for a fault to make a difference."""

@@ -22,7 +22,7 @@ _SHARE = 4
 _MOST = 500
 
 _SEARCH, _CHOICE = 5e11, 2e11
-"""Multiplications that the search for directed vectors may take, and the choice of the best: some 10 and 5 seconds."""
+"""Multiplications that the search for directed vectors may take, and the choice of the best: minutes at most."""
 
 
 def step() -> Step[VectorsFacts]:

@@ -29,7 +29,7 @@ from xnorflow.bnn.network import (
     Threshold,
 )
 from xnorflow.bnn.packing import unpack_bits
-from xnorflow.cosim.coverage import measure, vectors
+from xnorflow.cosim.coverage import backwards, measure, vectors
 from xnorflow.cosim.coverage.agreement import never_agree
 from xnorflow.cosim.coverage.faults import Faults, faults, plant
 from xnorflow.cosim.coverage.redundancy import redundant
@@ -360,6 +360,43 @@ def test_directed_vectors_show_what_random_ones_miss(network: Network) -> None:
         assert found.shown == measure.measure(network, bits(7)).coverage().total.shown
     else:
         assert found.share == 1 and len(new) < 20 and ended == "goal"
+
+
+def deep() -> Network:
+    """Three dense layers, thresholds of both directions between them, and sums far from those of random inputs."""
+    random = np.random.default_rng(7)
+    return Network(
+        "deep",
+        (
+            Input("x", (), shape=(8, 8)),
+            Flatten("flat", ("x",)),
+            Dense("dense1", ("flat",), signs(60, 64)),
+            Threshold("sign1", ("dense1",), random.integers(-4, 5, 60), signs(60)),
+            Dense("dense2", ("sign1",), signs(50, 60)),
+            Threshold("sign2", ("dense2",), random.integers(-4, 5, 50), signs(50)),
+            Dense("dense3", ("sign2",), signs(40, 50)),
+            Argmax("argmax", ("dense3",)),
+        ),
+    )
+
+
+@pytest.mark.parametrize(("layer", "wanted"), [("dense1", 40), ("dense2", 28), ("dense3", 20)])
+def test_a_search_backwards_finds_sums_that_random_inputs_do_not_have(layer: str, wanted: int) -> None:
+    network = deep()
+    path, x = backwards.stages(network, layer), strategies.inputs_for(network, 400, seed=2)[2:42]
+    assert path and len(path) == int(layer[-1])
+    channel, low = np.arange(40), np.where(np.arange(40) % 2, wanted, -wanted - 1)
+    found = backwards.drive(path, channel, low, low + 1, x.reshape(40, -1), np.random.default_rng(1))
+    assert set(np.unique(found)) == {-1, 1}
+    before, after = (oracle.run(network, of.reshape(x.shape))[layer][channel, channel] for of in (x, found))
+    assert not ((before >= low) & (before <= low + 1)).any()
+    assert ((after >= low) & (after <= low + 1)).mean() > 0.7
+    assert (np.abs(after - low) <= 3).all()  # and the others are next to it
+
+
+def test_a_search_backwards_takes_dense_layers_of_a_bipolar_input_alone() -> None:
+    for network, layer in ((shadowed(), "dense3"), (image(1), "dense"), (recurrent(last=True), "dense")):
+        assert (backwards.stages(network, layer) is None) == (network.name != "shadowed")
 
 
 def test_no_more_vectors_than_the_goal_or_the_budget_asks_for() -> None:
