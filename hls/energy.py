@@ -223,7 +223,7 @@ def _histories(changes: list[tuple[int, int | str]], width: int) -> list[_Histor
 
 
 def memory_bits(pipeline: Pipeline) -> int:
-    """Return the weight bits that the folded layers read per inference.
+    """Return the bits of weights, and of vectors in memory, that the folded layers read per inference.
 
     An upper bound: small memories are made of LUTs, whose outputs count as wires already.
     """
@@ -231,9 +231,9 @@ def memory_bits(pipeline: Pipeline) -> int:
     for unit in pipeline.units:
         matrix = unit.feedback if isinstance(unit, Recurrence) else unit
         if isinstance(matrix, Mvtu):
-            neurons, inputs = matrix.folds
-            word = ceil(matrix.weights.shape[0] / neurons) * matrix.simd * (1 + matrix.masked)
-            total += unit.source.vectors * neurons * inputs * word
+            word = ceil(matrix.weights.shape[0] / matrix.folds[0]) * matrix.simd * (1 + matrix.masked)
+            steps = unit.source.vectors if isinstance(unit, Recurrence) else 1
+            total += steps * matrix.interval * (word + matrix.source.width * matrix.in_words)
     return total
 
 

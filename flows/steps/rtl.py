@@ -18,8 +18,8 @@ def step() -> Step[RtlFacts]:
 def _rtl(view: View, entry: Entry[RtlFacts], advance: Advance) -> None:
     from xnorflow.hls.errors import Unsupported
     from xnorflow.hls.rtl import project
+    from xnorflow.hls.rtl.area import luts
     from xnorflow.hls.rtl.cycles import occupancy
-    from xnorflow.hls.rtl.folding import luts
 
     options, computed = view.options, network(view)
     try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from xnorflow.hls.rtl.lowering import Pipeline
-from xnorflow.hls.rtl.units import Fifo, Sum, Unit, VectorStep
+from xnorflow.hls.rtl.units import Fifo, Mvtu, Sum, Unit, VectorStep
 
 #: Takes the first cycle in which a vector is offered; returns the cycle in which it is accepted.
 Offer = Callable[[int], int]
@@ -189,7 +189,9 @@ class _Model:
                 join = joins.get(unit.name) or _Join(reader(unit.name))
                 self.fifos[unit.name] = readers[unit.source.name] = _Fifo(unit.name, unit.depth, join)
                 continue
-            offers[unit.source.name] = _Clock(unit.steps, reader(unit.name)).offer
+            clock = _Clock(unit.steps, reader(unit.name))
+            in_words = isinstance(unit, Mvtu) and unit.in_words
+            offers[unit.source.name] = _Halves(unit.source.vectors, clock).offer if in_words else clock.offer
             if isinstance(unit, Sum):
                 join = _Join(reader(unit.source.name))
                 for operand in unit.operands:
@@ -288,6 +290,11 @@ class _Clock:
             self.resumed.append((emit + 1, self.forward(self._cycle(emit) + 1)))
         return accepted
 
+    @property
+    def last_busy(self) -> int:
+        """The cycle in which the unit is busy with its last vector for the last time."""
+        return self._cycle(self.due - 1)
+
     def _cycle(self, tick: int) -> int:
         """Return the cycle in which `tick` happens."""
         start, cycle = next(pair for pair in reversed(self.resumed) if pair[0] <= tick)
@@ -301,3 +308,25 @@ class _Clock:
                 found = tick + max(0, cycle - start)
                 return found if end is None else min(found, end)
         raise AssertionError("the last pair has no successor")
+
+
+class _Halves:
+    """A memory of two halves in front of a unit: one takes the words of a vector while the other is read.
+
+    A vector is there for the unit in the cycle after its last word came, and its half is free for the vector after the
+    next in the cycle after the unit has read it for the last time.
+    """
+
+    def __init__(self, words: int, clock: _Clock) -> None:
+        self.words, self.clock = words, clock
+        self.taken = 0
+        self.read = (-1, -1)  # when the two vectors before the present one are read for the last time
+
+    def offer(self, cycle: int) -> int:
+        if self.taken == 0:
+            cycle = max(cycle, self.read[0] + 1)
+        self.taken = (self.taken + 1) % self.words
+        if self.taken == 0:
+            self.clock.offer(cycle + 1)
+            self.read = self.read[1], self.clock.last_busy
+        return cycle

@@ -2,51 +2,23 @@
 
 All layers of a pipeline share its interval, so each gets the cheapest folding that keeps up with the same one.
 
-**The area is an estimate**, in 6-input LUTs, to choose by and not to report. A folded layer counts
-
-- one LUT per bit of the rotating input vector (load or rotate), and one more per inside flag,
-- per neuron in parallel and input in parallel: 1.5 for a bipolar value (match and its share of the popcount), twice
-  that where disagreements are counted, too (zero padding and zero weights); 1 per bit for an integer; 0.5 more with
-  zero weights,
-- per neuron in parallel two LUTs per bit of the accumulator,
-- 40 for control.
-
-An unrolled layer counts what :mod:`xnorflow.hls.rtl.adders` prices its adders at. A recurrence counts two adders per
-channel besides its layer. The units without weights depend
-little on the folding and are counted as one LUT per bit of their input vector (a window: per 16 bits of its line
-buffer), a serial affine with its multiplier.
+The area is estimated (:mod:`xnorflow.hls.rtl.area`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from math import ceil, prod
 from typing import Any
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import MAX_VALUES, Network
+from xnorflow.hls.rtl.area import loop_luts, luts, neurons_luts, vector_luts
+from xnorflow.hls.rtl.buffering import Collected, buffered, collected
 from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
 from xnorflow.hls.rtl.cycles import CycleModel, cycles, fit_fifos
 from xnorflow.hls.rtl.lowering import Pipeline, lower
-from xnorflow.hls.rtl.units import (
-    Fifo,
-    GlobalSum,
-    MultiThresholdUnit,
-    Mvtu,
-    NarrowingConverter,
-    ParallelAffine,
-    Pool,
-    Recurrence,
-    SerialAffine,
-    SerialArgmax,
-    SlidingWindow,
-    Sum,
-    SumPool,
-    ThresholdUnit,
-    TreeArgmax,
-    Unit,
-    UnrolledMvtu,
-    WideningConverter,
-)
+from xnorflow.hls.rtl.units import Mvtu, Recurrence, Unit, UnrolledMvtu
 
 
 @dataclass(frozen=True)
@@ -211,19 +183,27 @@ class _Planner:
 
     def _luts(self, interval: int) -> int:
         """Return the LUTs at `interval`, but for scores taken more at a time there; no pipeline is made for that."""
-        foldings = self._foldings(interval)
         units = self._slow(self._in_width(interval)).every_unit
+        foldings = self._foldings(interval, units)
         fixed = sum(luts(unit) for unit in units if unit.layer not in foldings or not _is_folded(unit))
-        return fixed + sum(_folded_luts(unit, foldings[unit.layer]) for unit in self.free)
+        free = sum(_folded_luts(unit, foldings[unit.layer]) for unit in self.free)
+        every = _given(units) | foldings
+        return fixed + free - sum(chain.saved_luts(every) for chain in collected(units))
 
     def _at(self, interval: int) -> tuple[RtlConfig, Pipeline]:
         """Return a configuration whose layers, and input port, each take at most `interval` cycles per frame."""
-        foldings, in_width = self._foldings(interval), self._in_width(interval)
+        in_width = self._in_width(interval)
+        foldings = self._foldings(interval, self._slow(in_width).units)
         config = replace(self.config, layers={**self.config.layers, **foldings}, in_width=in_width)
         return config, lower(self.network, config)
 
-    def _foldings(self, interval: int) -> dict[str, Folded]:
-        return {unit.layer: _cheapest(unit, interval) for unit in self.free}
+    def _foldings(self, interval: int, units: tuple[Unit, ...]) -> dict[str, Folded]:
+        """Return the cheapest folding of each free layer in turn, which may depend on that of the layer before."""
+        chains = {chain.unit.layer: chain for chain in collected(units)}
+        foldings = _given(units)
+        for unit in self.free:
+            foldings[unit.layer] = _cheapest(unit, interval, chains.get(unit.layer), foldings)
+        return {unit.layer: foldings[unit.layer] for unit in self.free}
 
     def _in_width(self, interval: int) -> int | None:
         widened = self.in_bits and interval < self.beats
@@ -238,7 +218,7 @@ class _Planner:
 
 
 def _choice(config: RtlConfig, pipeline: Pipeline) -> Choice:
-    pipeline = fit_fifos(pipeline)
+    pipeline = fit_fifos(buffered(pipeline))
     layers = (_layer(unit, config) for unit in pipeline.units if isinstance(unit, Mvtu | UnrolledMvtu | Recurrence))
     return Choice(config, tuple(layers), _luts(pipeline), cycles(pipeline))
 
@@ -272,11 +252,8 @@ def _folded_luts(unit: Unit, folding: Folded) -> int:
     """Estimate the LUTs of a unit with weights, folded otherwise; it is not made for that."""
     matrix = _neurons(unit)
     assert isinstance(matrix, Mvtu)
-    return _mvtu_luts(matrix, folding) + (_loop_luts(unit) if isinstance(unit, Recurrence) else 0)
-
-
-def _loop_luts(unit: Recurrence) -> int:
-    return 2 * unit.source.channels * unit.held_bits + 40
+    loop = loop_luts(unit) if isinstance(unit, Recurrence) else 0
+    return vector_luts(matrix, folding) + neurons_luts(matrix, folding) + loop
 
 
 def _shortest(unit: Unit) -> int:
@@ -284,9 +261,24 @@ def _shortest(unit: Unit) -> int:
     return _folded(unit, _WHOLE).interval if isinstance(unit, Recurrence) else unit.source.vectors
 
 
-def _cheapest(unit: Unit, interval: int) -> Folded:
+def _given(units: tuple[Unit, ...]) -> dict[str, Folded]:
+    return {unit.layer: unit.folding for unit in units if isinstance(unit, Mvtu)}
+
+
+def _cheapest(unit: Unit, interval: int, chain: Collected | None, foldings: Mapping[str, Folded]) -> Folded:
+    """Return a folding that keeps up; `foldings` are those of the other layers."""
+
+    def saved(folding: Folded) -> int:
+        return chain.saved_luts({**foldings, unit.layer: folding}) if chain else 0
+
     options = list(_foldings(unit, interval)) or [_WHOLE]
-    return min(options, key=lambda folding: (_folded_luts(unit, folding), folding.pe))
+    if chain:  # words may take a few inputs more at a time
+        inputs = chain.unit.weights.shape[1]
+        divisors = [simd for simd in range(1, inputs + 1) if inputs % simd == 0]
+        for option in tuple(options):
+            wider = (replace(option, simd=simd) for simd in divisors if simd > option.simd)
+            options += islice(filter(saved, wider), 1)
+    return min(options, key=lambda folding: (_folded_luts(unit, folding) - saved(folding), folding.pe))
 
 
 def _foldings(unit: Unit, interval: int) -> Iterator[Folded]:
@@ -309,64 +301,14 @@ def _foldings(unit: Unit, interval: int) -> Iterator[Folded]:
 
 def _layer(unit: Mvtu | UnrolledMvtu | Recurrence, config: RtlConfig) -> Layer:
     architecture, bits, matrix = config.of(unit.layer), 0, _neurons(unit)
+    size, vectors = (unit.result.channels, matrix.source.channels), unit.source.vectors
     if isinstance(matrix, Mvtu):
         neuron_folds, input_folds = matrix.folds
         neurons, inputs = matrix.weights.shape
+        if matrix is unit:
+            size, vectors = (neurons, max(inputs, matrix.source.channels)), matrix.vectors
         pe, simd = ceil(neurons / neuron_folds), ceil(inputs / input_folds)
         architecture = replace(matrix.folding, pe=pe, simd=simd)
         words = neuron_folds * input_folds
         bits = words * pe * simd * (1 + matrix.masked) + neuron_folds * pe * matrix.accumulator_bits
-    size = unit.result.channels, matrix.source.channels
-    return Layer(unit.layer, *size, unit.source.vectors, architecture, unit.interval, luts(unit), bits)
-
-
-#: Counted as one LUT per bit of their input vector.
-_BY_WIDTH = (
-    WideningConverter,
-    NarrowingConverter,
-    Fifo,
-    Pool,
-    SumPool,
-    Sum,
-    GlobalSum,
-    ThresholdUnit,
-    ParallelAffine,
-    SerialArgmax,
-    TreeArgmax,
-)
-
-
-def luts(unit: Unit) -> int:
-    """Estimate the LUTs of a unit; see :mod:`xnorflow.hls.rtl.folding`.
-
-    Raises
-    ------
-    TypeError
-        If there is no estimate for the unit's class.
-    """
-    if isinstance(unit, Mvtu):
-        return _mvtu_luts(unit, unit.folding)
-    if isinstance(unit, UnrolledMvtu):
-        return unit.circuit.estimated_luts
-    if isinstance(unit, Recurrence):
-        return luts(unit.feedback) + _loop_luts(unit)
-    if isinstance(unit, SlidingWindow):
-        return 40 + (unit.kernel[0] - 1) * unit.pixel_bits * unit.columns // 16
-    if isinstance(unit, SerialAffine):
-        return unit.source.channels * unit.source.bits * unit.result.bits
-    if isinstance(unit, MultiThresholdUnit):
-        return unit.source.width * unit.threshold.shape[1]
-    if isinstance(unit, _BY_WIDTH):
-        return unit.source.width
-    raise TypeError(f"no estimate of the LUTs of {type(unit).__name__}")
-
-
-def _mvtu_luts(unit: Mvtu, folding: Folded) -> int:
-    """Estimate the LUTs that a folded layer would have in this folding."""
-    neurons, inputs = unit.weights.shape
-    neuron_folds, input_folds = folding.folds(neurons, inputs)
-    pe, simd = ceil(neurons / neuron_folds), ceil(inputs / input_folds)
-    lane = (1.5 if unit.counting else 3.0) if unit.source.bipolar else unit.term_bits
-    lane += 0.5 * unit.masked
-    vector = inputs * (unit.source.bits + bool(unit.flag_channels)) if input_folds > 1 else 0
-    return ceil(vector + pe * (simd * lane + 2 * unit.accumulator_bits) + 40)
+    return Layer(unit.layer, *size, vectors, architecture, unit.interval, luts(unit), bits)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from xnorflow.bnn.network import Affine, Argmax, Network
 from xnorflow.hls.rtl import verilog
+from xnorflow.hls.rtl.buffering import buffered
 from xnorflow.hls.rtl.config import RtlConfig
 from xnorflow.hls.rtl.cycles import CycleModel, Frame, cycles, fit_fifos
 from xnorflow.hls.rtl.lowering import Pipeline, class_bits, lower, score_bits
@@ -45,7 +46,7 @@ class Probe:
         Per value, channel 0 lowest.
     signed, bipolar : bool
     vectors : int
-        Per frame.
+        Per frame; together they may have more values than the result, which are ignored.
     kept : tuple of int
         The layer's channels that a vector's values are, where the others are constant and not computed; empty: all.
     base : tuple of int
@@ -76,9 +77,11 @@ class Probe:
         """
         bits = np.unpackbits(words, axis=1, count=self.channels * self.bits, bitorder="little")
         seen = _integers(bits, self.bits, self.signed, self.bipolar)
+        channels = len(self.kept) if self.base else self.shape[-1]
+        shape = (*self.shape[:-1], channels)
+        seen = seen.reshape(-1, self.vectors * self.channels)[:, : prod(shape)].reshape(-1, *shape)
         if not self.base:
-            return seen.reshape(-1, *self.shape)
-        seen = seen.reshape(-1, *self.shape[:-1], len(self.kept))
+            return seen
         values = np.broadcast_to(np.array(self.base, np.int64), (*seen.shape[:-1], len(self.base))).copy()
         values[..., self.kept] += seen
         return values
@@ -202,7 +205,7 @@ def _integers(bits: NDArray[np.uint8], width: int, signed: bool, bipolar: bool) 
 
 def plan(network: Network, config: RtlConfig) -> Pipeline:
     """Return the pipeline that :func:`write` writes; its timing (:func:`.cycles.cycles`) needs no files."""
-    return fit_fifos(lower(network, config))
+    return fit_fifos(buffered(lower(network, config)))
 
 
 def write(network: Network, folder: Path, config: RtlConfig) -> RtlProject:

@@ -96,13 +96,22 @@ class Unit:
 
     @property
     def steps(self) -> tuple[VectorStep, ...]:
-        """What each source vector of a frame does."""
+        """What each source vector of a frame does; in words (:attr:`Mvtu.in_words`), once all are there."""
         return (VectorStep(),) * self.source.vectors
 
     @property
     def interval(self) -> int:
         """Enabled cycles per frame: the unit alone takes a frame this often at best."""
         return sum(step.busy for step in self.steps)
+
+
+def in_block_memory(words: int, bits: int) -> bool:
+    """Return whether `words` of `bits` belong into block memory rather than LUTs.
+
+    A LUT holds one bit of up to 64 words, and compares it with an input besides if there are at most 32. Block memories
+    hold 4 to 36 kilobits.
+    """
+    return words > 64 and words * bits >= 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,7 +230,7 @@ class Mvtu(Unit):
     core : str
         Name of the module that counts matches.
     taken : int64 array, shape (inputs,)
-        Which of the source's channels the inputs are, in order; the others have no reader.
+        Which of the source's channels the inputs are, in order; the others have no reader. All, where words come.
     flag_channels : int
         Channels per inside flag of the source; 0 without flags. A value whose flag is 0 counts as 0.
     """
@@ -286,6 +295,20 @@ class Mvtu(Unit):
         return self.folding.folds(neurons, inputs)
 
     @property
+    def in_words(self) -> bool:
+        """Whether the source gives a vector per frame in words of as many inputs as are computed per cycle.
+
+        They go into two halves of a memory in turn: one is filled while the other is read, once for each group of
+        neurons.
+        """
+        return self.source.channels < self.weights.shape[1]
+
+    @property
+    def vectors(self) -> int:
+        """Vectors per frame."""
+        return 1 if self.in_words else self.source.vectors
+
+    @property
     def grouped(self) -> bool:
         """Whether the results of each group of neurons are a vector of their own."""
         return self.result.channels < self.weights.shape[0]
@@ -295,13 +318,13 @@ class Mvtu(Unit):
         neuron_folds, input_folds = self.folds
         cycles = neuron_folds * input_folds
         done = range(input_folds, cycles + 1, input_folds) if self.grouped else (cycles,)
-        return (VectorStep(cycles, tuple(cycle + 2 + self.sum_stages for cycle in done)),) * self.source.vectors
+        return (VectorStep(cycles, tuple(cycle + 2 + self.sum_stages for cycle in done)),) * self.vectors
 
     @property
     def interval(self) -> int:
         """As of any unit, but known before its adders are."""
         neuron_folds, input_folds = self.folds
-        return self.source.vectors * neuron_folds * input_folds
+        return self.vectors * neuron_folds * input_folds
 
     @property
     def simd(self) -> int:
@@ -336,15 +359,10 @@ class Mvtu(Unit):
 
     @property
     def in_block_memory(self) -> bool:
-        """Whether the weights belong into block memory rather than LUTs.
-
-        A LUT holds one bit of up to 64 words, and compares it with an input besides if there are at most 32. Block
-        memories hold 4 to 36 kilobits.
-        """
+        """Whether the weights belong into block memory rather than LUTs."""
         neuron_folds, input_folds = self.folds
-        words = neuron_folds * input_folds
         bits = ceil(self.weights.shape[0] / neuron_folds) * self.simd * (1 + self.masked)
-        return words > 64 and words * bits >= 4096
+        return in_block_memory(neuron_folds * input_folds, bits)
 
     @property
     def compressed(self) -> bool:

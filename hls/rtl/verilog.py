@@ -31,6 +31,7 @@ from xnorflow.hls.rtl.units import (
     Unit,
     UnrolledMvtu,
     WideningConverter,
+    in_block_memory,
 )
 
 
@@ -180,6 +181,7 @@ def _mvtu(unit: Mvtu, name: str) -> Module:
         neuron_folds=neuron_folds,
         input_folds=input_folds,
         word_bits=words.shape[1],
+        block_halves=in_block_memory(2 * unit.source.vectors, unit.source.width),
         compare_first=unit.source.bipolar and not unit.in_block_memory,
         comparisons=partial(_comparisons, unit, pe),
         taken=_channels("in_data", unit.source.bits, unit.taken),

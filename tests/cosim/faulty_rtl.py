@@ -34,7 +34,7 @@ def network() -> Network:
             *features,
             Dense("dense1", ("flatten",), rng.choice(np.array([-1, 1], np.int8), (96, 45))),
             Threshold("sign3", ("dense1",), rng.integers(-3, 4, 96), np.ones(96, np.int8)),
-            Dense("dense", ("sign3",), rng.choice(np.array([-1, 1], np.int8), (4, 96))),
+            Dense("dense", ("sign3",), rng.choice(np.array([-1, 1], np.int8), (8, 96))),
             argmax,
         ),
     )
@@ -42,7 +42,7 @@ def network() -> Network:
 
 def faulty(folder: Path, fault: str) -> project.RtlProject:
     """Write the RTL of :func:`network` with one of :data:`FAULTS`."""
-    layers = {"conv1": Folded(3, 18), "dense1": Folded(1, 45), "dense": Folded(1, 1)}
+    layers = {"conv1": Folded(3, 18), "dense1": Folded(1, 45), "dense": Folded(1, 5)}
     made = project.write(network(), folder, RtlConfig(default=Folded(1, 3), layers=layers))
     name, old, new = FAULTS[fault]
     (path,) = made.folder.glob(f"*_{name}")
