@@ -339,7 +339,7 @@ def list_command() -> None:
     table.add_column("what it is")
     for name, definition in ZOO.items():
         try:
-            test = subject.find(name).recorded.get("test", {})
+            test = subject.find(name).recorded.get("test")
             accuracy = f"{test['accuracy']:.2%} of {test['count']:,}" if test else "not recorded"
         except UserError:
             accuracy = "not trained yet"

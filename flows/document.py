@@ -314,7 +314,7 @@ def _baseline(view: View) -> "Baseline | None":
         return None
     fold, golden, rtl = view[FOLD].facts, view[GOLDEN].facts, view[RTL].facts["made"]
     now: BaselineFile = {
-        "recorded_accuracy": subject.recorded.get("test", {}).get("accuracy"),
+        "recorded_accuracy": test["accuracy"] if (test := subject.recorded.get("test")) else None,
         "outputs": golden["outputs"],
         "layers": measures.shapes(fold["layers"]),
     }
@@ -354,8 +354,8 @@ def _verdict(report: "ReportRow") -> Literal["pass", "fail"]:
 
 
 def _accuracy(view: View) -> "Accuracy":
-    golden, recorded = view[GOLDEN].facts, view.options.subject.recorded
-    test, dataset = recorded.get("test", {}), recorded.get("dataset", {})
+    golden, recorded = view[GOLDEN].facts, cast("Subject", view.options.subject).recorded
+    test, dataset = recorded.get("test"), recorded.get("dataset")
     images = golden["images"] if golden["right"] is not None else 0
     return {
         "golden": golden["right"] / images if images and golden["right"] is not None else None,
@@ -363,9 +363,9 @@ def _accuracy(view: View) -> "Accuracy":
         "golden_dataset": view[LOAD].facts["dataset"] if images else None,
         "confusion": golden["confusion"],
         "precision_recall": golden["precision_recall"],
-        "recorded": test.get("accuracy"),
-        "recorded_count": test.get("count"),
-        "recorded_dataset": dataset.get("name"),
+        "recorded": test["accuracy"] if test else None,
+        "recorded_count": test["count"] if test else None,
+        "recorded_dataset": dataset["name"] if dataset else None,
     }
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from xnorflow.bnn.frontends.core.fixed import Fixed, Rounded
     from xnorflow.bnn.frontends.torch import TorchConversion
     from xnorflow.bnn.network import Input, Network
+    from xnorflow.models.checkpoint import Recorded
 
 CONVERTED = "converted"
 """Under which a flow keeps the subject, converted."""
@@ -33,7 +34,7 @@ class Subject:
         Of a module, the file of its parameters, or else the one that its factory is in.
     zoo : str or None
         For a checkpoint, of Keras, too, the zoo's definition that it is an instance of.
-    recorded : dict
+    recorded : Recorded
         For a checkpoint, the facts recorded at its training.
     factory : str or None
         For a module, what makes it: ``package.module:name``, with arguments or without.
@@ -45,7 +46,7 @@ class Subject:
     kind: str
     path: Path
     zoo: str | None
-    recorded: dict[str, Any]
+    recorded: "Recorded"
     factory: str | None = None
     weights: Path | None = None
 

@@ -155,7 +155,7 @@ def measure(found: Subject, *, tools: Sequence[bool] = ()) -> tuple[BaselineFile
     if not found.zoo:
         now["origin"] = found.factory or os.path.relpath(found.path)
     now |= {
-        "recorded_accuracy": found.recorded.get("test", {}).get("accuracy"),
+        "recorded_accuracy": test["accuracy"] if (test := found.recorded.get("test")) else None,
         "vectors": BASELINE_VECTORS,
         "outputs": outputs_digest(network, golden),
         "layers": measures.shapes(measures.layers(network)),

@@ -8,11 +8,11 @@ with the same facts.
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 import numpy as np
 
@@ -35,6 +35,26 @@ def path_of(definition: zoo.ModelDefinition) -> Path:
     return FOLDER / f"{definition.name}{'.safetensors' if definition.framework == 'pytorch' else '.h5'}"
 
 
+class RecordedTest(TypedDict):
+    """How a model did on the test images when it was trained."""
+
+    accuracy: float
+    count: int
+
+
+class RecordedDataset(TypedDict):
+    """The data set that it was trained on."""
+
+    name: str
+
+
+class Recorded(TypedDict, total=False):
+    """Facts of a training that are read again; a checkpoint has more of them, and need not have these."""
+
+    test: RecordedTest
+    dataset: RecordedDataset
+
+
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
     """A trained model: zoo name, the module in eval mode or the Keras model, and the facts of its training (JSON)."""
@@ -51,7 +71,7 @@ def _binary_weights(module: "nn.Module") -> set[str]:
     return {f"{name}.weight" for name, layer in layers if isinstance(layer, BinaryLinear | BinaryConv2d)}
 
 
-def save(path: Path, name: str, module: Any, metadata: dict[str, Any]) -> None:
+def save(path: Path, name: str, module: Any, metadata: Mapping[str, object]) -> None:
     """Write the module's inference state to ``path``, whole or not at all.
 
     Parameters
@@ -135,7 +155,7 @@ def _parse(header: str | None, path: Path) -> tuple[str, dict[str, Any]]:
     return name, metadata
 
 
-def read_facts(path: Path) -> tuple[str, dict[str, Any]]:
+def read_facts(path: Path) -> tuple[str, Recorded]:
     """Model name and metadata of a checkpoint, without its tensors and without PyTorch.
 
     Raises
@@ -144,9 +164,12 @@ def read_facts(path: Path) -> tuple[str, dict[str, Any]]:
         The file cannot be read, or is not a checkpoint.
     """
     if is_keras(path):
-        return _parse(checkpoint_keras.read_header(path, _HEADER), path)
-    with _open(path) as file:
-        return _parse((file.metadata() or {}).get(_HEADER), path)
+        header = checkpoint_keras.read_header(path, _HEADER)
+    else:
+        with _open(path) as file:
+            header = (file.metadata() or {}).get(_HEADER)
+    name, metadata = _parse(header, path)
+    return name, cast("Recorded", metadata)
 
 
 def load(path: Path) -> Checkpoint:
@@ -162,7 +185,7 @@ def load(path: Path) -> Checkpoint:
     if is_keras(path):
         from xnorflow.bnn.frontends import keras_file
 
-        name, metadata = read_facts(path)
+        name, metadata = _parse(checkpoint_keras.read_header(path, _HEADER), path)
         return Checkpoint(name, keras_file.load(path), metadata)
     with _open(path) as file:
         name, metadata = _parse((file.metadata() or {}).get(_HEADER), path)

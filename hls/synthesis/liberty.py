@@ -6,10 +6,9 @@ import io
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.files import read_bytes
@@ -148,22 +147,21 @@ class _TooDeep(Exception): ...
 def _parse(text: str) -> tuple[str, dict[str, Cell]]:
     """Return the library's name and its cells."""
     library, cells = "", {}
-    cell: dict[str, Any] = {}
+    cell = _CellGroup("")
     for groups, name, value in _statements(_TABLES.sub("", _COMMENT.sub(" ", text))):
         kinds = [kind for kind, _ in groups]
         if kinds[:1] == ["library"]:
             library = groups[0][1]
         if kinds[:2] != ["library", "cell"]:
             continue
-        if groups[1][1] != cell.get("name"):
-            cell = {"name": groups[1][1], "pins": {}, "own": {}, "sequential": False}
-            cells[cell["name"]] = cell
+        if groups[1][1] != cell.name or cell.name not in cells:
+            cell = cells[groups[1][1]] = _CellGroup(groups[1][1])
         if len(groups) == 2:
-            cell["own"][name] = value
+            cell.own[name] = value
         elif kinds[2] in ("ff", "latch", "ff_bank", "latch_bank", "statetable"):
-            cell["sequential"] = True
+            cell.sequential = True
         elif kinds[2] == "pin" and len(groups) == 3:
-            cell["pins"].setdefault(groups[2][1], {})[name] = value
+            cell.pins.setdefault(groups[2][1], {})[name] = value
     return library, {name: _cell(found) for name, found in cells.items()}
 
 
@@ -189,18 +187,28 @@ def _statements(text: str) -> Iterator[tuple[list[tuple[str, str]], str, str]]:
             groups.pop()
 
 
-def _cell(found: dict[str, Any]) -> Cell:
-    own, pins = found["own"], found["pins"]
+@dataclass
+class _CellGroup:
+    """Attributes of a cell, and of its pins, as the file has them."""
+
+    name: str
+    own: dict[str, str] = field(default_factory=dict)
+    pins: dict[str, dict[str, str]] = field(default_factory=dict)
+    sequential: bool = False
+
+
+def _cell(found: _CellGroup) -> Cell:
+    own, pins = found.own, found.pins
     try:
         area = float(own.get("area", 0))
     except ValueError:
         area = 0.0
     return Cell(
-        found["name"],
+        found.name,
         area,
         {name: pin.get("function", "") for name, pin in pins.items() if pin.get("direction") == "output"},
         tuple(name for name, pin in pins.items() if pin.get("direction") == "input"),
-        found["sequential"],
+        found.sequential,
         area > 0 and not any(own.get(mark) == "true" for mark in ("dont_use", "always_on")),
     )
 
