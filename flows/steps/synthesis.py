@@ -195,7 +195,8 @@ def _placed(view: View, project: "RtlProject", synthesis: "Synthesis", folder: P
 
 def _clock(wanted_ns: float, synthesis: "Synthesis", placement: PlacementRow | None) -> ClockRow | None:
     """Hold the clock that was asked for against the placed and routed one, or an estimate; None if there is neither."""
-    from xnorflow.hls.synthesis.static_timing import DELAYS, slowest
+    from xnorflow.hls.delays import DELAYS
+    from xnorflow.hls.synthesis.static_timing import slowest
 
     fmax = placement and placement["fmax_mhz"]
     if placement and fmax:

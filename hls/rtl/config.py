@@ -9,6 +9,13 @@ from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import Conv2d, Dense, Network, Recurrent
 from xnorflow.bnn.planes import ternary
 from xnorflow.hls import clock
+from xnorflow.hls.delays import levels_per_stage
+
+
+def _check_whole(**values: object) -> None:
+    for what, value in values.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise UserError(f"rtl: {what} must be a whole number of 1 or more, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -21,19 +28,19 @@ class Folded:
     Attributes
     ----------
     pe, simd : int
-    levels_per_stage : int
-        Adders in a row between two pipeline registers where a neuron's inputs are added up, 1 or more.
+    levels_per_stage : int or None
+        Adders in a row between two pipeline registers where a neuron's inputs are added up, 1 or more. None: as many as
+        the clock allows (:func:`xnorflow.hls.delays.levels_per_stage`).
     """
 
     pe: int = 1
     simd: int = 8
-    levels_per_stage: int = 3
+    levels_per_stage: int | None = None
 
     def __post_init__(self) -> None:
-        for what in ("pe", "simd", "levels_per_stage"):
-            value = getattr(self, what)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise UserError(f"rtl: {what} must be a whole number of 1 or more, got {value!r}")
+        _check_whole(pe=self.pe, simd=self.simd)
+        if self.levels_per_stage is not None:
+            _check_whole(levels_per_stage=self.levels_per_stage)
 
     def folds(self, neurons: int, inputs: int) -> tuple[int, int]:
         """Return how many groups of neurons and of inputs a layer of this size has, one pair per cycle."""
@@ -49,19 +56,18 @@ class Unrolled:
 
     Attributes
     ----------
-    levels_per_stage : int
-        Adders in a row between two pipeline registers, 1 or more.
+    levels_per_stage : int or None
+        Adders in a row between two pipeline registers, 1 or more. None: as many as the clock allows.
     effort : {"fast", "high"}
         How long to look for sums that neurons can share.
     """
 
-    levels_per_stage: int = 3
+    levels_per_stage: int | None = None
     effort: Literal["fast", "high"] = "fast"
 
     def __post_init__(self) -> None:
-        value = self.levels_per_stage
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise UserError(f"rtl: levels_per_stage must be a whole number of 1 or more, got {value!r}")
+        if self.levels_per_stage is not None:
+            _check_whole(levels_per_stage=self.levels_per_stage)
         if self.effort not in ("fast", "high"):
             raise UserError(f"rtl: effort must be fast or high, got {self.effort!r}")
 
@@ -81,7 +87,7 @@ class RtlConfig:
     default : Folded or Unrolled
         Architecture of the others.
     clock_ns : float
-        Clock period in nanoseconds; it changes no file but the project's README.
+        Clock period in nanoseconds: the shorter it is, the fewer adders stand between two pipeline registers.
     in_width, out_width : int or None
         Bits of the AXI4-Stream ports, a multiple of 8. None chooses: 64 or the vector's width for the input (the whole
         vector in front of an unrolled layer), the whole result for the output.
@@ -109,6 +115,12 @@ class RtlConfig:
     def of(self, layer: str) -> Folded | Unrolled:
         """Return the architecture of a layer."""
         return self.layers.get(layer, self.default)
+
+    def clocked(self, layer: str) -> Folded | Unrolled:
+        """Return the architecture of a layer with as many adders in a row as it wants, or as the clock allows."""
+        architecture = self.of(layer)
+        levels = architecture.levels_per_stage or levels_per_stage(self.clock_ns)
+        return replace(architecture, levels_per_stage=levels)
 
     def spread(self, network: Network) -> "RtlConfig":
         """Return a configuration that gives the planes of integer weights the architectures of their layers.

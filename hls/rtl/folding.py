@@ -244,7 +244,7 @@ def _folded(unit: Unit, folding: Folded) -> Unit:
     """Return a unit with weights, folded otherwise."""
     matrix = _neurons(unit)
     assert isinstance(matrix, Mvtu)
-    neurons = replace(matrix, folding=folding)
+    neurons = replace(matrix, folding=replace(matrix.folding, pe=folding.pe, simd=folding.simd))
     return replace(unit, feedback=neurons) if isinstance(unit, Recurrence) else neurons
 
 
@@ -302,13 +302,13 @@ def _foldings(unit: Unit, interval: int) -> Iterator[Folded]:
 def _layer(unit: Mvtu | UnrolledMvtu | Recurrence, config: RtlConfig) -> Layer:
     architecture, bits, matrix = config.of(unit.layer), 0, _neurons(unit)
     size, vectors = (unit.result.channels, matrix.source.channels), unit.source.vectors
-    if isinstance(matrix, Mvtu):
+    if isinstance(matrix, Mvtu) and isinstance(architecture, Folded):
         neuron_folds, input_folds = matrix.folds
         neurons, inputs = matrix.weights.shape
         if matrix is unit:
             size, vectors = (neurons, max(inputs, matrix.source.channels)), matrix.vectors
         pe, simd = ceil(neurons / neuron_folds), ceil(inputs / input_folds)
-        architecture = replace(matrix.folding, pe=pe, simd=simd)
+        architecture = replace(architecture, pe=pe, simd=simd)
         words = neuron_folds * input_folds
         bits = words * pe * simd * (1 + matrix.masked) + neuron_folds * pe * matrix.accumulator_bits
     return Layer(unit.layer, *size, vectors, architecture, unit.interval, luts(unit), bits)

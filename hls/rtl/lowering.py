@@ -43,7 +43,7 @@ from xnorflow.hls.errors import Unsupported, check_images
 from xnorflow.hls.rtl import popcount
 from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
 from xnorflow.hls.rtl.flattening import flat_input
-from xnorflow.hls.rtl.narrowing import narrowed, score_range
+from xnorflow.hls.rtl.narrowing import narrowed
 from xnorflow.hls.rtl.pruning import Pruned, prune
 from xnorflow.hls.rtl.units import (
     Fifo,
@@ -338,7 +338,7 @@ class _Lowering:
         flag_channels: int = 0,
     ) -> Mvtu | UnrolledMvtu:
         """Return the neurons of the layer `name`, folded or unrolled as configured; `signal` is that of their sums."""
-        architecture = self.config.of(name)
+        architecture = self.config.clocked(name)
         core = f"{self.network.name}_{name}_ADDERS"
         if isinstance(architecture, Folded):
             taken = np.flatnonzero(weights.any(0) | bool(flag_channels))
@@ -500,8 +500,7 @@ class _Lowering:
         scale, offset, stream = operation.scale, operation.offset, self._stream(operation.name, scores)
         narrow = self.config.output == "class"
         if narrow:
-            scale, offset = narrowed(scale, offset, sums)
-            low, high = score_range(scale, offset, sums)
+            scale, offset, (low, high) = narrowed(scale, offset, sums)
             stream = replace(stream, bits=1 + max(high.bit_length(), (-low - 1).bit_length()), signed=True)
         channels = self._at_a_time(sums.channels)
         self._serialise(operation, channels)
@@ -549,6 +548,7 @@ def _adders(
     architecture: Unrolled,
 ) -> popcount.UnrolledMatrix:
     """Return :func:`popcount.unrolled`; remembered, because the search for a folding lowers again and again."""
+    assert architecture.levels_per_stage is not None, "the configuration's clock says how many"
     return popcount.unrolled(
         name,
         np.frombuffer(weights, np.int8).reshape(shape),

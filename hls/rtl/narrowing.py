@@ -16,7 +16,7 @@ _PER_OCTAVE = 8
 """Divisors that are tried between one and its double."""
 
 
-def narrowed(scale: IntArray, offset: IntArray, sums: Signal) -> tuple[IntArray, IntArray]:
+def narrowed(scale: IntArray, offset: IntArray, sums: Signal) -> tuple[IntArray, IntArray, tuple[int, int]]:
     """Return the smallest scale and offset found whose largest score is always that of the given ones.
 
     Parameters
@@ -29,20 +29,18 @@ def narrowed(scale: IntArray, offset: IntArray, sums: Signal) -> tuple[IntArray,
     -------
     scale, offset : int64 array, shape (classes,)
         The scores lie round zero.
+    range : (int, int)
+        The smallest and the largest score of all classes.
     """
     for divisor in _divisors(scale, offset):
         coarse = np.rint(scale / divisor).astype(np.int64), np.rint(offset / divisor).astype(np.int64)
         if _same_class((scale, offset), coarse, sums):
             scale, offset = coarse
             break
-    low, high = score_range(scale, offset, sums)
-    return scale, offset - (low + high + 1) // 2
-
-
-def score_range(scale: IntArray, offset: IntArray, sums: Signal) -> tuple[int, int]:
-    """Return the smallest and the largest score of all classes."""
     ends = np.stack([scale * sums.low, scale * sums.high]) + offset
-    return int(ends.min()), int(ends.max())
+    low, high = int(ends.min()), int(ends.max())
+    middle = (low + high + 1) // 2
+    return scale, offset - middle, (low - middle, high - middle)
 
 
 def _divisors(scale: IntArray, offset: IntArray) -> Iterator[float]:

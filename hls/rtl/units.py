@@ -227,6 +227,7 @@ class Mvtu(Unit):
     weights : int8 array, shape (neurons, inputs), values -1, 0, +1
     thresholds : int64 array, shape (neurons,), or None
     folding : Folded
+        With the adders between two registers.
     core : str
         Name of the module that counts matches.
     taken : int64 array, shape (inputs,)
@@ -344,6 +345,7 @@ class Mvtu(Unit):
         """
         difference, signed = self.source.bipolar and not self.counting, not self.source.bipolar
         levels = self.folding.levels_per_stage
+        assert levels is not None, "the configuration's clock says how many"
         if self.compressed:
             return _adders(self.core, self.triples, 2, False, False, self.partial_bits, levels)
         return _adders(self.core, self.simd, self.term_bits, difference, signed, self.partial_bits, levels)

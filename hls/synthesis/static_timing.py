@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
-from math import log2
 
+from xnorflow.hls.delays import DELAYS, Delays
 from xnorflow.hls.synthesis.tools import SynthesisError
 from xnorflow.hls.synthesis.yosys import Synthesis
 
@@ -22,91 +22,6 @@ Bit = tuple[str, int]
 """A wire and a position; the constants are ``("", 0)``."""
 
 _CONSTANT: Bit = ("", 0)
-
-
-@dataclass(frozen=True)
-class Delays:
-    """Delays of a family in nanoseconds.
-
-    Attributes
-    ----------
-    grade : str
-        The family and its speed grade, for people.
-    lut, mux : float
-        Through a LUT, also one that is a memory and read; through a multiplexer between LUTs.
-    carry_in, carry_through, carry_out : float
-        From a LUT onto a chain and to the end of its cell; from cell to cell; from the chain to a sum.
-    clock_to_q, memory_to_q, block_to_q, dsp_to_q : float
-        From the clock to a flip-flop's output, that of a LUT as memory, of a block memory, of a DSP's register.
-    multiplier : float
-        Through a DSP's multiplier, or to its register.
-    setup, enable, reset, block_setup : float
-        What a value, an enable, a reset must be there before the clock, and anything before that of a block memory.
-    net, net_per_doubling : float
-        A net takes ``net + net_per_doubling * log2(1 + loads)``.
-    source : str
-        Where these come from.
-    """
-
-    grade: str
-    lut: float
-    mux: float
-    carry_in: float
-    carry_through: float
-    carry_out: float
-    clock_to_q: float
-    memory_to_q: float
-    block_to_q: float
-    dsp_to_q: float
-    multiplier: float
-    setup: float
-    enable: float
-    reset: float
-    block_setup: float
-    net: float
-    net_per_doubling: float
-    source: str
-
-    @property
-    def formula(self) -> str:
-        """How a period is estimated, for people."""
-        return (
-            f"the sum of cells ({self.lut} ns a LUT, {self.carry_in} ns onto a carry chain, {self.carry_through} ns a"
-            f" carry cell) and nets ({self.net} ns + {self.net_per_doubling} ns x log2(1 + loads)) between two"
-            f" registers of a unit: {self.source}"
-        )
-
-    def wire(self, loads: int) -> float:
-        """Return the delay of a net."""
-        return self.net + self.net_per_doubling * log2(1 + loads)
-
-
-#: By target.
-DELAYS: Mapping[str, Delays] = {
-    "xilinx7": Delays(
-        grade="AMD 7 series -1",
-        lut=0.124,
-        mux=0.24,
-        carry_in=0.533,
-        carry_through=0.117,
-        carry_out=0.334,
-        clock_to_q=0.456,
-        memory_to_q=1.31,
-        block_to_q=2.454,
-        dsp_to_q=0.434,
-        multiplier=3.84,
-        setup=0.08,
-        enable=0.205,
-        reset=0.429,
-        block_setup=0.566,
-        net=0.63,
-        net_per_doubling=0.12,
-        source=(
-            "LUTs, carries and nets as in published timing reports of Vivado for Artix-7 -1; registers, memories and"
-            " DSPs by typical values that were not looked up; not calibrated against placed designs"
-        ),
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -330,14 +245,14 @@ class _Timing:
                 self.arcs[out] += [(bit, out_delay, "CARRY4") for bit in inputs.get("CI", [])]
 
     def _dsp(self, cell: _Cell, outputs: Mapping[str, list[Bit]], inputs: Mapping[str, list[Bit]], name: str) -> None:
-        delays, last = self.delays, cell.parameters.get("PREG", 1)
-        middle, first = cell.parameters.get("MREG", 1), cell.parameters.get("AREG", 1)
+        delays, last, middle = self.delays, cell.parameters.get("PREG", 1), cell.parameters.get("MREG", 1)
         self._start(outputs, delays.dsp_to_q if last else delays.multiplier)
-        operands = [bit for port in ("A", "B", "C", "D") for bit in inputs.get(port, [])]
-        if not (first or middle or last):
-            self._through(outputs, operands, delays.multiplier, cell.kind)
-        for bit in operands:
-            self._end(bit, delays.setup if first else delays.multiplier, cell.kind, name)
+        for port in "ABCD":
+            operands, first = inputs.get(port, []), cell.parameters.get(f"{port}REG", 1)
+            if not (first or middle or last):
+                self._through(outputs, operands, delays.multiplier, cell.kind)
+            for bit in operands:
+                self._end(bit, delays.setup if first else delays.multiplier, cell.kind, name)
 
     def slowest(self) -> Path:
         try:

@@ -9,9 +9,10 @@ import pytest
 from tests.hls.rtl.networks import small_dense
 
 from xnorflow.bnn.network import Affine, Argmax
+from xnorflow.hls.delays import DELAYS
 from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
 from xnorflow.hls.rtl.project import write
-from xnorflow.hls.synthesis.static_timing import DELAYS, path_of, slowest
+from xnorflow.hls.synthesis.static_timing import path_of, slowest
 from xnorflow.hls.synthesis.tools import SynthesisError
 from xnorflow.hls.synthesis.yosys import synthesise
 
@@ -76,6 +77,17 @@ def test_an_enable_and_a_reset_must_be_there_earlier_than_a_value() -> None:
         for last in (register("\\b", "$x"), register("\\b", "1'0", enable="$x"))
     )
     assert enable - value == pytest.approx(TIMES.enable - TIMES.setup + TIMES.wire(1))
+
+
+@pytest.mark.parametrize("registers, slow", [("AB", ""), ("A", "B"), ("B", "A"), ("", "AB")])
+def test_each_operand_of_a_multiplier_may_have_its_own_register(registers: str, slow: str) -> None:
+    settings = "".join(f"    parameter \\{port}REG {int(port in registers)}\n" for port in "AB")
+    for port in "AB":
+        operands = {"A": "1'0", "B": "1'0"} | {port: "\\a [0]"}
+        dsp = cell("DSP48E1", "d", C="1'0", D="1'0", P="$x", **operands)
+        text = WIRES + register("\\a [0]", "1'0") + dsp.replace("$d\n", f"$d\n{settings}")
+        last = TIMES.multiplier if port in slow else TIMES.setup
+        assert path_of(text, TIMES).ns == pytest.approx(TIMES.clock_to_q + TIMES.wire(1) + last)
 
 
 def test_what_is_not_known_and_what_never_ends_is_refused() -> None:
