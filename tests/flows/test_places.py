@@ -85,13 +85,15 @@ def test_an_out_that_cannot_be_written_to_is_told(place: Place, monkeypatch: pyt
     assert not (place.folder / "build").exists()
 
 
-@pytest.mark.parametrize("name", ["baselines", "templates"])
-def test_a_model_of_a_reserved_name_does_not_write_into_what_is_there(place: Place, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "message"), [("baselines", "has the models' baselines"), ("templates", "no flow has put there")]
+)
+def test_a_model_of_a_reserved_name_does_not_write_into_what_is_there(place: Place, name: str, message: str) -> None:
     (place.folder / "reports" / name).mkdir(parents=True)
     (place.folder / "reports" / name / "digits_bnn.json").write_text("{}")
     save(fakes.network(), place.folder / f"{name}.safetensors")
     before = tree(place.folder)
-    with pytest.raises(UserError, match="no flow has put there"):
+    with pytest.raises(UserError, match=message):
         place.flow(model=place.folder / f"{name}.safetensors")
     assert tree(place.folder) == before
 
