@@ -53,8 +53,8 @@ class CSim(Engine):
         ``hls4ml_packed`` or ``hls4ml_stock``.
     compile_seconds, seconds : float
         Time that the last compilation and the last run took; 0.0 before.
-    about : str or None
-        Of a packed project just prepared: its foldings, and its estimated cycles and LUTs.
+    estimate : HlsEstimate or None
+        What a packed project just prepared is expected to take.
     """
 
     def __init__(
@@ -69,7 +69,6 @@ class CSim(Engine):
         self.name = f"hls4ml_{style}"
         self.compile_seconds = 0.0
         self.seconds = 0.0
-        self.about = None
         self._jobs = jobs or os.cpu_count() or 1
 
     def tools(self) -> Mapping[str, str]:
@@ -109,7 +108,7 @@ class CSim(Engine):
         except Unsupported as error:
             raise EngineUnavailable(str(error)) from None
         self._network, self._folder = network, folder
-        self.about = made.schedule.about if made.schedule else None
+        self.estimate = made.estimate
         self.compile()
         layers = [(port.name, list(port.storage.shape)) for port in made.layers]
         (self._program.parent / _LAYERS).write_text(json.dumps(layers))

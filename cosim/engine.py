@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.bnn.network import Argmax, Network
 from xnorflow.cosim.timing import Timing
+
+if TYPE_CHECKING:
+    from xnorflow.hls.estimate import HlsEstimate
 
 #: Results by operation name; each array is integer, shape (vectors, *signal shape), bipolar values as -1 and +1.
 Results = Mapping[str, NDArray[np.integer[Any]]]
@@ -39,6 +42,8 @@ class Engine(Protocol):
         Key of the engine in ``report.json``.
     about : str or None
         What it has built, for people.
+    estimate : HlsEstimate or None
+        What its project is expected to take as hardware, where it is an hls4ml project whose cycles are known.
     detail : str or None
         What the last run was made of, for people.
     timing : Timing or None
@@ -51,6 +56,7 @@ class Engine(Protocol):
 
     name: str
     about: str | None = None
+    estimate: "HlsEstimate | None" = None
     detail: str | None = None
     timing: Timing | None = None
     waveform: Path | None = None

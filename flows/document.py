@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         Decision,
         Energy,
         EngineRow,
+        HlsRow,
         Latency,
         Meaning,
         Prediction,
@@ -73,7 +74,7 @@ def document(view: View, kinds: Sequence[EngineKind], steps: Sequence[str]) -> "
     """
     load, vectors, fold, golden = view[LOAD].facts, view[VECTORS].facts, view[FOLD].facts, view[GOLDEN].facts
     subject: Subject = view.options.subject
-    vendor = jobs(view, steps)
+    vendor = jobs(view, steps, kinds)
     for job in vendor:
         job["folder"] = _inside(Path(job["folder"]))
     engines = {"golden": _reference(view[GOLDEN])} | {kind.name: _engine(view, kind, steps) for kind in kinds}
@@ -110,6 +111,7 @@ def document(view: View, kinds: Sequence[EngineKind], steps: Sequence[str]) -> "
         "samples": _samples(view),
         "memory": fold["memory"],
         "rtl": view[RTL].facts["made"],
+        "hls": _hls(view, kinds),
         "latency": [
             row for kind in kinds if kind.counts_cycles and not kind.vendor_made for row in _latency(view, kind)
         ],
@@ -202,6 +204,12 @@ def _problem(view: View, kind: EngineKind, steps: Sequence[str]) -> Problem | No
     """Return what became of an engine that has not run through."""
     problems = (result for step in steps if isinstance(result := view.result(step), Problem))
     return next((problem for problem in problems if problem.engine == kind.name), None)
+
+
+def _hls(view: View, kinds: Sequence[EngineKind]) -> "HlsRow | None":
+    """Return the estimate of the hls4ml project that has one."""
+    built = (view.entry(kind.build_step) for kind in kinds if kind.hls_style)
+    return next((entry.facts["estimate"] for entry in built if entry and entry.facts["estimate"]), None)
 
 
 def _latency(view: View, kind: EngineKind) -> "list[Latency]":

@@ -21,6 +21,7 @@ from xnorflow.reports.records import (
     CoverageRow,
     Deviation,
     EstimatedEnergy,
+    HlsRow,
     KeptVector,
     LayerRow,
     Meaning,
@@ -122,6 +123,7 @@ class BuildFacts(TypedDict):
     """What an engine builds."""
 
     about: str | None
+    estimate: HlsRow | None
     seconds: _Seconds
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from xnorflow.bnn.errors import UserError
-from xnorflow.bnn.network import Conv2d, Dense, Network
+from xnorflow.bnn.network import Conv2d, Dense, Network, Signal
 from xnorflow.hls import clock
 from xnorflow.hls.storage import packed
 
@@ -109,8 +109,26 @@ class HlsConfig:
         if self.io_type != "auto":
             return self
         signals = network.signals.values()
-        large = any(len(signal.shape) == 3 or packed(signal).elements > PARTITIONED for signal in signals)
+        large = any(len(signal.shape) == 3 or self._elements(signal) > PARTITIONED for signal in signals)
         return replace(self, io_type="io_stream" if large else "io_parallel")
+
+    def _elements(self, signal: Signal) -> int:
+        """Return how many variables hold a pixel: stock layers have one for each value."""
+        return packed(signal).elements if self.style == "packed" else signal.channels
+
+    def check_registers(self, layer: str, count: int) -> None:
+        """See that values which become registers are no more than HLS tools take.
+
+        Raises
+        ------
+        UserError
+            If they are.
+        """
+        if self.io_type == "io_parallel" and count > PARTITIONED:
+            raise UserError(
+                f"hls, layer {layer}: io_parallel makes {count:,} registers of a layer's values, HLS tools take"
+                f" {PARTITIONED:,}; use io_stream or auto"
+            )
 
 
 def _check(name: str, value: Any, where: str) -> None:

@@ -26,7 +26,6 @@ from hls4ml.model.layers import Layer, register_layer
 from hls4ml.model.types import IntegerPrecisionType, WeightVariable
 from numpy.typing import NDArray
 
-from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import (
     Add,
     Affine,
@@ -47,7 +46,7 @@ from xnorflow.bnn.packing import WORD, pack_bits
 from xnorflow.hls.circuit import circuit
 from xnorflow.hls.config import PARTITIONED, Hls4mlDict, HlsConfig
 from xnorflow.hls.errors import Unsupported
-from xnorflow.hls.folding import Folding, plan
+from xnorflow.hls.folding import Folding, line_luts, plan
 from xnorflow.hls.rtl.lowering import threshold_behind
 from xnorflow.hls.schedule import (
     LEAST_DEPTH,
@@ -290,21 +289,14 @@ class _Layers:
         self.operands[operation.name] = _Operand(node, self.stored[operation.name])
 
     def _append(
-        self, name: str, kind: str, kernel: str, operands: Sequence[_Operand], storage: Storage, process: LayerLoop,
-        **settings: Any,
+        self, operation: Operation, name: str, kind: str, kernel: str, operands: Sequence[_Operand], storage: Storage,
+        process: LayerLoop, **settings: Any,
     ) -> None:  # fmt: skip
-        """Append the layer `name`, all of whose results are stored so; `settings` are attributes of the layer."""
-        large = [
-            s for s in (*(operand.storage for operand in operands), storage) if s.pixels * s.elements > PARTITIONED
-        ]
-        if self.config.io_type == "io_parallel" and large:
-            count = large[0].pixels * large[0].elements
-            raise UserError(
-                f"hls, layer {name}: io_parallel makes {count:,} registers of a layer's values, HLS tools take"
-                f" {PARTITIONED:,}; use io_stream or auto"
-            )
+        """Append the layer `name` of an operation; `storage` is of its results, `settings` are its attributes."""
+        for of in (*(operand.storage for operand in operands), storage):
+            self.config.check_registers(name, of.pixels * of.elements)
         inputs = [operand.node for operand in operands]
-        process = replace(process, layer=name, sources=tuple(inputs))
+        process = replace(process, operation=operation.name, layer=name, sources=tuple(inputs))
         nothing = {"constants": {}, "types": {}, "circuit": ""}
         settings["numbers"] = {"n_steps": process.steps_per_frame, **settings["numbers"]}
         entry = {"name": name, "class_name": kind, "kernel": kernel, "inputs": inputs, "storage": storage}
@@ -345,10 +337,11 @@ class _Layers:
         settings["types"] |= _sum_type(result) if threshold is None else {}
         kernel_name = "packed_folded" if isinstance(architecture, Folding) else "packed_unrolled"
         process = window_process(numbers, architecture.cycles, architecture.luts)
+        process = replace(process, memory_bits=architecture.memory_bits)
         end: Operation = operation if threshold is None else threshold
         first: Operation = operation if pools else end
         node = self.names[first.name]
-        self._append(node, "PackedNeurons", kernel_name, [operand], result, process, **settings)
+        self._append(operation, node, "PackedNeurons", kernel_name, [operand], result, process, **settings)
         if threshold is None or not pools:
             self._hand_on(end, node)
         else:
@@ -374,9 +367,12 @@ class _Layers:
             "n_out_elem": result.elements,
             "part_bits": 2 if storage.kind == "packed" else storage.bits + (not storage.signed),
         }
-        process = window_process(numbers, 1, storage.channels * storage.bits)
+        luts = storage.channels * storage.bits + line_luts(storage, operation.size[0], storage.shape[1])
+        process = window_process(numbers, 1, luts)
         settings = {"numbers": numbers, "types": types, "constants": {"all_of": constants}}
-        self._append(self.names[end.name], "PackedPool", "packed_pool", [operand], result, process, **settings)
+        self._append(
+            operation, self.names[end.name], "PackedPool", "packed_pool", [operand], result, process, **settings
+        )
         if threshold is None or end is threshold:
             self._hand_on(end, self.names[end.name])
         else:
@@ -432,7 +428,9 @@ class _Layers:
         area = ceil(pe * channels * (1.5 + 0.5 * (not live.all())) + 2 * pe * x.bits + 40)
         node = self.names[operation.name]
         process = recurrent_process(steps, folds, operation.last, area)
-        self._append(node, "PackedRecurrent", "packed_recurrent", [operand], result, process, **settings)
+        starts = 2 * rows * (bits(min(least, -1), largest) + 1)
+        process = replace(process, memory_bits=rows * channels * (2 - bool(live.all())) + starts)
+        self._append(operation, node, "PackedRecurrent", "packed_recurrent", [operand], result, process, **settings)
         self._hand_on(operation, node)
 
     def _add(self, operation: Add) -> None:
@@ -456,7 +454,7 @@ class _Layers:
                 numbers[f"n_in{which}"] = of.pixels * of.elements // storage.pixels
             packets = max(numbers[f"n_in{which}"] // of.elements for which, of in enumerate(both, 1))
             process = pixel_process(storage.pixels, packets, 1, storage.channels * storage.bits)
-            self._append(node, "PackedAdd", "packed_add", [left, right], storage, process, numbers=numbers)
+            self._append(operation, node, "PackedAdd", "packed_add", [left, right], storage, process, numbers=numbers)
             left, first = _Operand(node, storage), 0
         self._hand_on(operation, name)
 
@@ -505,7 +503,7 @@ class _Layers:
         process = pixel_process(result.pixels, packets, folds, area)
         settings = {"numbers": numbers, "types": types, "constants": constants}
         node = self.names[operation.name]
-        self._append(node, "PackedEach", "packed_each", [operand], result, process, **settings)
+        self._append(operation, node, "PackedEach", "packed_each", [operand], result, process, **settings)
         self._hand_on(operation, node)
 
 

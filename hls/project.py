@@ -29,6 +29,7 @@ from xnorflow.hls.errors import Unsupported, check_images
 from xnorflow.hls.storage import Storage
 
 if TYPE_CHECKING:
+    from xnorflow.hls.estimate import HlsEstimate
     from xnorflow.hls.schedule import Schedule
 
 _INPUT = "inputs"
@@ -88,7 +89,9 @@ class Project:
     layers : tuple of Port
         Observable layers in the order of the trace; the last is the output.
     schedule : Schedule or None
-        Of the packed style: foldings, and estimated cycles and LUTs.
+        Of the packed style: foldings, and when everything happens.
+    estimate : HlsEstimate or None
+        Of the packed style: what it is expected to take.
     """
 
     folder: Path
@@ -97,6 +100,7 @@ class Project:
     input: Port
     layers: tuple[Port, ...]
     schedule: "Schedule | None" = None
+    estimate: "HlsEstimate | None" = None
 
     @property
     def output(self) -> Port:
@@ -166,11 +170,20 @@ def write(
         graph, stored, schedule = _graph(core, config, names, top, scratch)
         seen = {name: storage for name, storage in stored.items() if name in network.signals}
         ports = {name: _port(graph, name, names[name], storage) for name, storage in seen.items()}
-        project = Project(Path(folder), top, config, ports.pop(core.input.name), tuple(ports.values()), schedule)
+        expected_of = _estimate(graph, config, schedule) if schedule else None
+        port = ports.pop(core.input.name)
+        project = Project(Path(folder), top, config, port, tuple(ports.values()), schedule, expected_of)
         _trace(graph, project, names)
         _write_files(graph, project, Path(scratch), inputs, expected)
         _replace(Path(scratch), Path(folder))
     return project
+
+
+def _estimate(graph: Any, config: HlsConfig, schedule: "Schedule") -> "HlsEstimate":
+    from xnorflow.hls.estimate import estimate
+
+    configs = {process.layer: f"config{graph.graph[process.layer].index}" for process in schedule.processes}
+    return estimate(schedule, config, configs)
 
 
 def model_graph(network: Network, folder: Path, config: HlsConfig) -> Any:

@@ -36,6 +36,10 @@ class LayerLoop:
         Packets that it writes per frame.
     luts : int
         Estimated 6-input LUTs.
+    operation : str
+        What it computes of the network.
+    memory_bits : int
+        Of weights and what accumulators start from.
     layer : str
         Its layer in hls4ml's graph.
     sources : tuple of str
@@ -45,6 +49,8 @@ class LayerLoop:
     scan: tuple[VectorStep, ...]
     results: int
     luts: int
+    operation: str = ""
+    memory_bits: int = 0
     layer: str = ""
     sources: tuple[str, ...] = ()
 
@@ -137,18 +143,6 @@ class Schedule:
     def interval(self) -> int:
         """Iterations per frame of the slowest process."""
         return max(process.steps_per_frame for process in self.processes)
-
-    @property
-    def luts(self) -> int:
-        """Estimated 6-input LUTs."""
-        return sum(process.luts for process in self.processes)
-
-    @property
-    def about(self) -> str:
-        """The foldings and the estimates, in words."""
-        layers = ", ".join(f"{name} {layer}" for name, layer in self.plan.layers.items())
-        text = f"{layers}; estimated {self.luts:,} LUTs and {self.interval:,} cycles per vector"
-        return "; ".join([text, *self.plan.notes])
 
     @cached_property
     def _fitted(self) -> Pipeline:

@@ -139,6 +139,7 @@ def layers(
             continue
         if not isinstance(operation, Flatten):
             stored[operation.name] = _storage(network, operation, stored)
+            config.check_registers(operation.name, int(np.prod(stored[operation.name].shape)))
         make = _MAKE.get(type(operation))
         if make is None:
             raise Unsupported(f"layer {operation.name}: the stock style has no {type(operation).__name__}")

@@ -64,8 +64,8 @@ class Made:
 
 
 def made(report: "ReportRow") -> list[Made]:
-    """Return what a report tells of the hardware: the RTL by the open tools, as an ASIC, then the vendor's jobs."""
-    return [*_open(report), *_asic(report), *_vendor(report)]
+    """Return what a report tells of the hardware: the RTL by the open tools, as an ASIC, then hls4ml projects."""
+    return [*_open(report), *_asic(report), *_estimated(report), *_vendor(report)]
 
 
 def _open(report: "ReportRow") -> Iterator[Made]:
@@ -100,6 +100,13 @@ def _asic(report: "ReportRow") -> Iterator[Made]:
                 None, row["total"]["flip_flops"], None, None, row["timing"]["fmax_mhz"] if row["timing"] else None,
                 power_w=row["power"]["total_w"] if row["power"] else None, **_cycles(report),
             )  # fmt: skip
+
+
+def _estimated(report: "ReportRow") -> Iterator[Made]:
+    """Yield what the packed project is expected to take; its flip-flops, memories and clock are not."""
+    if hls := report["hls"]:
+        cycles: Cycles = {"latency": hls["latency"], "interval": hls["interval"]}
+        yield Made("hls4ml_packed", "our estimate", "estimated", hls["luts"], None, None, None, **cycles)
 
 
 def _vendor(report: "ReportRow") -> Iterator[Made]:

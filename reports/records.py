@@ -480,6 +480,54 @@ class RtlRow(TypedDict):
 
 
 @with_config(_CONFIG)
+class HlsLayer(TypedDict):
+    """A loop of the packed hls4ml project."""
+
+    name: str
+    config: str
+    """Structure of its numbers in parameters.h, which HLS tools put into the name of its module."""
+    folding: str | None
+    """Of a layer with weights."""
+    cycles: _Count
+    """Per frame."""
+    luts: _Count
+    memory_bits: _Count
+
+
+@with_config(_CONFIG)
+class HlsPrice(TypedDict):
+    """A constant of the estimate, and what it rests on."""
+
+    name: _Text
+    value: float
+    unit: _Text
+    source: _Text
+
+
+@with_config(_CONFIG)
+class HlsRow(TypedDict):
+    """What the packed hls4ml project is expected to take; no vendor's tool was asked."""
+
+    part: str
+    io_type: Literal["io_parallel", "io_stream"]
+    clock_ns: _Above0
+    """Asked for."""
+    goal: str
+    """What the foldings were chosen by."""
+    latency: _Count
+    interval: _Count
+    luts: _Count
+    """Of six inputs."""
+    memory_bits: _Count
+    layers: Annotated[list[HlsLayer], Field(min_length=1)]
+    notes: list[_Text]
+    """What could not be had, and what is large for a tool."""
+    formula: _Text
+    constants: Annotated[list[HlsPrice], Field(min_length=1)]
+    provenance: Literal["estimated"]
+
+
+@with_config(_CONFIG)
 class Latency(TypedDict):
     """Cycles of the frames that were simulated."""
 
@@ -775,7 +823,7 @@ class VendorResources(VendorFigure):
 
 @with_config(_CONFIG)
 class VendorInstance(VendorResources):
-    """What an instance of the top module takes, and what our own model expects of it."""
+    """What an instance of the top module takes, and what our own estimate of its layer is."""
 
     instance: str
     of: str
@@ -906,6 +954,8 @@ class ReportRow(TypedDict):
     memory: Memory
     rtl: RtlRow | None
     """The generated RTL; cycles are those of its exact model, which a simulation must meet."""
+    hls: HlsRow | None
+    """The packed hls4ml project, by the estimate's formulas; null where there is none."""
     latency: list[Latency]
     """From a frame's first beat in to its last beat out, and between the last beats of successive frames."""
     energy: Energy | None

@@ -76,6 +76,8 @@ def sources(report: "ReportRow") -> dict[str, Source]:
             "predicted_luts": Source("LUTs, predicted and measured", "synthesised", "a formula per unit, estimated, "
                                      "beside what the tool that is named has made"),
         }  # fmt: skip
+    if report["hls"]:
+        found["hls"] = Source("hls4ml project", report["hls"]["provenance"], report["hls"]["formula"])
     for row in sorted(report["latency"], key=lambda row: row["frames"])[-1:]:  # the one that the summary shows
         found["latency"] = Source("Latency", row["provenance"], f"{row['source']}, {row['frames']:,} frames; "
                                   f"nanoseconds at an assumed clock of {row['clock_ns']} ns")  # fmt: skip

@@ -16,7 +16,7 @@ from xnorflow.flows.kind import EngineKind
 from xnorflow.flows.results import LAYERS, LAYERWISE, RESULTS, WAVEFORM, IntArray, inputs, network, read_results
 from xnorflow.flows.timed import timed_run
 from xnorflow.flows.typed import record
-from xnorflow.reports.records import SpreadRow
+from xnorflow.reports.records import HlsRow, SpreadRow
 
 if TYPE_CHECKING:
     from xnorflow.cosim.engine import Engine, TakesVectors
@@ -62,8 +62,12 @@ def _build(kind: EngineKind, view: View, entry: Entry[BuildFacts], advance: Adva
         cast("TakesVectors", engine).prepare(network(view), folder, bench["inputs"], bench["expected"])
     else:
         engine.prepare(network(view), folder)
-    entry.facts = {"about": engine.about, "seconds": time.perf_counter() - start}
-    entry.summary = f"written and compiled{f', {engine.about}' if engine.about else ''}"
+    entry.facts = {
+        "about": engine.about,
+        "estimate": record(HlsRow, engine.estimate) if engine.estimate else None,
+        "seconds": time.perf_counter() - start,
+    }
+    entry.summary = ", ".join(filter(None, ("written and compiled", engine.about, str(engine.estimate or ""))))
 
 
 def _run(kind: EngineKind, view: View, entry: Entry[RunFacts], advance: Advance) -> None:

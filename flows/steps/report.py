@@ -29,16 +29,16 @@ def step(kinds: Sequence[EngineKind], others: Sequence[Step]) -> Step[ReportFact
             dict.fromkeys(("jinja2", "matplotlib", "jsonschema", *(p for kind in kinds for p in kind.packages)))
         ),
         commands=tuple(dict.fromkeys(command for kind in kinds for command in kind.commands)),
-        outside=partial(_outside, names),
+        outside=partial(_outside, tuple(kinds), names),
     )
 
 
-def _outside(others: Sequence[str], view: View) -> dict[str, object]:
+def _outside(kinds: Sequence[EngineKind], others: Sequence[str], view: View) -> dict[str, object]:
     """Return what the report shows beside the results' contents, which do not have it."""
     baseline = measures.baseline(view.options.subject.name)
     return {
         "told": [entry.whole for name in others if (entry := view.entry(name))],
-        "vendor": vendor.jobs(view, others),
+        "vendor": vendor.jobs(view, others, kinds),
         "version": version(),
         "baseline": file_digest(baseline) if baseline.is_file() else None,
     }

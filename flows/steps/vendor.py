@@ -6,8 +6,9 @@ folder of a job from another machine count like those made here.
 
 import json
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from xnorflow.hls.config import HlsConfig
     from xnorflow.hls.vendor.steps import Job, JobStep
     from xnorflow.hls.vendor.tools import VendorTool
-    from xnorflow.reports.records import RtlUnit, VendorFigures, VendorJob, VendorStep
+    from xnorflow.reports.records import VendorFigures, VendorJob, VendorStep
 
 PROJECT = "project"
 """Name of a job's folder in its entry."""
@@ -242,7 +243,7 @@ def _config(view: View, style: str) -> "HlsConfig":
 # --- what the report has
 
 
-def jobs(view: View, steps: Iterable[str]) -> "list[VendorJob]":
+def jobs(view: View, steps: Iterable[str], kinds: Iterable[EngineKind]) -> "list[VendorJob]":
     """Describe every job among steps of a flow, with all figures in the reports that lie in its folder."""
     from xnorflow.hls.vendor.results import neutral, reports_of
 
@@ -258,13 +259,13 @@ def jobs(view: View, steps: Iterable[str]) -> "list[VendorJob]":
         if problems:
             status.add("fail")
         figures = neutral(found)
-        _name_layers(figures, rtl_row(view)["units"] if name == f"{STEP}{RTL}" else ())
+        _name_layers(figures, _known(view, name.removeprefix(STEP), kinds))
         told.append(
             {
                 "job": cast("Any", name.removeprefix(STEP)),  # the jobs' names
                 "folder": str(folder(entry)),
                 "status": "fail" if "fail" in status else "pass" if "pass" in status else "skipped",
-                "steps": [_shown(row) for row in rows],
+                "steps": [_shown(row, f"{folder(entry)}/") for row in rows],
                 "problems": problems,
                 "figures": cast("VendorFigures", figures),
             }
@@ -272,20 +273,37 @@ def jobs(view: View, steps: Iterable[str]) -> "list[VendorJob]":
     return told
 
 
-def _shown(row: DoneStep) -> "VendorStep":
+def _shown(row: DoneStep, folder: str) -> "VendorStep":
+    """Return a step as it is told: its log by its place in the job's folder, here or on another machine."""
     return {
-        "name": row["name"], "status": row["status"], "reason": row["reason"], "tool": row["tool"],
-        "seconds": row["seconds"], "log": row["log"],
+        "name": row["name"], "status": row["status"], "reason": row["reason"] and row["reason"].replace(folder, ""),
+        "tool": row["tool"], "seconds": row["seconds"], "log": row["log"],
     }  # fmt: skip
 
 
-def _name_layers(figures: dict[str, list[dict[str, Any]]], units: "Iterable[RtlUnit]") -> None:
-    """Add to instances and paths the layers of the network, and to instances what our model expects of them."""
-    known = {f"U_{unit['name']}": unit for unit in units}
+def _known(view: View, job: str, kinds: Iterable[EngineKind]) -> list[tuple[str, str, int]]:
+    """Return patterns of the instances of a job, with their layers and LUTs as estimated."""
+    if job == RTL:
+        return [(rf"U_{re.escape(unit['name'])}", unit["layer"], unit["luts"]) for unit in rtl_row(view)["units"]]
+    built = (view.entry(kind.build_step) for kind in kinds if kind.name == job)
+    estimates = (estimate for entry in built if entry and (estimate := entry.facts["estimate"]))
+    return [  # HLS tools name a function's instance by its template's arguments
+        (rf"\w+_{layer['config']}(_\w+)?", layer["name"], layer["luts"])
+        for estimate in estimates
+        for layer in estimate["layers"]
+    ]
+
+
+def _name_layers(figures: dict[str, list[dict[str, Any]]], known: Sequence[tuple[str, str, int]]) -> None:
+    """Add to instances and paths the layers of the network, and to instances what our estimate of them is."""
+
+    def find(instance: str) -> tuple[str | None, int | None]:
+        of = (found for found in known if re.fullmatch(found[0], instance))
+        _, layer, luts = next(of, (None, None, None))
+        return layer, luts
+
     for row in figures["hierarchy"]:
-        unit = known.get(row["instance"])
-        row |= {"layer": unit and unit["layer"], "estimated_luts": unit and unit["luts"]}
+        row["layer"], row["estimated_luts"] = find(row["instance"])
     for row in figures["paths"]:
         for end, pin in (("start", row["start"]), ("end", row["end"])):
-            unit = known.get(pin.partition("/")[0])
-            row[f"{end}_layer"] = unit and unit["layer"]
+            row[f"{end}_layer"], _ = find(pin.partition("/")[0])

@@ -1,4 +1,8 @@
-"""What an HLS tool ignores, refuses or chokes on, as rules that a generated project is read for."""
+"""What an HLS tool ignores, refuses or chokes on, as rules that a generated project is read for.
+
+Read is what this project writes or has hls4ml write for it: the top function, the headers beside it and our own
+kernels. hls4ml's kernels (the rest of ``nnet_utils``) are not; how much they are told to unroll is.
+"""
 
 import re
 from collections.abc import Iterator
@@ -8,15 +12,16 @@ PARTITIONED = 1024  # elements of an array that is partitioned completely
 UNROLLED = 4096  # iterations of a loop that is unrolled
 
 _LOOP = re.compile(r"\bfor \(int \w+ = [^;]+; \w+ < (.+); \w+\+\+\) \{\s*#pragma HLS UNROLL")
-_ARRAY = re.compile(r"^\s*(?:static const )?[\w:<>, ]+? (\w+)((?:\[[^\]]+\])+)(?: = |;)", re.M)
-_PARTITION = re.compile(r"#pragma HLS ARRAY_PARTITION variable=(\w+) complete")
+_ARRAY = re.compile(r"^\s*(?:static const )?[\w:<>, ]+? (\w+)((?:\[[^\]]+\])+)(?: = |[;,)]|$)", re.M)
+_PARTITION = re.compile(r"#pragma HLS ARRAY_(?:PARTITION|RESHAPE) variable=(\w+) complete")
 
 
 def violations(project: Path) -> list[str]:
     """Return what breaks a rule: the file, the line and the rule."""
     firmware = project / "firmware"
-    own = ["nnet_utils/nnet_packed.h", *(path.name for path in firmware.glob("*.cpp"))]
-    own += [path.name for path in firmware.glob("*.h")]
+    kernels = ("nnet_utils/nnet_packed.h", "nnet_utils/plain_integers.h")
+    own = [name for name in kernels if (firmware / name).exists()]
+    own += [path.name for pattern in ("*.cpp", "*.h") for path in firmware.glob(pattern)]
     found: list[str] = []
     for name in own:
         found += [f"{name}: {what}" for what in _of_source((firmware / name).read_text())]
@@ -54,6 +59,11 @@ def _of_source(text: str) -> Iterator[str]:
 
 def _of_numbers(text: str) -> Iterator[str]:
     """Read the sizes of the kernels' arrays and unrolled loops from the layers' configurations."""
+    for name, body in re.findall(r"struct (config\w+) : nnet::dense_config \{(.*?)\n\};", text, re.S):
+        numbers = {key: int(value) for key, value in re.findall(r"static const unsigned (\w+) = (\d+);", body)}
+        of_all = numbers["n_in"] * numbers["n_out"] - numbers.get("n_zeros", 0)
+        if (products := -(-of_all // numbers["reuse_factor"])) > UNROLLED:
+            yield f"{name}: {products} multiplications unrolled by default"
     for name, body in re.findall(r"struct (config\d+) \{(.*?)\n\};", text, re.S):
         numbers = {key: int(value) for key, value in re.findall(r"static const int (\w+) = (-?\d+);", body)}
         n = numbers.get

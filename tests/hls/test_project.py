@@ -116,17 +116,44 @@ def test_the_configuration_reaches_the_layers(tmp_path: Path) -> None:
 def test_foldings_follow_the_goal_and_say_what_cannot_be_had(tmp_path: Path) -> None:
     net = network(inputs=700)
     slow, fast = (written(tmp_path / str(fps), net, target_fps=fps, max_luts=None).schedule for fps in (50_000, 1e6))
+    assert slow and fast
     assert slow.plan.interval <= 4000 and fast.plan.interval <= 200
-    assert fast.luts > slow.luts
+    assert fast.plan.luts > slow.plan.luts
     assert slow.plan.notes == fast.plan.notes == ()
     small = written(tmp_path / "small", net, target_fps=1e6, max_luts=slow.plan.luts).schedule
     assert small.plan.interval > 200 and small.plan.luts <= slow.plan.luts
     assert any("not the 1,000,000 asked for" in note for note in small.plan.notes)
     least = written(tmp_path / "least", net, max_luts=10).schedule
     assert any("more than the 10 asked for" in note for note in least.plan.notes)
-    large = written(tmp_path / "large", net, layers={"fc1": {"strategy": "latency"}}).schedule
-    assert any("5,600 weights unrolled as asked for" in note for note in large.plan.notes)
-    assert "estimated" in large.about
+    large = written(tmp_path / "large", net, layers={"fc1": {"strategy": "latency"}}).estimate
+    assert any("5,600 weights unrolled as asked for" in note for note in large.notes)
+
+
+@pytest.mark.parametrize("io_type", ["io_parallel", "io_stream"])
+def test_what_is_estimated_is_told_by_layer_and_with_its_constants(tmp_path: Path, io_type: str) -> None:
+    made = written(tmp_path / "packed", network(inputs=700), io_type=io_type, target_fps=1e6, max_luts=None)
+    told = made.estimate
+    fc1, fc2 = told.layers
+    assert (fc1.name, fc2.name) == ("fc1", "fc2") and told.provenance == "estimated"
+    top = (tmp_path / "packed" / "firmware" / "tiny_top.cpp").read_text()
+    assert f", {fc1.config}>" in top and f", {fc2.config}>" in top and fc1.config != fc2.config
+    plan = made.schedule.plan.layers
+    for layer in told.layers:
+        assert (layer.folding, layer.cycles, layer.luts) == (
+            str(plan[layer.name]),
+            plan[layer.name].cycles,
+            plan[layer.name].luts,
+        )
+    first = plan["fc1"]
+    words = first.neuron_folds * first.input_folds * first.pe * first.simd
+    assert fc1.memory_bits == words + first.neuron_folds * first.pe * first.accumulator_bits
+    assert told.luts == fc1.luts + fc2.luts and told.memory_bits == fc1.memory_bits + fc2.memory_bits
+    assert told.interval == max(fc1.cycles, fc2.cycles) <= 200 < fc1.cycles + fc2.cycles + told.latency
+    assert told.latency >= fc1.cycles + fc2.cycles
+    assert "1,000,000 vectors/s at 200 MHz" in told.goal and told.clock_ns == 5.0
+    assert {"lane", "control", "pipeline"} <= {price.name for price in told.constants}
+    assert all(price.source for price in told.constants)
+    assert written(tmp_path / "stock", style="stock").estimate is None
 
 
 def test_what_is_too_large_for_a_tool_is_refused(tmp_path: Path) -> None:
@@ -134,8 +161,11 @@ def test_what_is_too_large_for_a_tool_is_refused(tmp_path: Path) -> None:
         written(tmp_path / "a", network(inputs=10_000), strategy="latency")
     image = Network("image", (Input("x", (), (40, 40, 1)), Threshold("s", ("x",), np.array([1]), np.array([1]))))
     none = np.zeros((0, 1), np.int8)
-    with pytest.raises(UserError, match=r"io_parallel makes 1,600 registers .* HLS tools take 1,024; use io_stream"):
-        project.write(image, tmp_path / "b", HlsConfig(io_type="io_parallel"), none, none)
+    for style in ("packed", "stock"):
+        with pytest.raises(
+            UserError, match=r"io_parallel makes 1,600 registers .* HLS tools take 1,024; use io_stream"
+        ):
+            project.write(image, tmp_path / "b", HlsConfig(style=style, io_type="io_parallel"), none, none)
     assert not (tmp_path / "a").exists() and not (tmp_path / "b").exists()
 
 
@@ -199,6 +229,8 @@ def test_what_is_large_or_an_image_is_streamed(taken: Input, expected: str) -> N
         ends = (Dense("d", ("x",), np.ones((2, size), np.int8)),)  # type: ignore[assignment]
     net = Network("n", (taken, *ends))
     assert HlsConfig().resolve(net).io_type == expected
+    few = len(taken.shape) == 1 and size <= 1024  # stock layers have no words of bits
+    assert HlsConfig(style="stock").resolve(net).io_type == ("io_parallel" if few else "io_stream")
     assert HlsConfig(io_type="io_parallel").resolve(net).io_type == "io_parallel"
 
 

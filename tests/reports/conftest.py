@@ -121,6 +121,18 @@ def passing() -> dict[str, Any]:
                  "cycles": 678, "luts": 432, "memory_bits": 16000}
             ],
         },
+        "hls": {
+            "part": "xc7z020clg400-1", "io_type": "io_parallel", "clock_ns": 5.0, "goal": "50,000 vectors/s",
+            "latency": 2345, "interval": 2222, "luts": 987, "memory_bits": 4096,
+            "layers": [
+                {"name": "dense1", "config": "config2", "folding": "1 PE x 8 SIMD", "cycles": 2222, "luts": 901,
+                 "memory_bits": 4096},
+                {"name": "affine", "config": "config3", "folding": None, "cycles": 2, "luts": 86, "memory_bits": 0},
+            ],
+            "notes": ["at best <40,000> frames/s"], "formula": "loops one behind another",
+            "constants": [{"name": "lane", "value": 1.5, "unit": "LUTs", "source": "a fit"}],
+            "provenance": "estimated",
+        },
         "latency": [
             {"source": "rtl_cxxrtl", "frames": 1000, "latency": {"minimum": 12345, "median": 12346.5, "maximum": 12400},
              "interval": {"minimum": 600, "median": 678, "maximum": 679}, "clock_ns": 10.0, "provenance": "simulated"}

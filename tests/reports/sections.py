@@ -13,6 +13,7 @@ SECTIONS = (
         "samples",
         "confusion",
         "rtl",
+        "hls",
         "latency",
     ),
     *("hardware", "synthesis", "asic", "vendor", "predicted", "energy", "memory", "provenance"),

@@ -83,6 +83,7 @@ def test_the_page_has_every_section_and_number(report: Any, tmp_path: Path) -> N
         "build/small/hls4ml_packed", "a" * 64, "3.11",
         "2.46 nJ per inference", "between 820 pJ and 7.38 nJ", "7 of them test images", "count x picojoules_each",
         "a paper", "equal", "-10.0 %",
+        "1 PE x 8 SIMD", "config2", "987", "2,222", "at best <40,000> frames/s", "loops one behind another", "a fit",
     ):  # fmt: skip
         assert expected in text, expected
     assert shown.tags.count("svg") == len(figures(report))
@@ -154,6 +155,7 @@ def test_a_report_without_images_layers_with_weights_or_resources(report: Any, t
     report["engines"].pop("hls4ml_packed")
     report |= {
         "rtl": None,
+        "hls": None,
         "latency": [],
         "energy": None,
         "synthesis": [],
@@ -163,7 +165,7 @@ def test_a_report_without_images_layers_with_weights_or_resources(report: Any, t
         "baseline": None,
         "samples": [],
     }
-    assert set(SECTIONS) - set(page(report, tmp_path).ids) == {"findings", "asic"}
+    assert set(SECTIONS) - set(page(report, tmp_path).ids) == {"findings", "asic", "hls"}
     assert "not measured" in (tmp_path / "report.md").read_text()
 
 
@@ -219,7 +221,9 @@ def test_every_place_gives_the_same_number_of_luts(report: Any, tmp_path: Path) 
 
 
 def test_figures_of_all_tools_stand_side_by_side(report: Any, tmp_path: Path) -> None:
-    placed, cells, vendors = made(report)[1:]
+    placed, cells, ours, vendors = made(report)[1:]
+    assert (ours.design, ours.lut, ours.latency, ours.interval) == ("hls4ml_packed", 987, 2345, 2222)
+    assert (ours.provenance, ours.ff, ours.fmax_mhz) == ("estimated", None, None)
     assert (cells.lut, cells.ff, cells.fmax_mhz, cells.power_w) == (None, 90, 64.5, 0.00321)
     assert (placed.lut, placed.fmax_mhz, placed.latency, placed.provenance) == (
         1300,

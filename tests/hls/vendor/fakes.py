@@ -24,7 +24,8 @@ told = {{"tool": name, "arguments": arguments, "cwd": os.getcwd(), "stdin": sys.
         "environment": {{k: os.environ.get(k) for k in ("PATH", "LC_ALL", "XILINX_VIVADO")}}}}
 with open(here / "calls", "a") as calls:
     calls.write(json.dumps(told) + "\\n")
-plan = json.loads((here / "plan.json").read_text()).get(step, {{}})
+plans = json.loads((here / "plan.json").read_text())
+plan = plans.get(f"{{top}} {{step}}", plans.get(step, {{}}))
 print("INFO: it starts", flush=True)
 if plan.get("sleep"):
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
@@ -70,7 +71,10 @@ class Fakes:
         self.plan(steps={})
 
     def plan(self, steps: dict[str, dict[str, Any]]) -> None:
-        """Say, by step, what it leaves (``files``) and ``summary``, its ``status``, or that it is to ``sleep``."""
+        """Say, by step, what it leaves (``files``) and ``summary``, its ``status``, or that it is to ``sleep``.
+
+        What is said of ``<top> <step>`` goes before what is said of the step.
+        """
         (self.folder / "plan.json").write_text(json.dumps(steps))
 
     @property
