@@ -1,10 +1,12 @@
 """BNN-PYNQ, FINN's first generation: the folder of weights and thresholds that an accelerator loads becomes a Network.
 
-Each processing element of layer L has two files of 64-bit words, ``L-PE-weights.bin`` and ``L-PE-thres.bin``. Element p
-of P computes neurons p, p + P, ...; each word holds the weights of some inputs, the first in the lowest bit, 1 for +1.
-A neuron counts the inputs that equal their weights and gives 1 where the count is above its threshold. Inputs are
-filled up to whole words by 0, the last layer's neurons to 64. The class is the highest of the last bits that are 1,
-else the first; ``classes.txt`` tells how many there are. Only fully connected networks of one bit are taken: files of
+Each processing element of layer L has two files of 64-bit words, ``L-PE-weights.bin`` and ``L-PE-thres.bin``. Element
+p of P computes neurons p, p + P, ...; each word holds the weights of some inputs, the first in the lowest bit, 1 for
++1. Where all layers have one threshold for each neuron, a neuron counts the inputs that equal their weights and gives
+1 where the count is above its threshold. Where a layer has two, its neurons give -1, 0 or 1, one more for each that
+the sum of the values times -1 and +1 is above, and all sums of the network are such. Inputs are filled up to whole
+words by 0, the last layer's neurons to 64. The class is the highest of the last bits that are 1, else the first;
+``classes.txt`` tells how many there are. Only fully connected networks with weights of one bit are taken: files of
 others do not tell what they are.
 """
 
@@ -17,19 +19,34 @@ from numpy.typing import NDArray
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.files import read_bytes
-from xnorflow.bnn.network import Argmax, Dense, Flatten, Input, IntArray, Network, Operation, Threshold
+from xnorflow.bnn.network import Argmax, Dense, Flatten, Input, IntArray, MultiThreshold, Network, Operation, Threshold
 
 _WORD = 64  # bits
 _LARGEST = 1 << 26  # bytes of a file
 _MOST = 127  # classes: the weight of the last one
+_BOUND = 1 << 32  # of thresholds, beyond every sum
 
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """Weights -1 and +1, shape (neurons, inputs), and from which sum on a neuron gives +1."""
+    """Bits of the weights, shape (neurons, inputs filled up to words), and thresholds, shape (neurons, levels)."""
 
-    weight: NDArray[np.int8]
-    threshold: IntArray
+    bits: NDArray[np.uint64]
+    above: IntArray
+
+    def weight(self, inputs: int) -> NDArray[np.int8]:
+        """Return the weights -1 and +1 of the inputs."""
+        return 2 * self.bits[:, :inputs].astype(np.int8) - 1
+
+    def least(self, inputs: int, counts: bool) -> IntArray:
+        """Return the least sums of the inputs for which a neuron gives more; what fills them up takes no part."""
+        above: IntArray = np.clip(self.above, -_BOUND, _BOUND)
+        filled: IntArray = self.bits[:, inputs:].astype(np.int64)
+        if counts:
+            least: IntArray = 2 * (above + 1 - (filled == 0).sum(axis=1)[:, None]) - inputs
+        else:
+            least = above + 1 + (2 * filled - 1).sum(axis=1)[:, None]
+        return least
 
 
 def is_folder(path: Path) -> bool:
@@ -65,21 +82,32 @@ def load(folder: Path, name: str, taken: Input) -> Network:
         raise UserError(f"{folder}: expected a bipolar input (its accelerator takes one bit), got {taken.kind}")
     inputs = int(np.prod(taken.shape))
     operations: list[Operation] = [taken]
+    signal = taken.infer()
     if len(taken.shape) > 1:
         operations.append(Flatten("flatten", (taken.name,)))
+        signal = operations[-1].infer(signal)
     width = -(-inputs // _WORD) * _WORD
     layers = 0
     while (folder / f"{layers}-0-weights.bin").exists():
         layers += 1
+    read = []
     for number in range(layers):
-        layer = _layer(folder, number, inputs, width)
-        if number == layers - 1:
-            layer = _of_classes(folder, layer)
-        dense, sign = f"dense{number + 1}", f"threshold{number + 1}"
-        operations.append(Dense(dense, (operations[-1].name,), weight=layer.weight))
-        up = np.ones(len(layer.weight), np.int8)
-        operations.append(Threshold(sign, (dense,), threshold=layer.threshold, direction=up))
-        inputs = width = len(layer.weight)
+        read.append(_layer(folder, number, width))
+        width = len(read[-1].bits)
+    read[-1] = _of_classes(folder, read[-1])
+    counts = all(layer.above.shape[1] == 1 for layer in read)
+    for number, layer in enumerate(read, 1):
+        operations.append(Dense(f"dense{number}", (operations[-1].name,), weight=layer.weight(inputs)))
+        signal = operations[-1].infer(signal)
+        least = np.sort(layer.least(inputs, counts), axis=1)
+        threshold = np.clip(least, signal.low[:, None], signal.high[:, None] + 1)
+        up, name, source = np.ones(len(layer.bits), np.int8), f"threshold{number}", (operations[-1].name,)
+        if threshold.shape[1] == 1:
+            operations.append(Threshold(name, source, threshold=threshold[:, 0], direction=up))
+        else:
+            operations.append(MultiThreshold(name, source, threshold=threshold, direction=up, low=-1, step=1))
+        signal = operations[-1].infer(signal)
+        inputs = len(layer.bits)
     # The highest bit that is 1: each outweighs those below it, and the first is the least of all that are 0.
     rank = np.diag(np.arange(1, inputs + 1, dtype=np.int8))
     operations.append(Dense("rank", (operations[-1].name,), weight=rank))
@@ -87,8 +115,8 @@ def load(folder: Path, name: str, taken: Input) -> Network:
     return Network(name, tuple(operations))
 
 
-def _layer(folder: Path, number: int, inputs: int, width: int) -> _Layer:
-    """Read a layer for `inputs` values, which its words fill up to `width`."""
+def _layer(folder: Path, number: int, width: int) -> _Layer:
+    """Read a layer for `width` values."""
     elements = 0
     while (folder / f"{number}-{elements}-weights.bin").exists():
         elements += 1
@@ -98,21 +126,29 @@ def _layer(folder: Path, number: int, inputs: int, width: int) -> _Layer:
     where = f"{folder}: layer {number}"
     if any(len(of) != rows for of in thresholds) or any(len(of) != lines for of in weights):
         raise UserError(f"{where}: expected files of one length for all processing elements")
-    groups, rest = divmod(lines, rows)
-    simd, over = divmod(width, max(groups, 1))
-    if rest or over or not 0 < simd <= _WORD or not groups:
+    used = int(max(of.max() for of in weights)).bit_length()
+    found = [
+        (levels, width * rows // levels // lines)
+        for levels in (2, 1)  # files do not tell: words of bits half of which are never used are none of one threshold
+        if not rows % levels and not lines % (rows // levels) and not width * rows // levels % lines
+    ]
+    fits = [(levels, simd) for levels, simd in found if max(used, 1) <= simd <= _WORD]
+    if not fits:
+        simd = max((simd for _, simd in found if simd <= _WORD), default=0)
+        if simd:
+            raise UserError(f"{where}: expected weights of {simd} bits a word, got more; only binary weights are read")
         raise UserError(
             f"{where}: expected {rows} thresholds to go with whole words of weights for {width} inputs, got {lines} "
-            "words; only fully connected networks of one bit (lfcW1A1) are read"
+            "words; only fully connected networks with weights of one bit (lfcW1A1, lfcW1A2) are read; of others give "
+            "the QONNX file"
         )
-    words = np.stack(weights, axis=1).reshape(rows, groups, elements).transpose(0, 2, 1).reshape(-1, groups)
-    if simd < _WORD and (words >> np.uint64(simd)).any():
-        raise UserError(f"{where}: expected weights of {simd} bits a word, got more; only binary weights are read")
+    levels, simd = fits[0]
+    groups, neurons = width // simd, rows // levels
+    words = np.stack(weights, axis=1).reshape(neurons, groups, elements).transpose(0, 2, 1).reshape(-1, groups)
     bits = (words[..., None] >> np.arange(simd, dtype=np.uint64)) & np.uint64(1)
     bits = bits.reshape(len(words), width)
-    above = np.clip(np.stack(thresholds, axis=1).ravel(), -1, width)
-    least = above + 1 - (bits[:, inputs:] == 0).sum(axis=1)  # equal bits among the inputs that it takes
-    return _Layer((2 * bits[:, :inputs].astype(np.int8) - 1), np.clip(2 * least - inputs, -inputs, inputs + 1))
+    above = np.stack([of.reshape(neurons, levels) for of in thresholds], axis=1).reshape(-1, levels)
+    return _Layer(bits, above)
 
 
 def _words(path: Path) -> NDArray[np.uint64]:
@@ -127,6 +163,6 @@ def _of_classes(folder: Path, layer: _Layer) -> _Layer:
     if not path.exists():
         raise UserError(f"{folder}: expected classes.txt, one class a line: the last layer is filled up to 64 neurons")
     count = sum(bool(line.strip()) for line in read_bytes(path, _LARGEST).splitlines())
-    if not 2 <= count <= min(_MOST, len(layer.weight)):
-        raise UserError(f"{path}: expected 2 to {min(_MOST, len(layer.weight))} classes, one a line, got {count}")
-    return _Layer(layer.weight[:count], layer.threshold[:count])
+    if not 2 <= count <= min(_MOST, len(layer.bits)):
+        raise UserError(f"{path}: expected 2 to {min(_MOST, len(layer.bits))} classes, one a line, got {count}")
+    return _Layer(layer.bits[:count], layer.above[:count])

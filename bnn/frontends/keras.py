@@ -22,7 +22,7 @@ channels first: positions, in what this module gives, too, are of Keras's tensor
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,7 +105,8 @@ def check(model: Any, name: str, input: Input, fixed: Fixed | None = None) -> Su
         If the model has no graph of layers, or not one input and one output.
     """
     reader = _Reader(model, name, input, fixed, survey := Survey())
-    reader.core.check_end(reader.walk(), name, chosen=False)
+    value = reader.walk()
+    reader.core.check_end(value, name, reader.chosen)
     return survey
 
 
@@ -132,7 +133,8 @@ class _Reader:
         self.model, self.name, self.input, self.survey = model, name, input, survey
         self.core = Assembler(f"model {name!r}", survey=survey, fixed=fixed)
         self.core.channels_last = True
-        self.known: dict[Any, _Known] = {}
+        self.known: dict[Any, _Known | tuple[_Known, ...]] = {}  # of each call; several results of some
+        self.chosen = False  # whether the model itself chooses the class
 
     def walk(self) -> Value:
         """Take all layers; return the model's result."""
@@ -142,15 +144,25 @@ class _Reader:
                 self.survey.take(self.core.where)
             self.known[(layer, node)] = self.core.taking(
                 lambda: self._convert(layer, node),  # noqa: B023 (called at once)
-                lambda: _Known(self.core.stand_in(_channels_first(node.outputs.shape[1:]))),  # noqa: B023
+                lambda: self._stand_in(node.outputs),  # noqa: B023
             )
-        return self.known[_call(self.model.outputs[0])].value
+        return self._of(self.model.outputs[0]).value
+
+    def _of(self, tensor: Any) -> _Known:
+        """Return what is known of a tensor."""
+        known, (_, _, index) = self.known[_call(tensor)], tensor._keras_history
+        return known[index] if isinstance(known, tuple) else known
+
+    def _stand_in(self, outputs: Any) -> _Known | tuple[_Known, ...]:
+        if isinstance(outputs, list):
+            return tuple(_Known(self.core.stand_in(_channels_first(of.shape[1:]))) for of in outputs)
+        return _Known(self.core.stand_in(_channels_first(outputs.shape[1:])))
 
     def conversion(self, value: Value) -> Conversion:
         """End with the model's result."""
         core = self.core
         try:
-            network, scores = core.finish(value, self.name, chosen=False)
+            network, scores = core.finish(value, self.name, self.chosen)
         except NetworkError as error:
             raise UserError(f"model {self.name!r}: {error}") from None
         return Conversion(network, tuple(core.notes), core.ambiguous, core.observed, scores, core.rounded)
@@ -186,7 +198,7 @@ class _Reader:
 
     # Layers
 
-    def _convert(self, layer: Any, node: Any) -> _Known:
+    def _convert(self, layer: Any, node: Any) -> _Known | tuple[_Known, ...]:
         kind, core = type(layer).__name__, self.core
         if kind not in keras_file.LAYERS:
             raise UserError(f"{core.where}: {unsupported(kind)}")
@@ -197,12 +209,13 @@ class _Reader:
         check_finite(core.where, layer)
         if kind == "InputLayer":
             return _Known(self._start(layer))
-        operands = [self.known[_call(tensor)] for tensor in node.keras_inputs]
+        operands = [self._of(tensor) for tensor in node.keras_inputs]
         if len(operands) > 1 and kind not in (*keras_file.BRANCHES, *keras_op.KINDS):
             raise core.fail("one operand", len(operands))
         value, hidden = operands[0].value, tuple(dict.fromkeys(of for operand in operands for of in operand.hidden))
         ended = next((operand.value.ended for operand in operands if operand.value.ended), "")
-        if ended and kind not in keras_file.NO_EFFECT:
+        chosen = kind in keras_op.KINDS and keras_op.name_of(layer) == keras_op.CHOSEN
+        if ended and not chosen and kind not in keras_file.NO_EFFECT:
             raise UserError(f"{ended}: expected a softmax only at the end of the model")
         if kind in keras_file.NO_EFFECT:
             return operands[0]
@@ -319,36 +332,65 @@ class _Reader:
 
     # Operators outside layers
 
-    def _operator(self, layer: Any, node: Any, operands: list[_Known], hidden: tuple[Activation, ...]) -> _Known:
+    def _operator(
+        self, layer: Any, node: Any, operands: list[_Known], hidden: tuple[Activation, ...]
+    ) -> _Known | tuple[_Known, ...]:
         function, core, value = keras_op.name_of(layer), self.core, operands[0].value
         if function not in keras_op.TAKEN:
             raise core.fail(f"one of {', '.join(sorted(keras_op.TAKEN))}, or layers", f"the operator {function!r}")
         if function in keras_op.SAME:
             return operands[0]
-        if function in keras_op.SUMS and len(operands) == 2:
-            return _Known(self._add([of.value for of in operands], hidden, keras_op.SUMS[function] < 0), hidden)
-        if function in keras_op.ELEMENTWISE and len(operands) == 1:
-            return self._activated(keras_op.computing(layer, node, core.where), operands[0])
+        values = [operand.value for operand in operands]
+        summed = function in keras_op.SUMS and len(values) == 2
         try:
+            if summed and (hidden or not values[0].same_integers(values[1])):
+                return _Known(self._add(values, hidden, keras_op.SUMS[function] < 0), hidden)
+            if function in keras_op.ELEMENTWISE:
+                return _Known(self._elementwise(layer, node), hidden)
+            if function in keras_op.VIEWS:
+                parts = keras_op.moved(layer, node, np.moveaxis(value.positions, 0, -1))
+                made = [core.view(value, np.ascontiguousarray(np.moveaxis(last, -1, 0))) for last in parts]
+                several = isinstance(node.outputs, list)
+                return tuple(_Known(of, hidden) for of in made) if several else _Known(made[0], hidden)
             given = keras_op.arguments(layer, node)
             if function == keras_op.JOINED:
                 return _Known(self._joined(given), hidden)
             if function == keras_op.PADDED:
                 return _Known(self._padded_by(value, given), hidden)
-            if function in keras_op.MEANS:
-                return _Known(self._mean(value, given, keras_op.MEANS[function]), hidden)
-            if function == keras_op.SLICED:
-                last = keras_op.sliced(node, np.moveaxis(value.positions, 0, -1))
-                return _Known(core.view(value, np.ascontiguousarray(np.moveaxis(last, -1, 0))), hidden)
+            if function in keras_op.WHOLE:
+                return _Known(self._whole(value, given, keras_op.WHOLE[function]), hidden)
+            return _Known(self._tail(value, given, function == keras_op.CHOSEN), hidden)
         except (ValueError, IndexError, KeyError, TypeError) as error:
             if isinstance(error, UserError):
                 raise
             raise core.fail(f"{function} as it can be taken", str(error).splitlines()[0]) from None
-        raise core.fail(f"one tensor for {function}", f"{len(operands)}")
+
+    def _elementwise(self, layer: Any, node: Any) -> Value:
+        """Take an operator that treats every value by itself, with constants for each channel perhaps."""
+        function, core = keras_op.name_of(layer), self.core
+        tensors = {id(tensor): tensor for tensor in node.keras_inputs}
+        values = [self._of(tensor).value for tensor in tensors.values()]
+        shape, last = values[0].positions.shape, tuple(int(n) for n in next(iter(tensors.values())).shape[1:])
+        if _channels_first(node.outputs.shape[1:]) != shape:
+            raise core.fail("constants that leave the shape as it is", f"shape {tuple(node.outputs.shape[1:])}")
+        columns = [np.moveaxis(np.broadcast_to(of, (1, *last))[0], -1, 0) for of in keras_op.constants(node)]
+        values, found = core.by_channel(values, columns)
+        kind: Literal["", "sign", "scores"] = "sign" if function == "math.sign" else ""
+        return core.step(
+            values, keras_op.computing(layer, node, found), "scores" if function in keras_op.SCORES else kind
+        )  # fmt: skip
+
+    def _tail(self, value: Value, given: dict[str, Any], chosen: bool) -> Value:
+        """Take a softmax or an argmax over the scores."""
+        axis = given.get("axis", 0 if chosen else -1)
+        if axis not in (-1, value.positions.ndim):
+            raise self.core.fail("axis -1, the scores", axis)
+        self.chosen |= chosen
+        return self.core.end(value) if chosen else self._ended(value)
 
     def _joined(self, given: dict[str, Any]) -> Value:
         tensors, axis = given["values"], int(given["axis"])
-        known = {id(tensor): self.known[_call(tensor)].value for tensor in tensors if hasattr(tensor, "_keras_history")}
+        known = {id(tensor): self._of(tensor).value for tensor in tensors if hasattr(tensor, "_keras_history")}
         axes = next(iter(known.values())).positions.ndim
         axis %= axes + 1
         if axis == 0:
@@ -366,14 +408,13 @@ class _Reader:
         value = self.core.pad_channels(value, before, after, real)
         return self.core.pad(value, (*image[0], *image[1]), real)
 
-    def _mean(self, value: Value, given: dict[str, Any], divisor: int | None) -> Value:
-        axes, axis = value.positions.ndim, np.atleast_1d(given.get("axis", ()))
-        if axes < 2 or sorted(int(of) % (axes + 1) for of in axis) != [*range(1, axes)]:
-            raise self.core.fail(f"the image's axes, {[*range(1, axes)]}", axis.tolist())
-        size = (1, *value.positions.shape[1:])[-2:]
-        window = (int(size[0]), int(size[1]))
-        value = self.core.average(value, window, window, divisor=divisor)
-        return value if given.get("keepdims") else self.core.view(value, value.positions.ravel())
+    def _whole(self, value: Value, given: dict[str, Any], what: Literal["mean", "sum", "maximum"]) -> Value:
+        """Take the mean, the sum or the maximum over rows, columns or both of an image."""
+        axes, axis = value.positions.ndim, np.atleast_1d(given.get("axis", ())).tolist()
+        wanted = [int(of) % (axes + 1) for of in axis]
+        if not wanted or min(wanted) < 1 or max(wanted) == axes:
+            raise self.core.fail(f"the image's axes, {[*range(1, axes)]}", axis)
+        return self.core.over_image(value, wanted, what, keep=bool(given.get("keepdims")))
 
     # Pools, views and branches
 
@@ -519,7 +560,7 @@ def _same(length: int, window: int, stride: int) -> tuple[int, int]:
 
 
 def _channels_first(shape: Any) -> tuple[int, ...]:
-    *rest, channels = (int(length) for length in shape)
+    *rest, channels = (int(length) for length in shape or (1,))
     return (channels, *rest)
 
 

@@ -11,7 +11,9 @@ import logging
 import math
 import os
 import re
+import shutil
 import sys
+import tempfile
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -89,15 +91,9 @@ _QKERAS_QUANTIZERS = (
     *("quantized_bits", "quantized_relu", "quantized_po2", "quantized_relu_po2"),
     *("quantized_tanh", "quantized_sigmoid", "quantized_ulaw"),
 )
-#: What layers carry that has no effect on a prediction: initialisers, regularisers, constraints, precision.
-_PARTS = (
-    *("Zeros", "Ones", "Constant", "RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling", "Identity"),
-    *("Orthogonal", "GlorotUniform", "GlorotNormal", "HeNormal", "HeUniform", "LecunNormal", "LecunUniform"),
-    *("QInitializer", "L1", "L2", "L1L2", "OrthogonalRegularizer"),
-    *("Clip", "weight_clip", "WeightClip", "MaxNorm", "MinMaxNorm", "NonNeg", "UnitNorm", "RadialConstraint"),
-    *("Policy", "DTypePolicy"),
-)
-_ALLOWED = frozenset((*LAYERS, *_CONTAINERS, *LARQ_QUANTIZERS, *_QKERAS_QUANTIZERS, *_PARTS))
+_PRECISION = ("Policy", "DTypePolicy")
+_ALLOWED = frozenset((*LAYERS, *_CONTAINERS, *LARQ_QUANTIZERS, *_QKERAS_QUANTIZERS, *_PRECISION))
+_OF_TRAINING = ("_initializer", "_regularizer", "_constraint")  # ends of names of what no prediction depends on
 _MODULES = re.compile(r"(keras|tf_keras|qkeras|larq)(\.[A-Za-z0-9_]+)*\Z")
 _OWN = re.compile(r"[A-Za-z_]\w*(Dense|Linear|Conv)\w*\Z", re.ASCII)  # a class of weights
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -173,8 +169,9 @@ def load(path: str | Path) -> Any:
 
     try:
         scope = keras.utils.custom_object_scope({"QActivation": _activation_class()})
-        with warnings.catch_warnings(), scope, _as_file(path, ".keras" if archive else ".h5") as source:
+        with warnings.catch_warnings(), scope, tempfile.TemporaryDirectory() as folder:
             warnings.simplefilter("ignore")
+            source = _copy(path, Path(folder), archive, configuration)
             model = load_qmodel(str(source), compile=False)
     except Exception as error:  # whatever Keras raises on what it cannot make sense of
         raise UserError(f"{path}: Keras cannot load it: {_first_line(error)}") from None
@@ -340,26 +337,28 @@ def check_finite(where: str, layer: Any) -> None:
             raise UserError(f"{where}: expected finite weights, got NaN or infinity in {name!r}")
 
 
-class _as_file:
-    """The path itself if its name ends as Keras wants it to, else a copy that does, removed at the end."""
+def _copy(path: Path, folder: Path, archive: bool, configuration: Any) -> Path:
+    """Copy a file into a folder, with another configuration and the ending that Keras wants; return the copy."""
+    text = json.dumps(configuration)
+    if not archive:
+        copied = Path(shutil.copyfile(path, folder / "model.h5"))
+        with h5py.File(copied, "r+") as file:
+            file.attrs["model_config"] = text
+        return copied
+    copied = folder / "model.keras"
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(copied, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, text if name == "config.json" else old.read(name))
+    return copied
 
-    def __init__(self, path: Path, suffix: str) -> None:
-        self._path, self._suffix = path, suffix
 
-    def __enter__(self) -> Path:
-        import tempfile
-
-        if self._path.suffix == self._suffix:
-            self._folder = None
-            return self._path
-        self._folder = tempfile.TemporaryDirectory()
-        copy = Path(self._folder.name) / f"model{self._suffix}"
-        copy.write_bytes(self._path.read_bytes())
-        return copy
-
-    def __exit__(self, *_: object) -> None:
-        if self._folder is not None:
-            self._folder.cleanup()
+def _without_training(configuration: Any) -> Any:
+    """Leave out how weights were initialised, regularised and constrained, which may be any code of the user's own."""
+    if isinstance(configuration, list):
+        return [_without_training(of) for of in configuration]
+    if isinstance(configuration, dict):
+        return {key: _without_training(of) for key, of in configuration.items() if not key.endswith(_OF_TRAINING)}
+    return configuration
 
 
 def _first_line(error: Exception) -> str:
@@ -465,7 +464,7 @@ def _parse(path: Path, text: str | bytes) -> Any:
     try:
         configuration = json.loads(text)
         json.dumps(configuration, ensure_ascii=False).encode()  # a half of a surrogate pair is no text
-        return configuration
+        return _without_training(configuration)
     except (ValueError, RecursionError, TypeError) as error:
         raise UserError(f"{path}: expected JSON as the model's configuration: {_first_line(error)}") from None
 

@@ -329,6 +329,8 @@ class _Reader:
             result = self._dense(node, value)
         elif kind in ("Conv", "ConvTranspose"):
             result = self._convolution(node, value)
+        elif kind in file.WHOLE:
+            result = self._over_image(node, value)
         elif kind in file.MAXIMA:
             result = self._max_pool(node, value)
         elif kind in file.AVERAGES:
@@ -533,29 +535,31 @@ class _Reader:
 
     # Pools
 
-    def _size(self, node: onnx.NodeProto, value: Value) -> tuple[tuple[int, int], tuple[int, int], bool]:
-        """Return size and stride of a pool, and whether it drops the image's axes."""
+    def _over_image(self, node: onnx.NodeProto, value: Value) -> Value:
+        """Take the mean, the sum or the maximum over rows, columns or both of an image."""
+        attributes, axes, what = _attributes(node), value.positions.ndim + 1, file.WHOLE[node.op_type]
+        over = attributes.get("axes", [])
+        if len(node.input) > 1 and node.input[1]:  # since opset 18
+            over = self.constants[node.input[1]].ravel().tolist()
+        wanted = [axis % axes - 1 for axis in over]
+        if not wanted or min(wanted) < 1:
+            raise self.core.fail(f"the {what} over axes 2 and 3, height and width", f"axes {list(over)}")
+        return self.core.over_image(value, wanted, what, keep=bool(attributes.get("keepdims", 1)))
+
+    def _size(self, node: onnx.NodeProto, value: Value) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return size and stride of a pool."""
         attributes, axes = _attributes(node), value.positions.ndim - 1
         if axes not in (1, 2):
             raise self.core.fail("an image or a sequence to pool", f"shape (N, {value.positions.size})")
         if "kernel_shape" in attributes:
             if set(attributes.get("dilations", [1])) != {1} or len(attributes["kernel_shape"]) != axes:
                 raise self.core.fail(f"a pool of {axes} dimensions with dilation 1", attributes)
-            return self._pair(attributes["kernel_shape"]), self._pair(attributes.get("strides", [1] * axes)), False
+            return self._pair(attributes["kernel_shape"]), self._pair(attributes.get("strides", [1] * axes))
         whole = self._pair(value.positions.shape[1:])
-        if node.op_type.startswith("Reduce"):
-            over = attributes.get("axes", [])
-            if len(node.input) > 1 and node.input[1]:  # since opset 18
-                over = self.constants[node.input[1]].ravel().tolist()
-            wanted = list(range(2, axes + 2))
-            if sorted(axis % (axes + 2) for axis in over) != wanted:
-                what = {"ReduceMean": "mean", "ReduceSum": "sum"}.get(node.op_type, "maximum")
-                raise self.core.fail(f"the {what} over axes 2 and 3, height and width", f"axes {list(over)}")
-            return whole, whole, not attributes.get("keepdims", 1)
-        return whole, whole, False
+        return whole, whole
 
     def _max_pool(self, node: onnx.NodeProto, value: Value) -> Value:
-        size, stride, drops = self._size(node, value)
+        size, stride = self._size(node, value)
         top, _, left, _ = self._pads(node, value, size, stride)
         padding = [top, 0, left, 0]
         if "kernel_shape" in _attributes(node):  # what the last window lacks, whoever asks for it
@@ -563,19 +567,17 @@ class _Reader:
             for axis in range(2):
                 lacking = (after[axis] - 1) * stride[axis] + size[axis] - before[axis] - padding[2 * axis]
                 padding[2 * axis + 1] = max(0, lacking)
-        result = self.core.max_pool(value, Window(size, stride, (padding[0], padding[1], padding[2], padding[3])))
-        return self.core.view(result, result.positions.ravel()) if drops else result
+        return self.core.max_pool(value, Window(size, stride, (padding[0], padding[1], padding[2], padding[3])))
 
     def _average(self, node: onnx.NodeProto, value: Value) -> Value:
-        size, stride, drops = self._size(node, value)
+        size, stride = self._size(node, value)
         attributes = _attributes(node)
         padding = self._pads(node, value, size, stride)
         if attributes.get("ceil_mode", 0):
             raise self.core.fail("an AveragePool with ceil_mode 0", "1")
         if any(padding) and not attributes.get("count_include_pad", 0):
             raise self.core.fail("count_include_pad 1 where an AveragePool pads: all means of as many values", "0")
-        result = self.core.average(value, size, stride, padding, 1 if node.op_type == "ReduceSum" else None)
-        return self.core.view(result, result.positions.ravel()) if drops else result
+        return self.core.average(value, size, stride, padding)
 
     # The end
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -46,13 +46,19 @@ ELEMENTWISE = (
     *("Erf", "Log", "Floor", "Ceil", "Round", "Where", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "Equal"),
     *("Not", "And", "Or", "Sign", *SCORES, *QUANTISERS),
 )
-MAXIMA = ("MaxPool", "GlobalMaxPool", "ReduceMax")
-AVERAGES = ("AveragePool", "GlobalAveragePool", "ReduceMean", "ReduceSum")
+MAXIMA = ("MaxPool", "GlobalMaxPool")
+AVERAGES = ("AveragePool", "GlobalAveragePool")
+WHOLE: Mapping[str, Literal["mean", "sum", "maximum"]] = {
+    "ReduceMean": "mean",
+    "ReduceSum": "sum",
+    "ReduceMax": "maximum",
+}
+"""Operators that take one value of all rows or columns of an image."""
 SOFTMAX = ("Softmax", "LogSoftmax")
 TAILS = ("TopK", "ArgMax")
 
 SUPPORTED = (
-    *(*LINEAR, *ELEMENTWISE, *MAXIMA, *AVERAGES, "Pad", "Concat", *VIEWS, *NO_EFFECT, *SOFTMAX, *TAILS),
+    *(*LINEAR, *ELEMENTWISE, *MAXIMA, *AVERAGES, *WHOLE, "Pad", "Concat", *VIEWS, *NO_EFFECT, *SOFTMAX, *TAILS),
     *REWRITTEN,
 )
 _SHAPES = ("Shape", "ConstantOfShape", "Range")  # of which exporters make shapes

@@ -11,7 +11,7 @@ Sums that float32 may round, as scales and biases make them, are bounded for any
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -38,6 +38,8 @@ SUPPORTED = (
 
 _FLOAT32_EXACT = 2**24  # every integer up to here is a float32
 _SCORES = ("sigmoid", "tanh", "exp", "softplus", "log_sigmoid_forward")  # of which none changes an order
+WHOLE: Mapping[str, Literal["mean", "sum", "maximum"]] = {"mean": "mean", "sum": "sum", "amax": "maximum"}
+"""Operators that take one value of all rows or columns of an image."""
 _SAME = ("clone", "detach", "alias", "lift_fresh", "lift_fresh_copy")
 
 Made = Value | tuple[Value | None, ...] | None  # several results: those that may be used
@@ -230,9 +232,7 @@ class _Reader:
             "avg_pool2d": self._avg_pool,
             "_adaptive_avg_pool2d": self._adaptive,
             "adaptive_max_pool2d": self._adaptive,
-            "mean": self._whole,
-            "sum": self._whole,
-            "amax": self._whole,
+            **dict.fromkeys(WHOLE, self._whole),
             "constant_pad_nd": self._pad,
             "_softmax": self._softmax,
             "_log_softmax": self._softmax,
@@ -450,24 +450,17 @@ class _Reader:
         return self.core.average(value, size, size)
 
     def _whole(self, node: fx.Node, value: Value) -> Value:
-        """Take the mean, the sum or the maximum of a whole image."""
-        what = {"amax": "maximum"}.get(kind_of(node), kind_of(node))
+        """Take the mean, the sum or the maximum over rows, columns or both of an image."""
+        what: Literal["mean", "sum", "maximum"] = WHOLE[kind_of(node)]
         axes: Any = (*node.args[1:], ())[0]
-        wanted = list(range(2, value.positions.ndim + 1))
-        if not wanted or sorted(axis % (value.positions.ndim + 1) for axis in axes) != wanted:
+        wanted = [axis % (value.positions.ndim + 1) - 1 for axis in axes]
+        if not wanted or min(wanted) < 1:
             raise self.core.fail(
                 f"a {what} over the image, dimensions 2 and 3 (a mean over channels, as the input scales K of XNOR-Net "
                 "take it, has no place in a binary network)",
                 f"dimensions {axes}",
             )
-        size = (1, *value.positions.shape[1:])[-2:]
-        window = (int(size[0]), int(size[1]))
-        if what == "maximum":
-            value = self.core.max_pool(value, Window(window, window))
-        else:
-            value = self.core.average(value, window, window, divisor=1 if what == "sum" else None)
-        keep = bool((*node.args[2:], False)[0])
-        return value if keep else self.core.view(value, value.positions.ravel())
+        return self.core.over_image(value, wanted, what, keep=bool((*node.args[2:], False)[0]))
 
     # The end
 
@@ -476,6 +469,10 @@ class _Reader:
         return self.core.end(value, "the softmax is left out; it does not change the order of the scores")
 
     def _argmax(self, node: fx.Node, value: Value) -> Made:
+        axis: Any = (*node.args[1:], 1)[0]
+        if kind_of(node) == "max" and axis % (value.positions.ndim + 1) > 1:  # the largest value of rows or columns
+            keep = bool((*node.args[2:], False)[0])
+            return self.core.over_image(value, [axis % (value.positions.ndim + 1) - 1], "maximum", keep), None
         self._check_scores(node, "argmax", value)
         self.chosen = True
         ended = self.core.end(value)

@@ -1,10 +1,11 @@
 """Products, sums and averages: what needs integers, and what it makes of them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import gcd, lcm
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,7 @@ from xnorflow.bnn.frontends.core.layout import Operand, canonical, concatenated,
 from xnorflow.bnn.frontends.core.loops import Loop, Term, distinct, loop_of, term_of
 from xnorflow.bnn.frontends.core.settling import Settling
 from xnorflow.bnn.frontends.core.sums import Encoding, FloatArray, add_bias, averaged, rounded_sum, sum_error
-from xnorflow.bnn.frontends.core.value import Array, Elementwise, Value, run, steps_of
+from xnorflow.bnn.frontends.core.value import Array, Elementwise, Value, Window, run, steps_of
 from xnorflow.bnn.frontends.core.weights import LARGEST, factor
 from xnorflow.bnn.kernels import dilated, grouped
 from xnorflow.bnn.network import (
@@ -475,11 +476,24 @@ class Layers(Settling):
         try:
             self.planes(value)
         except UserError:
-            made = self._grown(value) or self._cut(value)
+            merged = self._merged(value)
+            made = self._grown(merged) or self._cut(merged)
             if made is None:
                 raise
             return made
         return value
+
+    def _merged(self, value: Value) -> Value:
+        """Make one operation of several images of one size, all their channels side by side."""
+        sizes = {part.shape[:2] for part in self.parts(value) if len(part.shape) == 3}
+        if len(value.sources) == 1 or len(sizes) != 1 or any(value.padding):
+            return value
+        value = self.pooled(value)
+        stacked = self._whole(value, np.arange(len(value.encoding.scale)), 3)
+        made = self.single(replace(value, positions=stacked))
+        places = np.empty(stacked.size, np.int64)
+        places[stacked.ravel()] = made.positions.ravel()
+        return replace(made, positions=places[value.positions])
 
     def _cut(self, value: Value) -> Value | None:
         """Take rows and columns of an image, evenly spaced, by a convolution that gives what it gets there."""
@@ -770,6 +784,33 @@ class Layers(Settling):
         made = Value(tuple(names), value.positions, mean, self.place)
         made = replace(made, positions=self._whole(made, channels, value.positions.ndim))
         return self.observe(made)
+
+    def over_image(
+        self, value: Value, axes: Collection[int], what: Literal["mean", "sum", "maximum"], keep: bool
+    ) -> Value:
+        """Take the mean, the sum or the maximum over whole rows, columns or both of an image, or over a sequence.
+
+        Parameters
+        ----------
+        value : Value
+        axes : collection of int
+            Of the tensor without its batch axis: 1 and 2 those of an image.
+        what : {"mean", "sum", "maximum"}
+        keep : bool
+            Whether the axes stay, with length 1.
+        """
+        gone = () if keep else tuple(axes)
+        if value.positions.ndim == 2:  # a sequence is a row of the Network, or a column, where columns are gone
+            shape = next(self.parts(value)).shape
+            across = 2 if len(shape) == 3 and shape[0] > 1 else 1
+            gone, axes = (1, 2) if gone else (across,), (3 - across,)
+            value = replace(value, positions=np.expand_dims(value.positions, across))
+        height, width = (value.positions.shape[axis] if axis in axes else 1 for axis in (1, 2))
+        if what == "maximum":
+            made = self.max_pool(value, Window((height, width), (height, width)))
+        else:
+            made = self.average(value, (height, width), (height, width), divisor=1 if what == "sum" else None)
+        return self.view(made, made.positions.squeeze(gone))
 
 
 def _spaced(places: IntArray, length: int) -> tuple[int, int, int]:

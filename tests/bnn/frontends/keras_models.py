@@ -85,7 +85,8 @@ def agree(model: Any, input: Any, seed: int, count: int = 40, ambiguous: bool = 
     floats = floats.reshape(count, *model.inputs[0].shape[1:])
     places = [*(observed.place for observed in conversion.observed.values()), conversion.scores]
     *results, scores = run(model, places, floats)
-    own = np.moveaxis(model.predict(floats, verbose=0), -1, 1)  # as TensorFlow rearranges what nobody observes
+    own = model.predict(floats, verbose=0)  # as TensorFlow rearranges what nobody observes
+    own = np.moveaxis(own, -1, 1) if own.ndim > 1 else own  # or the class itself
     for (name, observed), result in zip(conversion.observed.items(), results, strict=True):
         assert np.array_equal(got[name], integers(name, result, observed, network.signals[name].shape, "Keras")), name
     before_softmax = conversion.scores.tensor is not model.outputs[0] or conversion.scores.then is not None
@@ -103,6 +104,9 @@ def agree(model: Any, input: Any, seed: int, count: int = 40, ambiguous: bool = 
         if not isinstance(affine, Affine) or affine.ambiguous == 0:
             classes = got["argmax"]
             assert np.array_equal(classes[:, 0], scores.argmax(axis=1))
+            if own.ndim == 1:
+                assert np.array_equal(own, classes[:, 0])
+                return conversion
             # Different scores may be equal behind a softmax.
             assert np.array_equal(np.take_along_axis(own, classes, 1)[:, 0], own.max(axis=1))
             assert before_softmax or np.array_equal(classes[:, 0], own.argmax(axis=1))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass
 class Layer:
-    """Weights 0 and 1 of whole words, and thresholds, as the accelerator's memories hold them."""
+    """Weights 0 and 1 of whole words, and one or two thresholds a neuron, as the accelerator's memories hold them."""
 
     weight: NDArray[Any]
     threshold: NDArray[Any]
@@ -23,7 +23,7 @@ def write(folder: Path, classes: Any, layers: Any) -> None:
         for element in range(layer.elements):
             words, limits = [], []
             for row in range(element, len(layer.weight), layer.elements):
-                limits.append(layer.threshold[row])
+                limits.extend(np.atleast_1d(layer.threshold[row]))
                 for start in range(0, layer.weight.shape[1], layer.simd):
                     word = layer.weight[row, start : start + layer.simd]
                     words.append(sum(int(bit) << place for place, bit in enumerate(word)))

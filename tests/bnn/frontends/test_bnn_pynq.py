@@ -24,6 +24,7 @@ def accelerators(draw: st.DrawFn) -> Any:
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     inputs, classes = draw(st.integers(1, 130)), draw(st.integers(2, 40))
     width, layers = -(-inputs // 64) * 64, []
+    most = draw(st.integers(1, 2))
     for number in range(depth := draw(st.integers(1, 3))):
         elements = draw(st.sampled_from([1, 2, 8]))
         rows = elements * draw(st.integers(1, 6)) if number < depth - 1 else 64
@@ -31,8 +32,11 @@ def accelerators(draw: st.DrawFn) -> Any:
         weight = rng.integers(0, 2, (rows, width))
         if not number and draw(st.booleans()):
             weight[:, inputs:] = 1
-        threshold = rng.integers(width // 3, width - width // 3 + 1, rows)
+        levels = most if number < depth - 1 else 1
+        low, high = (width // 3, width - width // 3) if most == 1 or depth == 1 else (-width // 4, width // 4)
+        threshold = np.sort(rng.integers(low, high + 1, (rows, levels)), axis=1)
         threshold[rng.random(rows) < 0.1] = rng.choice([2**15 - 1, -(2**15), -1, width])
+        weight[0, -1] = weight[0, simd - 1] = 1  # a word of which every bit is used
         layers.append(Layer(weight, threshold, elements, simd))
         width = rows
     return inputs, classes, layers
@@ -40,10 +44,14 @@ def accelerators(draw: st.DrawFn) -> Any:
 
 def accelerator(image: Any, classes: Any, layers: Any) -> Any:
     """Compute the class of one image of bits as the hardware and its driver do."""
-    for layer in layers:
+    counts = all(layer.threshold.shape[1] == 1 for layer in layers)
+    for number, layer in enumerate(layers):
         filled = np.zeros(layer.weight.shape[1], int)
         filled[: len(image)] = image
-        image = [int((row == filled).sum() > limit) for row, limit in zip(layer.weight, layer.threshold, strict=True)]
+        signed = 2 * filled - 1 if number == 0 else filled  # a bit of the input is -1 or +1
+        sums = (layer.weight == filled).sum(axis=1) if counts else (2 * layer.weight - 1) @ signed
+        image = (sums[:, None] > layer.threshold).sum(axis=1) - (layer.threshold.shape[1] == 2)
+    image = image.tolist()
     word = sum(bit << place for place, bit in enumerate(image[:classes]))
     return max(word.bit_length() - 1, 0)
 
@@ -89,7 +97,7 @@ def test_a_folder_is_found_and_read(folder: Path) -> None:
         (lambda of: (of / "1-3-thres.bin").write_bytes(b"\0" * 8), "files of one length for all processing elements"),
         (lambda of: (of / "0-1-weights.bin").write_bytes(b"1234"), "expected words of 64 bits, got 4 bytes"),
         (lambda of: [(of / f"1-{n}-weights.bin").write_bytes(b"\0" * 8 * 7) for n in range(4)],
-         r"layer 1: expected 16 thresholds .* 8 inputs, got 7 words; only fully connected networks of one bit"),
+         r"layer 1: expected 16 thresholds .* 8 inputs, got 7 words; only fully connected networks with weights"),
         (lambda of: (of / "1-0-weights.bin").write_bytes(b"\x07" + b"\0" * 511), "weights of 2 bits a word, got more"),
         (lambda of: (of / "classes.txt").unlink(), "expected classes.txt, one class a line"),
         (lambda of: (of / "classes.txt").write_text("one\n\n"), "expected 2 to 64 classes, one a line, got 1"),

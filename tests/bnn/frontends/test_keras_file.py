@@ -132,6 +132,21 @@ def test_inner_models_are_put_into_the_outer_one(tmp_path: Path) -> None:
     assert np.array_equal(loaded.predict(values, verbose=0), model.predict(values, verbose=0))
 
 
+@pytest.mark.parametrize("suffix", [".h5", ".keras"])
+def test_what_training_alone_needs_is_left_out(models: Any, files: Any, suffix: str, tmp_path: Path) -> None:
+    """Initialisers, regularisers and constraints of one's own, by name and as objects, of a framework or of none."""
+    own = {"depthwise_initializer": "blurpool_initializer", "kernel_constraint": "MyClip", "bias_regularizer": OS}
+    own |= {"kernel_initializer": POPEN, "activity_regularizer": FUNCTION, "gamma_constraint": TRICK}
+
+    def change(configuration: Any) -> None:
+        for spec in configuration["config"]["layers"]:
+            spec["config"] |= {key: of for key, of in own.items() if key in spec["config"]}
+
+    (path := tmp_path / f"own{suffix}").write_bytes(configured(files["larq objects", suffix], change))
+    input = replace(VECTOR, shape=(20, 1, 1))
+    assert convert(load(path), "n", input) == convert(models["larq objects"], "n", input)
+
+
 class Bomb:
     """Unpickling it would run code."""
 
@@ -245,9 +260,9 @@ BAD = {
     "unsupported": (r"\(Multiply\): not supported; .*; use Add or Concatenate",
                     lambda f: configured(f["qkeras", ".h5"], replaced("Softmax", class_name="Multiply"))),
     "os.system": ("'system' is not a class that Keras, QKeras or Larq bring",
-                  lambda f: configured(f["qkeras", ".keras"], replaced("QDense", config_kernel_initializer=OS))),
+                  lambda f: configured(f["qkeras", ".keras"], replaced("QDense", config_kernel_quantizer=OS))),
     "popen": ("'Popen' is not a class",
-              lambda f: configured(f["qkeras", ".h5"], replaced("QDense", config_kernel_constraint=POPEN))),
+              lambda f: configured(f["qkeras", ".h5"], replaced("QDense", config_bias_quantizer=POPEN))),
     "function": ("'function' is not a class",
                  lambda f: configured(f["larq", ".keras"], replaced("QuantDense", config_activation=FUNCTION))),
     "compiling": ("the model: not supported",

@@ -27,6 +27,7 @@ STEPS = {
     "Sigmoid": lambda g, c: g.node("Sigmoid"),
     "Tanh": lambda g, c: g.node("Tanh"),
     "HardSigmoid": lambda g, c: g.node("HardSigmoid"),
+    "LeakyRelu, rounded": lambda g, c: (g.node("LeakyRelu", alpha=0.3), g.node("Mul", 0.7)),
 }
 
 
@@ -42,6 +43,23 @@ def test_steps_that_never_fall_stand_between_a_sum_and_its_quantiser(kind: str, 
     graph.node("Sub", 0.25)
     graph.bipolar()
     graph.classes(16)
+    check(graph, tmp_path)
+
+
+@pytest.mark.parametrize("keep", [0, 1])
+def test_rows_and_columns_are_reduced_one_after_the_other(keep: int, tmp_path: Path) -> None:
+    graph = image(keep)
+    graph.conv(4, 2, 3, 3)
+    graph.norm(4)
+    y = graph.bipolar()
+    graph.node("ReduceMean", source=y, axes=[3], keepdims=keep)
+    mean = graph.node("ReduceMean", axes=[2], keepdims=keep)
+    graph.node("ReduceMax", source=y, axes=[2], keepdims=keep)
+    graph.node("ReduceSum", np.array([-1]), keepdims=keep)
+    graph.node("Add", mean)
+    graph.node("Add", 0.3)
+    graph.bipolar()
+    graph.classes(4)
     check(graph, tmp_path)
 
 

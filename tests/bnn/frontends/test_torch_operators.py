@@ -101,6 +101,14 @@ def summed(m: Any, x: Any) -> Any:
     return F.linear(Where.apply(m.image_norm(sums(m, x))).sum((2, 3)), m.l.sign())
 
 
+def over_rows_and_columns(m: Any, x: Any) -> Any:
+    """Means over columns and then over rows, the largest of each row, the sum of each column."""
+    y = Where.apply(m.image_norm(sums(m, x)))
+    z = F.conv2d(y, m.b.sign(), padding=1).amax(2, keepdim=True) + y.sum(2, keepdim=True)
+    z = Where.apply(z.mean(3)[:, :, 0] - 0.3)
+    return F.linear(y.mean(3).mean(2) + y.max(3)[0].max(2)[0] + z, m.l.sign())
+
+
 def activated_by(function: Any) -> Any:
     return lambda m, x: ends(m, m.image_norm(function(m, sums(m, x))))
 
@@ -155,6 +163,7 @@ OPERATORS = {
     "normed constants": normed_constants,
     "sum": summed,
     "difference": subtracted,
+    "rows and columns": over_rows_and_columns,
     "hardtanh": activated_by(lambda m, x: F.hardtanh(x, inplace=True)),
     "prelu": activated_by(lambda m, x: F.prelu(x, m.p.abs())),
     "leaky relu": activated_by(lambda m, x: F.leaky_relu(x, 0.1, inplace=True)),
@@ -176,7 +185,7 @@ OPERATORS = {
 
 
 QUICK = {
-    *("option A", "constants", "normed constants", "sum", "difference"),
+    *("option A", "constants", "normed constants", "sum", "difference", "rows and columns"),
     *("cat", "pixel shuffle", "transposed", "depthwise", "pad 0", "negative pad", "prelu", "average"),
     *("pool, ceil", "falling, pool, falling", "quantised to 3 bits", "argmax at the end"),
 }
