@@ -356,7 +356,8 @@ class _Layers:
         storage, result = operand.storage, packed(self.network.signals[operation.name])
         if threshold is not None:
             result = Storage("packed", result.shape, storage.bits, False)
-        numbers = _window(storage, operation.size, operation.stride)
+        padding = operation.padding if isinstance(operation, MaxPool2d) else (0, 0, 0, 0)
+        numbers = _window(storage, operation.size, operation.stride, padding, -1)  # the lesser bit, which never wins
         constants, types = np.zeros(storage.elements, np.uint64), {"pool": "nnet::packed::largest"}
         if isinstance(operation, SumPool2d):
             types["pool"] = "nnet::packed::sum"

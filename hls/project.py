@@ -121,7 +121,6 @@ def hardware(network: Network) -> Network:
     Unsupported
         If nothing is left, or an argmax stands before the end.
     """
-    check_images(network, padded_bits=False)
     operations = network.operations
     while isinstance(operations[-1], Argmax | Flatten):
         operations = operations[:-1]
@@ -196,6 +195,7 @@ def model_graph(network: Network, folder: Path, config: HlsConfig) -> Any:
 def _expressed(network: Network, config: HlsConfig) -> tuple[Network, HlsConfig]:
     """Return what of a network becomes hardware, in terms of the configuration's style."""
     config, core = config.resolve(network), hardware(network)
+    check_images(network, padded_bits=config.style == "packed")
     if config.style == "stock":
         from xnorflow.hls import stock
 

@@ -18,6 +18,7 @@ from tests.cosim.csim_networks import (
     Builder,
     images_network,
     padded_network,
+    padded_pools_network,
     recurrent_network,
     residual_network,
     small_network,
@@ -144,6 +145,12 @@ def stock_residual_network() -> Network:
 @pytest.mark.parametrize(("backend", "io_type"), [("vitis", "io_parallel"), ("vivado", "io_stream")])
 def test_stock_branches_sum_pools_and_ternary_values_are_exact(tmp_path: Path, backend: str, io_type: str) -> None:
     assert compared(CSim("stock", backend, io_type), stock_residual_network(), tmp_path).first is None
+
+
+@slow
+@pytest.mark.parametrize("io_type", ["io_parallel", "io_stream"])
+def test_padded_pools_of_bits_are_exact(tmp_path: Path, io_type: str) -> None:
+    assert compared(CSim("packed", "vitis", io_type), padded_pools_network(), tmp_path).first is None
 
 
 @slow
