@@ -133,6 +133,10 @@ def test_is_taken_as_keras_computes_it(name: str, kept: str | None, tmp_path: Pa
     model = hostile(keras.Model(x, OPERATORS[name](x)), 3, halves=True)
     if kept:
         model.save(path := tmp_path / f"model.{kept}")
+        if name == "compared":  # Keras saves such calls so that it cannot read them
+            with pytest.raises(UserError, match="Keras cannot load it: TypeError: Missing required positional"):
+                keras_file.load(path)
+            return
         model = keras_file.load(path)
     agree(model, PIXELS if name == "differences" else IMAGE, 3)
 
