@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from matplotlib.patches import FancyBboxPatch
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 from numpy.typing import NDArray
 
 from xnorflow.reports.arrays import unpack
@@ -173,10 +174,8 @@ def pareto(known: Sequence[Contender], label: str) -> str:
         if known:
             axes.set_xscale("log")
             axes.margins(0.25, 0.15)
-            costs = [one.cost for one in known]
-            wide = max(costs) > 100 * min(costs)  # else a single power of ten might be in sight
-            axes.xaxis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5), numticks=6))
-            axes.xaxis.set_major_formatter(lambda value, _: quantity(value, ""))
+            axes.set_ylim(top=min(100.5, axes.get_ylim()[1]))
+            _ticks(axes.xaxis)
             axes.minorticks_off()
     return _svg(figure, "pareto-" + re.sub(r"\W+", "-", label))
 
@@ -201,15 +200,21 @@ def scatter(points: Sequence["SweptPoint"], x: str, y: str, labels: tuple[str, s
             axes.scatter(*places, color=colour, zorder=3, s=12, label=model)
         if len(models) > 1:
             figure.legend(loc="outside lower left", **_LEGEND)
-        for n, (axis, name) in enumerate(((axes.xaxis, x), (axes.yaxis, y))):
+        for axis, name in ((axes.xaxis, x), (axes.yaxis, y)):
             if known and name != "percent":
                 axis.axes.set_xscale("log") if axis is axes.xaxis else axis.axes.set_yscale("log")
-                values = [at[n] for _, at in known]
-                wide = max(values) > 100 * min(values)
-                axis.set_major_locator(LogLocator(subs=(1,) if wide else (1, 2, 5), numticks=6))
-                axis.set_major_formatter(lambda value, _: quantity(value, ""))
+                _ticks(axis)
         axes.minorticks_off()
     return _svg(figure, f"scatter-{x}-{y}")
+
+
+def _ticks(axis: Axis) -> None:
+    """Label a logarithmic axis at few round numbers, of which there are at least two in sight."""
+    first, last = axis.get_view_interval()
+    wide = last / first
+    locator = MaxNLocator(4) if wide < 8 else LogLocator(subs=(1, 2, 5) if wide <= 300 else (1,), numticks=6)
+    axis.set_major_locator(locator)
+    axis.set_major_formatter(lambda value, _: quantity(value, ""))
 
 
 def _named(images: Images, sets: Sequence[Images]) -> str:

@@ -48,7 +48,7 @@ def _coverage(names: Sequence[str], view: View, entry: Entry[CoverageRow], advan
         entry.facts = {"refusal": str(refused), "search": search, "found": None}
         entry.summary = f"none: {refused}"
         return
-    best = max(passed, key=lambda name: found[name].total.shown)
+    best = max(reversed(passed), key=lambda name: found[name].total.shown)
     vectors = {name: outcomes[name]["vectors"] for name in passed}
     entry.facts = {"refusal": None, "search": search, "found": _row(found, best, vectors)}
     total = found[best].total

@@ -328,6 +328,7 @@ def test_the_index_is_whole_and_legible(show: Callable[..., Any], flows: Path, s
     assert shown.page.evaluate(EMPTY_CHARTS) == []
     assert shown.page.evaluate(POOR_CONTRAST) == []
     assert shown.page.evaluate("document.documentElement.scrollWidth") <= SCREENS[screen][0]
+    assert shown.page.evaluate("(e => e.scrollWidth - e.clientWidth)(document.querySelector('.scroll'))") <= 0
 
 
 @pytest.mark.parametrize(

@@ -103,3 +103,10 @@ def test_the_images_of_two_reports_differ_in_any_of_three_ways(
     assert row(report, "here").images == row(passing, "here").images is not None
     change(report)
     assert row(report, "here").images != row(passing, "here").images
+
+
+@pytest.mark.parametrize(("least", "most"), [(1500, 3100), (1000, 1001), (1e3, 5e4), (20, 5e6)])
+def test_a_logarithmic_axis_has_a_few_labels(least: float, most: float) -> None:
+    contenders = [Contender(f"m{n}", 0.9, cost, ("digits", None)) for n, cost in enumerate((least, most))]
+    texts = re.findall(r">([^<>]+)</text>", pareto(contenders, "LUTs"))
+    assert 2 <= texts.index("LUTs") <= 8, texts  # the labels of the x axis stand before its title
