@@ -68,7 +68,7 @@ def test_block_memories_alone_are_counted_by_threes() -> None:
 
 def test_it_takes_a_third_less() -> None:
     unit = first(network(1024, 80), Folded(1, 1024))
-    plain = replace(unit, folding=Folded(2, 1024))
+    plain = replace(unit, folding=replace(unit.folding, pe=2))
     assert unit.adders.estimated_luts + 2 * unit.triples < 0.7 * (plain.adders.estimated_luts + 1024)
 
 
