@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from numpy.typing import NDArray
 from rich.console import Console
@@ -21,11 +22,13 @@ from xnorflow.bnn.network import Network
 from xnorflow.flows import cli, run, subject
 from xnorflow.flows.cache import PROJECT
 from xnorflow.flows.options import Options
+from xnorflow.hls import project
 from xnorflow.hls.config import HlsConfig
 from xnorflow.hls.vendor.steps import Job, JobDesign, hls_steps
 from xnorflow.hls.vendor.tools import VITIS, VIVADO
 from xnorflow.reports.render import validate
 
+NOTHING = np.zeros((0, 1), np.int8)
 JOBS = ("hls4ml_packed", "rtl")
 PART = HlsConfig().part
 
@@ -37,6 +40,7 @@ class Project(fakes.FakeBuilder):
         super().prepare(network, folder, inputs, expected)
         (folder / "project.tcl").write_text("")
         (folder / "build").mkdir()
+        self.estimate = project.write(network, folder.parent / "real", HlsConfig(), NOTHING, NOTHING).estimate
 
 
 class Place:
@@ -207,6 +211,43 @@ def test_luts_by_layer_and_paths_stand_beside_our_own(place: Place, monkeypatch:
     assert "timing not met at 5 ns: WNS -0.25 ns" in markdown
     assert '<span class="status fail">timing not met</span> WNS -0.25 ns' in page
     assert all(f"<code>{name}</code>" in page for name in units)
+
+
+def test_an_hls_project_of_which_much_went_wrong_is_told_layer_by_layer(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.tools(monkeypatch, vitis_hls="2020.1", vivado="2022.2")
+    estimated = place.flow(vendor_run=())[0]["hls"]
+    assert [(layer["name"], layer["config"]) for layer in estimated["layers"]] == [
+        ("dense1", "config2"),
+        ("dense2", "config3"),
+    ]
+    of = {"part": PART, "design": "small_top"}
+    instances = {f"packed_unrolled_array_ap_uint_16_{layer['config']}_U0": 30 for layer in estimated["layers"]}
+    late = samples.paths("2022.2", ("-0.250",), **of).replace("U_fc1", next(iter(instances)))
+    place.plan["export"] = {"status": 1, "summary": "bad lexical cast\nset_property core_revision 2201061327"}
+    place.plan["small_top impl"] = {
+        "files": {
+            **place.plan["impl"]["files"],
+            "vendor/reports/impl_hierarchy.rpt": samples.hierarchy("2022.2", **of, instances=instances | {"fifo_U": 5}),
+            "vendor/reports/impl_timing.rpt": samples.timing("2022.2", "-0.250", **of),
+            "vendor/reports/impl_paths.rpt": late,
+        }
+    }
+    place.fakes.plan(place.plan)
+    report, jobs = place.flow()
+    figures = jobs["hls4ml_packed"]["figures"]
+    told = [
+        (row["layer"], row["lut"], row["estimated_luts"]) for row in figures["hierarchy"] if row["stage"] == "routed"
+    ]
+    assert told == [*((layer["name"], 30, layer["luts"]) for layer in estimated["layers"]), (None, 5, None)]
+    assert figures["paths"][0]["start_layer"] == "dense1"
+    (reason,) = (step["reason"] for step in jobs["hls4ml_packed"]["steps"] if step["name"] == "export")
+    assert "log: vendor/logs/export.log\n" in reason and "AMD answer record 76960 (y2k22_patch)" in reason
+    markdown, page = place.pages()
+    assert "timing not met at 5 ns: WNS -0.25 ns" in markdown and "y2k22_patch" in page
+    assert "beside the estimate of the project" in page and f">{estimated['layers'][0]['luts']}</td>" in page
+    assert report["verdict"] == "fail"
 
 
 @pytest.mark.parametrize(
