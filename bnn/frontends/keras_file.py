@@ -352,13 +352,15 @@ def _copy(path: Path, folder: Path, archive: bool, configuration: Any) -> Path:
     return copied
 
 
-def _without_training(configuration: Any) -> Any:
-    """Leave out how weights were initialised, regularised and constrained, which may be any code of the user's own."""
-    if isinstance(configuration, list):
-        return [_without_training(of) for of in configuration]
-    if isinstance(configuration, dict):
-        return {key: _without_training(of) for key, of in configuration.items() if not key.endswith(_OF_TRAINING)}
-    return configuration
+def _leave_out_training(configuration: Any) -> None:
+    """Drop how weights were initialised, regularised and constrained, which may be any code of the user's own."""
+    waiting = [configuration]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            for key in [key for key in node if key.endswith(_OF_TRAINING)]:
+                del node[key]
+        waiting += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
 
 
 def _first_line(error: Exception) -> str:
@@ -464,7 +466,8 @@ def _parse(path: Path, text: str | bytes) -> Any:
     try:
         configuration = json.loads(text)
         json.dumps(configuration, ensure_ascii=False).encode()  # a half of a surrogate pair is no text
-        return _without_training(configuration)
+        _leave_out_training(configuration)
+        return configuration
     except (ValueError, RecursionError, TypeError) as error:
         raise UserError(f"{path}: expected JSON as the model's configuration: {_first_line(error)}") from None
 
