@@ -201,6 +201,9 @@ def _check_names(model: onnx.ModelProto) -> None:
 
 def _check_form(model: onnx.ModelProto) -> None:
     """Check what holds for any valid file of these operators; put nodes in order, and take out what none uses."""
+    for tensor in model.graph.initializer:  # older checkers of onnx take negative lengths
+        if min(tensor.dims, default=1) < 0 or (len(tensor.dims) > 1 and not all(tensor.dims)):
+            raise UserError(f"initialiser {tensor.name!r}: expected values, got shape {tuple(tensor.dims)}")
     _sort(model.graph)
     checked = onnx.ModelProto()
     checked.CopyFrom(model)
@@ -215,9 +218,6 @@ def _check_form(model: onnx.ModelProto) -> None:
         _check_node(node)
         if node.op_type == "MultiThreshold" and rank.get(node.input[1], 2) != 2:
             raise UserError(f"initialiser {node.input[1]!r}: expected thresholds of shape (channels, levels)")
-    for tensor in model.graph.initializer:
-        if len(tensor.dims) > 1 and not all(tensor.dims):
-            raise UserError(f"initialiser {tensor.name!r}: expected values, got shape {tuple(tensor.dims)}")
     for value in model.graph.input:
         shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim][1:]
         if math.prod(max(size, 1) for size in shape) > MAX_VALUES:

@@ -416,7 +416,7 @@ ONNX = {
     "onnx weights damaged": (
         qonnx(lambda m: m.graph.initializer[0].__setattr__("raw_data", b"123")), "data are damaged"),
     "onnx weights of negative size": (
-        qonnx(lambda m: m.graph.initializer[0].dims.__setitem__(slice(None), [-1])), "Negative dimension"),
+        qonnx(lambda m: m.graph.initializer[0].dims.__setitem__(slice(None), [-1])), "values, got shape (-1,)"),
     "onnx weights of 2**60": (
         qonnx(lambda m: m.graph.initializer[0].dims.__setitem__(slice(None), [2**30, 2**30])), "data are damaged"),
     "onnx weights of no type": (qonnx(lambda m: m.graph.initializer[0].__setattr__("data_type", 99)), "damaged"),
@@ -725,7 +725,7 @@ def setting(table: Any, text: str, word: Any) -> Any:
 TOML = {
     "toml deep arrays": (toml("x = " + "[" * 20_000), "nested too deep"),
     "toml deep tables": (toml("x = " + "{a = " * 20_000), "TOML"),
-    "toml deep keys": (toml("[" + ".".join("a" * 5000) + "]"), "unknown table or setting a"),
+    "toml deep keys": (toml("[" + ".".join("a" * 500) + "]"), "unknown table or setting a"),
     "toml not UTF-8": (toml(b"\xff\xfe"), "not a TOML file"),
     "toml null bytes": (toml(b"\0\0"), "not a TOML file"),
     "toml twice": (toml("[hls]\n[hls]"), "not a TOML file"),
