@@ -268,7 +268,7 @@ def test_markdown_tables_are_whole(report: Any, tmp_path: Path) -> None:
     render(report, tmp_path)
     blocks = (tmp_path / "report.md").read_text().split("\n\n")
     tables = [block.strip().splitlines() for block in blocks if block.lstrip().startswith("|")]
-    assert len(tables) == 7
+    assert len(tables) == 8
     for table in tables:
         columns = {len(re.findall(r"(?<!\\)\|", line)) for line in table}
         assert len(columns) == 1, table

@@ -87,12 +87,12 @@ def test_units_are_told_in_layers(tmp_path: Path) -> None:
     assert memories == {path.name for path in tmp_path.glob("*.mem")}
 
 
-def test_a_queue_belongs_to_the_sum_that_it_waits_for(tmp_path: Path) -> None:
+def test_a_fifo_belongs_to_the_sum_that_it_waits_for(tmp_path: Path) -> None:
     project = write(small_residual(), tmp_path, RtlConfig())
     layers = {part.module: part.layer for part in parts(project)[1:]}
-    assert layers["residual_conv1"] == "conv1" and layers["residual_conv1_queue_"] == "add1", layers
-    assert located("U_residual.U_conv1_queue_.first", project) == ("add1", "first")
-    assert located("U_residual.conv1_queue__valid", project) == ("add1", "conv1_queue__valid")
+    assert layers["residual_conv1"] == "conv1" and layers["residual_conv1_fifo_"] == "add1", layers
+    assert located("U_residual.U_conv1_fifo_.first", project) == ("add1", "first")
+    assert located("U_residual.conv1_fifo__valid", project) == ("add1", "conv1_fifo__valid")
     assert located("U_residual.conv1_ready", project) == ("conv1", "conv1_ready")
 
 
