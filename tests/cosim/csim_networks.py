@@ -66,12 +66,12 @@ def vectors_network() -> Network:
     return b.add(Argmax, "argmax").network()
 
 
-def images_network(pool_stride: tuple[int, int] = (1, 2)) -> Network:
+def images_network(pool_stride: tuple[int, int] = (1, 2), channels: int = 65) -> Network:
     """8-bit images; zero padding on integers and on bits; ternary weights; max-pools before and after the sign."""
     b = Builder("images", Input("image", (), (7, 6, 2), "unsigned", 8), 2)
-    b.add(Conv2d, "conv1", weight=b.weights(65, 3, 3, 2, zeros=0.2), padding=(1, 1, 1, 1))
+    b.add(Conv2d, "conv1", weight=b.weights(channels, 3, 3, 2, zeros=0.2), padding=(1, 1, 1, 1))
     b.add(MaxPool2d, "pool1", size=(2, 2), stride=pool_stride).threshold("sign1")
-    b.add(Conv2d, "conv2", weight=b.weights(9, 2, 3, 65, zeros=0.1), stride=(2, 1), padding=(1, 0, 0, 2))
+    b.add(Conv2d, "conv2", weight=b.weights(9, 2, 3, channels, zeros=0.1), stride=(2, 1), padding=(1, 0, 0, 2))
     b.threshold("sign2")
     b.add(MaxPool2d, "pool2", size=(2, 2), stride=(2, 2))
     b.add(Flatten, "flatten")
