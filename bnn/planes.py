@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from xnorflow.bnn.names import fresh
 from xnorflow.bnn.network import MAX_NAME, Add, Conv2d, Dense, Network, Operation, weight_bits
 
 
@@ -36,22 +37,16 @@ def ternary(network: Network) -> tuple[Network, Mapping[str, str]]:
         for place in range(int(magnitude.max()).bit_length()):
             plane = sign * (magnitude >> place & 1).astype(np.int8)
             if plane.any():
-                name = _fresh(f"{operation.name[: MAX_NAME - 20]}_plane{place}", network, parts)
+                name = fresh(f"{operation.name[: MAX_NAME - 20]}_plane{place}", network.signals, parts)
                 parts[name] = operation.name
                 operations.append(replace(operation, name=name, weight=plane))
                 names.append(name)
                 shifts.append(place)
         if len(names) == 1:  # a sum has two operands
-            name = _fresh(f"{operation.name[: MAX_NAME - 20]}_nothing", network, parts)
+            name = fresh(f"{operation.name[: MAX_NAME - 20]}_nothing", network.signals, parts)
             parts[name] = operation.name
             operations.append(replace(operation, name=name, weight=np.zeros_like(sign)))
             names.append(name)
             shifts.append(0)
         operations.append(Add(operation.name, tuple(names), shift=tuple(shifts)))
     return Network(network.name, tuple(operations)), MappingProxyType(parts)
-
-
-def _fresh(name: str, network: Network, parts: Mapping[str, str]) -> str:
-    while name in network.signals or name in parts:
-        name += "_"
-    return name

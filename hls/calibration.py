@@ -117,12 +117,9 @@ def verilog(name: str, architecture: Architecture) -> str:
     if isinstance(architecture, Folding):
         return "\n".join(_process(name, architecture)) + "\n"
     of = architecture.layer
-    inputs = of.taps * of.storage.channels
-    weight = np.random.default_rng(0).choice(np.array([-1, 1], np.int8), (of.neurons, inputs))
+    weight = np.random.default_rng(0).choice(np.array([-1, 1], np.int8), (of.neurons, of.inputs))
     limits = np.zeros(of.neurons, np.int64)
-    return unrolled(
-        name, weight, of.storage.bits if not of.binary else 1, False, of.binary, limits, 1, 10**6, "fast"
-    ).verilog
+    return unrolled(name, weight, of.input_bits, False, of.binary, limits, 1, 10**6, "fast").verilog
 
 
 def _process(name: str, folding: Folding) -> Iterator[str]:
@@ -240,7 +237,7 @@ def main() -> None:
     for n, row in enumerate(rows):
         of = row.architecture.layer
         operand = ("bits, masked" if of.masked else "bits") if of.binary else f"{of.storage.bits}-bit"
-        size = f"{of.neurons}", f"{of.taps * of.storage.channels}", operand, str(row.architecture)
+        size = f"{of.neurons}", f"{of.inputs}", operand, str(row.architecture)
         table.add_row(
             *size,
             f"{row.synthesised:,}",

@@ -5,7 +5,7 @@ from xnorflow.bnn.errors import UserError
 SHORTEST_NS, LONGEST_NS = 0.01, 1e6
 """No FPGA or ASIC is clocked at 100 GHz, nor at 1 kHz for its speed."""
 
-LIMITS = "in nanoseconds, 0.01 to 1,000,000"
+LIMITS = f"in nanoseconds, {SHORTEST_NS} to {LONGEST_NS:,.0f}"
 
 
 def check(clock_ns: object, where: str) -> None:

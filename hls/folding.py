@@ -89,9 +89,19 @@ class Neurons:
     line_buffer: int = 0
 
     @property
+    def inputs(self) -> int:
+        """Inputs of a neuron."""
+        return self.taps * self.storage.channels
+
+    @property
     def weights(self) -> int:
         """Number of weights."""
-        return self.neurons * self.taps * self.storage.channels
+        return self.neurons * self.inputs
+
+    @property
+    def input_bits(self) -> int:
+        """Bits of an input."""
+        return 1 if self.binary else self.storage.bits
 
     @property
     def binary(self) -> bool:
@@ -168,8 +178,7 @@ class Folding:
     def accumulator_bits(self) -> int:
         """Bits of an accumulator, at most."""
         layer = self.layer
-        inputs = layer.taps * layer.storage.channels
-        return (2 * inputs).bit_length() + 1 + (0 if layer.binary else layer.storage.bits)
+        return (2 * layer.inputs).bit_length() + 1 + (0 if layer.binary else layer.storage.bits)
 
     @property
     def memory_bits(self) -> int:
@@ -182,7 +191,7 @@ class Folding:
         """Estimated 6-input LUTs; see the module."""
         layer = self.layer
         lane = (LANE.value if layer.binary else INTEGER.value * self.part_bits) + MASK.value * layer.masked
-        window = layer.taps * layer.storage.channels * (1 if layer.binary else layer.storage.bits)
+        window = layer.inputs * layer.input_bits
         neuron = self.simd * lane + ACCUMULATOR.value * self.accumulator_bits
         choice = CHOICE.value * window * (self.input_folds > 1)
         kept = RESULT.value * layer.neurons * (self.neuron_folds > 1)
@@ -208,8 +217,7 @@ class HardWired:
     @property
     def luts(self) -> int:
         """Estimated 6-input LUTs; see the module."""
-        bits = 1 if self.layer.binary else self.layer.storage.bits
-        return ceil(ADDER.value * self.layer.weights * bits + CONTROL.value) + self.layer.line_buffer
+        return ceil(ADDER.value * self.layer.weights * self.layer.input_bits + CONTROL.value) + self.layer.line_buffer
 
     def __str__(self) -> str:
         return "unrolled"

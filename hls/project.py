@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.names import fresh
 from xnorflow.bnn.network import Argmax, Flatten, Input, Network
 from xnorflow.bnn.planes import ternary
 from xnorflow.hls.config import HlsConfig
@@ -209,10 +210,7 @@ def _layer_names(network: Network) -> dict[str, str]:
     """Names in hls4ml's graph: the input is a port of the top function and always has the same name."""
     names = {network.input.name: _INPUT}
     for operation in network.operations[1:]:
-        name = operation.name
-        while name in ("input", *names.values()):
-            name += "_"
-        names[operation.name] = name
+        names[operation.name] = fresh(operation.name, ("input",), names.values())
     return names
 
 

@@ -25,6 +25,7 @@ from hls4ml.model.types import IntegerPrecisionType, NamedType, PrecisionType, X
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.kernels import grouped
+from xnorflow.bnn.names import fresh
 from xnorflow.bnn.network import (
     Add,
     Affine,
@@ -67,9 +68,7 @@ def expressible(network: Network, config: HlsConfig) -> tuple[Network, HlsConfig
         elif isinstance(operation, Add) and len(operation.inputs) > 2:
             left, *rest = operation.inputs
             for count, right in enumerate(rest[:-1], 2):
-                name = f"{operation.name}_of_{count}"
-                while name in network.signals:
-                    name += "_"
+                name = fresh(f"{operation.name}_of_{count}", network.signals)
                 operations.append(Add(name, (left, right)))
                 left = operations[-1].name
             operations.append(replace(operation, inputs=(left, rest[-1])))

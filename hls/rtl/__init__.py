@@ -11,6 +11,6 @@ bits ``[c * bits +: bits]``; a bipolar value is one bit, 1 for +1.
 
 **Standing still.** Every unit has one output register and one enable, ``!out_valid || out_ready``: while a result
 waits, the whole unit stalls. A unit's own clock is thus the enabled cycles, in which everything happens at fixed
-distances. That is what makes the cycle model exact. Queues, and memories that a unit's words come into, take in what
+distances. That is what makes the cycle model exact. FIFOs, and memories that a unit's words come into, take in what
 comes meanwhile.
 """

@@ -10,6 +10,7 @@ before hands on each group of its results. The interval stays: the memory takes 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from xnorflow.bnn.names import fresh
 from xnorflow.hls.rtl import area
 from xnorflow.hls.rtl.config import Folded
 from xnorflow.hls.rtl.lowering import Pipeline
@@ -99,9 +100,7 @@ def buffered(pipeline: Pipeline) -> Pipeline:
         if part == word:
             words = replace(words, name=parts.name)
         else:
-            name = f"{chain.unit.layer}_words"
-            while name in names:
-                name += "_"
+            name = fresh(f"{chain.unit.layer}_words", names)
             names.add(name)
             words = replace(words, name=name)
             kind, ratio = (NarrowingConverter, part // word) if part > word else (WideningConverter, word // part)

@@ -12,6 +12,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from xnorflow.bnn.names import fresh
 from xnorflow.bnn.network import MAX_NAME, Flatten, IntArray, MultiThreshold, Network, Operation, Threshold
 
 
@@ -44,7 +45,9 @@ def flat_input(network: Network, beat_bits: int | None) -> Network:
     if network.input.shape == (values,):
         return network
     last = chain[-1]
-    flatten = last if isinstance(last, Flatten) else Flatten(_fresh(f"{last.name[: MAX_NAME - 20]}_flat", network), ())
+    flatten = (
+        last if isinstance(last, Flatten) else Flatten(fresh(f"{last.name[: MAX_NAME - 20]}_flat", network.signals), ())
+    )
     shape = (size,) if values == size else (size // values, values)
     moved: list[Operation] = [replace(network.input, shape=shape)]
     for compared in thresholds:
@@ -79,9 +82,3 @@ def _group(bounds: list[IntArray], size: int) -> int:
     columns: NDArray[np.int64] = np.concatenate(bounds, axis=1)
     groups = (n for n in range(1, size) if size % n == 0)
     return next((n for n in groups if (columns[n:] == columns[:-n]).all()), size)
-
-
-def _fresh(name: str, network: Network) -> str:
-    while name in network.signals:
-        name += "_"
-    return name

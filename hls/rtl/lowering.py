@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.names import fresh
 from xnorflow.bnn.network import (
     Add,
     Affine,
@@ -256,8 +257,7 @@ class _Lowering:
 
     def _fresh(self, name: str) -> str:
         """Return `name`, lengthened until no layer bears it."""
-        while name in self.names:
-            name += "_"
+        name = fresh(name, self.names)
         self.names.add(name)
         return name
 
