@@ -17,7 +17,6 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-import hls4ml.model.layers as hls4ml_layers
 import numpy as np
 from hls4ml.backends import get_backend
 from hls4ml.backends.template import FunctionCallTemplate, LayerConfigTemplate
@@ -49,7 +48,6 @@ from xnorflow.hls.errors import Unsupported
 from xnorflow.hls.folding import Folding, line_luts, plan
 from xnorflow.hls.rtl.lowering import threshold_behind
 from xnorflow.hls.schedule import (
-    LEAST_DEPTH,
     PIPELINE_DEPTH,
     LayerLoop,
     Schedule,
@@ -176,21 +174,11 @@ def register(backend: str) -> None:
     get_backend(backend).register_template(_Call)
 
 
-def finish(graph: ModelGraph, schedule: Schedule, config: HlsConfig) -> None:
-    """Let the layers include their circuits, and give every stream the depth that the schedule needs."""
+def finish(graph: ModelGraph) -> None:
+    """Let the layers include their circuits."""
     for node in graph.get_layers():
         if node.get_attr("circuit"):
             node.set_attr("include_header", [*node.get_attr("include_header"), f"{circuit_name(node)}.h"])
-    if config.io_type != "io_stream":
-        return
-    for node in graph.get_layers():
-        for variable in node.variables.values():
-            variable.pragma = ("stream", LEAST_DEPTH)
-    for process in schedule.processes:
-        node = graph.graph[process.layer]
-        for source, name in zip(process.sources, node.inputs, strict=True):
-            if source in graph.graph and not isinstance(graph.graph[source], hls4ml_layers.Input):
-                node.get_input_variable(name).pragma = ("stream", schedule.depths[source, process.layer])
 
 
 def write_headers(graph: ModelGraph, ours: Path, folder: Path, backend: str) -> None:
@@ -278,7 +266,7 @@ class _Layers:
                 case _:
                     kind = type(operation).__name__
                     raise Unsupported(f"layer {operation.name}: the packed style has no {kind}")
-        return self.entries, self.stored, Schedule(tuple(self.processes), self.plan, self.network)
+        return self.entries, self.stored, Schedule(tuple(self.processes), self.network, self.plan)
 
     def _storage(self, operation: Operation) -> Storage:
         return packed(self.network.signals[operation.name])

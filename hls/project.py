@@ -221,7 +221,7 @@ def _graph(
     from hls4ml.backends import get_backend
     from hls4ml.model.graph import ModelGraph
 
-    from xnorflow.hls import packed, stock
+    from xnorflow.hls import fifos, packed, stock
 
     backend = get_backend(config.backend)
     schedule = None
@@ -252,8 +252,10 @@ def _graph(
         graph.apply_flow(backend.get_default_flow())
     if config.style == "stock":
         stock.check(graph, network, config, names, stored)
-    elif schedule is not None:
-        packed.finish(graph, schedule, config)
+    else:
+        packed.finish(graph)
+    if config.io_type == "io_stream":
+        fifos.set_depths(graph, schedule or fifos.stock_dataflow(graph, network))
     return graph, stored, schedule
 
 

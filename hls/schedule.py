@@ -1,16 +1,22 @@
-"""When everything happens in a packed hls4ml project, and how deep its FIFOs must be: an estimate.
+"""When everything happens in an hls4ml project, and how deep its FIFOs must be: an estimate.
 
-Each layer is a loop with an initiation interval of 1 whose iterations are known, and reads and writes streams. That is
-what the RTL's cycle model (:mod:`xnorflow.hls.rtl.cycles`) computes with, so here it computes with these loops. What it
-cannot know is what the HLS tool adds: the depth of each loop's pipeline, taken as :data:`PIPELINE_DEPTH`, and the
-cycles between two calls of a process, taken as none.
+Each layer is a loop whose iterations are known, and reads and writes streams. That is what the RTL's cycle model
+(:mod:`xnorflow.hls.rtl.cycles`) computes with, so here it computes with these loops. What it cannot know is what the
+HLS tool adds: the depth of each loop's pipeline, taken as :data:`PIPELINE_DEPTH`, and the cycles between two calls of a
+process, taken as none.
+
+FIFOs that are too shallow for the cycle model make a project slower. Where branches meet again, they can make it stop
+for ever, so those are also sized by what each loop must have read before it writes, which no clock changes
+(:func:`waiting`).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from xnorflow.bnn.network import Network
+import numpy as np
+
+from xnorflow.bnn.network import IntArray, Network
 from xnorflow.hls.folding import Plan
 from xnorflow.hls.rtl.cycles import CycleModel, cycles, fit_fifos
 from xnorflow.hls.rtl.lowering import Fork, Pipeline
@@ -60,7 +66,7 @@ class LayerLoop:
         return sum(step.busy for step in self.scan)
 
 
-def window_process(numbers: Mapping[str, int], cycles: int, luts: int) -> LayerLoop:
+def window_process(numbers: Mapping[str, int], cycles: int, luts: int, others: int = 1) -> LayerLoop:
     """Return the loop over a padded image, in which a window that is due takes `cycles` iterations.
 
     Parameters
@@ -68,6 +74,8 @@ def window_process(numbers: Mapping[str, int], cycles: int, luts: int) -> LayerL
     numbers : mapping
         Of the kernel's configuration.
     cycles, luts : int
+    others : int
+        Iterations of a pixel that completes no window.
     """
     top, left = numbers["pad_top"], numbers["pad_left"]
     height, width = numbers["in_height"], numbers["in_width"]
@@ -79,7 +87,7 @@ def window_process(numbers: Mapping[str, int], cycles: int, luts: int) -> LayerL
                 steps.append(VectorStep(0, ()))
             row, column = y - numbers["kernel_height"] + 1, x - numbers["kernel_width"] + 1
             due = row >= 0 and column >= 0 and not (row % numbers["stride_height"] or column % numbers["stride_width"])
-            taken = cycles if due else 1
+            taken = cycles if due else others
             results += due
             if not steps:
                 lead += taken
@@ -124,19 +132,17 @@ class _Join(Sum):
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """The processes of a project.
+class Dataflow:
+    """The processes of a project, which run side by side.
 
     Attributes
     ----------
     processes : tuple of LayerLoop
         In topological order.
-    plan : Plan
     network : Network
     """
 
     processes: tuple[LayerLoop, ...]
-    plan: Plan
     network: Network
 
     @property
@@ -155,13 +161,78 @@ class Schedule:
 
     @cached_property
     def depths(self) -> Mapping[tuple[str, str], int]:
-        """Depths of the FIFOs, by who writes and who reads, with which they do not add to the interval."""
-        found = {}
+        """Depths of the FIFOs, by who writes and who reads.
+
+        With them they do not add to the interval by the cycle model, and no process waits for ever whatever its speed.
+        """
+        found = dict(waiting(self.processes))
         for unit in self._fitted.units:
             if isinstance(unit, Fifo) and "\n" in unit.layer:
                 writer, reader = unit.layer.split("\n")
-                found[writer, reader] = max(LEAST_DEPTH, unit.depth)
+                found[writer, reader] = max(LEAST_DEPTH, unit.depth, found.get((writer, reader), 0))
         return found
+
+
+@dataclass(frozen=True)
+class Schedule(Dataflow):
+    """The processes of a packed project.
+
+    Attributes
+    ----------
+    plan : Plan
+    """
+
+    plan: Plan
+
+
+def waiting(processes: Sequence[LayerLoop]) -> dict[tuple[str, str], int]:
+    """Return how deep the FIFOs in front of sums must be so that no process waits for ever, however fast each is.
+
+    A sum takes a packet of one operand only together with one of the other. So the FIFO of an operand must hold what
+    may have come before that of the other must have come. Time is counted in packets of the project's input. A loop
+    writes a result at the earliest when it has read what the result is made of, and at the latest when its pipeline has
+    moved on to the result's stage: a pipeline that stops while its input is empty (AMD UG1448, "Pipeline Styles":
+    ``stp``, the default up to Vitis HLS 2022.1) holds results back until further packets come, or the frame is over.
+
+    Parameters
+    ----------
+    processes : sequence of LayerLoop
+        In topological order.
+
+    Returns
+    -------
+    dict
+        By who writes and who reads.
+    """
+    written = {process.layer for process in processes}
+    source, count = next((of.sources[0], len(of.scan)) for of in processes if of.sources[0] not in written)
+    earliest: dict[str, IntArray] = {source: np.arange(count)}  # the input's packet with which each packet may be there
+    latest: dict[str, IntArray] = dict(earliest)  # and the one with which it must be there
+    depths: dict[tuple[str, str], int] = {}
+    for process in processes:
+        steps = np.arange(len(process.scan))
+        joins = len(process.sources) > 1
+        read = {}  # by source: the packet that each step comes with
+        for name in process.sources:
+            read[name] = steps
+            if joins:  # pixel by pixel; an operand may come in fewer packets than the other
+                per_pixel = len(earliest[name]) // process.results
+                pixel, part = np.divmod(steps, len(steps) // process.results)
+                read[name] = pixel * per_pixel + np.minimum(part, per_pixel - 1)
+        for name, at in read.items():
+            others = [latest[other][read[other]] for other in read if other != name]
+            if others:  # what has come, less what the other operands have come for
+                taken = np.max(others, axis=0)[np.searchsorted(at, np.arange(len(earliest[name])))]
+                inside = np.arange(1, len(taken) + 1) - np.searchsorted(taken, earliest[name])
+                depths[name, process.layer] = int(inside.max())
+        first = np.max([earliest[name][at] for name, at in read.items()], axis=0)
+        last = np.max([latest[name][at] for name, at in read.items()], axis=0)
+        starts = np.cumsum([0, *(step.busy for step in process.scan)])[:-1]
+        emitted = [(at, starts[at] + emit) for at, step in enumerate(process.scan) for emit in step.emits]
+        owners, ticks = np.array(emitted).T
+        earliest[process.layer] = first[owners]
+        latest[process.layer] = last[np.searchsorted(starts, ticks, side="right") - 1]
+    return depths
 
 
 def _pipeline(processes: Sequence[LayerLoop], network: Network) -> Pipeline:

@@ -137,6 +137,36 @@ def residual_network() -> Network:
     )
 
 
+def stock_residual_network() -> Network:
+    """Sums of three and of two, a ternary activation, a sum pool: what hls4ml's own layers can express exactly."""
+    rng = np.random.default_rng(7)
+
+    def weights(*shape: int) -> NDArray[Any]:
+        return rng.choice([-1, 1], shape)
+
+    levels = np.sort(rng.integers(-40, 40, (5, 2)), axis=1)
+    return Network(
+        "residual",
+        (
+            Input("x", (), shape=(6, 5, 3), kind="signed", bits=4),
+            Conv2d("conv1", ("x",), weight=weights(5, 3, 3, 3), padding=(1, 1, 1, 1)),
+            Threshold("sign1", ("conv1",), threshold=np.arange(5) - 3, direction=np.ones(5, np.int8)),
+            Conv2d("conv2", ("sign1",), weight=weights(5, 3, 3, 5), padding=(1, 1, 1, 1)),
+            Add("sum1", ("conv2", "sign1", "conv1")),
+            MultiThreshold("act", ("sum1",), threshold=levels, direction=np.ones(5, np.int8), low=-1),
+            Conv2d("conv3", ("act",), weight=weights(4, 2, 2, 5), stride=(2, 2), padding=(1, 0, 0, 1)),
+            SumPool2d("mean", ("conv3",), size=(2, 3), stride=(1, 1)),
+            Flatten("flat", ("mean",)),
+            Dense("dense", ("flat",), weight=weights(7, 8)),
+            Threshold("sign2", ("dense",), threshold=np.arange(7) - 3, direction=np.ones(7, np.int8)),
+            Dense("left", ("sign2",), weight=weights(5, 7)),
+            Dense("right", ("sign2",), weight=weights(5, 7)),
+            Add("sum2", ("left", "right")),
+            Argmax("argmax", ("sum2",)),
+        ),
+    )
+
+
 def small_network() -> Network:
     """Unrolled in seconds: signed integers, zero padding and ternary weights of bits, two words, scores alone."""
     b = Builder("small", Input("image", (), (3, 4, 2), "signed", 3), 6)

@@ -22,6 +22,7 @@ from tests.cosim.csim_networks import (
     recurrent_network,
     residual_network,
     small_network,
+    stock_residual_network,
     vectors_network,
     wide_network,
 )
@@ -30,14 +31,11 @@ from tests.strategies import EVERY, inputs_for, networks
 from xnorflow.bnn.canonical import canonicalise
 from xnorflow.bnn.network import (
     Add,
-    Argmax,
     Conv2d,
     Dense,
     Flatten,
     Input,
-    MultiThreshold,
     Network,
-    SumPool2d,
     Threshold,
 )
 from xnorflow.cosim.compare import Comparison, compare
@@ -111,36 +109,6 @@ def test_unrolled_neurons_are_exact(tmp_path: Path, io_type: str) -> None:
 def test_packed_branches_sum_pools_and_several_thresholds_are_exact(tmp_path: Path, strategy: str) -> None:
     engine = CSim("packed", "vivado", strategy=strategy, reuse_factor=5 if strategy == "resource" else None)
     assert compared(engine, residual_network(), tmp_path).first is None
-
-
-def stock_residual_network() -> Network:
-    """Sums of three and of two, a ternary activation, a sum pool: what hls4ml's own layers can express exactly."""
-    rng = np.random.default_rng(7)
-
-    def weights(*shape: int) -> NDArray[Any]:
-        return rng.choice([-1, 1], shape)
-
-    levels = np.sort(rng.integers(-40, 40, (5, 2)), axis=1)
-    return Network(
-        "residual",
-        (
-            Input("x", (), shape=(6, 5, 3), kind="signed", bits=4),
-            Conv2d("conv1", ("x",), weight=weights(5, 3, 3, 3), padding=(1, 1, 1, 1)),
-            Threshold("sign1", ("conv1",), threshold=np.arange(5) - 3, direction=np.ones(5, np.int8)),
-            Conv2d("conv2", ("sign1",), weight=weights(5, 3, 3, 5), padding=(1, 1, 1, 1)),
-            Add("sum1", ("conv2", "sign1", "conv1")),
-            MultiThreshold("act", ("sum1",), threshold=levels, direction=np.ones(5, np.int8), low=-1),
-            Conv2d("conv3", ("act",), weight=weights(4, 2, 2, 5), stride=(2, 2), padding=(1, 0, 0, 1)),
-            SumPool2d("mean", ("conv3",), size=(2, 3), stride=(1, 1)),
-            Flatten("flat", ("mean",)),
-            Dense("dense", ("flat",), weight=weights(7, 8)),
-            Threshold("sign2", ("dense",), threshold=np.arange(7) - 3, direction=np.ones(7, np.int8)),
-            Dense("left", ("sign2",), weight=weights(5, 7)),
-            Dense("right", ("sign2",), weight=weights(5, 7)),
-            Add("sum2", ("left", "right")),
-            Argmax("argmax", ("sum2",)),
-        ),
-    )
 
 
 @slow

@@ -46,6 +46,11 @@ def written(name: str, folder: Path, style: str = "packed") -> project.Project:
     return project.write(canonicalise(of) if style == "stock" else of, folder, HlsConfig(style=style), NOTHING, NOTHING)
 
 
+def fifo_depths(folder: Path) -> list[int]:
+    text = next((folder / "firmware").glob("*_top.cpp")).read_text()
+    return [int(depth) for depth in re.findall(r"STREAM variable=\w+ depth=(\d+)", text)]
+
+
 @slow
 @pytest.mark.parametrize("name", MODELS)
 def test_every_packed_project_of_the_zoo_keeps_the_rules_and_its_foldings_the_goal(tmp_path: Path, name: str) -> None:
@@ -54,10 +59,9 @@ def test_every_packed_project_of_the_zoo_keeps_the_rules_and_its_foldings_the_go
     schedule = made.schedule
     assert schedule.plan.luts <= 20_000
     assert schedule.interval >= schedule.plan.interval
-    text = next((tmp_path / "firmware").glob("*_top.cpp")).read_text()
     if made.config.io_type == "io_stream":  # estimated by the cycle model: no stall between the layers
         assert schedule.timing.interval <= schedule.interval * 1.1
-        depths = [int(depth) for depth in re.findall(r"STREAM variable=\w+ depth=(\d+)", text)]
+        depths = fifo_depths(tmp_path)
         assert depths and min(depths) >= 2
         assert max(depths) < max(port.pixels for port in made.layers) or max(depths) <= 64
 
@@ -139,8 +143,12 @@ def test_a_broken_rule_is_found(kept: Path, tmp_path: Path, style: str, rule: st
 def test_every_stock_project_of_the_zoo_keeps_the_rules(tmp_path: Path, name: str) -> None:
     if carried(name):
         pytest.skip("no stock layer carries a state")
-    written(name, tmp_path, "stock")
+    made = written(name, tmp_path, "stock")
     assert violations(tmp_path) == []
+    if made.config.io_type == "io_stream":
+        depths = fifo_depths(tmp_path)
+        assert depths and min(depths) >= 2
+        assert max(depths) <= max(port.pixels for port in made.layers) / 3
 
 
 def warnings(folder: Path, compiler: str, standard: str) -> str:
