@@ -106,3 +106,13 @@ def levels_per_stage(clock_ns: float) -> int:
     """
     delays = max(DELAYS.values(), key=lambda delays: delays.adder)
     return max(1, min(_MOST_LEVELS, int((clock_ns - delays.clock_to_q - delays.setup) / delays.adder)))
+
+
+def memory_register(clock_ns: float) -> bool:
+    """Return whether what is read from block memory needs a register before it is compared, at a clock period.
+
+    Else it goes through three LUTs in that cycle: one chooses between the memories of a deep one.
+    """
+    return any(
+        delays.block_to_q + 3 * (delays.wire(2) + delays.lut) + delays.setup > clock_ns for delays in DELAYS.values()
+    )

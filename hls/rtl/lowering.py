@@ -40,6 +40,7 @@ from xnorflow.bnn.network import (
     Threshold,
 )
 from xnorflow.bnn.planes import ternary
+from xnorflow.hls.delays import memory_register
 from xnorflow.hls.errors import Unsupported, check_images
 from xnorflow.hls.rtl import popcount
 from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
@@ -345,7 +346,8 @@ class _Lowering:
             if not taken.size:
                 taken = np.arange(1)
             weights = weights[:, taken]
-            return Mvtu(name, source, result, weights, thresholds, architecture, core, taken, flag_channels)
+            register = memory_register(self.config.clock_ns)
+            return Mvtu(name, source, result, weights, thresholds, architecture, core, register, taken, flag_channels)
         if thresholds is None:
             ends = (-2, 1) if flag_channels else source.range  # a flagged value has two bits
             result = _widened(result, signal, weights, ends)

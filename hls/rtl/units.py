@@ -230,6 +230,8 @@ class Mvtu(Unit):
         With the adders between two registers.
     core : str
         Name of the module that counts matches.
+    memory_register : bool
+        Whether what is read from block memory takes a register before it is compared, as a fast clock needs.
     taken : int64 array, shape (inputs,)
         Which of the source's channels the inputs are, in order; the others have no reader. All, where words come.
     flag_channels : int
@@ -240,6 +242,7 @@ class Mvtu(Unit):
     thresholds: IntArray | None
     folding: Folded
     core: str
+    memory_register: bool
     taken: IntArray
     flag_channels: int = 0
 
@@ -385,7 +388,7 @@ class Mvtu(Unit):
 
         Block memories are slow, so what comes from them is compared in a cycle of its own.
         """
-        return self.adders.latency + self.in_block_memory
+        return self.adders.latency + self.in_block_memory * (1 + self.memory_register)
 
 
 @lru_cache
@@ -549,7 +552,7 @@ class SerialAffine(Unit):
 
     @property
     def steps(self) -> tuple[VectorStep, ...]:
-        return (VectorStep(1, (2,)),) * self.source.vectors
+        return (VectorStep(1, (3,)),) * self.source.vectors
 
 
 @dataclass(frozen=True, eq=False)

@@ -128,8 +128,9 @@ def _xilinx(name: str, title: str, family: str) -> Target:
     return Target(
         name,
         title,
-        # Without -abc9, which takes fewer LUTs but makes Yosys 0.23 crash on block RAMs of AMD's.
-        f"synth_xilinx -family {family} -flatten -noiopad -noclkbuf",
+        # Without -abc9, which takes fewer LUTs but makes Yosys 0.23 crash on block RAMs of AMD's; and without wide
+        # LUTs, which plain ABC prefers: several LUTs with multiplexers, where LUTs alone are smaller and faster.
+        f"synth_xilinx -family {family} -flatten -noiopad -noclkbuf -nowidelut",
         ("read_verilog -lib +/xilinx/cells_sim.v", "read_verilog -lib +/xilinx/cells_xtra.v"),
         ("xilinx/cells_sim.v",),
         r"RAMB.*",

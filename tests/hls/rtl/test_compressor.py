@@ -44,12 +44,27 @@ def first(made: Network, folding: Folded) -> Mvtu:
 
 @needs_icarus
 @settings(max_examples=12, deadline=None)
-@given(st.integers(60, 140), st.integers(70, 90), st.sampled_from([1, 2]), st.integers(30, 140), st.integers(0, 9))
+@given(
+    st.integers(60, 140),
+    st.integers(70, 90),
+    st.sampled_from([1, 2]),
+    st.integers(30, 140),
+    st.sampled_from([4.0, 10.0]),
+    st.integers(0, 9),
+)
 def test_wide_folded_layers_are_exact_and_on_time(
-    tmp_path_factory: pytest.TempPathFactory, inputs: int, neurons: int, pe: int, simd: int, seed: int
+    tmp_path_factory: pytest.TempPathFactory,
+    inputs: int,
+    neurons: int,
+    pe: int,
+    simd: int,
+    clock_ns: float,
+    seed: int,
 ) -> None:
     made, folding = network(inputs, neurons, seed), Folded(pe, simd, levels_per_stage=1 + seed % 4)
-    project = write(made, tmp_path_factory.mktemp("wide") / "rtl", RtlConfig(layers={"dense1": folding}))
+    project = write(
+        made, tmp_path_factory.mktemp("wide") / "rtl", RtlConfig(layers={"dense1": folding}, clock_ns=clock_ns)
+    )
     vectors = strategies.inputs_for(made, 3, seed)
     clean = simulate(project, vectors)
     assert_equal(made, vectors, clean)
