@@ -17,7 +17,14 @@ from tests.cosim.csim_networks import (
     wide_network,
 )
 from tests.hls import tiny
-from tests.hls.rtl.networks import small_image, small_recurrent, small_residual
+from tests.hls.rtl.networks import (
+    BLOCK_MEMORY,
+    in_block_memory,
+    small_dense,
+    small_image,
+    small_recurrent,
+    small_residual,
+)
 
 from xnorflow.bnn.network import (
     Affine,
@@ -118,6 +125,8 @@ _RTL: Mapping[str, tuple[Network, RtlConfig]] = {
     "global": (_global(), _SLOW),
     "serial affine": (_dense("serial", *_affine(6)), RtlConfig(default=Folded(1, 3))),
     "class alone": (_dense("alone", *_affine(6)), RtlConfig(default=Folded(2, 3), output="class")),
+    "vector in memory": (small_dense(sizes=(96, 16, 4)), RtlConfig(default=Folded(1, 8), in_width=8)),
+    "weights in block memory": (in_block_memory("bipolar", (-1, 1)), replace(BLOCK_MEMORY, clock_ns=4.0)),
     "ties": (_ties(), RtlConfig(default=Folded(1, 3))),
     "unrolled ties": (_ties(), RtlConfig(default=Unrolled(2))),
     "unrolled": (_dense("parallel", *_affine(6)), RtlConfig(default=Unrolled(2))),

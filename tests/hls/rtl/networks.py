@@ -1,6 +1,7 @@
 """Small networks that exercise the RTL."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from xnorflow.bnn.network import (
     SumPool2d,
     Threshold,
 )
+from xnorflow.hls.rtl.config import Folded, RtlConfig
 
 
 def small_dense(seed: int = 0, sizes: Any = (21, 7, 4)) -> Any:
@@ -114,3 +116,17 @@ def small_recurrent(seed: int = 0) -> Any:
             Argmax("argmax", ("dense",)),
         ),
     )  # fmt: skip
+
+
+# Folds the network below so that the convolution's weights fill a block memory.
+BLOCK_MEMORY = RtlConfig(layers={"conv": Folded(1, 72)}, default=Folded(2, 64))
+
+
+def in_block_memory(kind: Literal["bipolar", "signed"], values: Sequence[int], seed: int = 0) -> Network:
+    """A convolution padded with zeros, which give flags to bipolar values; :data:`BLOCK_MEMORY` folds it."""
+    rng = np.random.default_rng(seed)
+    weight = rng.choice(np.array(values, np.int8), (80, 3, 3, 8))
+    image = Input("image", (), shape=(2, 2, 8), kind=kind, bits=1 if kind == "bipolar" else 3)
+    dense = Dense("dense", ("flatten",), rng.choice(np.array([-1, 1], np.int8), (3, 4 * 80)))
+    padded = Conv2d("conv", ("image",), weight, padding=(1, 1, 1, 1))
+    return Network("held", (image, padded, Flatten("flatten", ("conv",)), dense, Argmax("argmax", ("dense",))))

@@ -5,35 +5,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pytest
 from tests import strategies
 from tests.hls.rtl.checks import assert_equal, assert_on_time, replace_text
 from tests.hls.rtl.icarus import needs_icarus, run, simulate
+from tests.hls.rtl.networks import BLOCK_MEMORY, in_block_memory
 
-from xnorflow.bnn.network import Argmax, Conv2d, Dense, Flatten, Input, Network
+from xnorflow.bnn.network import Network
 from xnorflow.hls.delays import DELAYS, memory_register
-from xnorflow.hls.rtl.config import Folded, RtlConfig
 from xnorflow.hls.rtl.lowering import lower
 from xnorflow.hls.rtl.project import write
 from xnorflow.hls.rtl.units import Mvtu
 
 SLOW, FAST = 20.0, 4.0
-FOLDING = RtlConfig(layers={"conv": Folded(1, 72)}, default=Folded(2, 64))
-
-
-def network(kind: Literal["bipolar", "signed"], values: Sequence[int], seed: int = 0) -> Network:
-    """A convolution whose weights, folded so, fill a block memory; zero padding gives flags to bipolar values."""
-    rng = np.random.default_rng(seed)
-    weight = rng.choice(np.array(values, np.int8), (80, 3, 3, 8))
-    image = Input("image", (), shape=(2, 2, 8), kind=kind, bits=1 if kind == "bipolar" else 3)
-    dense = Dense("dense", ("flatten",), rng.choice(np.array([-1, 1], np.int8), (3, 4 * 80)))
-    padded = Conv2d("conv", ("image",), weight, padding=(1, 1, 1, 1))
-    return Network("held", (image, padded, Flatten("flatten", ("conv",)), dense, Argmax("argmax", ("dense",))))
 
 
 def unit(made: Network, clock_ns: float) -> Mvtu:
-    units = lower(made, replace(FOLDING, clock_ns=clock_ns)).units
+    units = lower(made, replace(BLOCK_MEMORY, clock_ns=clock_ns)).units
     return next(unit for unit in units if isinstance(unit, Mvtu) and unit.layer == "conv")
 
 
@@ -50,11 +38,11 @@ def test_the_register_comes_where_the_clock_leaves_no_time_for_three_luts() -> N
 def test_what_comes_from_it_meets_its_own_values(
     tmp_path: Path, kind: Literal["bipolar", "signed"], values: Sequence[int], clock_ns: float
 ) -> None:
-    made = network(kind, values)
+    made = in_block_memory(kind, values)
     neurons = unit(made, clock_ns)
     assert neurons.in_block_memory and neurons.memory_register == (clock_ns == FAST)
     assert bool(neurons.flag_channels) == (kind == "bipolar") and neurons.masked == (0 in values)
-    project = write(made, tmp_path / "rtl", replace(FOLDING, clock_ns=clock_ns))
+    project = write(made, tmp_path / "rtl", replace(BLOCK_MEMORY, clock_ns=clock_ns))
     vectors = strategies.inputs_for(made, 2)
     clean = simulate(project, vectors)
     assert_equal(made, vectors, clean)
@@ -65,8 +53,8 @@ def test_what_comes_from_it_meets_its_own_values(
 @needs_icarus
 @pytest.mark.parametrize("lost", ["word <= word_1", "values <= values_1", "present <= present_1"])
 def test_a_register_left_out_is_found(tmp_path: Path, lost: str) -> None:
-    made = network("bipolar", (-1, 1))
-    project = write(made, tmp_path / "rtl", replace(FOLDING, clock_ns=FAST))
+    made = in_block_memory("bipolar", (-1, 1))
+    project = write(made, tmp_path / "rtl", replace(BLOCK_MEMORY, clock_ns=FAST))
     vectors = strategies.inputs_for(made, 2)
     assert_equal(made, vectors, simulate(project, vectors))
     first = {"word_1": "weight_memory[address]", "values_1": "vector[71:0]", "present_1": "flags[71:0]"}
