@@ -18,6 +18,7 @@ from rich.console import Console
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.frontends.core.fixed import Fixed
+from xnorflow.bnn.inputs import integers
 from xnorflow.flows import tables
 from xnorflow.flows.extras import needing
 from xnorflow.flows.formats import Converted, Subject, of_module, read_subject
@@ -25,6 +26,7 @@ from xnorflow.flows.options import Options
 from xnorflow.flows.subject import find, slug
 
 if TYPE_CHECKING:
+    import pandas
     from distributed import Client
     from torch import nn
 
@@ -270,18 +272,10 @@ class Report:
             for name, of in self.content["engines"].items()
         ]
 
-    def to_frame(self) -> Any:
-        """Return :attr:`engines` as a ``pandas.DataFrame``.
+    def to_frame(self) -> "pandas.DataFrame":
+        """Return :attr:`engines` as a ``pandas.DataFrame``, a row each."""
+        import pandas
 
-        Raises
-        ------
-        UserError
-            If pandas is not installed.
-        """
-        try:
-            import pandas  # type: ignore[import-untyped]
-        except ModuleNotFoundError:
-            raise UserError("to_frame needs pandas, which is not installed: pip install pandas") from None
         return pandas.DataFrame(self.engines).set_index("engine")
 
     def __repr__(self) -> str:
@@ -486,12 +480,10 @@ class Sweep(_Table):
 
     folder: Path
 
-    def to_frame(self) -> Any:
-        """Return the rows as a ``pandas.DataFrame``; raise a UserError if pandas is not installed."""
-        try:
-            import pandas
-        except ModuleNotFoundError:
-            raise UserError("to_frame needs pandas, which is not installed: pip install pandas") from None
+    def to_frame(self) -> "pandas.DataFrame":
+        """Return the rows as a ``pandas.DataFrame``."""
+        import pandas
+
         return pandas.DataFrame(list(self.rows), columns=list(self.columns))
 
 
@@ -591,9 +583,9 @@ def golden(net: Net) -> Callable[[ArrayLike], NDArray[np.int64]]:
     Returns
     -------
     callable
-        From an integer array of shape (vectors, *input shape) to the output: the classes, int64, shape (vectors,), of a
-        network that ends in an argmax; else the integer scores, shape (vectors, *output shape). Raises
-        :class:`UserError` on values that the input cannot take.
+        From an array of shape (vectors, *input shape), as :func:`xnorflow.bnn.inputs.integers` takes it, to the output:
+        the classes, int64, shape (vectors,), of a network that ends in an argmax; else the integer scores, shape
+        (vectors, *output shape). Raises :class:`UserError` on values that the input cannot take.
     """
     from xnorflow.bnn.network import Argmax
     from xnorflow.cosim.golden import Golden
@@ -603,7 +595,10 @@ def golden(net: Net) -> Callable[[ArrayLike], NDArray[np.int64]]:
     output = net.network.output
 
     def infer(x: ArrayLike) -> NDArray[np.int64]:
-        result = engine.run(np.asarray(x))[output.name].astype(np.int64)
+        given = np.asarray(x)
+        if given.dtype.kind not in "iu":  # integers are checked while they are packed, at less cost
+            given = integers(given, net.network.input)
+        result = engine.run(given)[output.name].astype(np.int64)
         return result.reshape(len(result)) if isinstance(output, Argmax) else result
 
     return infer

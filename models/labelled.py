@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from xnorflow.bnn.digest import digest
 from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.inputs import integers
 
 if TYPE_CHECKING:
     from xnorflow.bnn.network import Input
@@ -100,8 +101,7 @@ def labelled(
     Parameters
     ----------
     x : array, shape (vectors, *input shape)
-        A sequence's (1, length, channels) may be (length, channels). Integers of the model's input, or floating-point
-        numbers that are exactly integer / 2**fraction, what the trained model takes.
+        As :func:`xnorflow.bnn.inputs.integers` takes it; a sequence's (1, length, channels) may be (length, channels).
     y : integer array, shape (vectors,)
         0 to `classes` - 1.
 
@@ -113,8 +113,7 @@ def labelled(
     values, labels = np.asarray(x), np.asarray(y)
     if taken.shape == (1, *values.shape[1:]):
         values = values[:, None]
-    if values.ndim == 0 or values.shape[1:] != taken.shape:
-        raise UserError(f"{name}: x: expected shape (vectors, {', '.join(map(str, taken.shape))}), got {values.shape}")
+    vectors = integers(values, taken, f"{name}: x")
     if labels.shape != (len(values),) or not len(values):
         raise UserError(
             f"{name}: y: expected a label for each of the {len(values):,} vectors, at least one, got {labels.shape}"
@@ -124,27 +123,7 @@ def labelled(
     if labels.min() < 0 or labels.max() >= classes:
         wrong = int(np.flatnonzero((labels < 0) | (labels >= classes))[0])
         raise UserError(f"{name}: y: expected 0 to {classes - 1}, the model's classes, got {labels[wrong]} at {wrong}")
-    integers = _integers(values, taken, name)
-    return Labelled(name, note, integers, labels.astype(np.int64), digest([("", integers), ("", labels)]))
-
-
-def _integers(values: NDArray[Any], taken: "Input", name: str) -> NDArray[np.integer[Any]]:
-    if not np.issubdtype(values.dtype, np.integer):
-        if not np.issubdtype(values.dtype, np.floating):
-            raise UserError(f"{name}: x: expected numbers, got {values.dtype}")
-        scaled = values.astype(np.float64) * 2**taken.fraction
-        with np.errstate(invalid="ignore"):
-            values = np.nan_to_num(scaled).astype(np.int64)
-        if not np.array_equal(values, scaled):
-            raise UserError(f"{name}: x: expected multiples of 2**-{taken.fraction}, which the model takes, got others")
-    signal = taken.infer()
-    low, high = int(signal.low.min()), int(signal.high.max())
-    wrong = (values < low) | (values > high) | ((values == 0) & signal.bipolar)
-    if wrong.any():
-        place = tuple(int(n) for n in np.argwhere(wrong)[0])
-        expected = "-1 or +1" if signal.bipolar else f"{low} to {high}"
-        raise UserError(f"{name}: x: expected {expected}, as the model takes, got {values[place]} at {place}")
-    return values.astype(np.int32)
+    return Labelled(name, note, vectors, labels.astype(np.int64), digest([("", vectors), ("", labels)]))
 
 
 def _npz(path: Path, taken: "Input", classes: int) -> Labelled:

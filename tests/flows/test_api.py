@@ -43,7 +43,16 @@ def test_a_module_is_converted_and_its_golden_model_is_the_module() -> None:
     net, x = xf.convert(Net(), xf.Input(shape=(16,))), vectors()
     with torch.no_grad():
         expected = Net()(torch.tensor(x, dtype=torch.float32)).argmax(1).numpy()
-    assert np.array_equal(xf.golden(net)(x), expected)
+    for given in (x, x.astype(np.float32), x.tolist()):
+        assert np.array_equal(xf.golden(net)(given), expected)
+
+
+def test_numbers_that_a_model_cannot_take_are_refused_before_anything_is_compiled(tmp_path: Path) -> None:
+    net, wrong = xf.convert(Net(), xf.Input(shape=(16,))), vectors() * 0.5
+    for infer in (xf.golden(net), xf.hls4ml(net, tmp_path).predict):
+        with pytest.raises(xf.UserError, match=r"expected -1 or \+1, .* got -?0\.5 at \(0, 0\)"):
+            infer(wrong)
+    assert not any(tmp_path.iterdir())
 
 
 def test_every_name_is_there_and_nothing_heavy_is_imported_for_it() -> None:
@@ -120,7 +129,8 @@ def test_hls4mls_graph_predicts_the_golden_models_integers(tmp_path: Path, style
     graph.compile()
     with torch.no_grad():
         expected = Net()(torch.tensor(x, dtype=torch.float32)).numpy()
-    assert np.array_equal(graph.predict(x), expected)
+    for given in (x, x.astype(np.float32)):
+        assert np.array_equal(graph.predict(given), expected)
     assert (tmp_path / style / "build_prj.tcl").is_file()
 
 

@@ -41,9 +41,9 @@ def test_sequences_come_as_they_are_or_as_images_of_one_row() -> None:
         (np.ones((2, 6)), [0, -1], "got -1 at 1"),
         (np.ones((2, 6)), [0.0, 1.0], "y: expected integers"),
         (np.zeros((2, 6), int), [0, 1], r"x: expected -1 or \+1.*got 0"),
-        (np.full((2, 6), 0.5), [0, 1], "x: expected multiples"),
-        (np.full((2, 6), np.nan), [0, 1], "x: expected multiples"),
-        (np.full((2, 6), "a"), [0, 1], "x: expected numbers"),
+        (np.full((2, 6), 0.5), [0, 1], r"x: expected -1 or \+1.*got 0.5"),
+        (np.full((2, 6), np.nan), [0, 1], "got nan"),
+        (np.full((2, 6), "a"), [0, 1], "x: expected integers or floating-point numbers"),
         (np.ones((0, 6)), np.zeros(0, int), "at least one"),
     ],
 )
