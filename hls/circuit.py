@@ -1,5 +1,6 @@
 """Neurons with hard-wired weights as C++: the RTL's adder graph, shared between neurons, one statement each."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +10,9 @@ from xnorflow.bnn.network import IntArray
 from xnorflow.hls.rtl.adders import Graph, Group
 from xnorflow.hls.rtl.popcount import build
 from xnorflow.hls.storage import Storage
+
+PART = 256
+"""Statements of a function: compilers take minutes over thousands in one, where they keep every sum in mind."""
 
 
 def circuit(weight: NDArray[np.int64], thresholds: IntArray | None, storage: Storage, padded: bool) -> str:
@@ -31,26 +35,53 @@ def circuit(weight: NDArray[np.int64], thresholds: IntArray | None, storage: Sto
     matrix = weight.reshape(outputs, -1).astype(np.int8)
     graph, numbers = build(matrix, width, signed, bipolar, thresholds, "fast")
     writer = _Writer(graph, storage, channels, width, padded)
-    lines = [line for n, _ in enumerate(graph.adders, 1) for line in writer.adder(n)]
-    lines += [f"y[{j}] = {writer.number(number.bits, number.signed)};" for j, number in enumerate(numbers)]
+    statements = [writer.adder(n) for n, _ in enumerate(graph.adders, 1)]
+    statements += [f"y[{j}] = {writer.number(number.bits, number.signed)};" for j, number in enumerate(numbers)]
     functions = [line for counts in sorted(writer.counts) for line in _count(counts)]
+    parts = [statements[start : start + PART] for start in range(0, len(statements), PART)]
+    between = _between(parts)
+    used = ["#pragma HLS INLINE", "using packed::bit;", "using packed::join;", "using packed::no;"]
+    used += ["(void)x;", "(void)counts;", "(void)y;"]
+    arguments = "const T x[], const bool counts[], R y[N]"
+    for k, part in enumerate(parts):
+        functions += [
+            f"    template <int N, class T, class R> NNET_PART static void part{k}({arguments}, sums &s) {{",
+            *(f"        {line}" for line in (*used, "(void)s;")),
+            *(f"        {_shared(line, between)}" for line in part),
+            "    }",
+        ]
     return "\n".join(
         [
+            "    struct sums { // what more than one part reads",
+            *(f"        ap_uint<{graph.adders[n - 1].width}> s{n};" for n in sorted(between)),
+            "    };",
             *functions,
             "",
             f"    // {outputs} neurons of {taps * channels} inputs: {len(graph.adders)} adders,"
             f" at most {graph.depth} in a row.",
-            "    template <int N, class T, class R> static void of(const T x[], const bool counts[], R y[N]) {",
+            f"    template <int N, class T, class R> static void of({arguments}) {{",
             "        #pragma HLS INLINE",
-            "        using packed::bit;",
-            "        using packed::join;",
-            "        using packed::no;",
-            "        (void)x;",
-            "        (void)counts;",
-            *(f"        {line}" for line in lines),
+            "        sums s;",
+            *(f"        part{k}<N>(x, counts, y, s);" for k, _ in enumerate(parts)),
             "    }",
         ]
     )
+
+
+def _between(parts: Sequence[Sequence[str]]) -> set[int]:
+    """Return the sums that a part other than the one that computes them reads."""
+    made = {
+        int(n): k for k, part in enumerate(parts) for line in part for n in _SUM.findall(line)[:1] if _MAKES.match(line)
+    }
+    return {n for k, part in enumerate(parts) for line in part for n in map(int, _SUM.findall(line)) if made[n] != k}
+
+
+def _shared(line: str, between: set[int]) -> str:
+    """Return a statement in which sums that several parts read are members of a structure."""
+    makes = _MAKES.match(line)
+    if makes and int(makes[1]) in between:
+        line = f"s{makes[1]} = {line[makes.end() :]}"
+    return _SUM.sub(lambda name: f"s.{name[0]}" if int(name[1]) in between else name[0], line)
 
 
 class _Writer:
@@ -61,7 +92,7 @@ class _Writer:
             self.owner[adder.first : adder.first + adder.width] = [n] * adder.width
         self.counts: set[tuple[int, ...]] = set()
 
-    def adder(self, n: int) -> list[str]:
+    def adder(self, n: int) -> str:
         adder = self.graph.adders[n - 1]
         terms = []
         if any(adder.direct):
@@ -73,7 +104,7 @@ class _Writer:
             terms.append(self.joined(groups))
         if adder.carry:
             terms.append(self.literal(adder.carry))
-        return [f"const ap_uint<{adder.width}> s{n} = {' + '.join(terms) or _ZERO};"]
+        return f"const ap_uint<{adder.width}> s{n} = {' + '.join(terms) or _ZERO};"
 
     def number(self, bits: Sequence[int], signed: bool) -> str:
         joined = self.joined([self.literal(bit) for bit in bits])
@@ -116,6 +147,8 @@ class _Writer:
 
 
 _ZERO = "ap_uint<1>(0)"
+_SUM = re.compile(r"\bs(\d+)\b")
+_MAKES = re.compile(r"const ap_uint<\d+> s(\d+) = ")
 
 
 def _count(counts: tuple[int, ...]) -> list[str]:

@@ -35,8 +35,16 @@ if TYPE_CHECKING:
 
 _INPUT = "inputs"
 _FOREIGN = """\
+#ifndef __SYNTHESIS__ // comes with hls4ml as it is: what compilers warn of in it is no fault of this project
+#pragma GCC system_header
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized" // of what is inlined from it, too
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+"""
+_OURS = """
 #ifndef __SYNTHESIS__
-#pragma GCC system_header // comes with hls4ml as it is: what compilers warn of in it is no fault of this project
+#pragma GCC diagnostic pop
 #endif
 """
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -305,7 +313,7 @@ def _write_files(
     (folder / "build_lib.sh").unlink()  # builds hls4ml's floating-point bridge
     for header in (folder / "firmware").glob("*/**/*.h"):
         if header.parts[-2] != "weights":
-            header.write_text(_FOREIGN + header.read_text())
+            header.write_text(f"{_FOREIGN}{header.read_text()}{_OURS}")
     parameters = folder / "firmware" / "parameters.h"  # hls4ml compares an unsigned number with -1 there
     parameters.write_text(parameters.read_text().replace("(n_filt == -1)", "(n_filt == unsigned(-1))"))
     # Not through the back end's register_source, which would add the headers to every later project of the process.

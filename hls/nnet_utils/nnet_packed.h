@@ -17,6 +17,13 @@
 #include "nnet_common.h"
 #include "nnet_types.h"
 
+// Parts of one computation, which HLS tools put together (INLINE) and compilers are to take one by one.
+#ifdef __SYNTHESIS__
+#define NNET_PART
+#else
+#define NNET_PART __attribute__((noinline))
+#endif
+
 namespace nnet {
 
 typedef unsigned long long word_t; // a word as the generator writes it

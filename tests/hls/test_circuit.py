@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any, Literal
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from xnorflow.hls.circuit import circuit
+from xnorflow.hls.circuit import PART, circuit
 from xnorflow.hls.storage import Storage
 
 
@@ -77,15 +79,21 @@ def outputs(text: str, x: list[int], counts: list[bool]) -> list[int]:
     for width, name, parameters, body in heads:
         known[name] = function(parameters, [line.strip() for line in body.splitlines()], int(width))
     y: dict[int, int] = {}
-    for line in text.partition("void of(")[2].splitlines():
-        if found := re.fullmatch(r"\s*const ap_uint<(\d+)> (s\d+) = (.*);", line):
-            known[found[2]] = Bits(int(found[1]), computed(found[3], known).value)
-        elif found := re.fullmatch(r"\s*y\[(\d+)\] = (?:ap_int<(\d+)>\()?(.*?)(\))?;", line):
-            expression = found[3] if found[2] else found[3] + (found[4] or "")
-            value: Bits = computed(expression, known)
-            assert not found[2] or value.width == int(found[2])
-            below = found[2] and value.value >> value.width - 1
-            y[int(found[1])] = value.value - (1 << value.width if below else 0)
+    widths = {name: int(width) for width, name in re.findall(r"^ {8}ap_uint<(\d+)> (s\d+);", text, re.MULTILINE)}
+    known["s"] = SimpleNamespace()  # what parts share; all else is known to its own part alone
+    for body in re.findall(r"static void part\d+\(.*?\) \{\n(.*?)\n    \}", text, re.DOTALL):
+        names = dict(known)
+        for line in body.splitlines():
+            if found := re.fullmatch(r"\s*const ap_uint<(\d+)> (s\d+) = (.*);", line):
+                names[found[2]] = Bits(int(found[1]), computed(found[3], names).value)
+            elif found := re.fullmatch(r"\s*s\.(s\d+) = (.*);", line):
+                setattr(known["s"], found[1], Bits(widths[found[1]], computed(found[2], names).value))
+            elif found := re.fullmatch(r"\s*y\[(\d+)\] = (?:ap_int<(\d+)>\()?(.*?)(\))?;", line):
+                expression = found[3] if found[2] else found[3] + (found[4] or "")
+                value: Bits = computed(expression, names)
+                assert not found[2] or value.width == int(found[2])
+                below = found[2] and value.value >> value.width - 1
+                y[int(found[1])] = value.value - (1 << value.width if below else 0)
     return [y[j] for j in range(len(y))]
 
 
@@ -104,9 +112,9 @@ def cases(draw: st.DrawFn) -> tuple[NDArray[np.int64], Storage, bool, bool, int]
     return weight, storage, padded, draw(st.booleans()), seed
 
 
-@given(cases())
+@given(cases(), st.sampled_from([1, 5, PART]))
 def test_a_circuit_computes_the_sums_or_whether_they_reach_a_threshold(
-    case: tuple[NDArray[np.int64], Storage, bool, bool, int],
+    case: tuple[NDArray[np.int64], Storage, bool, bool, int], part: int
 ) -> None:
     weight, storage, padded, compare, seed = case
     _, taps, channels = weight.shape
@@ -114,7 +122,8 @@ def test_a_circuit_computes_the_sums_or_whether_they_reach_a_threshold(
     flat = weight.reshape(len(weight), -1)
     limit = int(np.abs(flat).sum(axis=1).max() + 1) << (0 if storage.kind == "packed" else storage.bits)
     thresholds = random.integers(-min(limit, 9), min(limit, 9), len(weight)) if compare else None
-    text = circuit(weight, thresholds, storage, padded)
+    with mock.patch("xnorflow.hls.circuit.PART", part):
+        text = circuit(weight, thresholds, storage, padded)
     for _ in range(3):
         counts = [bool(on) for on in random.integers(0, 2, taps)] if padded else [True] * taps
         if storage.kind == "packed":
@@ -136,7 +145,7 @@ def test_a_circuit_computes_the_sums_or_whether_they_reach_a_threshold(
 
 def test_a_circuit_tells_how_large_it_is() -> None:
     text = circuit(np.ones((2, 1, 9), np.int64), None, Storage("packed", (9,), 9, False), padded=False)
-    adders = len(re.findall(r"const ap_uint<\d+> s\d+ =", text))
+    adders = len(re.findall(r"const ap_uint<\d+> s\d+ =", text))  # of one part
     assert adders and re.search(rf"// 2 neurons of 9 inputs: {adders} adders, at most \d+ in a row\.", text)
 
 
