@@ -22,7 +22,7 @@ from xnorflow.flows.cache import PROJECT
 from xnorflow.hls import packed, stock
 from xnorflow.hls.config import HlsConfig
 from xnorflow.hls.errors import Unsupported
-from xnorflow.hls.rtl import folding, lowering, project, pruning, verilog
+from xnorflow.hls.rtl import area, folding, lowering, project, pruning, verilog
 from xnorflow.hls.rtl.config import RtlConfig
 from xnorflow.hls.rtl.units import Unit
 from xnorflow.reports import measures
@@ -82,7 +82,7 @@ class NovelUnit(Unit):
     """A unit of RTL that nobody knows yet."""
 
 
-@pytest.mark.parametrize("walker", [folding.luts, lambda unit: verilog.module(unit, "m")])
+@pytest.mark.parametrize("walker", [area.luts, lambda unit: verilog.module(unit, "m")])
 def test_an_unknown_unit_is_refused(walker: Callable[..., Any]) -> None:
     unit = lowering.lower(Network("n", NETWORK.operations[:2]), RtlConfig()).units[0]
     with pytest.raises(TypeError, match="NovelUnit"):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests.narrowed import there
 
 from xnorflow.bnn.network import Argmax, Conv2d, Dense, Input, Network, Threshold
 from xnorflow.cosim.classes import MOST_POINTS, classes, meaning, precision_recall
@@ -45,15 +46,19 @@ def test_what_an_output_is(given: Network, expected: str) -> None:
 
 def test_scores_of_several_classes_and_an_argmax() -> None:
     scores = np.array([[0, 4, 4], [2, 0, -2]])
-    assert classes(network(3), {"scores": scores}, NONE)[0].tolist() == [1, 0]  # a tie goes to the lowest
+
+    def found(results: Any, of: Network) -> Any:
+        return there(classes(of, results, NONE)[0]).tolist()
+
+    assert found({"scores": scores}, network(3)) == [1, 0]  # a tie goes to the lowest
     chosen = network(3, Argmax("argmax", ("scores",)))
-    assert classes(chosen, {"scores": scores, "argmax": np.array([[2], [1]])}, NONE)[0].tolist() == [2, 1]
+    assert found({"scores": scores, "argmax": np.array([[2], [1]])}, chosen) == [2, 1]
 
 
 @pytest.mark.parametrize("labels", [[0, 1, 1], [1, 1], [0], [-1, 1, 1], [-1], [1, -1]])
 def test_the_sign_of_one_score_is_a_class_where_labels_say_so(labels: list[int]) -> None:
     found, terms = classes(network(1), SCORES, np.array(labels))
-    assert found.tolist() == [0, 1, 1]  # 0 counts as positive
+    assert there(found).tolist() == [0, 1, 1]  # 0 counts as positive
     assert terms.tolist() == [int(label > 0) for label in labels]
 
 
@@ -85,7 +90,7 @@ def test_a_curve_counts_what_each_threshold_takes(data: st.DataObject, outputs: 
     whole = st.lists(st.integers(-6, 6), min_size=count * outputs, max_size=count * outputs)  # type: ignore[arg-type]
     scores = np.array(data.draw(whole)).reshape(count, outputs)
     labels = np.array([0, 1, *data.draw(st.lists(st.integers(0, 1), min_size=count - 2, max_size=count - 2))])
-    curve = precision_recall(network(outputs), {"scores": scores}, labels)
+    curve = there(precision_recall(network(outputs), {"scores": scores}, labels))
     assert curve.points == points(scores, labels)
     assert curve.positives == labels.sum()
     found, _ = classes(network(outputs), {"scores": scores}, labels)
@@ -98,7 +103,7 @@ def test_a_curve_counts_what_each_threshold_takes(data: st.DataObject, outputs: 
 
 def test_a_long_curve_keeps_its_ends() -> None:
     scores, labels = np.arange(1000)[:, None], np.arange(1000) % 2
-    curve = precision_recall(network(1), {"scores": scores}, labels)
+    curve = there(precision_recall(network(1), {"scores": scores}, labels))
     assert len(curve.points) == MOST_POINTS
     assert (curve.points[0], curve.points[-1]) == ([999, 1, 0], [0, 500, 500])
 
@@ -106,7 +111,7 @@ def test_a_long_curve_keeps_its_ends() -> None:
 def test_the_scores_before_an_argmax_are_ranked() -> None:
     chosen = network(2, Argmax("argmax", ("scores",)))
     results = {"scores": np.array([[0, 3], [4, 0]]), "argmax": np.array([[1], [0]])}
-    assert precision_recall(chosen, results, np.array([1, 0])).points == [[3, 1, 0], [-4, 1, 1]]
+    assert there(precision_recall(chosen, results, np.array([1, 0]))).points == [[3, 1, 0], [-4, 1, 1]]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests import oracle, strategies
+from tests.narrowed import there
 
 from xnorflow.bnn.network import Network
 from xnorflow.cosim.compare import compare
@@ -21,7 +22,7 @@ def test_one_changed_integer_is_located(network: Network, data: st.DataObject) -
     got[layer][place] += data.draw(st.sampled_from([-2, -1, 1, 2]))
     comparison = compare(network, expected, got)
     assert comparison.wrong == (place[0],) and comparison.mismatches == 1 and comparison.vectors == 5
-    assert {layer: wrong for layer, wrong in comparison.layers.items() if wrong} == {comparison.first.layer: 1}
+    assert {layer: wrong for layer, wrong in comparison.layers.items() if wrong} == {there(comparison.first).layer: 1}
     assert set(comparison.layers) == set(expected)
     first = comparison.first
     assert first is not None

@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from tests import oracle, strategies
 from tests.cosim.vitis import NETWORK, needs_icarus, sample
 
-from xnorflow.cosim.compare import compare
+from xnorflow.cosim.compare import Mismatch, compare
 from xnorflow.cosim.engine import EngineError, EngineUnavailable
 from xnorflow.cosim.rtl_icarus import RtlIcarus
 from xnorflow.cosim.rtl_vitis import VitisProject, adapt
 from xnorflow.cosim.timing import Spread
 
 
-def first_difference(project: VitisProject, folder: Path, inputs: NDArray[Any]) -> object:
+def first_difference(project: VitisProject, folder: Path, inputs: NDArray[Any]) -> Mismatch | None:
     engine = RtlIcarus(project)
     engine.prepare(NETWORK, folder)
     got = engine.run(inputs)

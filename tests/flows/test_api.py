@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from tests.flows import fakes
+from tests.narrowed import there
 
 import xnorflow as xf
 from xnorflow.flows import extras
@@ -92,7 +93,7 @@ def test_another_module_under_the_same_name_reuses_nothing_of_the_first(here: Pa
         other.second.neg_()
     nets = [xf.convert(module, xf.Input(shape=(16,)), name="mine") for module in (first, other)]
     y = xf.golden(nets[0])(vectors())
-    accuracies = [xf.run(net, vectors=20, images=(vectors(), y), quiet=True).accuracy for net in nets]
+    accuracies = [there(xf.run(net, vectors=20, images=(vectors(), y), quiet=True).accuracy) for net in nets]
     assert accuracies[0] == 1.0 > accuracies[1]
 
 

@@ -3,11 +3,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
 from pydantic import ValidationError
+from tests.narrowed import there
 from typing_extensions import TypedDict
 
 from xnorflow.flows import cache
@@ -32,7 +34,7 @@ def test_an_entry_is_found_as_it_was_made(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert store.find("step", "k" * 64, Facts) is None
     made = fill(store)
-    found = store.find("step", "k" * 64, Facts)
+    found = there(store.find("step", "k" * 64, Facts))
     assert not made.reused
     assert found.reused
     assert (found.facts, found.summary, found.seconds) == ({"number": 1, "seconds": 2.5}, "a line", made.seconds)
@@ -89,7 +91,7 @@ def test_what_somebody_has_put_into_an_entry_is_never_lost(tmp_path: Path) -> No
         os.utime(fill(store, f"{number:064}"[::-1]).folder, (number, number))
     logs = sorted(path.read_text()[-1] for path in tmp_path.rglob("log"))
     assert logs == ["1", "2"]
-    assert fill(store).facts == store.find("step", "k" * 64, Facts).facts
+    assert fill(store).facts == there(store.find("step", "k" * 64, Facts)).facts
 
 
 def test_what_somebody_has_worked_in_is_kept(tmp_path: Path) -> None:
@@ -124,7 +126,7 @@ def test_facts_are_found_as_they_were_made(tmp_path: Path) -> None:
     store = Store(tmp_path)
     with store.making("step", "k" * 64, Manifold) as entry:
         entry.facts = {"of": {"10": 1.5, "9": None}, "list": ["ü", float("inf")], "place": Place(3)}
-    assert entry.facts == store.find("step", "k" * 64, Manifold).facts
+    assert entry.facts == there(store.find("step", "k" * 64, Manifold)).facts
     assert entry.facts == {"of": {"10": 1.5, "9": None}, "list": ["ü", float("inf")], "place": Place(3)}
 
 
@@ -140,7 +142,7 @@ def test_facts_that_do_not_fit_are_none(tmp_path: Path) -> None:
         entry.facts = {"number": "one"}
     assert entry.damaged
     assert "made again" in line(Step(Name("step", Other), "step", print), entry)
-    assert store.find("step", "k" * 64, Other).facts == {"number": "one"}
+    assert there(store.find("step", "k" * 64, Other)).facts == {"number": "one"}
 
 
 def test_a_step_cannot_make_facts_that_do_not_fit(tmp_path: Path) -> None:
@@ -152,7 +154,7 @@ def test_a_step_cannot_make_facts_that_do_not_fit(tmp_path: Path) -> None:
 def test_what_is_measured_makes_no_other_content(tmp_path: Path) -> None:
     store = Store(tmp_path)
     made = fill(store)
-    found = store.find("step", "k" * 64, Facts)
+    found = there(store.find("step", "k" * 64, Facts))
     assert made.content == found.content
 
     def content(**facts: Any) -> str:
@@ -209,7 +211,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
 
 def test_a_missing_tool_has_a_version_too() -> None:
     assert cache.tool_versions(("numpy", "no-such-package"), ("no-such-program",)) == {
-        "numpy": cache.version("numpy"),
+        "numpy": version("numpy"),
         "no-such-package": "missing",
         "no-such-program": "missing",
     }

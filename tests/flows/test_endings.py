@@ -106,7 +106,7 @@ def test_a_flow_ends_where_nobody_reads_on(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         cwd=PROJECT,
     )
-    assert b"load" in flow.stdout.readline()
+    assert flow.stdout and flow.stderr and b"load" in flow.stdout.readline()
     flow.stdout.close()
     assert flow.stderr.read() == b""
     assert flow.wait(60) == 128 + signal.SIGPIPE

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests import mutants
+from tests.narrowed import a
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.cosim import bench
@@ -111,11 +112,12 @@ def test_what_make_does_not_take_is_told_before_anything_is_done(
 
 
 def test_the_options_are_those_of_the_command() -> None:
+    from typer.core import TyperGroup
     from typer.main import get_command
 
     from xnorflow.flows.cli import app
 
-    commands = get_command(app).commands
+    commands = a(TyperGroup, get_command(app)).commands
     for command, taken in make.TARGETS.values():
         options = {option for parameter in commands[command].params for option in parameter.opts}
         for name in taken:

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 from tests.flows.fakes import network
+from tests.narrowed import a
 
 import xnorflow.hls.project
 import xnorflow.hls.rtl.project
 from xnorflow.bnn import io
 from xnorflow.bnn.canonical import canonicalise
-from xnorflow.bnn.network import Network
+from xnorflow.bnn.network import Dense, Network, Threshold
 from xnorflow.flows import run, subject
 from xnorflow.flows.options import Options
 
@@ -31,13 +32,13 @@ def with_operation(network: Network, changed: Any) -> Any:
 
 
 def wrong_weight_bit(network: Network) -> Any:
-    weight = network["dense1"].weight.copy()
+    weight = a(Dense, network["dense1"]).weight.copy()
     weight[CHANNEL, 7] *= -1
     return with_operation(network, replace(network["dense1"], weight=weight))  # type: ignore[call-arg]
 
 
 def threshold_off_by_one(network: Network) -> Any:
-    threshold = network["threshold1"].threshold.copy()
+    threshold = a(Threshold, network["threshold1"]).threshold.copy()
     # The next value at which the comparison decides otherwise: sums of an even number of bipolar terms are even.
     threshold[CHANNEL] += 2 if threshold[CHANNEL] <= 0 else -2
     return with_operation(network, replace(network["threshold1"], threshold=threshold))  # type: ignore[call-arg]
@@ -45,7 +46,7 @@ def threshold_off_by_one(network: Network) -> Any:
 
 def channel_left_unflipped(network: Network) -> Any:
     """The weights as the model has them, but the comparison turned: what hls4ml's own conversion does."""
-    weight = network["dense1"].weight.copy()
+    weight = a(Dense, network["dense1"]).weight.copy()
     weight[CHANNEL] *= -1
     return with_operation(network, replace(network["dense1"], weight=weight))  # type: ignore[call-arg]
 

@@ -13,7 +13,8 @@ from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.io import save
 from xnorflow.bnn.network import Network
 from xnorflow.flows import cli, regress
-from xnorflow.flows.formats import Converted
+from xnorflow.flows.folding import fold_rtl
+from xnorflow.flows.formats import Converted, read_subject
 from xnorflow.hls.errors import Unsupported
 from xnorflow.hls.synthesis.tools import SynthesisError, ToolMissing
 from xnorflow.reports import measures
@@ -76,7 +77,7 @@ def test_a_planted_difference_is_named_with_both_sides(place: Any) -> None:
 
 def planted(monkeypatch: pytest.MonkeyPatch, layer: str, array: str, change: Callable[..., Any]) -> None:
     """Let the model be read with one value of an array changed."""
-    real = regress.read_subject
+    real = read_subject
 
     def read(found: Any) -> Any:
         network = real(found).network
@@ -127,7 +128,7 @@ def test_a_network_without_rtl_has_the_reason_in_its_baseline(place: Any, monkey
 def test_one_cycle_is_a_difference_and_is_named(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     _, run = place
     run("--update")
-    real = regress.fold_rtl
+    real = fold_rtl
 
     def slower(network: Network, options: Any) -> Any:
         choice = real(network, options)

@@ -8,6 +8,7 @@ import pytest
 from tests.flows import fakes
 from tests.flows.place import Place
 from tests.flows.watched import VCD
+from tests.narrowed import there
 
 from xnorflow.cosim.engine import EngineError
 from xnorflow.flows.options import Options
@@ -23,7 +24,7 @@ class Waves(fakes.FakeBuilder):
 
     def run(self, inputs: Any, every_layer: bool = False) -> Any:
         broken = self.fault == "stuck"
-        self.waveform = self.leaves / "simulation.fst" if every_layer or self.waves or broken else None
+        self.waveform = there(self.leaves) / "simulation.fst" if every_layer or self.waves or broken else None
         if self.waveform:
             self.waveform.write_text(EVERY_LAYER if every_layer else ALL_VECTORS)
         if broken and not every_layer:

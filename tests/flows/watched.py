@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.flows import fakes
 from tests.flows.place import Place
+from tests.narrowed import there
 
 from xnorflow.cosim.engine import EngineError
 
@@ -38,7 +39,7 @@ class Waves(fakes.FakeBuilder):
             if self.fault == "broken":
                 raise EngineError("the simulator left no results")
             assert len(inputs) == 3
-            self.waveform = self.leaves / "simulation.fst"
+            self.waveform = there(self.leaves) / "simulation.fst"
             self.waveform.write_text(VCD)
         return super().run(inputs, every_layer)
 

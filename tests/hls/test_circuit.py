@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from tests.narrowed import there
 
 from xnorflow.hls.circuit import PART, circuit
 from xnorflow.hls.storage import Storage
@@ -61,7 +62,7 @@ def function(parameters: str, body: list[str], width: int) -> Callable[..., Bits
         known: dict[str, Any] = dict(zip(names, values, strict=True))
         for line in body:
             if line.startswith("const"):
-                name, expression = re.fullmatch(r"const ap_uint<1> (\w+) = (.*);", line).groups()
+                name, expression = there(re.fullmatch(r"const ap_uint<1> (\w+) = (.*);", line)).groups()
                 known[name] = computed(expression, known)
             elif line.startswith("return"):
                 result: Bits = computed(line.removeprefix("return ").rstrip(";"), known)

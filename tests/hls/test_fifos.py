@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hls4ml.model.layers import Dense
 from tests import oracle
 from tests.cosim.csim_networks import images_network, residual_network, stock_residual_network
 from tests.strategies import inputs_for
@@ -165,7 +166,7 @@ def test_fifos_are_not_as_deep_as_images(tmp_path: Path, style: str) -> None:
 
 
 def test_a_layer_whose_loop_is_not_known_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fifos, "Pooling2D", fifos.Dense)
+    monkeypatch.setattr(fifos, "Pooling2D", Dense)
     network = canonicalise(images_network(pool_stride=(2, 2), channels=24))
     with pytest.raises(Unsupported, match="layer pool1: how long a Pooling2D of hls4ml takes is not known"):
         project.model_graph(network, tmp_path, HlsConfig(style="stock", io_type="io_stream"))

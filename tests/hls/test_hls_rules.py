@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.hls.hls_rules import violations
+from tests.narrowed import there
 
 from xnorflow.bnn.canonical import canonicalise
 from xnorflow.bnn.network import Network, Recurrent
@@ -62,11 +63,11 @@ def fifo_depths(folder: Path) -> list[int]:
 def test_every_packed_project_of_the_zoo_keeps_the_rules_and_its_foldings_the_goal(tmp_path: Path, name: str) -> None:
     made = written(name, tmp_path)
     assert violations(tmp_path) == []
-    schedule = made.schedule
+    schedule = there(made.schedule)
     assert schedule.plan.luts <= 20_000
     assert schedule.interval >= schedule.plan.interval
     if made.config.io_type == "io_stream":  # estimated by the cycle model: no stall between the layers
-        assert schedule.timing.interval <= schedule.interval * 1.1
+        assert there(schedule.timing).interval <= schedule.interval * 1.1
         depths = fifo_depths(tmp_path)
         assert depths and min(depths) >= 2
         assert max(depths) < max(port.pixels for port in made.layers) or max(depths) <= 64

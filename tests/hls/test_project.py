@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tests import oracle
 from tests.hls.tiny import network
+from tests.narrowed import a, there
 from tests.strategies import inputs_for
 
 from xnorflow.bnn.errors import UserError
@@ -18,6 +19,7 @@ from xnorflow.bnn.packing import pack
 from xnorflow.hls import project
 from xnorflow.hls.config import HlsConfig
 from xnorflow.hls.errors import Unsupported, check_images
+from xnorflow.hls.folding import Folding
 from xnorflow.hls.storage import bits
 
 VECTORS = 5
@@ -85,11 +87,11 @@ def test_only_what_changed_is_written(tmp_path: Path) -> None:
 
 def test_packed_weights_lie_in_memories_as_the_folding_reads_them(tmp_path: Path) -> None:
     made = written(tmp_path, layers={"fc1": {"strategy": "resource", "reuse_factor": 4}})  # 8 neurons of two words
-    folding = made.schedule.plan.layers["fc1"]
+    folding = a(Folding, there(made.schedule).plan.layers["fc1"])
     assert (folding.pe, folding.group, folding.part_bits, folding.cycles) == (4, 2, 64, 2) or folding.cycles == 4
     header = (tmp_path / "firmware" / "weights" / "weight2.h").read_text()
     rows = [row.split(", ") for row in re.findall(r"\{([0-9a-fxul, ]+)\}", header)]
-    words: Any = pack(network()["fc1"].weight)
+    words: Any = pack(a(Dense, network()["fc1"]).weight)
     assert len(rows) == folding.cycles
     for address, row in enumerate(rows):
         neurons, inputs = divmod(address, folding.input_folds)
@@ -103,7 +105,7 @@ def test_the_configuration_reaches_the_layers(tmp_path: Path) -> None:
     top = (tmp_path / "packed" / "firmware" / "tiny_top.cpp").read_text()
     assert "packed_unrolled" in top.split("// fc2")[0] and "packed_folded" in top.split("// fc2")[1]
     assert "#pragma HLS DATAFLOW" in top
-    assert made.schedule.plan.layers["fc2"].cycles <= 3
+    assert there(made.schedule).plan.layers["fc2"].cycles <= 3
     written(tmp_path / "unrolled", strategy="latency")
     assert "#pragma HLS PIPELINE II=1" in (tmp_path / "unrolled" / "firmware" / "tiny_top.cpp").read_text()
     written(tmp_path / "stock", style="stock", layers={"fc1": {"strategy": "resource", "reuse_factor": 35}})
@@ -121,30 +123,30 @@ def test_foldings_follow_the_goal_and_say_what_cannot_be_had(tmp_path: Path) -> 
     assert fast.plan.luts > slow.plan.luts
     assert slow.plan.notes == fast.plan.notes == ()
     small = written(tmp_path / "small", net, target_fps=1e6, max_luts=slow.plan.luts).schedule
-    assert small.plan.interval > 200 and small.plan.luts <= slow.plan.luts
+    assert small and small.plan.interval > 200 and small.plan.luts <= slow.plan.luts
     assert any("not the 1,000,000 asked for" in note for note in small.plan.notes)
     least = written(tmp_path / "least", net, max_luts=10).schedule
-    assert any("more than the 10 asked for" in note for note in least.plan.notes)
+    assert least and any("more than the 10 asked for" in note for note in least.plan.notes)
     large = written(tmp_path / "large", net, layers={"fc1": {"strategy": "latency"}}).estimate
-    assert any("5,600 weights unrolled as asked for" in note for note in large.notes)
+    assert large and any("5,600 weights unrolled as asked for" in note for note in large.notes)
 
 
 @pytest.mark.parametrize("io_type", ["io_parallel", "io_stream"])
 def test_what_is_estimated_is_told_by_layer_and_with_its_constants(tmp_path: Path, io_type: str) -> None:
     made = written(tmp_path / "packed", network(inputs=700), io_type=io_type, target_fps=1e6, max_luts=None)
-    told = made.estimate
+    told = there(made.estimate)
     fc1, fc2 = told.layers
     assert (fc1.name, fc2.name) == ("fc1", "fc2") and told.provenance == "estimated"
     top = (tmp_path / "packed" / "firmware" / "tiny_top.cpp").read_text()
     assert f", {fc1.config}>" in top and f", {fc2.config}>" in top and fc1.config != fc2.config
-    plan = made.schedule.plan.layers
+    plan = there(made.schedule).plan.layers
     for layer in told.layers:
         assert (layer.folding, layer.cycles, layer.luts) == (
             str(plan[layer.name]),
             plan[layer.name].cycles,
             plan[layer.name].luts,
         )
-    first = plan["fc1"]
+    first = a(Folding, plan["fc1"])
     words = first.neuron_folds * first.input_folds * first.pe * first.simd
     assert fc1.memory_bits == words + first.neuron_folds * first.pe * first.accumulator_bits
     assert told.luts == fc1.luts + fc2.luts and told.memory_bits == fc1.memory_bits + fc2.memory_bits
@@ -300,7 +302,7 @@ def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.mark.slow
-def test_the_test_bench_compares_integers_and_its_status_says_so(bench: str) -> None:
+def test_the_test_bench_compares_integers_and_its_status_says_so(bench: Path) -> None:
     def run() -> subprocess.CompletedProcess[str]:
         return subprocess.run(["./bench"], cwd=bench, capture_output=True, text=True, check=False)
 

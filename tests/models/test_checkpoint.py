@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.numpy import load as parse
 from safetensors.numpy import save as serialise
+from tests.narrowed import there
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.frontends.torch import module_input
@@ -26,8 +27,8 @@ def trained(name: str) -> Any:
         if isinstance(layer, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             torch.nn.init.normal_(layer.weight)
             torch.nn.init.normal_(layer.bias)
-            layer.running_mean.normal_(0, 30)
-            layer.running_var.uniform_(1, 900)
+            there(layer.running_mean).normal_(0, 30)
+            there(layer.running_var).uniform_(1, 900)
     with torch.no_grad():
         module[0].weight.view(-1)[:3] = torch.tensor([0.0, -0.0, -1e-30])  # signs that a careless packing gets wrong
     return module.eval()

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.models import checkpoint, collision, data, flights, zoo
+from xnorflow.models import train as training
 
 FLIGHTS = {"b": 70, "a": 30, "c": 5}
 """Frames of each flight, in the order of the file."""
@@ -175,7 +176,7 @@ def test_all_folds_are_trained_once_and_counted_together(tmp_path: Path, monkeyp
         torch.nn.init.zeros_(module[-1].weight)
         checkpoint.save(path, definition.name, module, {})
 
-    monkeypatch.setattr(flights.train, "train", train)
+    monkeypatch.setattr(training, "train", train)
     shown = io.StringIO()
     for _ in range(2):
         assert flights.measure(tmp_path, Console(file=shown, width=100)).tolist() == [[0, 32], [0, 8]]

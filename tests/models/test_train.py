@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from rich.console import Console
 
 from xnorflow.bnn.errors import UserError
@@ -100,7 +101,7 @@ def test_only_a_run_of_the_same_recipe_is_resumed(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training.checkpoint, "save", stop)  # all epochs done, nothing saved
+        patch.setattr(checkpoint, "save", stop)  # all epochs done, nothing saved
         train(tmp_path, dataset)
     epochs = []
 
@@ -124,7 +125,7 @@ def test_a_damaged_state_is_refused(tmp_path: Path, dataset: Any) -> None:
 def test_two_trainings_of_one_run_do_not_mix(tmp_path: Path, dataset: Any) -> None:
     folder = tmp_path / "a" / "digits_bnn-seed0"
     folder.mkdir(parents=True)
-    with training.FileLock(folder / "lock"), pytest.raises(UserError, match="another training of digits_bnn"):
+    with FileLock(folder / "lock"), pytest.raises(UserError, match="another training of digits_bnn"):
         train(tmp_path, dataset)
 
 

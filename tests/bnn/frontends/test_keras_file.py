@@ -378,7 +378,8 @@ def test_own_convolutions_are_rebuilt_with_their_own_arguments(tmp_path: Path) -
     class MyBinaryDepthwiseConv2D(L.DepthwiseConv2D):  # type: ignore[name-defined]
         pass
 
-    layers = [MyBinaryConv2D(4, 3, 2, "same", name="c"), MyBinaryDepthwiseConv2D((3, 2), use_bias=False, name="d")]
+    layers: list[Any] = [MyBinaryConv2D(4, 3, 2, "same", name="c")]
+    layers.append(MyBinaryDepthwiseConv2D((3, 2), use_bias=False, name="d"))
     keras.Sequential([L.InputLayer((8, 9, 3)), *layers]).save(path := tmp_path / "mine.h5")
     with pytest.raises(UserError, match=r"layer 'c' \(MyBinaryConv2D\): a class of your own") as error:
         load(path)

@@ -1,5 +1,6 @@
 """What Keras models hold besides signs and binary weights, one idiom at a time; and what a check says of the rest."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def ending(x: Any) -> Any:
     return QDense(3, **ONE)(L.Flatten()(QActivation("binary")(L.BatchNormalization()(x))))
 
 
-def image(*layers: list[Any], input: Input = PIXELS, seed: int = 1) -> Any:
+def image(*layers: Callable[[Any], Any], input: Input = PIXELS, seed: int = 1) -> Any:
     """A convolution, layers, signs and scores; its Network, equal to what Keras computes."""
     x = y = keras.Input(input.shape)
     y = QConv2D(4, 3, **ONE)(y)

@@ -21,6 +21,7 @@ from tests.bnn.frontends.keras_models import (
     qkeras,
     tame,
 )
+from tests.narrowed import a
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.frontends.keras import convert, trace
@@ -141,7 +142,7 @@ def test_values_that_are_not_evenly_spaced_are_some_of_those_that_are() -> None:
                                   QActivation(quantizer), QDense(4, **ONE)])  # fmt: skip
         network = agree(tame(hostile(model, 4)), INTEGERS, 4, count=100).network
         assert levels(network) == expected
-        passed = network["threshold1"].threshold
+        passed = a(MultiThreshold, network["threshold1"]).threshold
         assert (passed[:, 1:] == passed[:, :-1]).any()
 
 

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.bnn.frontends.keras_models import FIXED, IMAGE, INTEGERS, PIXELS, VECTOR, agree, hostile, keras, qkeras
+from tests.narrowed import a
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.frontends.keras import convert, trace
-from xnorflow.bnn.network import Affine, Argmax, Conv2d, Flatten, Input, MaxPool2d, MultiThreshold, Threshold
+from xnorflow.bnn.network import Affine, Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, MultiThreshold, Threshold
 
 L = keras.layers
 QActivation, QBatchNormalization = qkeras.QActivation, qkeras.QBatchNormalization
@@ -170,7 +171,7 @@ def test_sums_that_depend_on_their_order_are_counted() -> None:
     conversion = trace(hostile(model, 0), "n", VECTOR)
     assert 1 <= conversion.ambiguous["threshold1"] <= 8  # accumulator 0, except where alpha has few binary places
     inputs = np.random.default_rng(0).choice([-1, 1], (4000, 20))
-    sums = inputs @ conversion.network["dense1"].weight.T.astype(np.int64)
+    sums = inputs @ a(Dense, conversion.network["dense1"]).weight.T.astype(np.int64)
     got = model.predict(inputs.astype(np.float32), verbose=0)
     assert len(np.unique(got[sums == 0])) == 2
     assert np.array_equal(got[sums != 0], np.sign(sums[sums != 0]))

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from onnx import helper
 from tests import oracle
 from tests.bnn.frontends.onnx_graph import DOMAIN, VECTORS, Graph, check, converted, image
+from tests.narrowed import there
 from tests.strategies import inputs_for
 
 from xnorflow.bnn.canonical import canonicalise
@@ -166,5 +167,5 @@ def test_a_check_judges_finns_nodes(tmp_path: Path) -> None:
     graph.node("MVAU_hls", graph.signs(18, 3), domain="finn.custom_op.fpgadataflow", name="MVAU_0")
     path = tmp_path / "idiom.onnx"
     path.write_bytes(graph.model().SerializeToString())
-    survey = qonnx_file.foreign(path)
+    survey = there(qonnx_file.foreign(path))
     assert [of.taken for of in survey.judged] == [True, False]

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.narrowed import a
 from torch import nn
 
 from xnorflow.bnn.errors import UserError
@@ -72,7 +73,7 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def state() -> Any:
     torch.manual_seed(1)
     module = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
-    module[1].running_mean.normal_()
+    nn.init.normal_(a(torch.Tensor, module[1].running_mean))
     return module.state_dict()
 
 

@@ -83,7 +83,7 @@ def test_zeros_of_a_sign_are_said_and_counted() -> None:
     (note,) = conversion.notes
     assert "gives 0 at 0, which 8 of 168 pairs" in note  # each of 8 sums of 20 terms has 21 values
     with torch.no_grad():
-        module.a[0, :3] = 0
+        module.get_parameter("a")[0, :3] = 0
     notes = agree(module, VECTOR).notes
     assert any("3 of 160 weights are 0" in note for note in notes)
 
@@ -266,7 +266,7 @@ def test_the_engine_sees_a_module_that_has_changed() -> None:
     inputs = strategies.inputs_for(conversion.network, 70, 0)
     assert engine.run(inputs)["argmax"].shape == (70, 1)
     with torch.no_grad():
-        conversion.module.second.neg_()
+        conversion.module.get_parameter("second").neg_()
     before = oracle.run(conversion.network, inputs)
     with pytest.raises(EngineError, match="trace does not compute what the module does"):
         conversion.module.written = lambda m, x: -F.linear(x[:, :8], m.second.sign())  # type: ignore[assignment]

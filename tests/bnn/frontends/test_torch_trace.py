@@ -123,7 +123,7 @@ def test_a_module_that_changes_its_parameters_is_taken_as_it_stays() -> None:
 
     module = hostile(Written(forward, a=(8, 20), b=(5, 8)), 1)
     with torch.no_grad():
-        module.a.mul_(64).round_().div_(64).add_(0.5)
+        module.get_parameter("a").mul_(64).round_().div_(64).add_(0.5)
     (note,) = agree(module, VECTOR).notes
     assert "it changes its own parameters when it is called" in note and "as it is after" in note
 

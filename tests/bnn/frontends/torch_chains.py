@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 from tests import oracle, strategies
+from tests.narrowed import there
 from torch import nn
 
 from xnorflow.bnn.canonical import canonicalise
@@ -24,10 +25,10 @@ def hostile(module: nn.Module, seed: int) -> Any:
                 if layer.affine:
                     layer.weight.copy_(torch.from_numpy(rng.choice([1, -1, 0.3, -2, 0, 1e-30, -1e30], n)))
                     layer.bias.copy_(torch.from_numpy(rng.choice([0, 0, 1, -0.5], n)))
-                layer.running_mean.copy_(
+                there(layer.running_mean).copy_(
                     torch.from_numpy(rng.choice([0, 1, -2, 3.5, 1e6], n, p=[0.3, 0.2, 0.2, 0.2, 0.1]))
                 )
-                layer.running_var.copy_(torch.from_numpy(rng.choice([1e-8, 1, 4, 50], n)))
+                there(layer.running_var).copy_(torch.from_numpy(rng.choice([1e-8, 1, 4, 50], n)))
     return module
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 from tests import oracle, strategies
+from tests.narrowed import there
 from torch import nn
 
 from xnorflow.bnn.frontends.torch import TorchConversion, trace
@@ -57,7 +58,7 @@ def hostile(module: nn.Module, seed: int) -> nn.Module:
                     (layer.running_mean, [0, 1, -2, 3.5]),
                     (layer.running_var, [1e-8, 1, 4]),
                 ):
-                    tensor.copy_(torch.from_numpy(rng.choice(choices, layer.num_features)))
+                    there(tensor).copy_(torch.from_numpy(rng.choice(choices, layer.num_features)))
     return module.eval()
 
 

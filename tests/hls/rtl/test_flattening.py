@@ -72,8 +72,9 @@ def test_a_flat_input_gives_the_same_integers(network: Network, beat_bits: int) 
         values = expected[name]
         np.testing.assert_array_equal(got[name].reshape(values.shape), values, err_msg=name)
     values = flat.input.shape[-1]  # type: ignore[assignment]
+    first: Any = flat.operations[1]
     if len(flat.input.shape) > 1 and beat_bits:  # beats of whole values, as many as fit or as many as differ
-        assert values * network.input.bits <= beat_bits or values == flat.operations[1].direction.size
+        assert values * network.input.bits <= beat_bits or values == first.direction.size
         assert not any(isinstance(operation, Flatten) for operation in flat.operations[1:2])
 
 

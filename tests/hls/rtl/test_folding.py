@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.hls.rtl.networks import small_recurrent
+from tests.narrowed import a
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.network import Affine, Argmax, Conv2d, Dense, Flatten, Input, MaxPool2d, Network, Threshold
@@ -61,11 +62,9 @@ def test_the_target_rate_is_reached_and_the_layers_are_balanced(network: Network
     wanted = 1e8 / rate
     for layer in choice.layers:
         assert layer.cycles <= wanted
-        smaller = [
-            Folded(max(1, layer.architecture.pe - 1), layer.architecture.simd),
-            Folded(1, max(1, layer.architecture.simd - 1)),
-        ]
-        assert layer.architecture in smaller or wanted / 4 < layer.cycles  # none does much more than it must
+        folded = a(Folded, layer.architecture)
+        smaller = [Folded(max(1, folded.pe - 1), folded.simd), Folded(1, max(1, folded.simd - 1))]
+        assert folded in smaller or wanted / 4 < layer.cycles  # none does much more than it must
 
 
 def test_the_area_is_kept_and_more_area_is_no_slower(network: Network) -> None:

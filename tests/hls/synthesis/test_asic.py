@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,7 @@ def test_the_netlist_gives_golden_integers_and_a_wrong_cell_does_not(mapped: Any
             text, count = re.subn(r"(module XOR2\(.*?)(assign Y = )", r"\1\2 ~", models.read_text(), flags=re.S)
             assert count == 1
             models.write_text(text)
-            netlist = asic.replace(netlist, folder=folder, sources=(folder / asic.NETLIST, models))
+            netlist = replace(netlist, folder=folder, sources=(folder / asic.NETLIST, models))
         engine = RtlNetlist(netlist, str(design.tool), "small_tt")
         engine.prepare(small(), tmp_path / f"run{fault}")
         try:

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def test_the_packaged_yosys_works_where_there_is_none_on_path(tmp_path: Path, mo
 
 def test_nothing_installed_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def gone(package: str) -> str:
-        raise tools.PackageNotFoundError(package)
+        raise PackageNotFoundError(package)
 
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(tools, "version", gone)

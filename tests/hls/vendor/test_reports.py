@@ -1,6 +1,7 @@
 """Every format in several versions, every figure; and whatever else comes, an error that says where."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from xnorflow.hls.vendor import hls_reports, vivado_reports
 from xnorflow.hls.vendor.text import DeviceResources, ReportError
 
 SIZE = DeviceResources(lut=4321, ff=1234, bram=1.5, uram=0, dsp=5)
-PARSERS = {
+PARSERS: dict[str, tuple[Callable[..., Any], Callable[..., str], tuple[str, ...]]] = {
     "csim": (hls_reports.csim, samples.csim, samples.HLS_VERSIONS),
     "csynth_xml": (hls_reports.csynth_xml, samples.csynth_xml, samples.HLS_VERSIONS),
     "csynth_text": (hls_reports.csynth_text, samples.csynth_text, samples.HLS_VERSIONS),
