@@ -13,6 +13,7 @@ from xnorflow.hls.folders import file_digest
 if TYPE_CHECKING:
     from xnorflow.bnn.frontends.core.check import Survey
     from xnorflow.bnn.frontends.core.fixed import Fixed, Rounded
+    from xnorflow.bnn.frontends.core.value import Ambiguous
     from xnorflow.bnn.frontends.torch import TorchConversion
     from xnorflow.bnn.network import Input, Network
     from xnorflow.models.checkpoint import Recorded
@@ -66,9 +67,8 @@ class Converted:
         Not yet canonical.
     notes : tuple of str
         What was left out, a sentence each.
-    ambiguous : mapping of threshold name to int
-        Thresholds that are not proved equal to the framework's, and the number of (channel, accumulator) pairs for
-        which the sign depends on how the framework rounds its sums.
+    ambiguous : mapping of threshold name to Ambiguous
+        Thresholds that are not proved equal to the framework's, and where they depend on how it rounds its sums.
     model : object or None
         The model in its framework, for the engine that runs it.
     digest : str or None
@@ -79,7 +79,7 @@ class Converted:
 
     network: "Network"
     notes: tuple[str, ...] = ()
-    ambiguous: Mapping[str, int] = field(default_factory=dict)
+    ambiguous: "Mapping[str, Ambiguous]" = field(default_factory=dict)
     model: Any = None
     digest: str | None = None
     rounded: Mapping[str, "Rounded"] = field(default_factory=dict)

@@ -1,6 +1,7 @@
 """What the steps keep in their entries, as it is read again."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,10 +31,18 @@ NETWORK, VECTORS_FILE = "network.safetensors", "vectors.npz"
 ERRORS = "errors.npz"
 """What the rounding of weights has left, beside the Network."""
 
+AMBIGUOUS = "ambiguous.npz"
+"""Where thresholds depend on how the framework rounds its sums, beside the Network."""
+
 
 def read_results(entry: Entry, file: str = RESULTS) -> dict[str, IntArray]:
     """Read the results that a run has kept, those in `file`."""
-    with np.load(entry.folder / file) as kept:
+    return read_arrays(entry.folder / file)
+
+
+def read_arrays(path: Path) -> dict[str, IntArray]:
+    """Read arrays of integers by their names."""
+    with np.load(path) as kept:
         return dict(kept)
 
 

@@ -1,7 +1,8 @@
-"""What the rounding of weights does: to the sums, to the signs and to the classes."""
+"""What rounding does: that of weights to the sums, signs and classes; and the framework's own to its sums."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -9,7 +10,19 @@ from numpy.typing import NDArray
 
 from xnorflow.flows.facts import FOLD
 from xnorflow.flows.graph import View
-from xnorflow.flows.results import ERRORS, IntArray, directed, golden, images, inputs, labels, network
+from xnorflow.flows.results import (
+    AMBIGUOUS,
+    ERRORS,
+    IntArray,
+    directed,
+    golden,
+    images,
+    inputs,
+    labels,
+    network,
+    read_arrays,
+    read_results,
+)
 
 if TYPE_CHECKING:
     from xnorflow.bnn.network import Network
@@ -68,6 +81,53 @@ def different_signs(
 
     found = signs_that_differ(network, expected, got)
     return [{"name": name, "different": different, "of": of} for name, (different, of) in found.items()]
+
+
+def by_rounding(view: View, replay: Path, layer: str) -> str:
+    """Say how far the framework's own rounding explains where the trained model first differs from the golden model.
+
+    Parameters
+    ----------
+    replay : Path
+        Results of vectors that differ, see :func:`xnorflow.flows.mismatch.locate`.
+    layer : str
+        The first that differs.
+
+    Returns
+    -------
+    str
+        Behind the mismatch in words; empty where rounding has no share in the layer.
+    """
+    from xnorflow.bnn.frontends.core.value import Ambiguous
+    from xnorflow.bnn.network import Affine, Argmax, MultiThreshold, Threshold
+    from xnorflow.cosim.golden import Golden
+
+    facts, operation = view[FOLD].facts, network(view)[layer]
+    kept = read_arrays(replay)
+    if f"got.{layer}" not in kept:
+        return ""
+    engine = Golden()
+    engine.prepare(network(view))
+    operand = engine.run(kept["inputs"], every_layer=True)[operation.inputs[0]]
+    at = np.nonzero(kept[f"expected.{layer}"] != kept[f"got.{layer}"])
+    pairs = facts["conversion"]["ambiguous"].get(layer, 0)
+    if pairs and isinstance(operation, Threshold | MultiThreshold):
+        runs = Ambiguous(pairs, read_results(view[FOLD], AMBIGUOUS)[layer].astype(np.int64))
+        wrong, count = int((~runs.holds(at[-1], operand[at].astype(np.int64))).sum()), len(at[0])
+        told = f"the {pairs:,} (channel, accumulator) pairs for which it depends on how the framework rounds its sums"
+        if wrong:
+            return f"; {wrong:,} of {count:,} results that differ there are of none of {told}: these are wrong"
+        return f"; all {count:,} results that differ there are of {told}: none is proved wrong"
+    scores = network(view)[operation.inputs[0]]
+    if isinstance(operation, Argmax) and isinstance(scores, Affine) and scores.ambiguous:
+        mine, theirs = (operand[(*at[:-1], kept[f"{of}.{layer}"][at])] for of in ("expected", "got"))
+        return (
+            f"; {int((mine == theirs).sum()):,} of {len(at[0]):,} classes that differ have equal scores, between which "
+            f"the framework's rounding decides, as it may in {scores.ambiguous:,} pairs of scores in all"
+        )
+    if pairs:
+        return f"; {pairs:,} results of this layer depend on how the framework rounds its sums"
+    return ""
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from functools import partial
 
 from xnorflow.cosim.engine import EngineError
 from xnorflow.flows.cache import Entry
-from xnorflow.flows.facts import COMPARE, FOLD, GOLDEN, CompareFacts
+from xnorflow.flows.facts import COMPARE, GOLDEN, CompareFacts
 from xnorflow.flows.graph import Advance, Step, View
 from xnorflow.flows.kind import EngineKind
 from xnorflow.flows.mismatch import locate
 from xnorflow.flows.results import LAYERS, IntArray, golden, inputs, network, read_results
-from xnorflow.flows.rounding import deviation, different_signs, judged
+from xnorflow.flows.rounding import by_rounding, deviation, different_signs, judged
 from xnorflow.flows.steps.engines import keep_waveform
 from xnorflow.flows.steps.golden import layers
 from xnorflow.reports.records import Compared
@@ -58,7 +58,6 @@ def _compare(kinds: Sequence[EngineKind], view: View, entry: Entry[CompareFacts]
 
     outcomes: dict[str, Compared] = {}
     deviating = deviation(view)
-    ambiguous = view[FOLD].facts["conversion"]["ambiguous"]
     for kind in kinds:
         run = view.entry(kind.run_step)
         if run is None:
@@ -91,10 +90,11 @@ def _compare(kinds: Sequence[EngineKind], view: View, entry: Entry[CompareFacts]
             signs = different_signs(network(view), kept, of_layers)
             deviating |= {"by": kind.name, "signs": signs, "classes": found.classes, "accuracy": found.accuracy}
         elif differing := next((of for of in (comparison, layerwise) if of.first), None):
-            first, reason = locate(view, kind, differing, entry.folder / f"mismatch_{kind.name}.npz")
+            replay = entry.folder / f"mismatch_{kind.name}.npz"
+            first, reason = locate(view, kind, differing, replay)
             reason += keep_waveform(kind, kind.engine(view), entry)
-            if kind.trained and (count := ambiguous.get(first["layer"], 0)):
-                reason += f" ({count:,} signs of this layer depend on how the framework rounds its sums)"
+            if kind.trained:
+                reason += by_rounding(view, replay, first["layer"])
             outcome |= {"status": "fail", "reason": reason, "first_mismatch": first}
     entry.facts = {"engines": outcomes, "deviation": deviating}
     entry.failed = any(outcome["status"] == "fail" for outcome in outcomes.values())

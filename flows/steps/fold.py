@@ -7,7 +7,7 @@ from xnorflow.flows.cache import Entry
 from xnorflow.flows.facts import FOLD, FoldFacts
 from xnorflow.flows.formats import READ, converted, model_digest
 from xnorflow.flows.graph import Advance, Step, View
-from xnorflow.flows.results import ERRORS, NETWORK
+from xnorflow.flows.results import AMBIGUOUS, ERRORS, NETWORK
 
 
 def step() -> Step[FoldFacts]:
@@ -33,6 +33,12 @@ def _fold(view: View, entry: Entry[FoldFacts], advance: Advance) -> None:
         for name, error in deviation.turned(of.errors, found.network, signs).items()
     }
     np.savez(entry.folder / ERRORS, **errors)
+    runs = {
+        name: of.turned(signs[source]).runs if (source := network[name].inputs[0]) in signs else of.runs
+        for name, of in found.ambiguous.items()
+    }
+    np.savez_compressed(entry.folder / AMBIGUOUS, **runs)
+    pairs = {name: of.pairs for name, of in found.ambiguous.items()}
     entry.facts = {
         "digest": network.digest,
         "model_digest": model_digest(view.options.subject, found),
@@ -40,7 +46,7 @@ def _fold(view: View, entry: Entry[FoldFacts], advance: Advance) -> None:
         "layers": measures.layers(network),
         "memory": measures.memory(network),
         "ambiguous": measures.ambiguous(network),
-        "conversion": {"notes": list(found.notes), "ambiguous": dict(found.ambiguous)},
+        "conversion": {"notes": list(found.notes), "ambiguous": pairs},
         "rounded": [
             {"name": name, "bits": of.bits, "step": float(of.scale.max()), "bound": float(of.bound.max())}
             for name, of in found.rounded.items()
@@ -50,5 +56,5 @@ def _fold(view: View, entry: Entry[FoldFacts], advance: Advance) -> None:
     bits = sum(layer["weight_bits"] for layer in layers)
     entry.summary = f"{len(layers)} layers, {bits:,} weight bits, {entry.facts['memory']['ratio']:.1f} times smaller"
     entry.summary += "".join(f"; {note}" for note in found.notes)
-    if unproved := sum(found.ambiguous.values()):
+    if unproved := sum(pairs.values()):
         entry.summary += f"; {unproved:,} accumulators' signs depend on how the framework rounds its sums"

@@ -13,6 +13,7 @@ from tests.bnn.frontends.keras_models import hostile, keras, lq, qkeras
 from tests.flows import fakes
 
 from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.frontends.core.value import Ambiguous
 from xnorflow.cosim.engine import EngineError
 from xnorflow.cosim.golden import Golden
 from xnorflow.cosim.keras import Keras
@@ -202,7 +203,9 @@ def test_signs_that_depend_on_the_order_of_sums_are_counted_and_nothing_is_calle
 
     def doubtful(found: Any, settings: dict[str, Any], fixed: Any) -> Any:
         converted = read(found, settings, fixed)
-        return Converted(converted.network, (), {"threshold1": 7}, converted.model)
+        return Converted(
+            converted.network, (), {"threshold1": Ambiguous(7, np.zeros((0, 3), np.int64))}, converted.model
+        )
 
     monkeypatch.setitem(FORMATS, "keras", FORMATS["keras"].__class__(**{**vars(FORMATS["keras"]), "read": doubtful}))
     report = flow(tmp_path / "m.h5", BIPOLAR)

@@ -25,7 +25,7 @@ from xnorflow.bnn.frontends.core.layout import Operand, canonical, concatenated,
 from xnorflow.bnn.frontends.core.loops import Loop, Term, distinct, loop_of, term_of
 from xnorflow.bnn.frontends.core.settling import Settling
 from xnorflow.bnn.frontends.core.sums import Encoding, FloatArray, add_bias, averaged, rounded_sum, sum_error
-from xnorflow.bnn.frontends.core.value import Array, Elementwise, Value, Window, run, steps_of
+from xnorflow.bnn.frontends.core.value import Ambiguous, Array, Elementwise, Value, Window, run, steps_of
 from xnorflow.bnn.frontends.core.weights import LARGEST, factor
 from xnorflow.bnn.kernels import dilated, grouped
 from xnorflow.bnn.network import (
@@ -552,9 +552,8 @@ class Layers(Settling):
         source = loop.image if isinstance(loop.image, str) else self.loop(loop.image)
         for operation in loop.operations(source, self.new_name("conv"), self.new_name("recurrent"), last):
             self.append(operation)
-        doubtful = sum(self.ambiguous.get(state, 0) for state in loop.states)
-        if doubtful:
-            self.ambiguous[self.last.name] = doubtful
+        if doubtful := sum(self.ambiguous[state].pairs for state in loop.states if state in self.ambiguous):
+            self.ambiguous[self.last.name] = Ambiguous(doubtful, np.zeros((0, 3), np.int64))
         return self.last.name
 
     def _grown(self, value: Value) -> Value | None:

@@ -13,12 +13,13 @@ from xnorflow.bnn.frontends.core.fixed import ALLOW, Fixed, Rounded, grid, sprea
 from xnorflow.bnn.frontends.core.layout import Layout
 from xnorflow.bnn.frontends.core.levels import Levels
 from xnorflow.bnn.frontends.core.sums import UNIT, Encoding
-from xnorflow.bnn.frontends.core.value import Array, Elementwise, Observed, Value, Window, run, steps_of
+from xnorflow.bnn.frontends.core.value import Ambiguous, Array, Elementwise, Observed, Value, Window, run, steps_of
 from xnorflow.bnn.network import IntArray, MultiThreshold, Operation, Signal, Threshold
 
 _SAME = 2.0**-36  # part by which scales may differ that are one in real numbers
 _INSIDE = (0, -1, -0.7, -0.3, 0.2, 0.6, 1)  # where between its ends a rounded sum is looked at
 _EVALUATED = 1 << 22  # of rounded sums, pairs of channel and integer on which steps are judged
+_NONE = np.zeros((0, 3), np.int64)  # runs of ambiguous accumulators
 _SURE = 0.25  # how far from an integer the framework's value may lie for it to be observed, in steps of one
 
 
@@ -42,7 +43,7 @@ class Settling(Layout):
         self.tell_zeros, self.fixed = tell_zeros, fixed
         self.rounded: dict[str, Rounded] = {}
         self.notes: list[str] = []
-        self.ambiguous: dict[str, int] = {}
+        self.ambiguous: dict[str, Ambiguous] = {}
         self.observed: dict[str, Observed] = {}
         self.unsteady: set[str] = set()  # activations whose values in the framework are not quite the same every time
         self._done: dict[Any, Value | None] = {}  # what has been settled, for the next that asks
@@ -134,7 +135,7 @@ class Settling(Layout):
         ends = [self._evaluate(value, rows, end).astype(np.float64) for end in (-1, 1)]
         off = unit / 2 + spread(shown, np.minimum(*ends), np.maximum(*ends), whole)
         start = len(self.operations)
-        made = self._placed(value, folded, self._falling(value, signal, folded), levels, 0)
+        made = self._placed(value, folded, self._falling(value, signal, folded), levels, _NONE)
         for operation in self.operations[start:]:
             if isinstance(operation, MultiThreshold):
                 self.rounded[operation.name] = Rounded(bits, unit, off, {})
@@ -302,7 +303,7 @@ class Settling(Layout):
             mirrored = self._falling(value, signal, folded)
         except NetworkError as error:
             raise UserError(f"{value.step.where}: {str(error).partition(': ')[2]}") from None
-        ambiguous = self._count_ambiguous(value, signal, levels)
+        ambiguous = self._ambiguous(value, signal, levels)
         self._tell_zeros(value, signal, levels)
         if levels.rounded:
             levels = replace(levels, error=max(levels.error, self._noise(value, signal, levels)))
@@ -410,21 +411,24 @@ class Settling(Layout):
             | np.where(up, folded.threshold <= signal.low, folded.threshold >= signal.high)
         )
 
-    def _count_ambiguous(self, value: Value, signal: Signal, levels: Levels) -> int:
-        """Count the accumulators whose activation depends on how the framework rounds its sums.
+    def _ambiguous(self, value: Value, signal: Signal, levels: Levels) -> IntArray:
+        """Find the accumulators whose activation depends on how the framework rounds its sums, as runs of neighbours.
 
         Rounded ones equal none of its sums; of them another count is kept, see :mod:`xnorflow.cosim.deviation`.
         """
         if value.encoding.exact or self.is_rounded(value):
-            return 0
+            return _NONE
+        runs = []
         steps = (signal.high - signal.low) // signal.step
-        total = row = 0
+        row = 0
         for integers in found.reachable(signal):
             low, high = (levels.number(self._evaluate(value, integers, end)) for end in (-1, 1))
             real = row + np.arange(len(integers))[:, None] <= steps
-            total += int(((low != high) & real).sum())
+            edges = np.diff(((low != high) & real).T.astype(np.int8), axis=1, prepend=0, append=0)
+            (channel, first), (_, beyond) = np.nonzero(edges > 0), np.nonzero(edges < 0)
+            runs.append(np.stack([channel, integers[first, channel], integers[beyond - 1, channel]], axis=1))
             row += len(integers)
-        return total
+        return np.concatenate(runs)
 
     def _tell_zeros(self, value: Value, signal: Signal, levels: Levels) -> None:
         """Say where a sign gives 0."""
@@ -449,7 +453,7 @@ class Settling(Layout):
         )
 
     def _placed(
-        self, value: Value, folded: Threshold | MultiThreshold, mirrored: Array, levels: Levels, ambiguous: int
+        self, value: Value, folded: Threshold | MultiThreshold, mirrored: Array, levels: Levels, ambiguous: IntArray
     ) -> Value:
         """Append the threshold of each source, and the pools that waited for it."""
         if levels.count == 1:
@@ -475,8 +479,9 @@ class Settling(Layout):
             self.append(operation)
             if levels.rounded:
                 self.unsteady.add(operation.name)
-            if ambiguous:  # told once, at the first of several
-                self.ambiguous[operation.name], ambiguous = ambiguous, 0
+            if len(runs := ambiguous[(ambiguous[:, 0] >= mine.start) & (ambiguous[:, 0] < mine.stop)]):
+                pairs = int(((runs[:, 2] - runs[:, 1]) // self.signals[part.name].step + 1).sum())
+                self.ambiguous[operation.name] = Ambiguous(pairs, runs - [mine.start, 0, 0])
             for window, _ in value.pools:
                 self.append(window.operation(self.new_name("pool"), self.last.name))
             if flip.any():

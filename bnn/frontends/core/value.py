@@ -188,6 +188,37 @@ class Observed:
 
 
 @dataclass(frozen=True, eq=False)
+class Ambiguous:
+    """Accumulators for which a threshold's result depends on how the framework rounds its sums.
+
+    Attributes
+    ----------
+    pairs : int
+        The number of (channel, accumulator).
+    runs : int64 array, shape (runs, 3)
+        Channel, lowest and highest accumulator of each row of neighbours; none of a loop over time, whose accumulators
+        no engine shows.
+    """
+
+    pairs: int
+    runs: IntArray
+
+    def holds(self, channels: IntArray, accumulators: IntArray) -> NDArray[np.bool_]:
+        """Say of accumulators, one in each of the channels, whether they are among these."""
+        channel, lowest, highest = self.runs.T[..., None]
+        among: NDArray[np.bool_] = (
+            (channel == channels) & (lowest <= accumulators) & (accumulators <= highest)
+        ).any(axis=0)  # fmt: skip
+        return among
+
+    def turned(self, signs: NDArray[np.int8]) -> "Ambiguous":
+        """Return the same where the accumulators are multiplied by a sign for each channel."""
+        sign = signs[self.runs[:, 0]].astype(np.int64)[:, None]
+        ends = np.sort(self.runs[:, 1:] * sign, axis=1)
+        return Ambiguous(self.pairs, np.concatenate([self.runs[:, :1], ends], axis=1))
+
+
+@dataclass(frozen=True, eq=False)
 class Conversion:
     """A converted model.
 
@@ -196,9 +227,9 @@ class Conversion:
     network : Network
     notes : tuple of str
         What was left out, and what else the user should know, a sentence each.
-    ambiguous : mapping of str to int
-        For thresholds whose equality with the framework is not proved: the number of (channel, accumulator) pairs for
-        which the result depends on how the framework rounds its sums. Absent where proved.
+    ambiguous : mapping of str to Ambiguous
+        For thresholds whose equality with the framework is not proved: where it depends on how the framework rounds its
+        sums. Absent where proved.
     observed : mapping of str to Observed
         For operations whose integers the framework computes.
     scores : object
@@ -210,7 +241,7 @@ class Conversion:
 
     network: Network
     notes: tuple[str, ...]
-    ambiguous: Mapping[str, int]
+    ambiguous: Mapping[str, Ambiguous]
     observed: Mapping[str, Observed]
     scores: Any
     rounded: Mapping[str, "Rounded"]

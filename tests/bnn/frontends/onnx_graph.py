@@ -120,7 +120,7 @@ def check(graph: Any, folder: Path, batch: int | str = 1, ambiguous: int = 0) ->
     engine.prepare(network, folder)
     got = engine.run(inputs, every_layer=True)
     assert len(got) > 1 and compare(network, want, got).first is None
-    assert sum(conversion.ambiguous.values()) == ambiguous
+    assert sum(of.pairs for of in conversion.ambiguous.values()) == ambiguous
     last = network.output
     assert last.name in got or isinstance(last, Affine)
     return conversion
