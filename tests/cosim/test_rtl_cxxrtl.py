@@ -199,6 +199,7 @@ def test_simulators_agree_on_small_drawn_networks(
 @needs_compiler
 @needs_icarus
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @drawn(examples=4, width=40, hidden=2)
 def test_simulators_agree_on_drawn_networks(
     tmp_path_factory: pytest.TempPathFactory, network: Network, data: Any

@@ -319,10 +319,11 @@ def command(folder: Path, *arguments: Any, **environment: Any) -> Any:
 
 
 @pytest.mark.slow
-def test_a_flow_killed_at_any_file_operation_leaves_nothing_that_the_next_mistakes(place: Place) -> None:
+@pytest.mark.parametrize("every", [56, pytest.param(14, marks=pytest.mark.exhaustive)])
+def test_a_flow_killed_at_any_file_operation_leaves_nothing_that_the_next_mistakes(place: Place, every: int) -> None:
     clean = place.flow()
     killed = 0
-    for count in range(0, 400, 14):
+    for count in range(0, 400, every):
         folder = place.folder / f"killed{count}"
         folder.mkdir()
         process = command(folder, "run", str(place.model), "--vectors", "300", KILL_AFTER=str(count))
@@ -344,7 +345,7 @@ def test_a_flow_killed_at_any_file_operation_leaves_nothing_that_the_next_mistak
             if (results.parent / "entry.json").exists():
                 for name, array in np.load(reference).items():
                     np.testing.assert_array_equal(array, np.load(results)[name])
-    assert killed > 8
+    assert killed > 112 // every
 
 
 @pytest.mark.slow

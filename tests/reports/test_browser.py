@@ -290,7 +290,7 @@ def test_the_index_of_all_targets_shows_every_column(show: Callable[..., Any], p
 @pytest.mark.slow
 def test_the_report_of_a_real_flow_is_whole_and_legible(show: Callable[..., Any], tmp_path: Path) -> None:
     outcome = run.run(
-        subject.find("digits_bnn"), Console(file=io.StringIO()), vectors=60, options=Options(targets=("xilinx7",)),
+        subject.find("digits_bnn"), Console(file=io.StringIO()), vectors=20, options=Options(targets=("xilinx7",)),
         reports=tmp_path,
     )  # fmt: skip
     assert outcome.verdict == "pass"
