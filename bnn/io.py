@@ -15,7 +15,7 @@ import os
 import tempfile
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypedDict, get_args, get_origin, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,7 +120,14 @@ def _header(path: str | os.PathLike[str], metadata: dict[str, str]) -> dict[str,
     return dict(header)
 
 
-def _described(network: Any) -> dict[str, Any]:
+class _Described(TypedDict):
+    name: str
+    operations: list[dict[str, Any]]
+    """Fields of the operation, checked when it is built."""
+    shapes: dict[str, tuple[int, ...]]
+
+
+def _described(network: Any) -> _Described:
     """Return the header's network, its parts checked for their types, and the arrays' shapes as tuples."""
     parts = {"name": str, "operations": list, "shapes": dict}
     if not isinstance(network, dict) or set(network) != set(parts):
@@ -137,7 +144,8 @@ def _described(network: Any) -> dict[str, Any]:
     for entry in network["operations"]:
         if not isinstance(entry, dict) or not all(isinstance(entry.get(what), str) for what in ("name", "operation")):
             raise UserError(f"inconsistent header: expected a layer with name and operation, got {_short(entry)}")
-    return network | {"shapes": {key: tuple(shape) for key, shape in network["shapes"].items()}}
+    shapes = {key: tuple(shape) for key, shape in network["shapes"].items()}
+    return {"name": network["name"], "operations": network["operations"], "shapes": shapes}
 
 
 def _operation(

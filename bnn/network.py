@@ -813,7 +813,7 @@ class Network:
         """Return the operations that use the result of `name`."""
         return [operation for operation in self.operations if name in operation.inputs]
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """Return everything but the arrays as JSON-ready data (see :mod:`xnorflow.bnn.io` for the whole)."""
         return {
             "name": self.name,

@@ -249,7 +249,7 @@ def _multi_threshold(builder: _Builder, operation: MultiThreshold) -> None:
     source, signal = _turned(builder, operation), builder.network.signals[operation.name]
     levels = np.sort(operation.threshold * operation.direction[:, None].astype(np.int64), axis=1)
     threshold = builder.constant(f"{operation.name}.threshold", levels)
-    attributes: dict[str, Any] = {
+    attributes: dict[str, object] = {
         "out_dtype": f"{'INT' if signal.signed else 'UINT'}{signal.bits}",
         "out_scale": float(operation.step),
         "out_bias": float(operation.low),

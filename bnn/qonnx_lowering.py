@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from xnorflow.bnn.errors import UserError
@@ -67,7 +68,7 @@ def lower(model: onnx.ModelProto) -> onnx.ModelProto:
 class _Lowering:
     """The nodes that compute one quantiser."""
 
-    def __init__(self, node: onnx.NodeProto, constants: dict[str, Any]) -> None:
+    def __init__(self, node: onnx.NodeProto, constants: dict[str, NDArray[Any]]) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.prefix = f"{node.output[0]}.lowered"
         if node.op_type == "BipolarQuant":
@@ -99,7 +100,7 @@ class _Lowering:
         self.nodes.append(helper.make_node(kind, inputs, [output]))
         return output
 
-    def count(self, node: onnx.NodeProto, attributes: dict[str, Any], constants: dict[str, Any]) -> None:
+    def count(self, node: onnx.NodeProto, attributes: dict[str, Any], constants: dict[str, NDArray[Any]]) -> None:
         """``out_bias + out_scale * (number of thresholds reached)``, one threshold of all channels after the other."""
         x, thresholds = node.input
         layout = attributes.get("data_layout", b"NCHW").decode()
@@ -119,7 +120,7 @@ class _Lowering:
         biased = self.op("Add", scaled, self.constant(attributes.get("out_bias", 0.0)))
         self.op("Reshape", biased, self.op("Shape", x), output=node.output[0])
 
-    def truncate(self, node: onnx.NodeProto, attributes: dict[str, Any], constants: dict[str, Any]) -> None:
+    def truncate(self, node: onnx.NodeProto, attributes: dict[str, Any], constants: dict[str, NDArray[Any]]) -> None:
         """Integers, divided by a power of two and rounded: versions 1 (bits before and after) and 2 (scales)."""
         where = named(node)
         x, *names = node.input

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from xnorflow.bnn import network as ir
+    from xnorflow.flows.settings import InputTable, Point
     from xnorflow.flows.take import Executor
     from xnorflow.reports.records import Latency, ReportRow
 
@@ -132,7 +133,7 @@ class Net:
     notes: tuple[str, ...]
     _subject: Subject
     _converted: "Converted | None"
-    _settings: Mapping[str, Any] | None
+    _settings: "InputTable | None"
     _fixed: Fixed | None
 
     def summary(self) -> Summary:
@@ -284,7 +285,7 @@ class Report:
         return f"{tables.text(columns, rows)}\nverdict: {self.verdict}; {self.folder / 'report.html'}"
 
 
-def looked_at(model: str, checkpoint: Path | None, input: Mapping[str, Any] | None, fixed: Fixed | None) -> Net:
+def looked_at(model: str, checkpoint: Path | None, input: "InputTable | None", fixed: Fixed | None) -> Net:
     """Convert a model by name, as :func:`convert` does, to look at it: a file's network is kept from call to call."""
     from xnorflow.flows.conversions import converted_once
 
@@ -300,7 +301,7 @@ def looked_at(model: str, checkpoint: Path | None, input: Mapping[str, Any] | No
 
 def convert(
     model: "str | Path | nn.Module | ir.Network",
-    input: "ir.Input | Mapping[str, Any] | None" = None,
+    input: "ir.Input | InputTable | None" = None,
     *,
     checkpoint: str | Path | None = None,
     name: str | None = None,
@@ -333,7 +334,7 @@ def convert(
     from xnorflow.bnn.network import Network
     from xnorflow.flows.formats import FORMATS
 
-    settings: dict[str, Any] | None = None
+    settings: InputTable | None = None
     fixed = Fixed(fixed) if isinstance(fixed, int) else fixed
     if isinstance(model, Network):
         subject = Subject(slug(name or model.name), "network", Path("a Network"), None, {})
@@ -341,7 +342,7 @@ def convert(
     elif isinstance(model, str | Path):
         subject = find(str(model), Path(checkpoint) if checkpoint else None)
         if isinstance(input, Mapping):
-            settings = dict(input)
+            settings = input
         elif input is not None:
             settings = _settings(input)
             known = FORMATS.get(subject.kind)
@@ -355,13 +356,13 @@ def convert(
     else:
         if input is None:
             raise UserError("convert: a module does not tell its input; give one, such as xf.Input(shape=(784,))")
-        described = Input(**input) if isinstance(input, Mapping) else input
+        described = Input(**cast("Any", input)) if isinstance(input, Mapping) else input
         subject, converted = _module(model, described, name, fixed)
         settings = _settings(described)
     return Net(canonicalise(converted.network), converted.notes, subject, converted, settings, fixed)
 
 
-def _settings(input: "ir.Input") -> dict[str, Any]:
+def _settings(input: "ir.Input") -> "InputTable":
     return {"shape": list(input.shape), "kind": input.kind, "bits": input.bits, "fraction": input.fraction}
 
 
@@ -494,7 +495,7 @@ def sweep(
     max_luts: Iterable[int] = (),
     architecture: Iterable[str] = (),
     clock_ns: Iterable[float] = (),
-    points: Iterable[Mapping[str, Any]] = (),
+    points: "Iterable[Point]" = (),
     config: str | Path | None = None,
     run: Literal["pareto", "all", "none"] = "pareto",
     vectors: int | None = 1000,

@@ -9,10 +9,10 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn, cast
 
 import typer
 from rich.markup import escape
@@ -26,6 +26,11 @@ from xnorflow.flows.terminal import console
 if TYPE_CHECKING:
     from distributed import Client
     from rich.table import Table
+
+    from xnorflow.flows.api import Net
+    from xnorflow.flows.settings import SweepPoints
+    from xnorflow.hls.vendor.figures import VendorFigure, VendorFigures
+    from xnorflow.reports.records import RtlRow
 
 app = typer.Typer(
     name="flows",
@@ -246,9 +251,7 @@ def summary_command(
 
     What the conversion has left out is told below the table. Try: xnorflow summary digits_bnn
     """
-    from xnorflow.flows import api
-
-    console().print(escape(str(api.looked_at(model, checkpoint, **_reading(config, fixed)).summary())))
+    console().print(escape(str(_looked_at(model, checkpoint, config, fixed).summary())))
 
 
 @app.command("estimate")
@@ -271,19 +274,17 @@ def estimate_command(
 
     Try: xnorflow estimate mnist_bnn --target-fps 1e6 --clock-ns 5
     """
-    from xnorflow.flows import api
-
-    net = api.looked_at(model, checkpoint, **_reading(config, fixed))
+    net = _looked_at(model, checkpoint, config, fixed)
     estimate = net.estimate(target_fps=target_fps, max_luts=max_luts, clock_ns=clock_ns, config=config)
     console().print(escape(str(estimate)))
 
 
-def _reading(config: Path | None, fixed: int | None) -> dict[str, Any]:
-    """Return what a configuration file says of the model's input and of rounding, None where it says nothing."""
-    from xnorflow.flows import options
+def _looked_at(model: str, checkpoint: Path | None, config: Path | None, fixed: int | None) -> "Net":
+    """Return a model, converted with what a configuration file says of its input and of rounding."""
+    from xnorflow.flows import api, options
 
     given = options.read(config, fixed=fixed)
-    return {"input": given.input, "fixed": given.fixed}
+    return api.looked_at(model, checkpoint, given.input, given.fixed)
 
 
 @app.command("sweep")
@@ -312,15 +313,16 @@ def sweep_command(
 
     count, tables = _vectors(vectors), options.tables(file)
     try:
-        asked: dict[str, Any] = dict(parse_sweep({"sweep": tables.get(options.SWEEP, {})}))
+        asked = parse_sweep({"sweep": tables.get(options.SWEEP, {})})
     except UserError as error:
         raise UserError(f"{file}: {error}") from None
     if "models" not in asked:
         raise UserError(f"{file}: table [sweep] names no models; add models = ['mnist_bnn']")
     taken = options.read(file).input
-    nets = [api.convert(model, taken) for model in asked.pop("models")]
+    nets = [api.convert(model, taken) for model in asked["models"]]
+    points = cast("SweepPoints", {name: of for name, of in asked.items() if name != "models"})
     with _client(scheduler) as client:
-        found = api.sweep(nets, **asked, config=file, vectors=count, name=file.stem, client=client)
+        found = api.sweep(nets, **points, config=file, vectors=count, name=file.stem, client=client)
     console().print(f"  sweep: {escape(_short(REPORTS / found.folder.name / 'sweep.html'))}")
     raise typer.Exit(any(row["verdict"] == "fail" for row in found.to_dicts()))
 
@@ -599,7 +601,7 @@ def _traceback() -> str:
     return f"\n{said}"
 
 
-def _folding(rtl: Mapping[str, Any]) -> "Table":
+def _folding(rtl: "RtlRow") -> "Table":
     """Return the table that the foldings were chosen from."""
     from rich.table import Table
 
@@ -623,14 +625,14 @@ _ABOUT = ("source", "tool", "target", "stage", "module", "top", "provenance")
 _NOT_MET = "[red]timing not met[/]"
 
 
-def _vendor_figures(figures: Mapping[str, list[dict[str, Any]]]) -> "Table":
+def _vendor_figures(figures: "VendorFigures") -> "Table":
     """Return a table of what the vendor's reports tell, each figure by its name in report.json."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("report", "by", "of", "figures"):
         table.add_column(column, overflow="fold")
-    for kind in figures.values():
+    for kind in cast("Iterable[list[VendorFigure]]", figures.values()):
         for row in kind:
             told = [f"{name} {value}" for name, value in row.items() if name not in _ABOUT and value is not None]
             by = ", ".join(filter(None, (row["tool"], row["stage"])))

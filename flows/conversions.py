@@ -4,10 +4,10 @@ A framework takes seconds to import and to trace a model. What its file comes to
 of what the user says of it, of the packages' versions and of the code that converts, as a flow's results are.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from xnorflow.flows import closure
 from xnorflow.flows.cache import Entry, Store, digest, tool_versions
@@ -20,6 +20,7 @@ from xnorflow.models.data import cache_folder
 if TYPE_CHECKING:
     from xnorflow.bnn.frontends.core.fixed import Fixed
     from xnorflow.bnn.network import Network
+    from xnorflow.flows.settings import InputTable
 
 _FOLDER = "networks"
 _CODE = ("xnorflow.flows.formats", "xnorflow.bnn.canonical")
@@ -29,7 +30,7 @@ Told = tuple["Network", tuple[str, ...]]
 
 
 def converted_once(
-    subject: Subject, settings: Mapping[str, Any] | None, fixed: "Fixed | None", convert: Callable[[], Told]
+    subject: Subject, settings: "InputTable | None", fixed: "Fixed | None", convert: Callable[[], Told]
 ) -> Told:
     """Return what `convert` gives, or gave before.
 
@@ -54,7 +55,7 @@ def converted_once(
     return network, notes
 
 
-def _key(subject: Subject, settings: Mapping[str, Any] | None, fixed: "Fixed | None") -> str:
+def _key(subject: Subject, settings: "InputTable | None", fixed: "Fixed | None") -> str:
     packages = FORMATS[subject.kind].packages if subject.kind in FORMATS else ("torch",)
     given = {
         "subject": [subject.name, subject.kind, subject.zoo, file_digest(subject.path)],

@@ -348,10 +348,13 @@ def _baseline(view: View) -> "Baseline | None":
 
 
 def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, str | float | None]:
-    """Return the values of nested objects by dotted name."""
-    flat: dict[str, Any] = {}  # leaves of JSON
+    """Return the values of nested objects of JSON by dotted name."""
+    flat: dict[str, str | float | None] = {}
     for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = cast("str | float | None", value)
     return flat
 
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from xnorflow.bnn.errors import NetworkError, UserError
 from xnorflow.flows.graph import View
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from xnorflow.bnn.frontends.core.value import Ambiguous
     from xnorflow.bnn.frontends.torch import TorchConversion
     from xnorflow.bnn.network import Input, Network
+    from xnorflow.flows.settings import InputTable
     from xnorflow.models.checkpoint import Recorded
 
 CONVERTED = "converted"
@@ -111,9 +112,9 @@ class Format:
     title: str
     suffixes: tuple[str, ...]
     magic: bytes | None
-    read: Callable[[Subject, Mapping[str, Any] | None, "Fixed | None"], Converted]
+    read: Callable[[Subject, "InputTable | None", "Fixed | None"], Converted]
     packages: tuple[str, ...]
-    check: Callable[[Subject, Mapping[str, Any] | None, "Fixed | None"], "Survey"] | None = None
+    check: Callable[[Subject, "InputTable | None", "Fixed | None"], "Survey"] | None = None
     named: str = "package.module:factory"
 
 
@@ -127,7 +128,7 @@ def recognise(path: Path) -> str | None:
     return next((name for name, kind in FORMATS.items() if path.suffix.lower() in kind.suffixes), None)
 
 
-def described_input(model: str, shape: tuple[int, ...] | None, settings: Mapping[str, Any] | None) -> "Input":
+def described_input(model: str, shape: tuple[int, ...] | None, settings: "InputTable | None") -> "Input":
     """Return the input of a model that tells its shape at most, from the settings of table ``input``.
 
     Raises
@@ -155,12 +156,12 @@ def described_input(model: str, shape: tuple[int, ...] | None, settings: Mapping
             "width, channels), or [features]"
         )
     try:
-        return Input("input", (), **{"shape": shape, **settings})
+        return Input("input", (), **cast("Any", {"shape": shape, **settings}))  # it checks them
     except NetworkError as error:
         raise UserError(f"table [input]: {error}") from None
 
 
-def _keras(subject: Subject, settings: Mapping[str, Any] | None, fixed: "Fixed | None") -> Converted:
+def _keras(subject: Subject, settings: "InputTable | None", fixed: "Fixed | None") -> Converted:
     from xnorflow.bnn.frontends import keras
 
     model, taken = _keras_model(subject, settings)
@@ -171,7 +172,7 @@ def _keras(subject: Subject, settings: Mapping[str, Any] | None, fixed: "Fixed |
     )  # fmt: skip
 
 
-def _check_keras(subject: Subject, settings: Mapping[str, Any] | None, fixed: "Fixed | None") -> "Survey":
+def _check_keras(subject: Subject, settings: "InputTable | None", fixed: "Fixed | None") -> "Survey":
     from xnorflow.bnn.frontends import keras, keras_file
 
     if foreign := keras_file.foreign(subject.path):
@@ -180,7 +181,7 @@ def _check_keras(subject: Subject, settings: Mapping[str, Any] | None, fixed: "F
     return keras.check(model, subject.name, taken, fixed)
 
 
-def _keras_model(subject: Subject, settings: Mapping[str, Any] | None) -> tuple[Any, "Input"]:
+def _keras_model(subject: Subject, settings: "InputTable | None") -> tuple[Any, "Input"]:
     from xnorflow.bnn.frontends import keras_file
 
     path = subject.path
@@ -195,7 +196,7 @@ def _keras_model(subject: Subject, settings: Mapping[str, Any] | None) -> tuple[
     return model, described_input(subject.origin, shape, settings)
 
 
-def _module(subject: Subject, settings: Mapping[str, Any] | None, fixed: "Fixed | None") -> Converted:
+def _module(subject: Subject, settings: "InputTable | None", fixed: "Fixed | None") -> Converted:
     from xnorflow.bnn.frontends import torch, torch_file
 
     assert subject.factory
@@ -217,7 +218,7 @@ def of_module(conversion: "TorchConversion", notes: tuple[str, ...] = ()) -> Con
     )
 
 
-def _check_module(subject: Subject, settings: Mapping[str, Any] | None, fixed: "Fixed | None") -> "Survey":
+def _check_module(subject: Subject, settings: "InputTable | None", fixed: "Fixed | None") -> "Survey":
     from xnorflow.bnn.frontends import torch, torch_file
 
     assert subject.factory
@@ -226,7 +227,7 @@ def _check_module(subject: Subject, settings: Mapping[str, Any] | None, fixed: "
     return torch.check(module, subject.name, taken, fixed)
 
 
-def _brevitas(subject: Subject, settings: Mapping[str, Any] | None, fixed: "Fixed | None") -> Converted:
+def _brevitas(subject: Subject, settings: "InputTable | None", fixed: "Fixed | None") -> Converted:
     from xnorflow.bnn.frontends import brevitas, qonnx, torch_file
 
     assert subject.factory
@@ -239,7 +240,7 @@ def _brevitas(subject: Subject, settings: Mapping[str, Any] | None, fixed: "Fixe
     return Converted(conversion.network, notes, conversion.ambiguous, (model, conversion), digest, conversion.rounded)
 
 
-def _check_brevitas(subject: Subject, settings: Mapping[str, Any] | None, fixed: "Fixed | None") -> "Survey":
+def _check_brevitas(subject: Subject, settings: "InputTable | None", fixed: "Fixed | None") -> "Survey":
     from xnorflow.bnn.frontends import brevitas, qonnx, torch_file
 
     assert subject.factory
@@ -248,7 +249,7 @@ def _check_brevitas(subject: Subject, settings: Mapping[str, Any] | None, fixed:
     return qonnx.check(brevitas.export(module, taken, subject.origin), subject.name, lambda shape: taken, fixed)
 
 
-def _onnx(subject: Subject, settings: Mapping[str, Any] | None, fixed: "Fixed | None") -> Converted:
+def _onnx(subject: Subject, settings: "InputTable | None", fixed: "Fixed | None") -> Converted:
     from xnorflow.bnn.frontends import qonnx, qonnx_file
 
     path = subject.path
@@ -268,7 +269,7 @@ def _onnx(subject: Subject, settings: Mapping[str, Any] | None, fixed: "Fixed | 
     )  # fmt: skip
 
 
-def _check_onnx(subject: Subject, settings: Mapping[str, Any] | None, fixed: "Fixed | None") -> "Survey":
+def _check_onnx(subject: Subject, settings: "InputTable | None", fixed: "Fixed | None") -> "Survey":
     from xnorflow.bnn.frontends import qonnx, qonnx_file
 
     if foreign := qonnx_file.foreign(subject.path):
@@ -277,7 +278,7 @@ def _check_onnx(subject: Subject, settings: Mapping[str, Any] | None, fixed: "Fi
     return qonnx.check(model, subject.name, lambda shape: described_input(subject.origin, shape, settings), fixed)
 
 
-def _bnn_pynq(subject: Subject, settings: Mapping[str, Any] | None, fixed: "Fixed | None") -> Converted:
+def _bnn_pynq(subject: Subject, settings: "InputTable | None", fixed: "Fixed | None") -> Converted:
     from xnorflow.bnn.frontends import bnn_pynq
 
     taken = described_input(subject.origin, None, settings)
@@ -323,7 +324,7 @@ FORMATS = {
 }
 
 
-def input_settings(subject: Subject, settings: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+def input_settings(subject: Subject, settings: "InputTable | None") -> "InputTable | None":
     """Return the settings of table ``input`` for a file: those of the zoo, if it is a model of the zoo."""
     if subject.zoo is None:
         return settings
@@ -356,7 +357,7 @@ def model_digest(subject: Subject, converted: Converted | None) -> str:
 
 
 def read_subject(
-    subject: Subject, settings: Mapping[str, Any] | None = None, fixed: "Fixed | None" = None
+    subject: Subject, settings: "InputTable | None" = None, fixed: "Fixed | None" = None
 ) -> Converted:  # fmt: skip
     """Read the subject, of whatever kind.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from functools import partial
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, overload
+from typing import Any, Generic, Literal, Protocol, cast, overload
 
 from typing_extensions import TypeVar
 
@@ -206,7 +206,7 @@ class Flow:
     asked: Mapping[str, Asked]
     root: Path
     results: dict[str, Entry | Problem] = field(default_factory=dict)
-    _kept: dict[str, Any] = field(default_factory=dict)
+    _kept: dict[str, object] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _locks: dict[str, threading.RLock] = field(default_factory=dict)
 
@@ -217,8 +217,7 @@ class Flow:
         with lock:
             if name not in self._kept:
                 self._kept[name] = make()
-            kept: _T = self._kept[name]
-            return kept
+            return cast("_T", self._kept[name])
 
 
 class _Options:

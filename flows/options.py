@@ -81,6 +81,7 @@ else:
 
 if TYPE_CHECKING:
     from xnorflow.bnn.network import Network
+    from xnorflow.flows.settings import HlsTable, InputTable, Require
 
 Backend = Literal["vitis", "vivado"]
 
@@ -103,6 +104,11 @@ _GOALS = ("target_fps", "max_luts")
 _LARGEST = 1 << 20  # bytes of a configuration file
 ARCHITECTURES: Mapping[str, type[Folded] | type[Unrolled]] = {"folded": Folded, "unrolled": Unrolled}
 """What a layer can be, by name."""
+
+
+def _empty() -> Any:
+    """Return a table without settings."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -143,7 +149,7 @@ class Options:
     """
 
     backend: Backend = "vitis"
-    hls: Mapping[str, Any] = field(default_factory=dict)
+    hls: "HlsTable" = field(default_factory=_empty)
     rtl: RtlConfig = field(default_factory=RtlConfig)
     target_fps: float | None = TARGET_FPS
     max_luts: int | None = None
@@ -153,8 +159,8 @@ class Options:
     place_limit_s: float = 600.0
     vendor_run: tuple[str, ...] = VENDOR_RUN
     vendor_limit_s: float = 3600.0
-    input: Mapping[str, Any] | None = None
-    require: Mapping[str, Any] = field(default_factory=dict)
+    input: "InputTable | None" = None
+    require: "Require" = field(default_factory=_empty)
     waves: bool = False
     fixed: Fixed | None = None
     classes_may_differ: float = 0.001
@@ -253,7 +259,7 @@ def tables(config: Path) -> dict[str, Any]:
         raise UserError(f"{config}: not a TOML file that can be read: it is nested too deep") from None
 
 
-def _require(table: Mapping[str, Any], targets: tuple[str, ...]) -> Mapping[str, Any]:
+def _require(table: "Require", targets: tuple[str, ...]) -> "Require":
     if table.get("target", targets[0] if targets else None) not in (*targets, None):
         raise UserError(
             f"require: target must be one of those synthesised for, {', '.join(targets)}, got {table['target']!r}"

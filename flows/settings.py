@@ -113,10 +113,9 @@ class Point(TypedDict, total=False):
 
 
 @_RECORD
-class SweepTable(TypedDict, total=False):
-    """Table ``sweep``, of the file of a sweep."""
+class SweepPoints(TypedDict, total=False):
+    """The points of a sweep: a grid, and single ones."""
 
-    models: Annotated[list[_Name], Field(min_length=1, description="a list of models")]
     target_fps: Annotated[list[_Rate], Field(description="a list of numbers above 0")]
     max_luts: Annotated[list[_Luts], Field(description="a list of whole numbers above 0, of at most 31 bits")]
     architecture: Annotated[list[Literal["folded", "unrolled"]], Field(description="a list of 'folded' and 'unrolled'")]
@@ -126,6 +125,13 @@ class SweepTable(TypedDict, total=False):
         Field(description="tables with target_fps, max_luts or architecture, and clock_ns"),
     ]
     run: Annotated[Literal["pareto", "all", "none"], Field(description="'pareto', 'all' or 'none'")]
+
+
+@_RECORD
+class SweepTable(SweepPoints, total=False):
+    """Table ``sweep``, of the file of a sweep."""
+
+    models: Annotated[list[_Name], Field(min_length=1, description="a list of models")]
 
 
 @_RECORD

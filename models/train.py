@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import Required, TypedDict
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.frontends.torch import module_input
@@ -133,7 +134,7 @@ class Run:
     dataset: Dataset
     folder: Path
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """What an interrupted run must share with this one to be resumed by it."""
         return {
             "model": self.definition.name,
@@ -195,12 +196,30 @@ def _train_epoch(
     return total_loss / len(images), correct / len(images)
 
 
-def _load_state(path: Path, identity: dict[str, Any], console: Console) -> dict[str, Any] | None:
+class _Best(TypedDict, total=False):
+    """The epoch with the best validation accuracy so far, from 1, and its module."""
+
+    accuracy: Required[float]
+    epoch: int
+    module: dict[str, Tensor]
+
+
+class _State(TypedDict):
+    """What an interrupted run goes on from."""
+
+    identity: dict[str, object]
+    epochs_done: int
+    module: dict[str, Tensor]
+    optimizer: dict[str, object]
+    best: _Best
+
+
+def _load_state(path: Path, identity: dict[str, object], console: Console) -> _State | None:
     """The state that an interrupted run left, or None if there is none that this run could continue."""
     if not path.exists():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, weights_only=True)
+        state: _State = torch.load(path, weights_only=True)
         if state["identity"] == identity:
             console.print(f"resuming after epoch {state['epochs_done']}")
             return state
@@ -211,7 +230,7 @@ def _load_state(path: Path, identity: dict[str, Any], console: Console) -> dict[
         raise UserError(f"{path} is damaged ({reason}); start anew with --no-resume") from error
 
 
-def _save_state(path: Path, state: dict[str, Any]) -> None:
+def _save_state(path: Path, state: _State) -> None:
     temporary = path.with_suffix(".tmp")
     torch.save(state, temporary)
     os.replace(temporary, path)
@@ -238,7 +257,7 @@ def _fit(run: Run, console: Console, resume: bool) -> tuple[nn.Sequential, int, 
     optimizer = torch.optim.Adam(module.parameters(), fused=True)
     state_path, identity = run.folder / STATE, run.identity()
     first_epoch = 0
-    best: dict[str, Any] = {"accuracy": -1.0}
+    best: _Best = {"accuracy": -1.0}
     state = _load_state(state_path, identity, console) if resume else None
     if state is not None:
         module.load_state_dict(state["module"])

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xnorflow.reports.records import ReportRow, VendorTiming
+    from xnorflow.hls.vendor.figures import VendorTiming
+    from xnorflow.reports.records import ReportRow
 
 
 @dataclass(frozen=True)

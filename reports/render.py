@@ -1,6 +1,7 @@
 """A report's document as files: ``report.json``, ``report.md`` for pull requests, ``report.html`` for people."""
 
 import json
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -36,11 +37,12 @@ def render(report: ReportRow, folder: Path) -> None:
 
     validate(report)
     (folder / "report.json").write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
-    told: dict[str, Any] = {"report": report, "findings": findings(report), "sources": sources(report)}
-    told["made"] = made(report)
-    told["fits"] = fits(report)
-    told["advice"] = advice(report, told["fits"])
-    told["changes"] = [row for row in (report["baseline"] or {"rows": []})["rows"] if row["before"] != row["now"]]
+    boards = fits(report)
+    told = {
+        "report": report, "findings": findings(report), "sources": sources(report), "made": made(report),
+        "fits": boards, "advice": advice(report, boards),
+        "changes": [row for row in (report["baseline"] or {"rows": []})["rows"] if row["before"] != row["now"]],
+    }  # fmt: skip
     (folder / "report.md").write_text(template("report.md.j2").render(told))
     slowest = bottleneck(report["rtl"]) if report["rtl"] else None
     page = template("report.html.j2").render(told, figures=figures(report), bottleneck=slowest)
@@ -63,7 +65,7 @@ def template(name: str) -> Any:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    filters: dict[str, Any] = {
+    filters: dict[str, Callable[..., object]] = {
         "count": lambda value: "–" if value is None else f"{value:,.10g}",
         "percent": lambda value: f"{value:.2%}",
         "share": lambda value: f"{int(value * 1e4) / 100:.2f} %",  # never rounded up to all

@@ -26,9 +26,10 @@ from xnorflow.flows.typed import typed
 
 if TYPE_CHECKING:
     from xnorflow.hls.config import HlsConfig
+    from xnorflow.hls.vendor.figures import VendorFigures
     from xnorflow.hls.vendor.steps import Job, JobStep
     from xnorflow.hls.vendor.tools import VendorTool
-    from xnorflow.reports.records import VendorFigures, VendorJob, VendorStep
+    from xnorflow.reports.records import VendorJob, VendorStep
 
 PROJECT = "project"
 """Name of a job's folder in its entry."""
@@ -267,7 +268,7 @@ def jobs(view: View, steps: Iterable[str], kinds: Iterable[EngineKind]) -> "list
                 "status": "fail" if "fail" in status else "pass" if "pass" in status else "skipped",
                 "steps": [_shown(row, f"{folder(entry)}/") for row in rows],
                 "problems": problems,
-                "figures": cast("VendorFigures", figures),
+                "figures": figures,
             }
         )
     return told
@@ -294,7 +295,7 @@ def _known(view: View, job: str, kinds: Iterable[EngineKind]) -> list[tuple[str,
     ]
 
 
-def _name_layers(figures: dict[str, list[dict[str, Any]]], known: Sequence[tuple[str, str, int]]) -> None:
+def _name_layers(figures: "VendorFigures", known: Sequence[tuple[str, str, int]]) -> None:
     """Add to instances and paths the layers of the network, and to instances what our estimate of them is."""
 
     def find(instance: str) -> tuple[str | None, int | None]:
@@ -304,6 +305,6 @@ def _name_layers(figures: dict[str, list[dict[str, Any]]], known: Sequence[tuple
 
     for row in figures["hierarchy"]:
         row["layer"], row["estimated_luts"] = find(row["instance"])
-    for row in figures["paths"]:
-        for end, pin in (("start", row["start"]), ("end", row["end"])):
-            row[f"{end}_layer"], _ = find(pin.partition("/")[0])
+    for path in figures["paths"]:
+        path["start_layer"], _ = find(path["start"].partition("/")[0])
+        path["end_layer"], _ = find(path["end"].partition("/")[0])

@@ -274,7 +274,7 @@ def load(network: Network, folder: Path) -> RtlProject:
         raise ValueError(f"{path}: not the description of an RTL project ({error!r})") from None
 
 
-def _description(project: RtlProject) -> dict[str, Any]:
+def _description(project: RtlProject) -> dict[str, object]:
     """Return the project as JSON has it; without the network, for which its digest stands, and the folder."""
     values = {spec.name: getattr(project, spec.name) for spec in fields(project) if spec.name != "folder"}
     return values | {
@@ -362,7 +362,7 @@ def _readme(project: RtlProject, pipeline: Pipeline, clock_ns: float) -> str:
     )
 
 
-def _facts(project: RtlProject, pipeline: Pipeline) -> dict[str, Any]:
+def _facts(project: RtlProject, pipeline: Pipeline) -> dict[str, object]:
     """Return what the templates of the top module, the README and the header have in common."""
     units = [*pipeline.units, *([pipeline.output_converter] if pipeline.output_converter else [])]
     return {

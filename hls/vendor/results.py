@@ -2,15 +2,22 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.hls.vendor import hls_reports, vivado_reports
+from xnorflow.hls.vendor.figures import (
+    Stage,
+    VendorFigure,
+    VendorFigures,
+    VendorLatency,
+    VendorResources,
+    VendorTiming,
+)
 from xnorflow.hls.vendor.hls_reports import EITHER, CoSimulation, CSimulation, CSynthesis, Export
 from xnorflow.hls.vendor.steps import FOLDER, STAMPED, JobDesign
-from xnorflow.hls.vendor.text import ReportError
+from xnorflow.hls.vendor.text import DeviceResources, ReportError
 from xnorflow.hls.vendor.vivado_reports import Hierarchy, Paths, PowerReport, TimingReport, Utilisation, stage_in
 
 Values = CSimulation | CSynthesis | CoSimulation | Export | Utilisation | Hierarchy | TimingReport | Paths | PowerReport
@@ -71,7 +78,7 @@ class VendorReport:
     source: str
     tool: str
     target: str | None
-    stage: str | None
+    stage: Stage | None
     module: str | None
     top: bool
     values: Values
@@ -266,80 +273,93 @@ def _completed(found: Iterable[VendorReport]) -> Iterator[VendorReport]:
         yield report
 
 
-KINDS = ("simulation", "resources", "hierarchy", "latency", "timing", "paths", "power")
-"""What reports tell."""
-
-
-def neutral(found: Iterable[VendorReport]) -> dict[str, list[dict[str, Any]]]:
+def neutral(found: Iterable[VendorReport]) -> VendorFigures:
     """Arrange reports by what they tell, JSON-ready.
 
-    Every entry has ``provenance`` ("vendor") and the attributes ``source``, ``tool``, ``target``, ``stage``,
-    ``module``, ``top`` and ``note`` of :class:`VendorReport`.
-
-    Returns
-    -------
-    dict of list of dict
-        ``simulation``: ``passed`` (None where a C-simulation was only set up), ``vectors`` and ``wrong`` (None if the
-        log does not tell), ``failure`` (what went wrong, in words).
-        ``resources``: the attributes of :class:`xnorflow.hls.vendor.text.DeviceResources`.
-        ``hierarchy``: ``instance``, one of the top module's own, ``of`` (its module), and the same attributes.
-        ``latency``, in cycles: ``latency_min``, ``latency_avg``, ``latency_max``, ``interval_min``, ``interval_avg``,
-        ``interval_max``; an average is None before simulation.
-        ``timing``: ``clock_ns`` (asked for), ``fmax_mhz`` (None where timing is not met); ``met``, and ``wns_ns``,
-        ``whs_ns`` and ``wpws_ns``, None before Vivado.
-        ``paths``: the attributes of :class:`xnorflow.hls.vendor.vivado_reports.TimingPath`, least slack first.
-        ``power``: ``total_w``, ``dynamic_w``, ``static_w``, ``confidence``, ``activity``, ``matched_percent``.
+    Layers are not known yet: :mod:`xnorflow.flows.steps.vendor` adds them. A simulation's ``passed`` is None where it
+    was only set up, ``vectors`` and ``wrong`` where the log does not tell; ``failure`` is what went wrong, in words.
+    ``hierarchy`` has the top module's own instances.
     """
-    told: dict[str, list[dict[str, Any]]] = {kind: [] for kind in KINDS}
+    told: VendorFigures = {
+        "simulation": [], "resources": [], "hierarchy": [], "latency": [], "timing": [], "paths": [], "power": []
+    }  # fmt: skip
     for report in found:
-        values = report.values
-        about = {name: getattr(report, name) for name in ("source", "tool", "target", "stage", "module", "top", "note")}
-        about["provenance"] = "vendor"
+        values, about = report.values, _about(report)
         match values:
             case CSimulation():
-                counts = {"vectors": values.vectors, "wrong": values.wrong}
-                told["simulation"].append({**about, "passed": values.passed, **counts, "failure": failure(report)})
+                told["simulation"].append(
+                    {**about, "passed": values.passed, "vectors": values.vectors, "wrong": values.wrong,
+                     "failure": failure(report)}
+                )  # fmt: skip
             case CoSimulation():
-                counts = {"vectors": None, "wrong": None}
-                told["simulation"].append({**about, "passed": values.passed, **counts, "failure": failure(report)})
+                told["simulation"].append(
+                    {**about, "passed": values.passed, "vectors": None, "wrong": None, "failure": failure(report)}
+                )
                 if values.passed and values.latency_max is not None:
-                    told["latency"].append({**about, **_cycles(values)})
+                    told["latency"].append(
+                        {**_cycles(about, values), "latency_avg": values.latency_avg,
+                         "interval_avg": values.interval_avg}
+                    )  # fmt: skip
             case CSynthesis():
-                told["resources"].append({**about, **asdict(values.resources)})
-                told["latency"].append({**about, **_cycles(values)})
-                told["timing"].append({**about, **_timing(values.clock_target_ns, values.fmax_mhz)})
+                told["resources"].append(_taken(about, values.resources))
+                told["latency"].append(_cycles(about, values))
+                told["timing"].append(_timing(about, values.clock_target_ns, values.fmax_mhz))
             case Export():
-                told["resources"].append({**about, **asdict(values.resources)})
-                told["timing"].append({**about, **_timing(values.clock_target_ns, values.fmax_mhz, values.met)})
+                told["resources"].append(_taken(about, values.resources))
+                told["timing"].append(_timing(about, values.clock_target_ns, values.fmax_mhz, values.met))
             case Utilisation():
-                told["resources"].append({**about, **asdict(values.resources)})
+                told["resources"].append(_taken(about, values.resources))
             case Hierarchy():
                 told["hierarchy"] += [
-                    {**about, "top": False, "instance": of.path[0], "of": of.module, **asdict(of.resources)}
+                    {**_taken(about, of.resources), "top": False, "instance": of.path[0], "of": of.module,
+                     "layer": None, "estimated_luts": None}
                     for of in values.instances
                     if len(of.path) == 1
-                ]
+                ]  # fmt: skip
             case TimingReport():
-                slacks = {name: getattr(values, name) for name in ("wns_ns", "whs_ns", "wpws_ns")}
-                told["timing"].append({**about, **_timing(values.clock_ns, values.fmax_mhz, values.met), **slacks})
+                reached = _timing(about, values.clock_ns, values.fmax_mhz, values.met)
+                told["timing"].append(
+                    {**reached, "wns_ns": values.wns_ns, "whs_ns": values.whs_ns, "wpws_ns": values.wpws_ns}
+                )
             case Paths():
-                ordered = sorted(values.paths, key=lambda path: path.slack_ns)
-                told["paths"] += [{**about, **asdict(path)} for path in ordered]
+                told["paths"] += [
+                    {**about, "slack_ns": path.slack_ns, "delay_ns": path.delay_ns, "levels": path.levels,
+                     "start": path.start, "end": path.end, "start_layer": None, "end_layer": None}
+                    for path in sorted(values.paths, key=lambda path: path.slack_ns)
+                ]  # fmt: skip
             case PowerReport():
-                figures = asdict(values)
-                del figures["design"]
-                told["power"].append({**about, **figures})
+                told["power"].append(
+                    {**about, "total_w": values.total_w, "dynamic_w": values.dynamic_w, "static_w": values.static_w,
+                     "confidence": values.confidence, "activity": values.activity,
+                     "matched_percent": values.matched_percent}
+                )  # fmt: skip
     return told
 
 
-def _cycles(values: CSynthesis | CoSimulation) -> dict[str, float | None]:
+def _about(report: VendorReport) -> VendorFigure:
     return {
-        f"{what}_{which}": getattr(values, f"{what}_{which}", None)
-        for what in ("latency", "interval")
-        for which in ("min", "avg", "max")
-    }
+        "source": report.source, "tool": report.tool, "target": report.target, "stage": report.stage,
+        "module": report.module, "top": report.top, "note": report.note, "provenance": "vendor",
+    }  # fmt: skip
 
 
-def _timing(clock_ns: float | None, fmax_mhz: float | None, met: bool | None = None) -> dict[str, float | None]:
-    unknown = dict.fromkeys(("wns_ns", "whs_ns", "wpws_ns"))
-    return {"clock_ns": clock_ns, "fmax_mhz": fmax_mhz, "met": met, **unknown}
+def _taken(about: VendorFigure, of: DeviceResources) -> VendorResources:
+    return {
+        **about, "lut": of.lut, "ff": of.ff, "bram": of.bram, "uram": of.uram, "dsp": of.dsp, "carry": of.carry
+    }  # fmt: skip
+
+
+def _cycles(about: VendorFigure, values: CSynthesis | CoSimulation) -> VendorLatency:
+    return {
+        **about,
+        "latency_min": values.latency_min, "latency_avg": None, "latency_max": values.latency_max,
+        "interval_min": values.interval_min, "interval_avg": None, "interval_max": values.interval_max,
+    }  # fmt: skip
+
+
+def _timing(
+    about: VendorFigure, clock_ns: float | None, fmax_mhz: float | None, met: bool | None = None
+) -> VendorTiming:
+    return {
+        **about, "clock_ns": clock_ns, "fmax_mhz": fmax_mhz, "met": met, "wns_ns": None, "whs_ns": None, "wpws_ns": None
+    }  # fmt: skip

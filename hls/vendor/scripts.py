@@ -2,8 +2,9 @@
 
 import hashlib
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
@@ -56,9 +57,8 @@ def write_hls(folder: Path, top: str, config: HlsConfig) -> Job:
     config : HlsConfig
         The project's: part, clock and back end.
     """
-    facts = {"part": config.part, "clock_ns": config.clock_ns, "hls_executables": hls_executables(config.backend)}
-    sources = [f"{solution(top)}/syn/verilog"]
-    facts |= {"top": top, "sources": sources, "clock_port": "ap_clk", "activity": None}
+    sources = (f"{solution(top)}/syn/verilog",)
+    facts = _Facts(config.part, config.clock_ns, top, sources, "ap_clk", hls_executables(config.backend))
     return _write(folder, hls_steps(top), facts)
 
 
@@ -89,30 +89,41 @@ def write_rtl(project: RtlProject, folder: Path, part: str, clock_ns: float, act
         shutil.rmtree(folder)
     shutil.copytree(project.folder, folder / "rtl")
     memories = sorted(path.name for path in project.folder.glob("*.mem"))
-    sources = [f"rtl/{name}" for name in (*(path.name for path in project.sources), *memories)]
+    sources = tuple(f"rtl/{name}" for name in (*(path.name for path in project.sources), *memories))
     told = None
     if activity:
         (folder / ACTIVITY).parent.mkdir()
         shutil.copyfile(activity, folder / ACTIVITY)
         told = {"file": ACTIVITY, "instance": saif.instance(project.top)}
-    facts: dict[str, Any] = {"part": part, "clock_ns": clock_ns, "hls_executables": (), "top": project.top}
-    facts |= {"sources": sources, "clock_port": CLOCK, "activity": told}
-    return _write(folder, vivado_steps(), facts)
+    return _write(folder, vivado_steps(), _Facts(part, clock_ns, project.top, sources, CLOCK, activity=told))
 
 
-def _write(folder: Path, steps: tuple[JobStep, ...], facts: dict[str, Any]) -> Job:
+@dataclass(frozen=True)
+class _Facts:
+    """What the templates tell of a job."""
+
+    part: str
+    clock_ns: float
+    top: str
+    sources: tuple[str, ...]
+    clock_port: str
+    hls_executables: tuple[str, ...] = ()
+    activity: Mapping[str, str] | None = None
+
+
+def _write(folder: Path, steps: tuple[JobStep, ...], facts: _Facts) -> Job:
     scripts = folder / FOLDER
     for name in ("logs", "reports"):
         (scripts / name).mkdir(parents=True, exist_ok=True)
-    facts = {"steps": steps, "folder": FOLDER, "stamp": STAMP, "stamped": STAMPED, **facts}
+    told = {"steps": steps, "folder": FOLDER, "stamp": STAMP, "stamped": STAMPED, **vars(facts)}
     for step in steps:
         template = _templates.get_template(f"{step.tool}.tcl.j2")
-        (folder / step.script).write_text(template.render(step=step, **facts))
+        (folder / step.script).write_text(template.render(step=step, **told))
     for name in ("clock.xdc", "run.sh", "README.md"):
-        (scripts / name).write_text(_templates.get_template(f"{name}.j2").render(facts))
+        (scripts / name).write_text(_templates.get_template(f"{name}.j2").render(told))
     digest = _digest(folder)
     (folder / STAMP).write_text(digest + "\n")
-    return Job(folder, JobDesign(facts["top"], facts["part"], digest), steps)
+    return Job(folder, JobDesign(facts.top, facts.part, digest), steps)
 
 
 def _digest(folder: Path) -> str:

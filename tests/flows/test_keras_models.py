@@ -49,7 +49,7 @@ def dense(scale: str = "1", bias: bool = False) -> Any:
     )  # fmt: skip
 
 
-def fed(path: Path, settings: dict[str, Any]) -> Any:
+def fed(path: Path, settings: Any) -> Any:
     """Return what the file holds, vectors for it, and the golden model's results."""
     converted = FORMATS["keras"].read(subject.find(str(path)), settings, None)
     taken, rng = converted.network.input, np.random.default_rng(1)
@@ -61,7 +61,7 @@ def fed(path: Path, settings: dict[str, Any]) -> Any:
 
 @pytest.mark.parametrize(("make", "settings"), [(larq, {"kind": "unsigned", "bits": 8}), (dense, BIPOLAR)])
 def test_the_model_gives_the_golden_integers_in_every_layer(
-    tmp_path: Path, make: Callable[..., Any], settings: dict[str, Any]
+    tmp_path: Path, make: Callable[..., Any], settings: Any
 ) -> None:
     hostile(make(), 3, halves=True).save(tmp_path / "m.h5")
     converted, inputs = fed(tmp_path / "m.h5", settings)
@@ -106,7 +106,7 @@ def test_sums_that_are_no_integers_and_another_network_are_errors(tmp_path: Path
 def flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Run a flow whose engines are fakes, but for Keras; return its report."""
 
-    def go(path: Path, settings: dict[str, Any] | None = None, vectors: int = 50) -> Any:
+    def go(path: Path, settings: Any = None, vectors: int = 50) -> Any:
         engines = (
             *fakes.kinds(log=tmp_path / "built.log"),
             *(kind for kind in ENGINES if kind.name in ("keras", "pytorch")),
@@ -183,7 +183,7 @@ def test_a_conversion_that_is_wrong_fails_the_flow(tmp_path: Path, flow: Any, mo
     hostile(dense(), 3, halves=True).save(tmp_path / "m.h5")
     read = FORMATS["keras"].read
 
-    def other_model(found: Any, settings: dict[str, Any], fixed: Any) -> Any:
+    def other_model(found: Any, settings: Any, fixed: Any) -> Any:
         converted = read(found, settings, fixed)
         model, conversion = converted.model
         model.layers[-2].set_weights([-model.layers[-2].get_weights()[0]])
@@ -201,7 +201,7 @@ def test_signs_that_depend_on_the_order_of_sums_are_counted_and_nothing_is_calle
     hostile(dense(), 3, halves=True).save(tmp_path / "m.h5")
     read = FORMATS["keras"].read
 
-    def doubtful(found: Any, settings: dict[str, Any], fixed: Any) -> Any:
+    def doubtful(found: Any, settings: Any, fixed: Any) -> Any:
         converted = read(found, settings, fixed)
         return Converted(
             converted.network, (), {"threshold1": Ambiguous(7, np.zeros((0, 3), np.int64))}, converted.model

@@ -119,7 +119,7 @@ def test_the_command_runs_the_points_that_are_not_beaten_and_links_their_reports
         ("", "names no models"),
         ("models = []", "sweep: models must be a list of models"),
         ("models = ['digits_bnn']\ntarget_fps = [0]", "sweep: target_fps must be a list of numbers above 0"),
-        ("models = ['digits_bnn']\ntarget = [1]", "sweep: unknown setting target; there are models"),
+        ("models = ['digits_bnn']\ntarget = [1]", "sweep: unknown setting target; there are target_fps"),
         ("models = ['digits_bnn']\npoints = [{target_fps = 1.0, max_luts = 1}]", "a point has one of target_fps"),
         ("models = ['no_such']", "unknown model 'no_such'"),
     ],

@@ -73,7 +73,7 @@ def test_an_hls_solution(tmp_path: Path, version: str, tool: str) -> None:
     ]
     whole = [entry for entry in found["latency"] if entry["top"]]
     cycles = [
-        tuple(entry[f"{what}_{which}"] for what in ("latency", "interval") for which in ("min", "avg", "max"))
+        tuple(dict(entry)[f"{what}_{which}"] for what in ("latency", "interval") for which in ("min", "avg", "max"))
         for entry in whole
     ]
     assert [entry["stage"] for entry in whole] == ["simulated", "estimated"]
@@ -110,7 +110,7 @@ def test_vivado_reports_by_title_and_stage(tmp_path: Path) -> None:
     assert [(t["stage"], t["wns_ns"]) for t in found["timing"]] == [(None, 0.213), ("synthesised", 0.1)]
     (power,) = found["power"]
     figures = {"total_w": 0.242, "dynamic_w": 0.137, "static_w": 0.105, "confidence": "Medium", "activity": None}
-    assert {key: power[key] for key in figures} == figures
+    assert figures.items() <= power.items()
     assert power["stage"] == "routed"
     instances = [(row["instance"], row["of"], row["lut"], row["top"]) for row in found["hierarchy"]]
     assert instances == [("U_fc1", "folded", 300, False), ("U_fc2", "other", 40, False)]
