@@ -696,6 +696,8 @@ class SynthesisRow(TypedDict):
     tool: str | None
     total: ResourceRow | None
     layers: list[ResourceRow]
+    combined_luts: _Count | None
+    """An estimate: look-up tables in all where two that read the same share one; None where they cannot."""
     placement: PlacementRow | None
     clock: ClockRow | None
 

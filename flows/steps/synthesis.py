@@ -1,7 +1,7 @@
 """Step ``synthesis``: resources, and place and route where the tools are open."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -22,6 +22,7 @@ from xnorflow.reports.records import ClockRow, PathStep, PlacementRow, ResourceR
 if TYPE_CHECKING:
     from xnorflow.hls.rtl.project import RtlProject
     from xnorflow.hls.synthesis.nextpnr import Placement
+    from xnorflow.hls.synthesis.rtlil import Netlist
     from xnorflow.hls.synthesis.yosys import Synthesis
 
 Synthesise = Callable[[View, "RtlProject", str, Path], SynthesisRow]
@@ -40,9 +41,13 @@ def synthesised(view: View, project: "RtlProject", name: str, folder: Path) -> S
     xnorflow.hls.synthesis.tools.SynthesisError
         If it fails.
     """
+    from xnorflow.hls.synthesis.rtlil import netlists
+    from xnorflow.hls.synthesis.sharing import combined
     from xnorflow.hls.synthesis.yosys import synthesise
 
     synthesis = synthesise(project, name, view.parts)
+    shares = synthesis.target.shares
+    read = netlists(synthesis) if shares else []
     placement = _placed(view, project, synthesis, folder)
     layers = synthesis.layers.items()
     return {
@@ -50,8 +55,9 @@ def synthesised(view: View, project: "RtlProject", name: str, folder: Path) -> S
         "tool": str(synthesis.tool),
         "total": record(ResourceRow, synthesis.total),
         "layers": [record(ResourceRow, of, name=layer or "between the layers") for layer, of in layers],
+        "combined_luts": combined(read) + synthesis.total.lutram if shares else None,
         "placement": placement,
-        "clock": _clock(rtl_row(view)["clock_ns"], synthesis, placement),
+        "clock": _clock(rtl_row(view)["clock_ns"], synthesis.target.name, read, placement),
     }
 
 
@@ -72,6 +78,7 @@ def nothing(name: str, status: Literal["pass", "fail", "skipped"], reason: str |
         "tool": None,
         "total": None,
         "layers": [],
+        "combined_luts": None,
         "placement": None,
         "clock": None,
     }
@@ -193,7 +200,9 @@ def _placed(view: View, project: "RtlProject", synthesis: "Synthesis", folder: P
     return attempt(make, _unplaced)
 
 
-def _clock(wanted_ns: float, synthesis: "Synthesis", placement: PlacementRow | None) -> ClockRow | None:
+def _clock(
+    wanted_ns: float, target: str, netlists: "Sequence[Netlist]", placement: PlacementRow | None
+) -> ClockRow | None:
     """Hold the clock that was asked for against the placed and routed one, or an estimate; None if there is neither."""
     from xnorflow.hls.delays import DELAYS
     from xnorflow.hls.synthesis.static_timing import slowest
@@ -203,8 +212,8 @@ def _clock(wanted_ns: float, synthesis: "Synthesis", placement: PlacementRow | N
         steps = placement["critical_path"]
         path = " to ".join(f"{step['layer']}: {step['signal']}" for step in (*steps[:1], *steps[1:][-1:]))
         period, source = 1e3 / fmax, f"{placement['tool']} on {placement['device']}"
-    elif found := slowest(synthesis):
-        delays, period = DELAYS[synthesis.target.name], found.ns
+    elif found := slowest(netlists, target):
+        delays, period = DELAYS[target], found.ns
         path = f"{found.layer}: {found.start} to {found.end}, {found.luts} LUTs and {found.carries} carry cells"
         source = f"{delays.grade}, {delays.formula}"
     else:

@@ -9,19 +9,13 @@ units, as that of the ready signals, is cut there. Hold, clock skew and placemen
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 
 from xnorflow.hls.delays import DELAYS, Delays
+from xnorflow.hls.synthesis.rtlil import CARRY, CONSTANT, LUT, Bit, FlatModule, Netlist, Primitive
 from xnorflow.hls.synthesis.tools import SynthesisError
-from xnorflow.hls.synthesis.yosys import Synthesis
-
-Bit = tuple[str, int]
-"""A wire and a position; the constants are ``("", 0)``."""
-
-_CONSTANT: Bit = ("", 0)
 
 
 @dataclass(frozen=True)
@@ -47,7 +41,7 @@ class Path:
     layer: str = ""
 
 
-def slowest(synthesis: Synthesis) -> Path | None:
+def slowest(netlists: Iterable[Netlist], target: str) -> Path | None:
     """Return the slowest path of all layers; None where nothing is known of the target's delays.
 
     Raises
@@ -55,113 +49,25 @@ def slowest(synthesis: Synthesis) -> Path | None:
     SynthesisError
         If a netlist has cells that are not known, or a loop without a register.
     """
-    delays = DELAYS.get(synthesis.target.name)
+    delays = DELAYS.get(target)
     if delays is None:
         return None
-    paths = []
-    for part in synthesis.parts[1:]:  # the first only joins the others
-        path = path_of((part.folder / "netlist.il").read_text(), delays)
-        paths.append(replace(path, layer=part.layer or ""))
+    paths = [replace(path_of(netlist.module, delays), layer=netlist.layer) for netlist in netlists]
     return max(paths, key=lambda path: path.ns, default=None)
 
 
-def path_of(netlist: str, delays: Delays) -> Path:
-    """Return the slowest path of a module that Yosys has written as RTLIL.
+def path_of(module: FlatModule, delays: Delays) -> Path:
+    """Return the slowest path of a module.
 
     Raises
     ------
     SynthesisError
         If it has cells that are not known, or a loop without a register.
     """
-    return _Timing(_parse(netlist), delays).slowest()
+    return _Timing(module, delays).slowest()
 
 
-@dataclass
-class _Cell:
-    kind: str
-    parameters: dict[str, int] = field(default_factory=dict)
-    ports: dict[str, list[Bit]] = field(default_factory=dict)
-
-
-@dataclass
-class _Module:
-    cells: list[_Cell] = field(default_factory=list)
-    inputs: list[Bit] = field(default_factory=list)
-    outputs: list[Bit] = field(default_factory=list)
-    widths: dict[str, int] = field(default_factory=dict)
-    joined: dict[Bit, Bit] = field(default_factory=dict)  # what drives a bit that is another's name
-
-    def driver(self, bit: Bit) -> Bit:
-        while bit in self.joined:
-            bit = self.joined[bit]
-        return bit
-
-    @cached_property
-    def names(self) -> dict[Bit, str]:
-        """A name of the Verilog's for each bit that has one."""
-        public = ((wire, i) for wire, width in self.widths.items() if wire.startswith("\\") for i in range(width))
-        return {self.driver((wire, i)): wire[1:] for wire, i in public}
-
-
-def _parse(text: str) -> _Module:
-    module, cell = _Module(), _Cell("")
-    for line in text.splitlines():
-        words = line.split()
-        match words[:1]:
-            case ["wire"]:
-                width = int(words[words.index("width") + 1]) if "width" in words else 1
-                module.widths[words[-1]] = width
-                bits = [(words[-1], i) for i in range(width)]
-                module.inputs += bits if "input" in words else []
-                module.outputs += bits if "output" in words else []
-            case ["cell"]:
-                module.cells.append(cell := _Cell(words[1][1:]))
-            case ["parameter"] if re.fullmatch(r"\d+|\d+'[01]+", words[-1]):
-                value = words[-1].partition("'")[2]
-                cell.parameters[words[-2][1:]] = int(value, 2) if value else int(words[-1])
-            case ["connect"] if line.startswith("    "):
-                cell.ports[words[1][1:]] = _bits(iter(words[2:]), module.widths)
-            case ["connect"]:
-                tokens = iter(words[1:])
-                driven, driver = _signal(next(tokens), tokens, module.widths)
-                module.joined.update(zip(driven, _bits(driver, module.widths)))
-    return module
-
-
-def _bits(tokens: Iterator[str], widths: Mapping[str, int]) -> list[Bit]:
-    """Read one signal, lowest bit first."""
-    return _signal(next(tokens), tokens, widths)[0]
-
-
-def _signal(token: str, tokens: Iterator[str], widths: Mapping[str, int]) -> tuple[list[Bit], Iterator[str]]:
-    """Read the signal that begins with `token`; return it and the tokens behind it."""
-    if token == "{":
-        parts: list[list[Bit]] = []
-        token = next(tokens)
-        while token != "}":
-            part, tokens = _signal(token, tokens, widths)
-            parts.append(part)
-            token = next(tokens)
-        return [bit for part in reversed(parts) for bit in part], tokens
-    if token[0] not in "\\$":
-        return [_CONSTANT] * (int(token.partition("'")[0]) if "'" in token else 32), tokens
-    bits = [(token, i) for i in range(widths[token])]
-    following = next(tokens, "")
-    if following.startswith("["):
-        high, _, low = following[1:-1].partition(":")
-        return bits[int(low or high) : int(high) + 1], tokens
-    return bits, _pushed(following, tokens)
-
-
-def _pushed(token: str, tokens: Iterator[str]) -> Iterator[str]:
-    if token:
-        yield token
-    yield from tokens
-
-
-_LUT = re.compile(r"LUT[1-6]|INV")
 _MUX = re.compile(r"MUXF[789]")
-_CARRY = re.compile(r"CARRY4")
 _REGISTER = re.compile(r"FD[RSCP]E(_1)?")
 _MEMORY = re.compile(r"RAM\d+(X1[SD]|M)|SRL(16E|C16E|C32E)")
 _BLOCK = re.compile(r"RAMB(18|36)E1")
@@ -172,7 +78,7 @@ _ADDRESSES = re.compile(r"A\d*|ADDR[A-H]|DPRA\d*")
 
 
 class _Timing:
-    def __init__(self, module: _Module, delays: Delays) -> None:
+    def __init__(self, module: FlatModule, delays: Delays) -> None:
         self.module, self.delays = module, delays
         self.arcs: dict[Bit, list[tuple[Bit, float, str]]] = defaultdict(list)  # from where, how long, through what
         self.kinds: dict[Bit, str] = {}  # what drives a bit
@@ -185,7 +91,7 @@ class _Timing:
         for bit in module.outputs:
             self._end(module.driver(bit), delays.setup, "port", bit[0][1:])
 
-    def _add(self, cell: _Cell) -> None:
+    def _add(self, cell: Primitive) -> None:
         driver, delays, kind = self.module.driver, self.delays, cell.kind
         outputs = {port: bits for port, bits in cell.ports.items() if _OUTPUTS.fullmatch(port)}
         inputs = {
@@ -197,10 +103,10 @@ class _Timing:
         self.kinds |= {bit: kind for bits in outputs.values() for bit in bits}
         name = next((self.module.names[driver(b)] for bits in outputs.values() for b in bits
                      if driver(b) in self.module.names), kind)  # fmt: skip
-        if _LUT.fullmatch(kind) or _MUX.fullmatch(kind):
-            delay = delays.lut if _LUT.fullmatch(kind) else delays.mux
+        if LUT.fullmatch(kind) or _MUX.fullmatch(kind):
+            delay = delays.lut if LUT.fullmatch(kind) else delays.mux
             self._through(outputs, [bit for bits in inputs.values() for bit in bits], delay, kind)
-        elif _CARRY.fullmatch(kind):
+        elif CARRY.fullmatch(kind):
             self._carry(cell, inputs)
         elif _REGISTER.fullmatch(kind):
             self._start(outputs, delays.clock_to_q)
@@ -236,7 +142,7 @@ class _Timing:
             for out in bits:
                 self.arcs[out] += [(bit, delay, kind) for bit in inputs]
 
-    def _carry(self, cell: _Cell, inputs: Mapping[str, list[Bit]]) -> None:
+    def _carry(self, cell: Primitive, inputs: Mapping[str, list[Bit]]) -> None:
         delays = self.delays
         for port, out_delay in (("CO", delays.carry_through), ("O", delays.carry_out)):
             for i, out in enumerate(cell.ports.get(port, [])):
@@ -244,7 +150,9 @@ class _Timing:
                 self.arcs[out] += [(bit, delays.carry_in, "CARRY4") for bit in [*own, *inputs.get("CYINIT", [])]]
                 self.arcs[out] += [(bit, out_delay, "CARRY4") for bit in inputs.get("CI", [])]
 
-    def _dsp(self, cell: _Cell, outputs: Mapping[str, list[Bit]], inputs: Mapping[str, list[Bit]], name: str) -> None:
+    def _dsp(
+        self, cell: Primitive, outputs: Mapping[str, list[Bit]], inputs: Mapping[str, list[Bit]], name: str
+    ) -> None:
         delays, last, middle = self.delays, cell.parameters.get("PREG", 1), cell.parameters.get("MREG", 1)
         self._start(outputs, delays.dsp_to_q if last else delays.multiplier)
         for port in "ABCD":
@@ -269,16 +177,16 @@ class _Timing:
                 found = arrival[source] + self._net(source, kind) + delay
                 if found > arrival[bit]:
                     arrival[bit], before[bit] = found, (source, kind)
-        worst, end, name = 0.0, _CONSTANT, ""
+        worst, end, name = 0.0, CONSTANT, ""
         for bit, setup, into, target in self.ends:
             found = arrival.get(bit, self.starts.get(bit, 0.0)) + self._net(bit, into) + setup
-            if bit != _CONSTANT and found > worst:
+            if bit != CONSTANT and found > worst:
                 worst, end, name = found, bit, target
         kinds = []
         while end in before:
             end, kind = before[end]
             kinds.append(kind)
-        luts = sum(bool(_LUT.fullmatch(kind) or _MEMORY.fullmatch(kind)) for kind in kinds)
+        luts = sum(bool(LUT.fullmatch(kind) or _MEMORY.fullmatch(kind)) for kind in kinds)
         return Path(
             worst, self.module.names.get(end, "a constant"), name, luts, sum(kind == "CARRY4" for kind in kinds)
         )
@@ -286,9 +194,9 @@ class _Timing:
     def _net(self, bit: Bit, into: str) -> float:
         """Return the delay from the output of a cell to another cell."""
         kind, alone = self.kinds.get(bit, "port"), self.loads[bit] == 1
-        if bit == _CONSTANT or (into == kind == "CARRY4"):
+        if bit == CONSTANT or (into == kind == "CARRY4"):
             return 0.0
-        from_logic = bool(_LUT.fullmatch(kind) or _MUX.fullmatch(kind))
+        from_logic = bool(LUT.fullmatch(kind) or _MUX.fullmatch(kind))
         inside = into == "CARRY4" or _MUX.fullmatch(into) or _REGISTER.fullmatch(into)
         if alone and ((from_logic and inside) or (kind == "CARRY4" and _REGISTER.fullmatch(into))):
             return 0.0

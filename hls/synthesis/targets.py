@@ -68,6 +68,8 @@ class Target:
         Regular expression for the cells that these leave empty.
     lut_inputs : {4, 6}
         How many inputs a look-up table has, 6 or 4: LUTs of two families compare only where it is the same.
+    shares : bool
+        Whether two look-up tables that read the same take the place of one, see :mod:`xnorflow.hls.synthesis.sharing`.
     bram_unit : str
         What one ``bram`` is.
     bram_kib : int
@@ -83,6 +85,7 @@ class Target:
     models: tuple[str, ...]
     unmodelled: str
     lut_inputs: Literal[4, 6]
+    shares: bool
     bram_unit: str
     bram_kib: int
     cells: Mapping[str, Resources]
@@ -135,6 +138,7 @@ def _xilinx(name: str, title: str, family: str) -> Target:
         ("xilinx/cells_sim.v",),
         r"RAMB.*",
         6,
+        True,
         "RAMB18",
         18,
         _XILINX_CELLS,
@@ -155,6 +159,7 @@ TARGETS: Mapping[str, Target] = {
             ("ecp5/cells_sim.v",),
             r"DP16KD|PDPW16KD|MULT18X18D",
             4,
+            False,
             "EBR of 18 Kb",
             18,
             {
@@ -175,6 +180,7 @@ TARGETS: Mapping[str, Target] = {
             ("ice40/cells_sim.v",),
             "",
             4,
+            False,
             "EBR of 4 Kb",
             4,
             {

@@ -143,6 +143,7 @@ def passing() -> dict[str, Any]:
              "status": "pass", "reason": None, "provenance": "synthesised", "tool": "yosys 0.23",
              "total": {"lut": 1194, "ff": 90, "carry": 3, "lutram": 0, "bram": 7, "dsp": 0},
              "layers": [{"name": "dense1", "lut": 1194, "ff": 90, "carry": 3, "lutram": 0, "bram": 7, "dsp": 0}],
+             "combined_luts": 1012,
              "placement": {
                  "status": "pass", "reason": None, "provenance": "placed-and-routed", "tool": "nextpnr 0.11",
                  "device": "ecp5-25k",
@@ -155,7 +156,7 @@ def passing() -> dict[str, Any]:
             {"target": "ice40", "title": "Lattice iCE40", "lut_inputs": 4, "bram_unit": "EBR of 4 Kb",
              "bram_kib": 4,
              "status": "skipped", "reason": "no Yosys here", "provenance": "synthesised",
-             "tool": None, "total": None, "layers": [], "placement": None, "clock": None},
+             "tool": None, "total": None, "layers": [], "combined_luts": None, "placement": None, "clock": None},
         ],
         "energy": {
             "source": "waveform of rtl_icarus", "frames": 8, "images": 7, "picojoules": 2460.0, "low": 820.0,

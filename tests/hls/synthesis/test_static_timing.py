@@ -7,21 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.hls.rtl.networks import small_dense
+from tests.hls.synthesis.rtlil import cell
 
 from xnorflow.bnn.network import Affine, Argmax
 from xnorflow.hls.delays import DELAYS
 from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
 from xnorflow.hls.rtl.project import write
+from xnorflow.hls.synthesis.rtlil import netlists, parse
 from xnorflow.hls.synthesis.static_timing import path_of, slowest
 from xnorflow.hls.synthesis.tools import SynthesisError
 from xnorflow.hls.synthesis.yosys import synthesise
 
 TIMES = DELAYS["xilinx7"]
-
-
-def cell(kind: str, name: str, **ports: str) -> str:
-    connected = "\n".join(f"    connect \\{port} {signal}" for port, signal in ports.items())
-    return f"  cell \\{kind} ${name}\n{connected}\n  end\n"
 
 
 WIRES = r"""
@@ -49,7 +46,7 @@ def test_a_path_is_the_sum_of_its_cells_and_nets() -> None:
         + cell("LUT3", "l2", I0="$x", I1="\\a [0]", I2="\\a [0]", O="$y")
         + register("\\b", "$y")
     )
-    path = path_of(text, TIMES)
+    path = path_of(parse(text), TIMES)
     assert (path.start, path.end, path.luts, path.carries) == ("a", "b", 2, 0)
     nets = TIMES.wire(3) + TIMES.wire(1)  # what l2 drives is its own slice's flip-flop
     assert path.ns == pytest.approx(TIMES.clock_to_q + nets + 2 * TIMES.lut + TIMES.setup)
@@ -65,7 +62,7 @@ def test_a_carry_chain_is_passed_at_its_own_speed() -> None:
         + "  connect $x $o [7]\n"
         + register("\\b", "$x")
     )
-    path = path_of(text, TIMES)
+    path = path_of(parse(text), TIMES)
     assert (path.start, path.end, path.luts, path.carries) == ("a", "b", 0, 2)
     on_the_way = TIMES.carry_in + TIMES.carry_out
     assert path.ns == pytest.approx(TIMES.clock_to_q + TIMES.wire(1) + on_the_way + TIMES.setup)
@@ -73,7 +70,7 @@ def test_a_carry_chain_is_passed_at_its_own_speed() -> None:
 
 def test_an_enable_and_a_reset_must_be_there_earlier_than_a_value() -> None:
     value, enable = (
-        path_of(WIRES + register("\\a [0]", "1'0") + cell("LUT1", "l", I0="\\a [0]", O="$x") + last, TIMES).ns
+        path_of(parse(WIRES + register("\\a [0]", "1'0") + cell("LUT1", "l", I0="\\a [0]", O="$x") + last), TIMES).ns
         for last in (register("\\b", "$x"), register("\\b", "1'0", enable="$x"))
     )
     assert enable - value == pytest.approx(TIMES.enable - TIMES.setup + TIMES.wire(1))
@@ -87,15 +84,15 @@ def test_each_operand_of_a_multiplier_may_have_its_own_register(registers: str, 
         dsp = cell("DSP48E1", "d", C="1'0", D="1'0", P="$x", **operands)
         text = WIRES + register("\\a [0]", "1'0") + dsp.replace("$d\n", f"$d\n{settings}")
         last = TIMES.multiplier if port in slow else TIMES.setup
-        assert path_of(text, TIMES).ns == pytest.approx(TIMES.clock_to_q + TIMES.wire(1) + last)
+        assert path_of(parse(text), TIMES).ns == pytest.approx(TIMES.clock_to_q + TIMES.wire(1) + last)
 
 
 def test_what_is_not_known_and_what_never_ends_is_refused() -> None:
     with pytest.raises(SynthesisError, match="ODD is a cell of unknown speed"):
-        path_of(WIRES + cell("ODD", "l", I="\\b", O="$x"), TIMES)
+        path_of(parse(WIRES + cell("ODD", "l", I="\\b", O="$x")), TIMES)
     loop = cell("LUT1", "l1", I0="$x", O="$y") + cell("LUT1", "l2", I0="$y", O="$x")
     with pytest.raises(SynthesisError, match="a loop without a register"):
-        path_of(WIRES + loop, TIMES)
+        path_of(parse(WIRES + loop), TIMES)
 
 
 @pytest.mark.skipif(shutil.which("yosys") is None, reason="no yosys: apt-get install yosys")
@@ -105,11 +102,11 @@ def test_a_longer_pipeline_has_a_shorter_period(tmp_path: Path) -> None:
     paths = []
     for levels in (1, 6):
         project = write(network, tmp_path / f"rtl{levels}", RtlConfig(default=Unrolled(levels)))
-        paths.append(slowest(synthesise(project, "xilinx7", tmp_path / "cache")))
+        paths.append(slowest(netlists(synthesise(project, "xilinx7", tmp_path / "cache")), "xilinx7"))
     short, long = paths
     assert short and long
     assert short.ns + 1 < long.ns and long.layer == "dense1" and long.carries > short.carries
-    assert slowest(synthesise(project, "ice40", tmp_path / "cache")) is None
+    assert slowest(netlists(synthesise(project, "ice40", tmp_path / "cache")), "ice40") is None
 
 
 @pytest.mark.skipif(shutil.which("yosys") is None, reason="no yosys: apt-get install yosys")
@@ -122,5 +119,5 @@ def test_memories_and_multipliers_have_a_speed(tmp_path: Path) -> None:
     project = write(network, tmp_path / "rtl", RtlConfig(default=Folded(1, 32)))
     made = synthesise(project, "xilinx7", tmp_path / "cache")
     assert made.total.bram and made.total.dsp
-    path = slowest(made)
+    path = slowest(netlists(made), "xilinx7")
     assert path and 2 < path.ns < 9
