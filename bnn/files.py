@@ -1,9 +1,13 @@
-"""Reading a whole file that a user named, up to a limit."""
+"""Reading a whole file that a user named, up to a limit, and what is read before anything is known of it."""
 
 import os
 from pathlib import Path
+from typing import Any
 
 from xnorflow.bnn.errors import UserError
+
+Json = dict[str, Any]
+"""An object of JSON, not checked yet, or of a kind that other programs decide."""
 
 
 def read_bytes(path: str | os.PathLike[str], largest: int) -> bytes:

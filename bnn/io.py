@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.files import Json
 from xnorflow.bnn.network import MAX_WEIGHTS, OPERATIONS, Add, Network, Operation, refusal, weight_bits
 from xnorflow.bnn.packing import pack_bits, unpack_bits
 
@@ -106,7 +107,7 @@ def load(path: str | os.PathLike[str]) -> Network:
     return network
 
 
-def _header(path: str | os.PathLike[str], metadata: dict[str, str]) -> dict[str, Any]:
+def _header(path: str | os.PathLike[str], metadata: dict[str, str]) -> Json:
     try:
         header = json.loads(metadata[HEADER])
         schema = header["schema"]
@@ -122,7 +123,7 @@ def _header(path: str | os.PathLike[str], metadata: dict[str, str]) -> dict[str,
 
 class _Described(TypedDict):
     name: str
-    operations: list[dict[str, Any]]
+    operations: list[Json]
     """Fields of the operation, checked when it is built."""
     shapes: dict[str, tuple[int, ...]]
 
@@ -148,9 +149,7 @@ def _described(network: Any) -> _Described:
     return {"name": network["name"], "operations": network["operations"], "shapes": shapes}
 
 
-def _operation(
-    entry: dict[str, Any], shapes: dict[str, tuple[int, ...]], tensors: dict[str, NDArray[Any]]
-) -> Operation:
+def _operation(entry: Json, shapes: dict[str, tuple[int, ...]], tensors: dict[str, NDArray[Any]]) -> Operation:
     """Build one operation, taking its arrays out of `tensors`."""
     name, kind = entry["name"], entry["operation"]
     where = f"layer {_short(name)}"
@@ -166,7 +165,7 @@ def _operation(
     if given != plain or written != arrays:
         expected, got = sorted(plain | arrays), sorted(given | written)
         raise UserError(f"{where}: expected the fields {expected}, got {_short(got)}")
-    values: dict[str, Any] = {}
+    values: Json = {}
     for what in plain:
         if not _is_of(entry[what], hints[what]):
             raise UserError(f"{where}: expected {what} of type {_type(hints[what])}, got {_short(entry[what])}")

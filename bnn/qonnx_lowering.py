@@ -65,6 +65,10 @@ def lower(model: onnx.ModelProto) -> onnx.ModelProto:
     return lowered
 
 
+Attributes = dict[str, Any]
+"""A node's attributes, as ONNX has them."""
+
+
 class _Lowering:
     """The nodes that compute one quantiser."""
 
@@ -100,7 +104,7 @@ class _Lowering:
         self.nodes.append(helper.make_node(kind, inputs, [output]))
         return output
 
-    def count(self, node: onnx.NodeProto, attributes: dict[str, Any], constants: dict[str, NDArray[Any]]) -> None:
+    def count(self, node: onnx.NodeProto, attributes: Attributes, constants: dict[str, NDArray[Any]]) -> None:
         """``out_bias + out_scale * (number of thresholds reached)``, one threshold of all channels after the other."""
         x, thresholds = node.input
         layout = attributes.get("data_layout", b"NCHW").decode()
@@ -120,7 +124,7 @@ class _Lowering:
         biased = self.op("Add", scaled, self.constant(attributes.get("out_bias", 0.0)))
         self.op("Reshape", biased, self.op("Shape", x), output=node.output[0])
 
-    def truncate(self, node: onnx.NodeProto, attributes: dict[str, Any], constants: dict[str, NDArray[Any]]) -> None:
+    def truncate(self, node: onnx.NodeProto, attributes: Attributes, constants: dict[str, NDArray[Any]]) -> None:
         """Integers, divided by a power of two and rounded: versions 1 (bits before and after) and 2 (scales)."""
         where = named(node)
         x, *names = node.input

@@ -65,6 +65,10 @@ def Input(
     return ir.Input("input", (), tuple(shape), kind, bits or (1 if kind == "bipolar" else 8), fraction)
 
 
+Row = dict[str, Any]
+"""A row of a table, numbers and text by column."""
+
+
 @dataclass(frozen=True, eq=False)
 class _Table:
     columns: tuple[str, ...]
@@ -80,7 +84,7 @@ class _Table:
     def __repr__(self) -> str:
         return str(self)
 
-    def to_dicts(self) -> list[dict[str, Any]]:
+    def to_dicts(self) -> list[Row]:
         """Return a dict for each row, by column."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows]
 

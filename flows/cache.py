@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -25,6 +25,7 @@ from typing import Any, Generic, cast
 from pydantic import ValidationError
 from typing_extensions import TypeVar, get_type_hints
 
+from xnorflow.bnn.files import Json
 from xnorflow.flows import locks
 from xnorflow.flows.typed import typed
 from xnorflow.hls.folders import digests
@@ -231,7 +232,7 @@ def _measured(facts: type) -> frozenset[str]:
     return frozenset(name for name, hint in hints.items() if MEASURED in getattr(hint, "__metadata__", ()))
 
 
-def _content(record: Mapping[str, Any], facts: type) -> str:
+def _content(record: Json, facts: type) -> str:
     lasting = {name: value for name, value in record["facts"].items() if name not in _measured(facts)}
     return digest([lasting, record["files"]])
 
@@ -240,7 +241,7 @@ def _digests(folder: Path) -> dict[str, str]:
     return {name: of for name, of in digests(folder).items() if name != RECORD}
 
 
-def _read(folder: Path) -> dict[str, Any] | None:
+def _read(folder: Path) -> Json | None:
     """Return the record of an entry, as it was written; None if there is none, or it was changed."""
     try:
         record = json.loads((folder / RECORD).read_bytes())

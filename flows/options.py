@@ -65,9 +65,9 @@ trained model's::
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.files import read_bytes
@@ -81,7 +81,7 @@ else:
 
 if TYPE_CHECKING:
     from xnorflow.bnn.network import Network
-    from xnorflow.flows.settings import HlsTable, InputTable, Require
+    from xnorflow.flows.settings import HlsTable, InputTable, Require, RtlTable, Table
 
 Backend = Literal["vitis", "vivado"]
 
@@ -218,17 +218,14 @@ def read(
         hls, synthesis, vendor = settings.get("hls", {}), settings.get("synthesis", {}), settings.get("vendor", {})
         HlsConfig(**hls)  # what it refuses is told before anything is done
         if "input" in settings:
-            taken: dict[str, Any] = {"shape": [1], **settings["input"]}
-            Input("input", (), **taken)
-        rounding: dict[str, Any] = {**settings.get("fixed", {})}
-        share = rounding.pop("classes_may_differ", Options.classes_may_differ)
+            Input("input", (), **cast("Any", {"shape": [1], **settings["input"]}))
+        rounding = settings.get("fixed", {})
         targets = tuple(target(name).name for name in synthesis.get("targets", TARGETS))
         if twice := [name for name in targets if targets.count(name) > 1]:
             raise UserError(f"synthesis: targets names {twice[0]} twice")
-        return Options(
+        options = Options(
             backend,
             hls,
-            **_rtl(settings.get("rtl", {})),
             targets=targets,
             liberty=_beside(config, synthesis.get("liberty", [])),
             place_limit_s=synthesis.get("place_limit_s", Options.place_limit_s),
@@ -237,9 +234,10 @@ def read(
             input=settings.get("input"),
             require=_require(settings.get("require", {}), targets),
             waves=waves,
-            fixed=Fixed(**rounding) if "fixed" in settings else None,
-            classes_may_differ=share,
+            fixed=Fixed(rounding.get("bits", Fixed.bits), rounding.get("layers", {})) if "fixed" in settings else None,
+            classes_may_differ=rounding.get("classes_may_differ", Options.classes_may_differ),
         )
+        return _with_rtl(options, settings.get("rtl", {}))
     except UserError as error:
         raise UserError(f"{config}: {error}" if config else str(error)) from None
 
@@ -249,7 +247,7 @@ def _beside(config: Path | None, files: list[str]) -> tuple[str, ...]:
     return tuple(str((config.parent if config else Path()) / file) for file in files)
 
 
-def tables(config: Path) -> dict[str, Any]:
+def tables(config: Path) -> "Table":
     """Return a configuration file's content; raise a UserError if it is missing or not TOML."""
     try:
         return tomllib.loads(read_bytes(config, _LARGEST).decode())
@@ -267,26 +265,27 @@ def _require(table: "Require", targets: tuple[str, ...]) -> "Require":
     return table
 
 
-def _rtl(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arguments of :class:`Options`: the configuration, and the goal if there is one."""
-    goal = {name: table[name] for name in _GOALS if name in table}
+def _with_rtl(options: Options, table: "RtlTable") -> Options:
+    """Return options with the configuration of the RTL, and the goal if there is one."""
+    target_fps, max_luts = table.get("target_fps"), table.get("max_luts")
+    goal = [name for name in _GOALS if name in table]
     if len(goal) == len(_GOALS):
         raise UserError("rtl: give either a rate (target_fps) or a limit of area (max_luts), not both")
-    given = {name: value for name, value in table.items() if name not in _GOALS}
+    given: Table = {name: value for name, value in table.items() if name not in _GOALS}
     if "default" in given:
         if goal:
             raise UserError(
-                f"rtl: {next(iter(goal))} has nothing to choose where [rtl.default] gives all layers an architecture"
+                f"rtl: {goal[0]} has nothing to choose where [rtl.default] gives all layers an architecture"
             )
         given["default"] = _architecture("default", given["default"])
     given["layers"] = {name: _architecture(name, layer) for name, layer in given.get("layers", {}).items()}
-    chosen: dict[str, Any] = {"rtl": RtlConfig(**given)}
+    options = replace(options, rtl=RtlConfig(**given))
     if goal or "default" in given:
-        chosen |= dict.fromkeys(_GOALS) | goal | {"goal_given": True}
-    return chosen
+        return replace(options, target_fps=target_fps, max_luts=max_luts, goal_given=True)
+    return options
 
 
-def _architecture(name: str, table: Mapping[str, Any]) -> Folded | Unrolled:
+def _architecture(name: str, table: "Table") -> Folded | Unrolled:
     settings = dict(table)
     chosen = settings.pop("architecture", "folded")
     if not isinstance(chosen, str) or chosen not in ARCHITECTURES:

@@ -203,7 +203,7 @@ def _synthesised(network: "Network", choice: "Choice", parts: Path, native: bool
     return {str(made.tool): {"total": record(ResourceRow, made.total), "layers": layers}}
 
 
-def compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[Differences, str]:
+def compare(before: BaselineFile, now: BaselineFile) -> tuple[Differences, str]:
     """Compare a baseline with what :func:`measure` has found.
 
     Returns
@@ -218,15 +218,17 @@ def compare(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[Differen
     differences, note = _differences(was, is_now), ""
     if old is None or new is None:
         return differences, note
-    if isinstance(new, str):
-        return differences | {"synthesis": ("resources", new)}, note
+    if isinstance(old, str) or isinstance(new, str):
+        told = tuple(of if isinstance(of, str) else "resources" for of in (old, new))
+        return differences | ({"synthesis": (told[0], told[1])} if old != new else {}), note
     ((tool, found),) = new["by"].items()
     if tool in old["by"]:
         resources = _differences(old["by"][tool], found, "synthesis.")
     else:
-        known = min(old["by"], key=lambda name: abs(old["by"][name]["total"]["lut"] - found["total"]["lut"]))
+        by = old["by"]
+        known = min(by, key=lambda name: abs(by[name]["total"]["lut"] - found["total"]["lut"]))
         note = f"; synthesised by {tool}, the baseline by {known}: {TOLERANCE:.0%} are allowed"
-        totals = _differences(old["by"][known]["total"], found["total"], "synthesis.total.")
+        totals = _differences(by[known]["total"], found["total"], "synthesis.total.")
         resources = {what: pair for what, pair in totals.items() if not _near(*pair)}
     return differences | {what: (was, _with_share(was, is_now)) for what, (was, is_now) in resources.items()}, note
 
@@ -241,7 +243,7 @@ def _with_share(was: Any, is_now: Any) -> Any:
     return f"{is_now} ({is_now / was - 1:+.1%})" if numbers else is_now
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Differences:
+def _differences(before: Mapping[str, object], now: Mapping[str, object], prefix: str = "") -> Differences:
     differences: Differences = {}
     for key in (*now, *(key for key in before if key not in now)):
         old, new = before.get(key, "none"), now.get(key, "none")

@@ -4,7 +4,6 @@ What else a setting has to fulfil (an ``io_type`` that exists, bits that go with
 what is made of it: :class:`xnorflow.hls.config.HlsConfig`, :class:`xnorflow.bnn.network.Input` and their like.
 """
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
@@ -14,6 +13,9 @@ from xnorflow.bnn.errors import UserError
 from xnorflow.hls import clock
 
 _T = TypeVar("_T")
+
+Table = dict[str, Any]
+"""A table of TOML, of which no more is known."""
 
 # A description goes into the message "NAME must be ..., got ...".
 _Whole = Annotated[int, Field(description="a whole number")]
@@ -30,7 +32,7 @@ _Seconds = Annotated[float, Field(gt=0, le=1e7, description="a number of seconds
 _Rate = Annotated[float, Field(gt=0, description="a number above 0")]
 _Luts = Annotated[int, Field(gt=0, lt=2**31, description="a whole number above 0, of at most 31 bits")]
 _Width = Annotated[int, Field(ge=8, le=2**16, multiple_of=8, description="a multiple of 8 bits, 8 to 65,536")]
-_Table = Annotated[dict[str, Any], Field(description="a table")]
+_Table = Annotated[Table, Field(description="a table")]
 _Tables = Annotated[dict[str, _Table], Field(description="tables, one a layer")]
 
 _Part = Annotated[float, Field(ge=0, le=1, description="a share of 0 to 1")]
@@ -193,7 +195,7 @@ class File(TypedDict, total=False):
     require: Require
 
 
-def parse(content: Mapping[str, Any]) -> File:
+def parse(content: Table) -> File:
     """Return the settings that a configuration file gives.
 
     Raises
@@ -204,12 +206,12 @@ def parse(content: Mapping[str, Any]) -> File:
     return _parsed(File, content)
 
 
-def parse_sweep(content: Mapping[str, Any]) -> SweepTable:
+def parse_sweep(content: Table) -> SweepTable:
     """Return the settings of table ``sweep``, likewise."""
     return _parsed(SweepFile, content).get("sweep", {})
 
 
-def _parsed(record: type[_T], content: Mapping[str, Any]) -> _T:
+def _parsed(record: type[_T], content: Table) -> _T:
     try:
         return TypeAdapter(record).validate_python(content)
     except ValidationError as error:
@@ -217,7 +219,7 @@ def _parsed(record: type[_T], content: Mapping[str, Any]) -> _T:
         raise UserError(_told(record, content, tuple(map(str, first["loc"])), first["type"])) from None
 
 
-def _told(record: type, content: Mapping[str, Any], place: tuple[str, ...], fault: str) -> str:
+def _told(record: type, content: Table, place: tuple[str, ...], fault: str) -> str:
     """Say what is wrong at a place in the file: a table, a setting in it, or something below that."""
     tables = get_type_hints(record, include_extras=True)
     table, setting, *_ = (*place, "")

@@ -70,7 +70,7 @@ class HlsConfig:
     reuse_factor: int | None = None
     target_fps: float | None = 50_000.0
     max_luts: int | None = 20_000
-    layers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    layers: Mapping[str, Hls4mlDict] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in _CHOICES:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, cast
 import numpy as np
 
 from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.files import Json
 from xnorflow.models import checkpoint_keras, zoo
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Checkpoint:
 
     name: str
     module: Any
-    metadata: dict[str, Any]
+    metadata: Json
 
 
 def _binary_weights(module: "nn.Module") -> set[str]:
@@ -126,7 +127,7 @@ def is_keras(path: Path) -> bool:
         return False
 
 
-def _parse(header: str | None, path: Path) -> tuple[str, dict[str, Any]]:
+def _parse(header: str | None, path: Path) -> tuple[str, Json]:
     """Model name and metadata."""
     try:
         fields = json.loads(header)  # type: ignore[arg-type]

@@ -67,7 +67,7 @@ _STYLE: dict[Any, Any] = {
     "xtick.major.size": 0,
 }
 _WIDTH = 4.3  # inches: as wide as a phone, so that the text there is as large as the page's
-_LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 8, "handlelength": 0.9, "columnspacing": 1}
+_LEGEND: dict[str, float] = {"frameon": False, "fontsize": 8, "handlelength": 0.9, "columnspacing": 1}
 _BAR = 0.34  # inches per bar
 
 

@@ -1,12 +1,18 @@
 """What went wrong in a flow, and what a design cannot do: the same list for the verdict, the pages and the terminal."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from typing_extensions import ReadOnly, TypedDict
 
 if TYPE_CHECKING:
     from xnorflow.hls.vendor.figures import VendorTiming
     from xnorflow.reports.records import ReportRow
+
+    class _Judged(TypedDict):
+        status: ReadOnly[str]
+        reason: ReadOnly[str | None]
 
 
 @dataclass(frozen=True)
@@ -31,14 +37,14 @@ class Finding:
 
 def findings(report: "ReportRow") -> list[Finding]:
     """Return the findings that a report tells of, engines first."""
-    return [Finding(what, of["status"], of["reason"]) for what, of in _parts(report) if _is_finding(of)]
+    return [Finding(what, of["status"], of["reason"] or "") for what, of in _parts(report) if _is_finding(of)]
 
 
-def _is_finding(of: Mapping[str, Any]) -> bool:
+def _is_finding(of: "_Judged") -> bool:
     return of["status"] not in ("pass", "skipped", "agrees")
 
 
-def _parts(report: "ReportRow") -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _parts(report: "ReportRow") -> Iterator[tuple[str, "_Judged"]]:
     """Yield everything that has a status and a reason, by name."""
     yield from report["engines"].items()
     for required in report["requirements"]:

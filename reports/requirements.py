@@ -44,7 +44,11 @@ class Figure:
     source: str
 
 
-def check(report: "ReportRow", require: Mapping[str, Any]) -> "list[RequirementRow]":
+Limits = Mapping[str, Any]
+"""Table ``require`` of a configuration file, as :mod:`xnorflow.flows.settings` describes and checks it."""
+
+
+def check(report: "ReportRow", require: Limits) -> "list[RequirementRow]":
     """Hold a report against requirements.
 
     Parameters

@@ -380,7 +380,7 @@ class _Reader:
             values, keras_op.computing(layer, node, found), "scores" if function in keras_op.SCORES else kind
         )  # fmt: skip
 
-    def _tail(self, value: Value, given: dict[str, Any], chosen: bool) -> Value:
+    def _tail(self, value: Value, given: keras_op.Arguments, chosen: bool) -> Value:
         """Take a softmax or an argmax over the scores."""
         axis = given.get("axis", 0 if chosen else -1)
         if axis not in (-1, value.positions.ndim):
@@ -388,7 +388,7 @@ class _Reader:
         self.chosen |= chosen
         return self.core.end(value) if chosen else self._ended(value)
 
-    def _joined(self, given: dict[str, Any]) -> Value:
+    def _joined(self, given: keras_op.Arguments) -> Value:
         tensors, axis = given["values"], int(given["axis"])
         known = {id(tensor): self._of(tensor).value for tensor in tensors if hasattr(tensor, "_keras_history")}
         axes = next(iter(known.values())).positions.ndim
@@ -400,7 +400,7 @@ class _Reader:
         ]
         return self.core.concatenate(both, 0 if axis == axes else axis)
 
-    def _padded_by(self, value: Value, given: dict[str, Any]) -> Value:
+    def _padded_by(self, value: Value, given: keras_op.Arguments) -> Value:
         sides, real = np.asarray(given["paddings"]).tolist(), float(given.get("constant_values", 0))
         if str(given.get("mode", "CONSTANT")).upper() != "CONSTANT" or any(sides[0]):
             raise self.core.fail("constant padding that leaves the batch axis alone", sides)
@@ -408,7 +408,7 @@ class _Reader:
         value = self.core.pad_channels(value, before, after, real)
         return self.core.pad(value, (*image[0], *image[1]), real)
 
-    def _whole(self, value: Value, given: dict[str, Any], what: Literal["mean", "sum", "maximum"]) -> Value:
+    def _whole(self, value: Value, given: keras_op.Arguments, what: Literal["mean", "sum", "maximum"]) -> Value:
         """Take the mean, the sum or the maximum over rows, columns or both of an image."""
         axes, axis = value.positions.ndim, np.atleast_1d(given.get("axis", ())).tolist()
         wanted = [int(of) % (axes + 1) for of in axis]

@@ -28,6 +28,7 @@ from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.files import read_bytes
 from xnorflow.bnn.frontends import keras_op, keras_saving
 from xnorflow.bnn.frontends.core.check import Survey
+from xnorflow.bnn.frontends.keras_saving import LayerConfig
 
 #: Layers that :mod:`xnorflow.bnn.frontends.keras` converts.
 LINEAR = (
@@ -288,7 +289,7 @@ def _read(path: Path) -> tuple[Any, str, bool]:
     return configuration, version, archive
 
 
-def _layers(configuration: Any) -> list[dict[str, Any]]:
+def _layers(configuration: Any) -> list[LayerConfig]:
     """Return what a configuration says of its layers that have a class and a name."""
     inner = configuration.get("config") if isinstance(configuration, dict) else None
     specs = inner.get("layers") if isinstance(inner, dict) else None
@@ -300,7 +301,7 @@ def _layers(configuration: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _where(spec: dict[str, Any]) -> str:
+def _where(spec: LayerConfig) -> str:
     return f"layer {spec['config']['name']!r} ({spec['class_name']})"
 
 
@@ -310,7 +311,7 @@ def _activation_class() -> type:
 
     class QActivation(qkeras.QActivation):
         @classmethod
-        def from_config(cls, config: dict[str, Any]) -> Any:
+        def from_config(cls, config: LayerConfig) -> Any:
             return cls(**config | {"activation": qkeras.get_quantizer(config["activation"])})
 
     return QActivation
@@ -472,7 +473,7 @@ def _parse(path: Path, text: str | bytes) -> Any:
         raise UserError(f"{path}: expected JSON as the model's configuration: {_first_line(error)}") from None
 
 
-def _own_layers(configuration: Any) -> list[dict[str, Any]]:
+def _own_layers(configuration: Any) -> list[LayerConfig]:
     """Return what a configuration says of layers of weights, by their names, that no framework brings."""
     kinds = ((str(spec["class_name"]), spec) for spec in _layers(configuration))
     return [spec for kind, spec in kinds if kind not in _ALLOWED and _OWN.match(kind) and not _is_brought(kind)]
@@ -520,7 +521,7 @@ def _check_classes(path: Path, configuration: Any, where: str) -> None:
         todo.extend((value, where, depth + 1) for value in node.values())
 
 
-def _check_class(path: Path, node: dict[str, Any], where: str) -> str:
+def _check_class(path: Path, node: LayerConfig, where: str) -> str:
     """Refuse a class that is not known, or that comes from elsewhere; return what to call the place in messages."""
     kind, inner = node["class_name"], node.get("config")
     if not isinstance(kind, str):

@@ -56,8 +56,12 @@ def name_of(layer: Any) -> str:
     return str(layer.get_config()["function"])
 
 
-def arguments(layer: Any, node: Any) -> dict[str, Any]:
-    """Return what an operator is called with, by the names of its parameters; a tensor that is not constant as itself.
+Arguments = dict[str, Any]
+"""What an operator is called with, by the names of its parameters; a tensor that is not constant as itself."""
+
+
+def arguments(layer: Any, node: Any) -> Arguments:
+    """Return what an operator is called with.
 
     Raises
     ------

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+LayerConfig = dict[str, Any]
+"""A layer as the configuration in a Keras file describes it."""
+
 _KERAS_2 = 'import os\nos.environ["TF_USE_LEGACY_KERAS"] = "1"\n'
 
 
-def again(path: Path, archive: bool, version: str, own: Sequence[dict[str, Any]]) -> str:
+def again(path: Path, archive: bool, version: str, own: Sequence[LayerConfig]) -> str:
     """Say how the weights of a file get into the same model of tf_keras, built with layers that are known.
 
     Parameters
@@ -66,7 +69,7 @@ def is_keras_3(version: str) -> bool:
     return major.isdigit() and int(major) >= 3
 
 
-def _with_larq(spec: dict[str, Any]) -> str:
+def _with_larq(spec: LayerConfig) -> str:
     """Return Larq's layer for a layer of a class of the user's own, as far as its configuration tells."""
     kind, config = str(spec["class_name"]), spec.get("config")
     config = config if isinstance(config, dict) else {}

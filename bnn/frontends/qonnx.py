@@ -25,7 +25,7 @@ from xnorflow.bnn.frontends.core.fixed import Fixed
 from xnorflow.bnn.frontends.qonnx_model import Prepared, prepare
 from xnorflow.bnn.frontends.qonnx_step import computing
 from xnorflow.bnn.network import Input, IntArray
-from xnorflow.bnn.qonnx_lowering import QUANTISERS, limits, named, session
+from xnorflow.bnn.qonnx_lowering import QUANTISERS, Attributes, limits, named, session
 
 _MOST = 256  # values of an activation
 
@@ -603,5 +603,5 @@ def _sides(pads: list[int]) -> tuple[int, int, int, int]:
     return top, bottom, left, right
 
 
-def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
+def _attributes(node: onnx.NodeProto) -> Attributes:
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from xnorflow.bnn.errors import UserError
-from xnorflow.bnn.qonnx_lowering import DOMAINS, QUANTISERS, named
+from xnorflow.bnn.qonnx_lowering import DOMAINS, QUANTISERS, Attributes, named
 
 _FIRST, _LAST = [0, 3, 1, 2], [0, 2, 3, 1]  # channels first, channels last
 
@@ -124,7 +124,7 @@ class _Rewriting:
         return numpy_helper.to_array(self.constants[name])
 
     @staticmethod
-    def attributes(node: onnx.NodeProto, **lengths: int) -> dict[str, Any]:
+    def attributes(node: onnx.NodeProto, **lengths: int) -> Attributes:
         """Return the attributes; those named are lists of so many integers."""
         given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
         for name, length in lengths.items():

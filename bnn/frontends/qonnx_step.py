@@ -42,9 +42,9 @@ def computing(
     for attribute in [a for a in single.attribute if a.name == "data_layout"]:
         single.attribute.remove(attribute)
     del single.output[1:]
-    sessions: dict[str, Any] = {}
+    runs: dict[str, Callable[..., Any]] = {}
 
-    def make(kinds: tuple[np.dtype[Any], ...]) -> Any:
+    def make(kinds: tuple[np.dtype[Any], ...]) -> Callable[..., Any]:
         wide = np.dtype(np.float64) in kinds
         fixed = [
             numpy_helper.from_array(value.astype(np.float64) if wide and value.dtype == np.float32 else value, name)
@@ -70,21 +70,22 @@ def computing(
                         values = numpy_helper.to_array(attribute.t).astype(np.float64)
                         attribute.t.CopyFrom(numpy_helper.from_array(values))
         try:
-            return session(whole, [node.output[0]])
+            run: Callable[..., Any] = session(whole, [node.output[0]]).run
         except UserError:
             if not wide:
                 raise
-            return ReferenceEvaluator(whole)  # onnxruntime has some operators for float32 alone
+            run = ReferenceEvaluator(whole).run  # onnxruntime has some operators for float32 alone
+        return run
 
     def compute(*operands: Array) -> Array:
         given = dict(zip([name for name in node.input if name in data], operands, strict=True))
         kinds = tuple(given[name].dtype for name in data)
         key = str(kinds)
         try:
-            if key not in sessions:
-                sessions[key] = make(kinds)
+            if key not in runs:
+                runs[key] = make(kinds)
             feeds = {name: np.ascontiguousarray(x.reshape(*x.shape, *spatial)) for name, x in given.items()}
-            (result,) = sessions[key].run(None, feeds)
+            (result,) = runs[key](None, feeds)
         except UserError as error:
             raise UserError(f"{named(node)}: {error}") from None
         except Exception as error:  # onnxruntime has an exception of its own for each kind of failure

@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
@@ -72,7 +72,7 @@ def find(factory: str) -> Callable[[], Any]:
     return partial(made, *args, **kwargs)
 
 
-def _call(text: str, factory: str) -> tuple[str, list[Any], dict[str, Any]]:
+def _call(text: str, factory: str) -> tuple[str, list[object], dict[str, object]]:
     """Read ``name`` or ``name(literals)``."""
     wrong = f"{factory}: expected package.module:name, or name(64, kind='small') with literals as arguments"
     try:
@@ -145,17 +145,17 @@ def load(factory: str, weights: Path | None = None) -> tuple[nn.Module, tuple[st
     return module, (*unwrapped, *shortened)
 
 
-def _entry(content: Mapping[str, Any], path: Path) -> tuple[Mapping[str, torch.Tensor], tuple[str, ...]]:
+def _entry(content: Mapping[str, object], path: Path) -> tuple[Mapping[str, torch.Tensor], tuple[str, ...]]:
     """Find the parameters in a checkpoint, and say where."""
 
-    def is_state(value: Any) -> bool:
+    def is_state(value: object) -> TypeGuard[Mapping[str, torch.Tensor]]:
         return isinstance(value, Mapping) and all(
             isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in value.items()
         )
 
     if is_state(content):
         return content, ()
-    states = [name for name, value in content.items() if isinstance(value, Mapping) and value and is_state(value)]
+    states = {name: value for name, value in content.items() if is_state(value) and value}
     known = [name for name in _WRAPPERS if name in states]
     if len(states) != 1 and len(known) != 1:
         got = f"several under {_few(states)}" if states else f"{_few(content)} ({_kinds(content.values())})"
@@ -166,7 +166,7 @@ def _entry(content: Mapping[str, Any], path: Path) -> tuple[Mapping[str, torch.T
     (name,) = known if len(known) == 1 else states
     others = [key for key in content if key != name]
     title = "a checkpoint of Lightning" if "pytorch-lightning_version" in content else "a checkpoint"
-    return content[name], (f"{path} is {title}: {name!r} is taken, {_few(others)} left out",)
+    return states[name], (f"{path} is {title}: {name!r} is taken, {_few(others)} left out",)
 
 
 def _kinds(values: Iterable[Any]) -> str:
@@ -197,7 +197,7 @@ def _raised(error: BaseException) -> str:
     return f"raises {what}" + (f" ({place.filename}, line {place.lineno})" if place else "")
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def _read(path: Path) -> Mapping[str, object]:
     """Return what a file holds by name."""
     try:
         with path.open("rb") as file:
@@ -217,7 +217,7 @@ def _read(path: Path) -> Mapping[str, Any]:
         ) from None
 
 
-def _read_torch(path: Path) -> Mapping[str, Any]:
+def _read_torch(path: Path) -> Mapping[str, object]:
     import pickle
 
     try:

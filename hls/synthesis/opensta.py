@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
+from xnorflow.bnn.files import Json
 from xnorflow.hls.energy import toggles
 from xnorflow.hls.rtl.project import RtlProject
 from xnorflow.hls.synthesis.asic import CONSTRAINTS, NAMES, NETLIST, RESET, Asic
@@ -165,9 +165,7 @@ def power(
     return StaPower(tool, groups, by_layer, nets)
 
 
-def _annotated(
-    modules: Mapping[str, Any], top: str, seen: Mapping[str, float], library: Library
-) -> tuple[list[str], int]:
+def _annotated(modules: Json, top: str, seen: Mapping[str, float], library: Library) -> tuple[list[str], int]:
     """Return commands that tell OpenSTA how often each pin of a cell changes in a cycle, and of how many nets."""
     commands: list[str] = []
     nets: set[str] = set()
@@ -204,7 +202,7 @@ def _without_ties(netlist: str, library: Library) -> str:
 
 
 def _cells(
-    modules: Mapping[str, Any], module: str, path: str
+    modules: Json, module: str, path: str
 ) -> Iterator[tuple[str, str, str, dict[str, int], dict[int, list[str]]]]:
     """Yield the library's cells: path, name, type, the bits at the pins, and the names of bits in the module."""
     names: dict[int, list[str]] = {}

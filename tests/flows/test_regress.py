@@ -294,6 +294,8 @@ NEAR = "; synthesised by b, the baseline by a: 2% are allowed"
         (figures(a=100), {}, {}, ""),
         ({}, figures(a=100), {}, ""),
         (figures(a=100), {"synthesis": "broken", "x": 1}, {"x": ("none", 1), "synthesis": ("resources", "broken")}, ""),
+        ({"synthesis": "broken"}, figures(a=100), {"synthesis": ("broken", "resources")}, ""),
+        ({"synthesis": "broken"}, {"synthesis": "broken"}, {}, ""),
         (figures(a=100), figures(a=100), {}, ""),
         (figures(a=100, b=7), figures(a=100), {}, ""),
         (
@@ -316,9 +318,7 @@ NEAR = "; synthesised by b, the baseline by a: 2% are allowed"
         (figures(z=50, a=200), figures(b=130), {"synthesis.total.lut": (200, "130 (-35.0%)")}, NEAR),
     ],
 )
-def test_what_differs_is_told_by_its_name(
-    before: dict[str, Any], now: dict[str, Any], differences: dict[str, Any], note: str
-) -> None:
+def test_what_differs_is_told_by_its_name(before: Any, now: Any, differences: dict[str, Any], note: str) -> None:
     copies = copy.deepcopy((before, now))
     assert regress.compare(before, now) == (differences, note)
     assert (before, now) == copies
