@@ -95,8 +95,7 @@ class VectorsFacts(TypedDict):
     images: int
     random: int
     directed: int
-    ended: Search | None
-    refusal: str | None
+    ended: Search
     digest: str
 
 

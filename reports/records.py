@@ -172,7 +172,7 @@ class CoverageRow(TypedDict):
 
     refusal: str | None
     """Why there is none."""
-    search: Search | None
+    search: Search
     """Why no more directed vectors were made: enough is shown, as many as asked for, none more helps, or the budget."""
     found: FoundCoverage | None
 

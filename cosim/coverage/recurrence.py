@@ -32,9 +32,7 @@ class FaultyRecurrent:
         self._least = operation.sums(operand).low
         self._weight = operation.weight.T.astype(np.float32)  # so few of -1, 0 and +1 add up exactly
         self._x = x.reshape(len(x), -1, operand.channels).astype(np.int64)
-        self._states = self._run(self._x)
-        self._sums = self._x.copy()
-        self._sums[:, 1:] += self._fed_back(self._states[:, :-1])
+        self._states, self._sums = self._run(self._x)
 
     def turned(self, group: Faults, fault: IntArray, vector: IntArray) -> Bits:
         """Say in which vectors a faulty neuron decides otherwise at any step, shape (rows,).
@@ -56,14 +54,20 @@ class FaultyRecurrent:
 
     def faulty(self, group: Faults, fault: IntArray, vector: IntArray) -> Signs:
         """Return the layer's results with the faults in them, shape (rows, *result shape); arguments as `turned`."""
-        states = self._run(self._x[vector], group, fault)
+        states, _ = self._run(self._x[vector], group, fault)
         return (states[:, -1] if self._operation.last else states).reshape(len(fault), *self._shape)
 
-    def _run(self, x: IntArray, group: Faults | None = None, fault: IntArray | None = None) -> Signs:
-        """Return the states of every step, shape (rows, steps, channels), with a fault in each row if there are any."""
+    def _run(self, x: IntArray, group: Faults | None = None, fault: IntArray | None = None) -> tuple[Signs, IntArray]:
+        """Return states and sums of every step, shape (rows, steps, channels).
+
+        If there are faults, one is in each row's states; the sums are what it adds to.
+        """
         operation, states, row = self._operation, np.empty(x.shape, np.int8), np.arange(len(x))
+        every = x.copy()
         for t in range(x.shape[1]):
-            sums = x[:, t] + self._fed_back(states[:, t - 1]) if t else x[:, t]
+            sums = every[:, t]
+            if t:
+                sums += self._fed_back(states[:, t - 1])
             limit = operation.threshold if t else operation.first
             passed = np.where(operation.direction > 0, sums >= limit, sums <= limit)
             states[:, t] = np.where(passed, 1, -1)
@@ -71,7 +75,7 @@ class FaultyRecurrent:
                 channel, place = group.channel[fault], group.place[fault] % x.shape[2]
                 before = states[row, t - 1, place]  # at the first step no fault reads it
                 states[row, t, channel] = self._decided(group, fault, t, sums[row, channel], before)
-        return states
+        return states, every
 
     def _fed_back(self, states: Signs) -> IntArray:
         return (states.astype(np.float32) @ self._weight).astype(np.int64) << self._operation.shift

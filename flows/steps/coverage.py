@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from xnorflow.bnn.errors import UserError
 from xnorflow.flows.cache import Entry
 from xnorflow.flows.facts import COMPARE, COVERAGE, VECTORS
 from xnorflow.flows.graph import Advance, Step, View
@@ -42,12 +41,7 @@ def _coverage(names: Sequence[str], view: View, entry: Entry[CoverageRow], advan
         entry.facts = {"refusal": refusal, "search": search, "found": None}
         entry.summary = f"none: {refusal}"
         return
-    try:
-        found = dict(zip(passed, compared(network(view), inputs(view), seen, advance), strict=True))
-    except UserError as refused:  # an operation whose faults nobody has named
-        entry.facts = {"refusal": str(refused), "search": search, "found": None}
-        entry.summary = f"none: {refused}"
-        return
+    found = dict(zip(passed, compared(network(view), inputs(view), seen, advance), strict=True))
     best = max(reversed(passed), key=lambda name: found[name].total.shown)
     vectors = {name: outcomes[name]["vectors"] for name in passed}
     entry.facts = {"refusal": None, "search": search, "found": _row(found, best, vectors)}

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xnorflow.bnn.digest import digest
-from xnorflow.bnn.errors import UserError
 from xnorflow.flows.cache import Entry
 from xnorflow.flows.facts import LOAD, VECTORS, VectorsFacts
 from xnorflow.flows.graph import Advance, Step, View
@@ -40,18 +39,15 @@ class Chosen:
     images, directed : int64 array
         Which of them are labelled images, and which were made to show faults; both rising.
     labels : int64 array, shape (images,)
-    ended : str or None
+    ended : str
         Why no more were made, see :data:`xnorflow.cosim.coverage.vectors.Ended`.
-    refusal : str or None
-        Why coverage knows nothing of the network; the vectors are then those that were loaded.
     """
 
     inputs: IntArray
     images: IntArray
     directed: IntArray
     labels: IntArray
-    ended: "Ended | None"
-    refusal: str | None
+    ended: "Ended"
 
 
 def choose(
@@ -74,18 +70,13 @@ def choose(
         Whether directed vectors come on top; else they take the place of the last.
     advance : callable
     """
-    order: IntArray = np.arange(len(inputs))
-    new, ended, refusal = inputs[:0], None, None
-    try:
-        new, ended = _directed(computed, inputs, len(labels), beside, advance)
-        kept = len(inputs) if beside else len(inputs) - len(new)
-        inputs, labels = np.concatenate([inputs[:kept], new]), labels[:kept]
-        order = _order(computed, inputs, len(labels))
-    except UserError as refused:  # an operation whose faults nobody has named
-        refusal = str(refused)
+    new, ended = _directed(computed, inputs, len(labels), beside, advance)
+    kept = len(inputs) if beside else len(inputs) - len(new)
+    inputs, labels = np.concatenate([inputs[:kept], new]), labels[:kept]
+    order = _order(computed, inputs, len(labels))
     images = np.flatnonzero(order < len(labels))
     made = np.flatnonzero(order >= len(inputs) - len(new))
-    return Chosen(inputs[order], images, made, labels[order[images]], ended, refusal)
+    return Chosen(inputs[order], images, made, labels[order[images]], ended)
 
 
 def _vectors(view: View, entry: Entry[VectorsFacts], advance: Advance) -> None:
@@ -101,12 +92,11 @@ def _vectors(view: View, entry: Entry[VectorsFacts], advance: Advance) -> None:
         "random": count - images - directed,
         "directed": directed,
         "ended": made.ended,
-        "refusal": made.refusal,
         "digest": digest([("", made.inputs)]),
     }
     numbers = {"images": images, "random": count - images - directed, "directed": directed}
     told = ", ".join(f"{number:,} {name}" for name, number in numbers.items() if number)
-    entry.summary = f"{told}; {made.refusal or 'those that show most first'}"
+    entry.summary = f"{told}; those that show most first"
 
 
 def _directed(

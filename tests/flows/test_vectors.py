@@ -9,9 +9,7 @@ import pytest
 from tests.flows import fakes
 from tests.flows.place import Place
 
-from xnorflow.bnn import io
 from xnorflow.bnn.canonical import canonicalise
-from xnorflow.bnn.network import Network
 from xnorflow.cosim.coverage.measure import measure
 from xnorflow.flows.options import Options
 from xnorflow.flows.vectors import random_inputs
@@ -75,21 +73,3 @@ def test_images_come_first_and_keep_their_labels(place: Place) -> None:
     for place_of, label in zip(kept["images"], kept["labels"], strict=True):
         same = (loaded["inputs"] == kept["inputs"][place_of]).all(axis=1)
         assert label in loaded["labels"][np.flatnonzero(same)]
-
-
-def test_a_network_whose_faults_nobody_has_named_runs_on_what_was_loaded(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from xnorflow.bnn.errors import UserError
-    from xnorflow.cosim.coverage import measure as measured
-    from xnorflow.cosim.coverage import vectors as chosen
-
-    def refused(network: Network) -> None:
-        raise UserError("no faults of this")
-
-    for module in (measured, chosen):
-        monkeypatch.setattr(module, "faults", refused)
-    report = place.flow(vectors=50)
-    assert report["verdict"] == "pass" and report["inputs"]["directed"] == 0
-    assert report["coverage"] == {"refusal": "no faults of this", "search": None, "found": None}
-    np.testing.assert_array_equal(vectors(place)["inputs"], random_inputs(io.load(place.model).input, 50))
