@@ -28,7 +28,7 @@ help:  ## list the targets
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
 		printf '  %-8s %s\n' "$$target" "$$text"; done
 
-flow: $(READY)  ## run the flow: MODEL=name, file or package.module:factory [CHECKPOINT=file] [VECTORS=n|all] [BACKEND=vitis|vivado] [CONFIG=file] [FIXED=bits] [TARGET_FPS=rate | MAX_LUTS=n] [DATA=folder] [OUT=folder] [WAVES=1] [FORCE=1]
+flow: $(READY)  ## run the flow: MODEL=name, file or package.module:factory [CHECKPOINT=file] [VECTORS=n|all] [BACKEND=vitis|vivado] [CONFIG=file] [FIXED=bits] [TARGET_FPS=rate | MAX_LUTS=n] [DATA=file.npz or folder] [OUT=folder] [WAVES=1] [FORCE=1]
 	@$(RUN) flow
 
 report: $(READY)  ## write reports/index.html over all flows that have run

@@ -148,9 +148,10 @@ def run_command(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Folder that has MNIST's four idx files, CIFAR-10's images, or a drone's frames. Without it, "
-            "$XNORFLOW_DATA or what a training downloaded; without all of them, scikit-learn's digits in MNIST's size, "
-            "or pieces of its photographs.",
+            help="Labelled data of your own: an .npz file with arrays x and y, or a folder of images by class. Of a "
+            "model of the zoo also a folder that has MNIST's four idx files, CIFAR-10's images, or a drone's frames; "
+            "there, without it, $XNORFLOW_DATA or what a training downloaded; without all of them, scikit-learn's "
+            "digits in MNIST's size, or pieces of its photographs.",
             show_default=False,
         ),
     ] = None,

@@ -2,20 +2,13 @@
 
 import ast
 import re
-import sys
 from collections import Counter
 from graphlib import CycleError, TopologicalSorter
-from importlib.metadata import packages_distributions
 
 import pytest
 
 from xnorflow.flows import closure
 from xnorflow.flows.cache import PROJECT
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 FLOORS = {
     "bnn": set(),
@@ -77,27 +70,6 @@ def test_no_circle_anywhere() -> None:
 
 def test_a_circle_would_be_found() -> None:
     assert circle(HOUSE | {"bnn/errors.py": {"flows/run.py"}})
-
-
-def spelled(package: str) -> str:
-    return re.sub(r"[-_.]+", "-", package.lower())
-
-
-def test_every_package_imported_is_declared() -> None:
-    """As otherwise it is there only where another package happens to need it."""
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    every = [*project["dependencies"], *(name for of in project["optional-dependencies"].values() for name in of)]
-    declared = {spelled(re.split("[<>=; ]", requirement)[0]) for requirement in every}
-    peers = {"da4ml", "_typeshed"}  # one is compared with where it is installed, the other is the type checker's own
-    known, found = packages_distributions(), set()
-    for file in HOUSE:
-        for node in ast.walk(ast.parse((PROJECT / file).read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            found |= {(name.partition(".")[0], file) for name in names}
-    foreign = {of for of in found if of[0] not in sys.stdlib_module_names | peers | {"xnorflow"} and of[0] in known}
-    assert len({name for name, _ in foreign}) > 20
-    assert [of for of in sorted(foreign) if declared.isdisjoint(map(spelled, known[of[0]]))] == []
 
 
 BORDERS = {

@@ -148,7 +148,8 @@ def _brief(row: SynthesisRow) -> str:
     size, placement = f"{row['title']} {row['total']['lut']:,} LUTs", row["placement"]
     if not placement:
         return size
-    return f"{size} at {placement['fmax_mhz']:.1f} MHz" if placement["fmax_mhz"] else f"{size} {placement['status']}"
+    fmax = placement["fmax_mhz"]
+    return f"{size} at {fmax:.1f} MHz" if fmax else f"{size}, place and route {placement['status']}"
 
 
 def _unplaced(status: Literal["pass", "fail", "skipped"], reason: str | None = None) -> PlacementRow:
