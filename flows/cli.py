@@ -223,7 +223,7 @@ def run_command(
             found, shown, vectors=count, data=data, options=given, out=out, force=force, executor=api.executor(client)
         )
     if outcome.rtl and (target_fps or max_luts):
-        shown.print(_folding(outcome.rtl))
+        shown.print(escape(_folding(outcome.rtl)))
     for name, project in outcome.projects.items():
         shown.print(f"  {name}: {escape(_short(project))}")
     for waveform in sorted(outcome.report.glob("waveform_*.fst")):
@@ -602,24 +602,22 @@ def _traceback() -> str:
     return f"\n{said}"
 
 
-def _folding(rtl: "RtlRow") -> "Table":
-    """Return the table that the foldings were chosen from."""
-    from rich.table import Table
+def _folding(rtl: "RtlRow") -> str:
+    """Return what the foldings were chosen by, and the table of them."""
+    from xnorflow.flows import tables
 
     rate = 1e9 / (rtl["clock_ns"] * rtl["interval"])
-    table = Table(
-        title=f"folding by {rtl['goal']}: {rtl['interval']:,} cycles per vector, {rate:,.0f} vectors/s at "
-        f"{1e3 / rtl['clock_ns']:g} MHz, latency {rtl['latency']:,} cycles, estimated {rtl['luts']:,} LUTs",
-        box=None,
-        pad_edge=False,
-        header_style="bold",
+    columns = ("layer", "architecture", "size", "vectors", "cycles", "est. LUTs", "memory")
+    rows = [
+        (of["name"], of["architecture"], f"{of['neurons']} x {of['inputs']}", of["vectors"], of["cycles"], of["luts"],
+         of["memory_bits"])
+        for of in rtl["layers"]
+    ]  # fmt: skip
+    return (
+        f"folding by {rtl['goal']}: {rtl['interval']:,} cycles per vector, {rate:,.0f} vectors/s at "
+        f"{1e3 / rtl['clock_ns']:g} MHz, latency {rtl['latency']:,} cycles, estimated {rtl['luts']:,} LUTs\n"
+        f"{tables.text(columns, rows)}"
     )
-    for column in ("layer", "architecture", "size", "vectors", "cycles", "est. LUTs", "memory"):
-        table.add_column(column, justify="left" if column in ("layer", "architecture") else "right", no_wrap=True)
-    for layer in rtl["layers"]:
-        numbers = (f"{layer[what]:,}" for what in ("vectors", "cycles", "luts", "memory_bits"))
-        table.add_row(layer["name"], layer["architecture"], f"{layer['neurons']} x {layer['inputs']}", *numbers)
-    return table
 
 
 _ABOUT = ("source", "tool", "target", "stage", "module", "top", "provenance")

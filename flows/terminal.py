@@ -7,6 +7,7 @@ import sys
 from rich.console import Console
 
 _PLAIN = {"✓": "+", "✗": "x", "–": "-", "—": "-", "×": "x", "…": "...", "µ": "u", "²": "2"}
+_ANY_WIDTH = 10_000  # columns, more than any table has
 
 
 def _plain(error: UnicodeError) -> tuple[str | bytes, int]:
@@ -21,8 +22,12 @@ codecs.register_error("xnorflow.plain", _plain)
 
 
 def console(*, stderr: bool = False, soft_wrap: bool = True) -> Console:
-    """Return a console that prints text as it is, ``:x:``, too; a message is one line, unless it is to be wrapped."""
+    """Return a console that prints text as it is, ``:x:``, too.
+
+    A message is one line, unless it is to be wrapped; on a pipe or in a file nothing is wrapped, tables neither.
+    """
     stream = sys.stderr if stderr else sys.stdout
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="xnorflow.plain")
-    return Console(stderr=stderr, highlight=False, soft_wrap=soft_wrap, emoji=False)
+    width = None if stream.isatty() else _ANY_WIDTH
+    return Console(stderr=stderr, highlight=False, soft_wrap=soft_wrap, emoji=False, width=width)
