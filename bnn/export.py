@@ -48,7 +48,7 @@ from xnorflow.bnn.packing import pack_bits
 
 
 @dataclass(frozen=True)
-class _Memory:
+class _Rom:
     """Rows of `width` bits under one name: as Python integers, and as the C header shows them."""
 
     name: str
@@ -86,7 +86,7 @@ def export(network: Network, folder: Path) -> list[Path]:
     return written
 
 
-def _memories(network: Network) -> Iterator[_Memory]:
+def _memories(network: Network) -> Iterator[_Rom]:
     for operation in network.operations:
         match operation:
             case Dense() | Conv2d():
@@ -99,14 +99,14 @@ def _memories(network: Network) -> Iterator[_Memory]:
                     yield _bits(f"{operation.name}_mask", rows != 0)
             case Threshold() | MultiThreshold():
                 yield _numbers(f"{operation.name}_threshold", operation.threshold.ravel())
-                yield _Memory(f"{operation.name}_direction", 1, [int(d > 0) for d in operation.direction], None)
+                yield _Rom(f"{operation.name}_direction", 1, [int(d > 0) for d in operation.direction], None)
             case Recurrent():
                 yield _bits(f"{operation.name}_weight", operation.weight > 0)
                 if not operation.weight.all():
                     yield _bits(f"{operation.name}_mask", operation.weight != 0)
                 yield _numbers(f"{operation.name}_threshold", operation.threshold)
                 yield _numbers(f"{operation.name}_first", operation.first)
-                yield _Memory(f"{operation.name}_direction", 1, [int(d > 0) for d in operation.direction], None)
+                yield _Rom(f"{operation.name}_direction", 1, [int(d > 0) for d in operation.direction], None)
             case Affine():
                 yield _numbers(f"{operation.name}_scale", operation.scale)
                 yield _numbers(f"{operation.name}_offset", operation.offset)
@@ -116,17 +116,17 @@ def _memories(network: Network) -> Iterator[_Memory]:
                 raise refusal(operation, "the export")
 
 
-def _bits(name: str, bits: NDArray[Any]) -> _Memory:
+def _bits(name: str, bits: NDArray[Any]) -> _Rom:
     rows = [int.from_bytes(row.astype("<u8").tobytes(), "little") for row in pack_bits(bits)]
-    return _Memory(name, bits.shape[1], rows, None)
+    return _Rom(name, bits.shape[1], rows, None)
 
 
-def _numbers(name: str, values: Weights) -> _Memory:
+def _numbers(name: str, values: Weights) -> _Rom:
     width = 1 + max(int(value if value >= 0 else ~value).bit_length() for value in values)
-    return _Memory(name, width, [int(value) % (1 << width) for value in values], values)
+    return _Rom(name, width, [int(value) % (1 << width) for value in values], values)
 
 
-def _header(network: Network, memories: list[_Memory]) -> str:
+def _header(network: Network, memories: list[_Rom]) -> str:
     guard = f"XNORFLOW_{network.name.upper()}_H"
     lines = [
         f"/* Weights and thresholds of {network.name}, network {network.digest}. */",

@@ -65,7 +65,7 @@ def to_qonnx(network: Network) -> onnx.ModelProto:
 
     It equals the Network as long as float32 holds every sum, see :func:`largest_sum`.
     """
-    builder = _Builder(network)
+    builder = _GraphBuilder(network)
     for operation in network.operations:
         if type(operation) not in _WRITE:
             raise refusal(operation, "the QONNX export")
@@ -127,7 +127,7 @@ def largest_sum(network: Network) -> int:
     return largest
 
 
-class _Builder:
+class _GraphBuilder:
     """Collects nodes and initialisers."""
 
     def __init__(self, network: Network) -> None:
@@ -175,7 +175,7 @@ class _Builder:
         return self.constant(name, value.reshape(-1, *[1] * (len(self.shape(operand)) - 2)), dtype)
 
 
-def _input(builder: _Builder, operation: Input) -> None:
+def _input(builder: _GraphBuilder, operation: Input) -> None:
     if operation.kind == "bipolar":
         builder.bipolar(INPUT, operation.name)
         return
@@ -187,12 +187,12 @@ def _input(builder: _Builder, operation: Input) -> None:
         builder.node("Mul", [quantised, unit], operation.name)
 
 
-def _dense(builder: _Builder, operation: Dense) -> None:
+def _dense(builder: _GraphBuilder, operation: Dense) -> None:
     weight = builder.weight(operation.name, operation.weight.T)
     builder.node("MatMul", [operation.inputs[0], weight], operation.name)
 
 
-def _conv2d(builder: _Builder, operation: Conv2d) -> None:
+def _conv2d(builder: _GraphBuilder, operation: Conv2d) -> None:
     weight = builder.weight(operation.name, operation.weight.transpose(0, 3, 1, 2))
     top, bottom, left, right = operation.padding
     source, pads = operation.inputs[0], [top, left, bottom, right]
@@ -206,14 +206,14 @@ def _conv2d(builder: _Builder, operation: Conv2d) -> None:
     builder.node("Conv", [source, weight], operation.name, kernel_shape=kernel, strides=strides, pads=pads)
 
 
-def _max_pool2d(builder: _Builder, operation: MaxPool2d) -> None:
+def _max_pool2d(builder: _GraphBuilder, operation: MaxPool2d) -> None:
     size, strides = list(operation.size), list(operation.stride)
     top, bottom, left, right = operation.padding
     pads = [top, left, bottom, right]
     builder.node("MaxPool", [operation.inputs[0]], operation.name, kernel_shape=size, strides=strides, pads=pads)
 
 
-def _sum_pool2d(builder: _Builder, operation: SumPool2d) -> None:
+def _sum_pool2d(builder: _GraphBuilder, operation: SumPool2d) -> None:
     channels = builder.network.signals[operation.name].channels
     size, strides = list(operation.size), list(operation.stride)
     weight = builder.weight(operation.name, np.ones((channels, 1, *size), np.int8))
@@ -221,7 +221,7 @@ def _sum_pool2d(builder: _Builder, operation: SumPool2d) -> None:
                  strides=strides)  # fmt: skip
 
 
-def _add(builder: _Builder, operation: Add) -> None:
+def _add(builder: _GraphBuilder, operation: Add) -> None:
     terms = []
     for source, shift in zip(operation.inputs, operation.shifts, strict=True):
         terms.append(f"{operation.name}.{source}" if shift else source)
@@ -235,7 +235,7 @@ def _add(builder: _Builder, operation: Add) -> None:
         total = output
 
 
-def _turned(builder: _Builder, operation: Threshold | MultiThreshold) -> str:
+def _turned(builder: _GraphBuilder, operation: Threshold | MultiThreshold) -> str:
     """Return the operand, negated where the thresholds point down."""
     source, direction = operation.inputs[0], operation.direction.astype(np.int64)
     if (direction > 0).all():
@@ -245,7 +245,7 @@ def _turned(builder: _Builder, operation: Threshold | MultiThreshold) -> str:
     return f"{operation.name}.turned"
 
 
-def _multi_threshold(builder: _Builder, operation: MultiThreshold) -> None:
+def _multi_threshold(builder: _GraphBuilder, operation: MultiThreshold) -> None:
     source, signal = _turned(builder, operation), builder.network.signals[operation.name]
     levels = np.sort(operation.threshold * operation.direction[:, None].astype(np.int64), axis=1)
     threshold = builder.constant(f"{operation.name}.threshold", levels)
@@ -258,7 +258,7 @@ def _multi_threshold(builder: _Builder, operation: MultiThreshold) -> None:
     builder.node("MultiThreshold", [source, threshold], operation.name, DOMAIN, **attributes)
 
 
-def _threshold(builder: _Builder, operation: Threshold) -> None:
+def _threshold(builder: _GraphBuilder, operation: Threshold) -> None:
     source = _turned(builder, operation)
     threshold = operation.threshold * operation.direction
     level = builder.by_channel(f"{operation.name}.threshold", operation.inputs[0], threshold)
@@ -266,7 +266,7 @@ def _threshold(builder: _Builder, operation: Threshold) -> None:
     builder.bipolar(f"{operation.name}.above", operation.name)
 
 
-def _recurrent(builder: _Builder, operation: Recurrent) -> None:
+def _recurrent(builder: _GraphBuilder, operation: Recurrent) -> None:
     (source,), name, direction = operation.inputs, operation.name, operation.direction.astype(np.int64)
     *_, height, width = builder.shape(source)
     channels, steps = len(direction), height * width
@@ -301,7 +301,7 @@ def _recurrent(builder: _Builder, operation: Recurrent) -> None:
         builder.node("Reshape", [f"{name}.line_of_states", image], name)
 
 
-def _flatten(builder: _Builder, operation: Flatten) -> None:
+def _flatten(builder: _GraphBuilder, operation: Flatten) -> None:
     source = operation.inputs[0]
     axes = len(builder.shape(source))
     if axes > 2:
@@ -310,7 +310,7 @@ def _flatten(builder: _Builder, operation: Flatten) -> None:
     builder.node("Flatten", [source], operation.name, axis=1)
 
 
-def _depth_to_space(builder: _Builder, operation: DepthToSpace) -> None:
+def _depth_to_space(builder: _GraphBuilder, operation: DepthToSpace) -> None:
     """By a view: the operator of this name takes square blocks alone."""
     (_, channels, height, width), (block_h, block_w) = builder.shape(operation.inputs[0]), operation.block
     apart, name = [0, channels // (block_h * block_w), block_h, block_w, height, width], operation.name
@@ -321,7 +321,7 @@ def _depth_to_space(builder: _Builder, operation: DepthToSpace) -> None:
     builder.node("Reshape", [f"{name}.moved", whole], name)
 
 
-def _affine(builder: _Builder, operation: Affine) -> None:
+def _affine(builder: _GraphBuilder, operation: Affine) -> None:
     name = operation.name
     builder.node("Cast", [operation.inputs[0]], f"{name}.integer", to=TensorProto.INT64)
     scale = builder.by_channel(f"{name}.scale", operation.inputs[0], operation.scale, np.int64)
@@ -330,13 +330,13 @@ def _affine(builder: _Builder, operation: Affine) -> None:
     builder.node("Add", [f"{name}.scaled", offset], name)
 
 
-def _argmax(builder: _Builder, operation: Argmax) -> None:
+def _argmax(builder: _GraphBuilder, operation: Argmax) -> None:
     one = builder.constant(f"{operation.name}.k", [1], np.int64)
     best = f"{operation.name}.score"
     builder.node("TopK", [operation.inputs[0], one], [best, operation.name], axis=1, largest=1, sorted=1)
 
 
-_WRITE: Mapping[type[Operation], Callable[[_Builder, Any], None]] = {
+_WRITE: Mapping[type[Operation], Callable[[_GraphBuilder, Any], None]] = {
     Input: _input,
     Dense: _dense,
     Conv2d: _conv2d,

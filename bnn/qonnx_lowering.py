@@ -56,7 +56,7 @@ def lower(model: onnx.ModelProto) -> onnx.ModelProto:
     nodes: list[onnx.NodeProto] = []
     for node in model.graph.node:
         if node.op_type in QUANTISERS and node.domain in DOMAINS:
-            nodes.extend(_Lowering(node, constants).nodes)
+            nodes.extend(_QuantiserNodes(node, constants).nodes)
         else:
             nodes.append(node)
     del lowered.graph.node[:]
@@ -69,7 +69,7 @@ Attributes = dict[str, Any]
 """A node's attributes, as ONNX has them."""
 
 
-class _Lowering:
+class _QuantiserNodes:
     """The nodes that compute one quantiser."""
 
     def __init__(self, node: onnx.NodeProto, constants: dict[str, NDArray[Any]]) -> None:

@@ -90,7 +90,7 @@ def execute(
     with ExitStack() as stack:
         stack.enter_context(_finished(running))
         together = stack.enter_context(Together())  # left before that, which waits for the steps
-        watch = _Watch(stack.enter_context(_bars(console)), console, together, before_making)
+        watch = _Bars(stack.enter_context(_bars(console)), console, together, before_making)
         while sorter.is_active():
             ready = sorted([*ready, *(steps[place[name]] for name in sorter.get_ready())], key=lambda x: place[x.name])
             for step in list(ready):
@@ -160,7 +160,7 @@ def _bars(console: Console) -> Progress:
     return Progress(*columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal)
 
 
-class _Watch:
+class _Bars:
     """Shows a bar for each step that is made, and ends its work when the flow has ended."""
 
     def __init__(self, bars: Progress, console: Console, together: Together, before_making: Callable[[], None]) -> None:

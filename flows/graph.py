@@ -220,7 +220,7 @@ class Flow:
             return cast("_T", self._kept[name])
 
 
-class _Options:
+class _DeclaredOptions:
     """What the user decides, as far as a step has declared it."""
 
     def __init__(self, asked: Mapping[str, Asked], step: Step) -> None:
@@ -245,7 +245,7 @@ class View:
 
     def __init__(self, flow: Flow, step: Step) -> None:
         self.flow, self._step = flow, step
-        self.options: Any = _Options(flow.asked, step)
+        self.options: Any = _DeclaredOptions(flow.asked, step)
 
     def __getitem__(self, step: Name[_F]) -> Entry[_F]:
         """Return the result of a step that is declared, and has one."""

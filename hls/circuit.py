@@ -34,7 +34,7 @@ def circuit(weight: NDArray[np.int64], thresholds: IntArray | None, storage: Sto
     width = 1 if bipolar else width
     matrix = weight.reshape(outputs, -1).astype(np.int8)
     graph, numbers = build(matrix, width, signed, bipolar, thresholds, "fast")
-    writer = _Writer(graph, storage, channels, width, padded)
+    writer = _CppWriter(graph, storage, channels, width, padded)
     statements = [writer.adder(n) for n, _ in enumerate(graph.adders, 1)]
     statements += [f"y[{j}] = {writer.number(number.bits, number.signed)};" for j, number in enumerate(numbers)]
     functions = [line for counts in sorted(writer.counts) for line in _count(counts)]
@@ -84,7 +84,7 @@ def _shared(line: str, between: set[int]) -> str:
     return _SUM.sub(lambda name: f"s.{name[0]}" if int(name[1]) in between else name[0], line)
 
 
-class _Writer:
+class _CppWriter:
     def __init__(self, graph: Graph, storage: Storage, channels: int, width: int, padded: bool) -> None:
         self.graph, self.storage, self.channels, self.width, self.padded = graph, storage, channels, width, padded
         self.owner = [0] * len(graph.levels)  # the adder of a signal, from 1; 0: an input

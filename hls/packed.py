@@ -199,7 +199,7 @@ def write_headers(graph: ModelGraph, ours: Path, folder: Path, backend: str) -> 
 
 
 @dataclass(frozen=True)
-class _Operand:
+class _Placed:
     """Where an operation's operand lies: behind any Flatten."""
 
     node: str
@@ -227,14 +227,14 @@ def layers(
         of a threshold that is taken in.
     Schedule
     """
-    return _Layers(network, config, names).all()
+    return _LayerList(network, config, names).all()
 
 
-class _Layers:
+class _LayerList:
     def __init__(self, network: Network, config: HlsConfig, names: Mapping[str, str]) -> None:
         self.network, self.config, self.names = network, config, names
         self.plan = plan(network, config)
-        self.operands: dict[str, _Operand] = {}
+        self.operands: dict[str, _Placed] = {}
         self.entries: list[Hls4mlDict] = []
         self.stored: dict[str, Storage] = {}
         self.processes: list[LayerLoop] = []
@@ -274,10 +274,10 @@ class _Layers:
     def _hand_on(self, operation: Operation, node: str) -> None:
         """Note where the result of `operation` lies."""
         self.stored[operation.name] = self._storage(operation)
-        self.operands[operation.name] = _Operand(node, self.stored[operation.name])
+        self.operands[operation.name] = _Placed(node, self.stored[operation.name])
 
     def _append(
-        self, operation: Operation, name: str, kind: str, kernel: str, operands: Sequence[_Operand], storage: Storage,
+        self, operation: Operation, name: str, kind: str, kernel: str, operands: Sequence[_Placed], storage: Storage,
         process: LayerLoop, **settings: Any,
     ) -> None:  # fmt: skip
         """Append the layer `name` of an operation; `storage` is of its results, `settings` are its attributes."""
@@ -333,7 +333,7 @@ class _Layers:
         if threshold is None or not pools:
             self._hand_on(end, node)
         else:
-            self.operands[operation.name] = _Operand(node, result)
+            self.operands[operation.name] = _Placed(node, result)
             for pool in pools:
                 self._pool(pool, threshold if pool is pools[-1] else pool, threshold)
         return {end.name, *(pool.name for pool in pools)}
@@ -365,7 +365,7 @@ class _Layers:
         if threshold is None or end is threshold:
             self._hand_on(end, self.names[end.name])
         else:
-            self.operands[operation.name] = _Operand(self.names[end.name], result)
+            self.operands[operation.name] = _Placed(self.names[end.name], result)
 
     def _recurrent(self, operation: Recurrent) -> None:
         """Append a state along a sequence, folded over its neurons as the plan's interval allows."""
@@ -444,7 +444,7 @@ class _Layers:
             packets = max(numbers[f"n_in{which}"] // of.elements for which, of in enumerate(both, 1))
             process = pixel_process(storage.pixels, packets, 1, storage.channels * storage.bits)
             self._append(operation, node, "PackedAdd", "packed_add", [left, right], storage, process, numbers=numbers)
-            left, first = _Operand(node, storage), 0
+            left, first = _Placed(node, storage), 0
         self._hand_on(operation, name)
 
     def _each(self, operation: Threshold | MultiThreshold | Affine) -> None:

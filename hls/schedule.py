@@ -114,7 +114,7 @@ def recurrent_process(steps: int, folds: int, last: bool, luts: int) -> LayerLoo
 
 
 @dataclass(frozen=True, eq=False)
-class _Loop(Unit):
+class _HlsLoop(Unit):
     scan: tuple[VectorStep, ...]
 
     @property
@@ -123,7 +123,7 @@ class _Loop(Unit):
 
 
 @dataclass(frozen=True, eq=False)
-class _Join(Sum):
+class _HlsSum(Sum):
     scan: tuple[VectorStep, ...]
 
     @property
@@ -259,17 +259,17 @@ def _pipeline(processes: Sequence[LayerLoop], network: Network) -> Pipeline:
             if len(process.sources) > 1 and packets > 1:  # the operands of a sum meet as whole pixels
                 pixel = stream(f"{fifo.name} pixels", process.results)
                 scan = (*[VectorStep(emits=())] * (packets - 1), VectorStep()) * process.results
-                units.append(_Loop(process.layer, fifo, pixel, scan))
+                units.append(_HlsLoop(process.layer, fifo, pixel, scan))
                 fifo = stream(f"{pixel.name} FIFO", process.results)
                 units.append(Fifo(process.layer, pixel, fifo, LEAST_DEPTH))
             buffered.append(fifo)
         result = stream(process.layer, process.results)
         if len(buffered) == 1:
-            units.append(_Loop(process.layer, buffered[0], result, process.scan))
+            units.append(_HlsLoop(process.layer, buffered[0], result, process.scan))
         else:
             both = stream(f"{process.layer} operands", process.results)
             scan = (VectorStep(1, (PIPELINE_DEPTH,)),) * process.results
-            units.append(_Join(process.layer, both, result, tuple(buffered), (0,) * len(buffered), scan))
+            units.append(_HlsSum(process.layer, both, result, tuple(buffered), (0,) * len(buffered), scan))
     ports: dict[str, list[Stream]] = {name: [] for name, of in readers.items() if len(of) > 1}
     for unit in units:
         if isinstance(unit, Fifo) and "\n" in unit.layer and (name := unit.layer.split("\n")[0]) in ports:

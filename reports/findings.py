@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from xnorflow.hls.vendor.figures import VendorTiming
     from xnorflow.reports.records import ReportRow
 
-    class _Judged(TypedDict):
+    class _WithStatus(TypedDict):
         status: ReadOnly[str]
         reason: ReadOnly[str | None]
 
@@ -40,11 +40,11 @@ def findings(report: "ReportRow") -> list[Finding]:
     return [Finding(what, of["status"], of["reason"] or "") for what, of in _parts(report) if _is_finding(of)]
 
 
-def _is_finding(of: "_Judged") -> bool:
+def _is_finding(of: "_WithStatus") -> bool:
     return of["status"] not in ("pass", "skipped", "agrees")
 
 
-def _parts(report: "ReportRow") -> Iterator[tuple[str, "_Judged"]]:
+def _parts(report: "ReportRow") -> Iterator[tuple[str, "_WithStatus"]]:
     """Yield everything that has a status and a reason, by name."""
     yield from report["engines"].items()
     for required in report["requirements"]:

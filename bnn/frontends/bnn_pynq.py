@@ -28,7 +28,7 @@ _BOUND = 1 << 32  # of thresholds, beyond every sum
 
 
 @dataclass(frozen=True, eq=False)
-class _Layer:
+class _PynqLayer:
     """Bits of the weights, shape (neurons, inputs filled up to words), and thresholds, shape (neurons, levels)."""
 
     bits: NDArray[np.uint64]
@@ -115,7 +115,7 @@ def load(folder: Path, name: str, taken: Input) -> Network:
     return Network(name, tuple(operations))
 
 
-def _layer(folder: Path, number: int, width: int) -> _Layer:
+def _layer(folder: Path, number: int, width: int) -> _PynqLayer:
     """Read a layer for `width` values."""
     elements = 0
     while (folder / f"{number}-{elements}-weights.bin").exists():
@@ -148,7 +148,7 @@ def _layer(folder: Path, number: int, width: int) -> _Layer:
     bits = (words[..., None] >> np.arange(simd, dtype=np.uint64)) & np.uint64(1)
     bits = bits.reshape(len(words), width)
     above = np.stack([of.reshape(neurons, levels) for of in thresholds], axis=1).reshape(-1, levels)
-    return _Layer(bits, above)
+    return _PynqLayer(bits, above)
 
 
 def _words(path: Path) -> NDArray[np.uint64]:
@@ -158,11 +158,11 @@ def _words(path: Path) -> NDArray[np.uint64]:
     return np.frombuffer(content, "<u8")
 
 
-def _of_classes(folder: Path, layer: _Layer) -> _Layer:
+def _of_classes(folder: Path, layer: _PynqLayer) -> _PynqLayer:
     path = folder / "classes.txt"
     if not path.exists():
         raise UserError(f"{folder}: expected classes.txt, one class a line: the last layer is filled up to 64 neurons")
     count = sum(bool(line.strip()) for line in read_bytes(path, _LARGEST).splitlines())
     if not 2 <= count <= min(_MOST, len(layer.bits)):
         raise UserError(f"{path}: expected 2 to {min(_MOST, len(layer.bits))} classes, one a line, got {count}")
-    return _Layer(layer.bits[:count], layer.above[:count])
+    return _PynqLayer(layer.bits[:count], layer.above[:count])

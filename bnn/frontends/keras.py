@@ -92,7 +92,7 @@ def trace(model: Any, name: str, input: Input, fixed: Fixed | None = None) -> Co
 
     Places are :class:`Place`; that of the scores is before a softmax, whose float32 makes different scores equal.
     """
-    reader = _Reader(model, name, input, fixed)
+    reader = _KerasReader(model, name, input, fixed)
     return reader.conversion(reader.walk())
 
 
@@ -104,7 +104,7 @@ def check(model: Any, name: str, input: Input, fixed: Fixed | None = None) -> Su
     UserError
         If the model has no graph of layers, or not one input and one output.
     """
-    reader = _Reader(model, name, input, fixed, survey := Survey())
+    reader = _KerasReader(model, name, input, fixed, survey := Survey())
     value = reader.walk()
     reader.core.check_end(value, name, reader.chosen)
     return survey
@@ -125,7 +125,7 @@ class _Known:
     hidden: tuple[Activation, ...] = field(default=())
 
 
-class _Reader:
+class _KerasReader:
     """Walks the layers from the input to the output."""
 
     def __init__(self, model: Any, name: str, input: Input, fixed: Fixed | None, survey: Survey | None = None) -> None:

@@ -73,7 +73,7 @@ def trace(
     UserError
         For anything that cannot be converted; the message names the node, what it is and what is supported.
     """
-    reader = _Reader(_prepared(model, name), name, describe, fixed)
+    reader = _QonnxReader(_prepared(model, name), name, describe, fixed)
     return reader.conversion(reader.walk())
 
 
@@ -95,7 +95,7 @@ def check(
         If its constants cannot be computed, or it has no input that can be described.
     """
     survey = Survey()
-    reader = _Reader(_prepared(model, name), name, describe, fixed, survey)
+    reader = _QonnxReader(_prepared(model, name), name, describe, fixed, survey)
     value = reader.walk()
     if value is not None:
         reader.core.check_end(value, name, reader.chosen)
@@ -109,7 +109,7 @@ def _prepared(model: onnx.ModelProto, name: str) -> Prepared:
         raise UserError(f"model {name!r}, {error}") from None
 
 
-class _Reader:
+class _QonnxReader:
     """Walks the nodes in order, with the value of each tensor."""
 
     def __init__(

@@ -36,7 +36,7 @@ class Prepared:
     batch: int
 
 
-class _TooLarge(UserError):
+class _TensorTooLarge(UserError):
     """A tensor beyond what is worth holding."""
 
 
@@ -161,12 +161,12 @@ def _executed(
         for value in (*known.graph.value_info, *known.graph.output):
             shape = [dim.dim_value or 1 for dim in value.type.tensor_type.shape.dim]
             if np.prod([float(n) for n in shape]) > qonnx_file.MAX_TENSOR:
-                raise _TooLarge(
+                raise _TensorTooLarge(
                     f"tensor {value.name!r}: expected at most {qonnx_file.MAX_TENSOR:,} values, got shape {shape}"
                 )
         zeros = np.zeros([dim.dim_value for dim in taken.type.tensor_type.shape.dim], np.float32)
         return dict(zip(names, session(part, names).run(None, {taken.name: zeros}), strict=True))
-    except _TooLarge as error:
+    except _TensorTooLarge as error:
         raise UserError(str(error)) from None
     except Exception as error:  # whatever onnx and onnxruntime raise
         said = (str(error) or type(error).__name__).splitlines()[0].rpartition(" : ")[2]

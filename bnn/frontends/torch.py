@@ -105,7 +105,7 @@ def convert(module: nn.Module, name: str, input: Input, fixed: Fixed | None = No
 
 def trace(module: nn.Module, name: str, input: Input, fixed: Fixed | None = None) -> TorchConversion:
     """Convert as :func:`convert` does, and say what it takes to judge and to compare the Network."""
-    reader = _Reader(module, name, input, fixed)
+    reader = _TorchReader(module, name, input, fixed)
     reader.walk()
     return reader.conversion()
 
@@ -118,7 +118,7 @@ def check(module: nn.Module, name: str, input: Input, fixed: Fixed | None = None
     UserError
         If the module cannot be traced.
     """
-    reader = _Reader(module, name, input, fixed, Survey())
+    reader = _TorchReader(module, name, input, fixed, Survey())
     reader.walk()
     assert reader.survey is not None
     return reader.survey
@@ -131,7 +131,7 @@ def module_input(values: NDArray[np.integer[Any]], input: Input) -> torch.Tensor
     return tensor.movedim(-1, 1).clone(memory_format=torch.contiguous_format) if tensor.ndim > 2 else tensor
 
 
-class _Reader:
+class _TorchReader:
     """Walks the traced nodes. Those that do not depend on the input are constants, evaluated as they are met."""
 
     def __init__(

@@ -218,7 +218,7 @@ def _profile(ready: Sequence[_Ready]) -> _Profile:
     return tuple((min(8, len(plain)), min(8, len(inverted))) for plain, inverted in ready)
 
 
-class _Step(NamedTuple):
+class _OneAdder(NamedTuple):
     """An adder over some columns of a heap, without its literals."""
 
     start: int  # first column
@@ -238,7 +238,7 @@ _TOP_SHAPES = (*((a,) for a in range(2, 7)), *((a, b) for a in range(2, 7) for b
 
 
 @lru_cache(1 << 17)
-def _best_step(profile: _Profile, price: float, finishing: bool) -> _Step | None:
+def _best_step(profile: _Profile, price: float, finishing: bool) -> _OneAdder | None:
     """The adder that removes the most bits beyond `price` for each of its LUTs; None if none does.
 
     When `finishing`, the best adder is taken however poor, as long as a column has two bits.
@@ -256,7 +256,9 @@ def _best_step(profile: _Profile, price: float, finishing: bool) -> _Step | None
     return best
 
 
-def _chains(profile: _Profile, start: int, carry: int, price: float, finishing: bool) -> Iterator[tuple[float, _Step]]:
+def _chains(
+    profile: _Profile, start: int, carry: int, price: float, finishing: bool
+) -> Iterator[tuple[float, _OneAdder]]:
     """The best adder from one column on to each other column, and what it gains."""
     # reach[i]: gain, groups, direct and largest sum of the positions before i.
     reach: dict[int, tuple[float, tuple[tuple[int, ...], ...], tuple[int, ...], int]] = {start: (carry, (), (), carry)}
@@ -281,7 +283,7 @@ def _chains(profile: _Profile, start: int, carry: int, price: float, finishing: 
     for end, (gain, groups, direct, largest) in reach.items():
         width = end - start
         overflow = int(end < top and largest >> width > 0)
-        yield gain - overflow, _Step(start, carry, groups, direct, width + overflow)
+        yield gain - overflow, _OneAdder(start, carry, groups, direct, width + overflow)
 
 
 def _direct(profile: _Profile, shape: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -296,7 +298,7 @@ def _direct(profile: _Profile, shape: tuple[int, ...]) -> tuple[int, ...] | None
     return tuple(direct)
 
 
-def _build(graph: Graph, ready: Sequence[_Ready], step: _Step) -> tuple[int, list[int]]:
+def _build(graph: Graph, ready: Sequence[_Ready], step: _OneAdder) -> tuple[int, list[int]]:
     """Take the bits of a step out of `ready` and add them; the first column of the sum, and its literals."""
     start, carry, shapes, direct, width = step
     carry_bit = ready[start][0].popleft() if carry else 0

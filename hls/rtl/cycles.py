@@ -165,17 +165,17 @@ class _Model:
         Takes vectors at the input port.
     taken : dict of str to list of int
         By a stream's name: the cycles in which its vectors have moved.
-    fifos : dict of str to _Fifo
+    fifos : dict of str to _FifoModel
         By name.
     """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.taken: dict[str, list[int]] = {}
-        self.fifos: dict[str, _Fifo] = {}
+        self.fifos: dict[str, _FifoModel] = {}
         offers: dict[str, Offer] = {}
         joins: dict[str, _Join] = {}
         forks = {fork.source.name: [branch.name for branch in fork.branches] for fork in pipeline.forks}
-        readers: dict[str, _Fifo] = {}  # by the name of the stream they read
+        readers: dict[str, _FifoModel] = {}  # by the name of the stream they read
 
         def reader(stream: str) -> Offer:
             names = forks.get(stream, [stream])
@@ -187,7 +187,7 @@ class _Model:
         for unit in reversed(pipeline.every_unit):
             if isinstance(unit, Fifo):
                 join = joins.get(unit.name) or _Join(reader(unit.name))
-                self.fifos[unit.name] = readers[unit.source.name] = _Fifo(unit.name, unit.depth, join)
+                self.fifos[unit.name] = readers[unit.source.name] = _FifoModel(unit.name, unit.depth, join)
                 continue
             clock = _Clock(unit.steps, reader(unit.name))
             in_words = isinstance(unit, Mvtu) and unit.in_words
@@ -202,7 +202,7 @@ class _Model:
         self.offer = reader(pipeline.source.name)
 
 
-def _fork(fifos: Sequence["_Fifo"]) -> Offer:
+def _fork(fifos: Sequence["_FifoModel"]) -> Offer:
     """Return what takes a vector as soon as all of `fifos` have room for it."""
 
     def offer(cycle: int) -> int:
@@ -219,7 +219,7 @@ class _Join:
 
     def __init__(self, forward: Offer) -> None:
         self.forward = forward
-        self.fifos: list[_Fifo] = []
+        self.fifos: list[_FifoModel] = []
 
     def drain(self) -> None:
         while all(len(fifo.entered) > len(fifo.left) for fifo in self.fifos):
@@ -228,7 +228,7 @@ class _Join:
                 fifo.left.append(cycle)
 
 
-class _Fifo:
+class _FifoModel:
     """A FIFO: a vector can leave in the cycle after it came, and makes room in the cycle after it left.
 
     A vector is followed to where it waits for one of another branch. `known_late` is how many can be in the FIFO

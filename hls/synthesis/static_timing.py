@@ -64,7 +64,7 @@ def path_of(module: FlatModule, delays: Delays) -> Path:
     SynthesisError
         If it has cells that are not known, or a loop without a register.
     """
-    return _Timing(module, delays).slowest()
+    return _PathSearch(module, delays).slowest()
 
 
 _MUX = re.compile(r"MUXF[789]")
@@ -77,7 +77,7 @@ _OUTPUTS = re.compile(r"O|Q|Q15|Q31|CO|DO[A-H]?|DPO|SPO|P|DOADO|DOBDO|DOPADOP|DO
 _ADDRESSES = re.compile(r"A\d*|ADDR[A-H]|DPRA\d*")
 
 
-class _Timing:
+class _PathSearch:
     def __init__(self, module: FlatModule, delays: Delays) -> None:
         self.module, self.delays = module, delays
         self.arcs: dict[Bit, list[tuple[Bit, float, str]]] = defaultdict(list)  # from where, how long, through what
