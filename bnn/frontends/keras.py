@@ -234,6 +234,7 @@ class _KerasReader:
             **dict.fromkeys(keras_file.MAXIMA, self._max_pool),
             **dict.fromkeys(keras_file.VIEWS, self._view),
             "Softmax": self._softmax,
+            "PReLU": self._prelu,
         }
         if kind in keras_file.AVERAGES:
             made = self._average_pool(layer, node, value)
@@ -317,6 +318,12 @@ class _KerasReader:
         if not np.array_equal(index, numbers.ravel()):
             compute = spread(compute, index, features)
         return self.core.step(values, compute)
+
+    def _prelu(self, layer: Any, value: Value) -> Value:
+        shape = (*value.positions.shape[1:], *value.positions.shape[:1])
+        slope = np.moveaxis(np.broadcast_to(layer.get_weights()[0], shape), -1, 0)
+        (value,), (slope,) = self.core.by_channel([value], [slope])
+        return self.core.step([value], lambda x: np.maximum(x, 0) - slope.astype(x.dtype) * np.maximum(-x, 0))
 
     def _zero_padding(self, layer: Any, value: Value) -> Value:
         (top, bottom), (left, right) = ((0, 0), layer.padding) if value.positions.ndim == 2 else layer.padding
@@ -404,17 +411,12 @@ class _KerasReader:
         sides, real = np.asarray(given["paddings"]).tolist(), float(given.get("constant_values", 0))
         if str(given.get("mode", "CONSTANT")).upper() != "CONSTANT" or any(sides[0]):
             raise self.core.fail("constant padding that leaves the batch axis alone", sides)
-        (before, after), image = sides[-1], [[0, 0], *sides[1:-1]][-2:] if len(sides) > 2 else [[0, 0], [0, 0]]
-        value = self.core.pad_channels(value, before, after, real)
-        return self.core.pad(value, (*image[0], *image[1]), real)
+        return self.core.padded(value, [sides[-1], *sides[1:-1]], real)
 
     def _whole(self, value: Value, given: keras_op.Arguments, what: Literal["mean", "sum", "maximum"]) -> Value:
         """Take the mean, the sum or the maximum over rows, columns or both of an image."""
-        axes, axis = value.positions.ndim, np.atleast_1d(given.get("axis", ())).tolist()
-        wanted = [int(of) % (axes + 1) for of in axis]
-        if not wanted or min(wanted) < 1 or max(wanted) == axes:
-            raise self.core.fail(f"the image's axes, {[*range(1, axes)]}", axis)
-        return self.core.over_image(value, wanted, what, keep=bool(given.get("keepdims")))
+        axes = np.atleast_1d(np.asarray(given.get("axis", ()), np.int64)).tolist()
+        return self.core.over_image(value, axes, what, keep=bool(given.get("keepdims")))
 
     # Pools, views and branches
 
@@ -472,6 +474,15 @@ class _KerasReader:
                 raise self.core.fail("interpolation 'nearest'", repr(layer.interpolation))
             for axis, times in enumerate(np.atleast_1d(layer.size).tolist()):
                 last = last.repeat(times, axis)
+        elif kind == "Resizing":
+            if layer.interpolation != "nearest":
+                raise self.core.fail(
+                    "interpolation 'nearest' (any other gives means of neighbours; leave them to what makes the input)",
+                    repr(layer.interpolation),
+                )
+            if last.max(initial=0) >= 2**24:  # the layer takes float32
+                raise self.core.fail(f"at most {2**24:,} values", f"{int(last.max()) + 1:,}")
+            last = np.asarray(layer(last[None].astype(np.float32)))[0].astype(np.int64)
         else:  # a cropping
             sides = [layer.cropping] if last.ndim == 2 else layer.cropping
             for axis, (before, after) in enumerate(sides):

@@ -50,7 +50,7 @@ NO_EFFECT = (
     *("GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization"),
 )
 BRANCHES = ("Add", "Concatenate")
-VIEWS = ("Flatten", "Reshape", "Permute", "UpSampling1D", "UpSampling2D", "Cropping1D", "Cropping2D")
+VIEWS = ("Flatten", "Reshape", "Permute", "UpSampling1D", "UpSampling2D", "Cropping1D", "Cropping2D", "Resizing")
 ACTIVATIONS = ("ReLU", "LeakyReLU", "ELU", "ThresholdedReLU")
 LARQ_QUANTIZERS = (
     *("SteSign", "ApproxSign", "SwishSign", "SteTern", "SteHeaviside", "MagnitudeAwareSign"),
@@ -58,7 +58,7 @@ LARQ_QUANTIZERS = (
 )
 LAYERS = (
     *(*LINEAR, *NORMALISATION, *PADDING, *MAXIMA, *AVERAGES),
-    *("QActivation", "Activation", "Softmax", *ACTIVATIONS),
+    *("QActivation", "Activation", "Softmax", "PReLU", *ACTIVATIONS),
     *(*BRANCHES, *VIEWS, *NO_EFFECT, *LARQ_QUANTIZERS, *keras_op.KINDS),
 )
 
@@ -67,7 +67,8 @@ SUPPORTED = (
     "binary or ternary weights or those of up to 8 bits, QActivation, Activation, ReLU and its like and Larq's "
     "quantizers before or as what gives up to 256 values, BatchNormalization, QBatchNormalization, "
     "QConv2DBatchnorm, maximum and average pooling, global pooling, Add, Concatenate, Flatten, Reshape, Permute, "
-    "UpSampling, Cropping, ZeroPadding, Dropout, x + y and other operators of TensorFlow, and Softmax at the end"
+    "UpSampling, Resizing to the nearest, Cropping, ZeroPadding, Dropout, x + y and other operators of TensorFlow, "
+    "and Softmax at the end"
 )
 
 _SMALL_INPUT = "feed integers, or fixed-point values as the Input's fraction says"

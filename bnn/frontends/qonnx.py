@@ -529,22 +529,17 @@ class _QonnxReader:
         half = len(pads) // 2
         if attributes.get("mode", b"constant") != b"constant" or half != axes or pads[0] or pads[half]:
             raise self.core.fail("constant padding of channels, rows and columns", f"pads {pads}")
-        value = self.core.pad_channels(value, pads[1], pads[half + 1], real)
-        image = [*pads[2:half], *pads[half + 2 :]]
-        return self.core.pad(value, _sides(image), real) if image else value
+        return self.core.padded(value, [*zip(pads[1:half], pads[half + 1 :], strict=True)], real)
 
     # Pools
 
     def _over_image(self, node: onnx.NodeProto, value: Value) -> Value:
         """Take the mean, the sum or the maximum over rows, columns or both of an image."""
-        attributes, axes, what = _attributes(node), value.positions.ndim + 1, file.WHOLE[node.op_type]
+        attributes = _attributes(node)
         over = attributes.get("axes", [])
         if len(node.input) > 1 and node.input[1]:  # since opset 18
             over = self.constants[node.input[1]].ravel().tolist()
-        wanted = [axis % axes - 1 for axis in over]
-        if not wanted or min(wanted) < 1:
-            raise self.core.fail(f"the {what} over axes 2 and 3, height and width", f"axes {list(over)}")
-        return self.core.over_image(value, wanted, what, keep=bool(attributes.get("keepdims", 1)))
+        return self.core.over_image(value, over, file.WHOLE[node.op_type], keep=bool(attributes.get("keepdims", 1)))
 
     def _size(self, node: onnx.NodeProto, value: Value) -> tuple[tuple[int, int], tuple[int, int]]:
         """Return size and stride of a pool."""

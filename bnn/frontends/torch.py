@@ -398,17 +398,8 @@ class _TorchReader:
         real = float((*node.args[2:], 0.0)[0])  # type: ignore[arg-type]
         if any(sides[2 * value.positions.ndim :]):
             raise self.core.fail("padding of channels, rows and columns", f"{sides}")
-        cut = [slice(None)] * value.positions.ndim  # negative padding
-        for number in range(len(sides) // 2):
-            before, after = (max(0, -side) for side in sides[2 * number : 2 * number + 2])
-            cut[-1 - number] = slice(before, value.positions.shape[-1 - number] - after)
-        if min(sides) < 0:
-            value = self.core.view(value, np.ascontiguousarray(value.positions[tuple(cut)]))
-        image = sides[: 2 * (value.positions.ndim - 1)]
-        before, after = (*(max(0, side) for side in sides[len(image) :]), 0, 0)[:2]
-        value = self.core.pad_channels(value, before, after, real)
-        left, right, top, bottom = (*(max(0, side) for side in image), 0, 0, 0, 0)[:4]
-        return self.core.pad(value, (top, bottom, left, right), real)
+        pairs = [*zip(sides[::2], sides[1::2], strict=True), *[(0, 0)] * value.positions.ndim]
+        return self.core.padded(value, pairs[: value.positions.ndim][::-1], real)
 
     # Pools
 
@@ -453,14 +444,7 @@ class _TorchReader:
         """Take the mean, the sum or the maximum over rows, columns or both of an image."""
         what: Literal["mean", "sum", "maximum"] = WHOLE[kind_of(node)]
         axes: Any = (*node.args[1:], ())[0]
-        wanted = [axis % (value.positions.ndim + 1) - 1 for axis in axes]
-        if not wanted or min(wanted) < 1:
-            raise self.core.fail(
-                f"a {what} over the image, dimensions 2 and 3 (a mean over channels, as the input scales K of XNOR-Net "
-                "take it, has no place in a binary network)",
-                f"dimensions {axes}",
-            )
-        return self.core.over_image(value, wanted, what, keep=bool((*node.args[2:], False)[0]))
+        return self.core.over_image(value, axes, what, keep=bool((*node.args[2:], False)[0]))
 
     # The end
 
@@ -472,7 +456,7 @@ class _TorchReader:
         axis: Any = (*node.args[1:], 1)[0]
         if kind_of(node) == "max" and axis % (value.positions.ndim + 1) > 1:  # the largest value of rows or columns
             keep = bool((*node.args[2:], False)[0])
-            return self.core.over_image(value, [axis % (value.positions.ndim + 1) - 1], "maximum", keep), None
+            return self.core.over_image(value, [axis], "maximum", keep), None
         self._check_scores(node, "argmax", value)
         self.chosen = True
         ended = self.core.end(value)

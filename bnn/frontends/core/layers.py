@@ -61,12 +61,30 @@ class Geometry:
 class Layers(Settling):
     """Layers of weights, additions, averages, concatenations, and images that grow."""
 
+    def padded(self, value: Value, sides: Sequence[tuple[int, int]], real: float) -> Value:
+        """Put channels, rows and columns of the value `real` around a tensor; fewer than none cut some away.
+
+        Parameters
+        ----------
+        value : Value
+        sides : sequence of (int, int)
+            Before and behind each axis, the channels' first.
+        real : float
+        """
+        kept = [
+            slice(max(0, -before), length - max(0, -behind))
+            for (before, behind), length in zip(sides, value.positions.shape, strict=True)
+        ]
+        if any(min(side) < 0 for side in sides):
+            value = self.view(value, np.ascontiguousarray(value.positions[tuple(kept)]))
+        (front, back), *image = [(max(0, before), max(0, behind)) for before, behind in sides]
+        (top, bottom), (left, right) = [(0, 0), (0, 0), *image][-2:]
+        return self.pad(self.pad_channels(value, front, back, real), (top, bottom, left, right), real)
+
     def pad(self, value: Value, sides: tuple[int, int, int, int], real: float) -> Value:
         """Put rows and columns of the value `real` around an image: (top, bottom, left, right)."""
         if not any(sides):
             return value
-        if min(sides) < 0:
-            raise self.fail("padding that adds rows and columns", sides)
         if any(value.padding):
             raise self.fail("one padding before a convolution", "two")
         value = self.settle(value, rounded=False) or value
@@ -477,7 +495,7 @@ class Layers(Settling):
             self.planes(value)
         except UserError:
             merged = self._merged(value)
-            made = self._grown(merged) or self._cut(merged)
+            made = self._grown(merged) or self._cut(merged) or self._cut_and_grown(merged)
             if made is None:
                 raise
             return made
@@ -523,6 +541,25 @@ class Layers(Settling):
             positions=made if positions.ndim == 3 else made[:, 0],
             encoding=selected(value.encoding, plane),
         )
+
+    def _cut_and_grown(self, value: Value) -> Value | None:
+        """Take rows and columns of an image, evenly spaced, each of whose pixels then becomes a block of pixels."""
+        parts, positions = list(self.parts(value)), value.positions
+        if len(parts) != 1 or positions.ndim not in (2, 3) or len(parts[0].shape) != 3:
+            return None
+        channels = parts[0].shape[2]
+        tall = positions if positions.ndim == 3 else positions[:, None]
+        pixels = tall[0] // channels
+        down, right = (int((line == line[0]).cumprod().sum()) for line in (pixels[:, 0], pixels[0]))
+        rows, columns = (np.arange(length) // size for length, size in zip(pixels.shape, (down, right), strict=True))
+        small = pixels[::down, ::right]
+        if not np.array_equal(tall // channels, np.broadcast_to(small[rows[:, None], columns], tall.shape)):
+            return None
+        cut = self._cut(replace(value, positions=small * channels + np.arange(channels)[:, None, None]))
+        if cut is None:
+            return None
+        spread = cut.positions[tall % channels, rows[:, None], columns]
+        return self._grown(replace(cut, positions=spread if positions.ndim == 3 else spread[:, 0]))
 
     def _looped(self, value: Value) -> Value:
         """Make one operation of all states of a loop over time, or of what a layer makes of each of them."""
@@ -793,11 +830,25 @@ class Layers(Settling):
         ----------
         value : Value
         axes : collection of int
-            Of the tensor without its batch axis: 1 and 2 those of an image.
+            Of the framework's tensor, with its batch axis; negative ones count from behind.
         what : {"mean", "sum", "maximum"}
         keep : bool
             Whether the axes stay, with length 1.
+
+        Raises
+        ------
+        UserError
+            If any is none of an image's or a sequence's, or there are none.
         """
+        many, first = value.positions.ndim, 1 if self.channels_last else 2
+        image = range(first, first + many - 1)
+        if not axes or not {axis % (many + 1) for axis in axes} <= {*image}:
+            raise self.fail(
+                f"a {what} over axes of the image, {[*image]} (over channels, as the input scales K of XNOR-Net take "
+                "it, it has no place in a binary network)",
+                f"axes {list(axes)}",
+            )
+        axes = {axis % (many + 1) - first + 1 for axis in axes}  # of positions, whose channels are first
         gone = () if keep else tuple(axes)
         if value.positions.ndim == 2:  # a sequence is a row of the Network, or a column, where columns are gone
             shape = next(self.parts(value)).shape

@@ -10,14 +10,11 @@ import numpy as np
 import pytest
 import torch
 from brevitas import nn as bnn_layers
-from brevitas.quant import (
-    Int8WeightPerTensorFixedPoint,
-    SignedBinaryActPerTensorConst,
-    SignedBinaryWeightPerTensorConst,
-)
+from brevitas.quant import Int8WeightPerTensorFixedPoint
 from brevitas_examples.bnn_pynq import models as pynq
 from rich.console import Console
 from tests import strategies
+from tests.bnn.frontends.brevitas_modules import Weight, norm, sign
 from tests.flows import fakes
 from torch import nn
 
@@ -31,35 +28,7 @@ from xnorflow.flows.engines import ENGINES
 from xnorflow.flows.options import Options
 from xnorflow.reports.render import validate
 
-
-class Weight(SignedBinaryWeightPerTensorConst):
-    """-1 and +1. By default they are -0.1 and +0.1, whose float32 sums depend on their order."""
-
-    scaling_const = 1.0
-
-
-class Sign(SignedBinaryActPerTensorConst):
-    scaling_const = 1.0
-
-
 PIXELS = Input("input", (), (6, 6, 2), "signed", 5)
-
-
-def sign() -> Any:
-    return bnn_layers.QuantIdentity(act_quant=Sign)
-
-
-def norm(kind: Any, channels: Any, random: Any) -> Any:
-    """A batch norm with negative, zero and huge factors, and thresholds on integers and half-way."""
-    made = kind(channels)
-    with torch.no_grad():
-        made.weight.copy_(torch.tensor(random.choice([-1.0, 0.5, 1.0, -250.0], channels)))
-        made.weight[0] = 0
-        made.bias.copy_(torch.tensor(random.choice([0.0, 1.0, -0.5], channels)))
-        made.running_mean.copy_(torch.tensor(random.integers(-9, 9, channels) / 2))
-        made.running_var.copy_(torch.tensor(random.choice([0.25, 1.0, 4.0], channels)))
-        made.eps = 0.0
-    return made
 
 
 def network(seed: int) -> Any:
