@@ -8,6 +8,8 @@ from xnorflow.flows.cache import PROJECT
 from xnorflow.flows.make import TARGETS
 
 STEPS = yaml.safe_load((PROJECT / ".github" / "workflows" / "xnorflow.yml").read_text())["jobs"]["flow"]["steps"]
+CI = (PROJECT / ".github" / "workflows" / "ci.yml").read_text()
+JOBS = yaml.safe_load(CI)["jobs"]
 
 
 def test_every_command_is_a_target_with_variables_that_it_takes() -> None:
@@ -25,22 +27,28 @@ def test_the_report_is_kept_of_a_flow_that_fails_too() -> None:
 
 
 def test_the_projects_own_workflow_checks_all_that_a_change_must_hold() -> None:
-    workflow = yaml.safe_load((PROJECT / ".github" / "workflows" / "ci.yml").read_text())
-    commands = [step["run"] for step in workflow["jobs"]["tests"]["steps"] if "run" in step]
+    commands = [step["run"] for step in JOBS["tests"]["steps"] if "run" in step]
     assert commands == ["bash .ci/run", "make docs"]
     checks = (PROJECT / ".ci" / "run").read_text().splitlines()
     assert {"make lint", "make test"} <= set(checks)
 
 
 def test_every_version_of_python_that_is_promised_is_tested_and_coverage_is_shown() -> None:
-    jobs = yaml.safe_load((PROJECT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
     (usual,) = (
-        step["with"]["python-version"] for step in jobs["tests"]["steps"] if "python-version" in step.get("with", {})
+        step["with"]["python-version"] for step in JOBS["tests"]["steps"] if "python-version" in step.get("with", {})
     )
-    others = [of["python"] for of in jobs["quick"]["strategy"]["matrix"]["include"]]
+    others = [of["python"] for of in JOBS["quick"]["strategy"]["matrix"]["include"]]
     promised = re.findall(r"Programming Language :: Python :: (3\.\d+)", (PROJECT / "pyproject.toml").read_text())
     assert sorted([usual, *others]) == sorted(promised)
-    assert any("GITHUB_STEP_SUMMARY" in step.get("run", "") for step in jobs["quick"]["steps"])
+    assert any("GITHUB_STEP_SUMMARY" in step.get("run", "") for step in JOBS["quick"]["steps"])
+
+
+def test_the_extras_that_it_installs_are_there_and_the_wheel_runs_outside_the_checkout() -> None:
+    extras = re.search(r"optional-dependencies\]\n(.*?)\n\n", (PROJECT / "pyproject.toml").read_text(), re.DOTALL)
+    installed = {name for names in re.findall(r"flows/setup\.sh ([a-z ]+)", CI) for name in names.split()}
+    assert extras and installed and installed <= set(re.findall(r"^([a-z]+) = ", extras[1], re.MULTILINE))
+    commands = [step["run"] for step in JOBS["package"]["steps"] if "run" in step]
+    assert commands[0].startswith("pip wheel ") and commands[-1].startswith("cd .. && fresh/bin/xnorflow run ")
 
 
 def test_the_hooks_before_a_commit_are_the_tools_of_the_environment() -> None:
