@@ -372,6 +372,19 @@ template <typename CONFIG_T> struct results<false, CONFIG_T> { // integers
 
 // --- a folded neuron: its inputs come in parts, `group` of them per cycle
 
+// Bits p * BITS and on of a word: a multiplexer of N places. The C-simulation in bulk has its own for its own words.
+template <int BITS, int N, class T> ap_uint<BITS> part_of(const T word, int p) {
+    #pragma HLS INLINE
+    ap_uint<BITS> place[N];
+    #pragma HLS ARRAY_PARTITION variable=place complete
+    for (int i = 0; i < N; i++) {
+        #pragma HLS UNROLL
+        const int last = (i + 1) * BITS < int(T::width) ? (i + 1) * BITS - 1 : int(T::width) - 1;
+        place[i] = ap_uint<BITS>(word.range(last, i * BITS));
+    }
+    return place[p];
+}
+
 template <class T, typename CONFIG_T, bool binary> struct neuron;
 
 template <class T, typename CONFIG_T> struct neuron<T, CONFIG_T, true> { // parts are bits of words
@@ -381,15 +394,8 @@ template <class T, typename CONFIG_T> struct neuron<T, CONFIG_T, true> { // part
     // Part p of the words of a window: a word is chosen, and one of the places in it.
     static part choose(const T window[], int p) {
         #pragma HLS INLINE
-        static const int bits = CONFIG_T::part_bits, per_word = CONFIG_T::parts_per_word;
-        const T word = window[p / per_word];
-        part place[per_word];
-        #pragma HLS ARRAY_PARTITION variable=place complete
-        for (int i = 0; i < per_word; i++) {
-            #pragma HLS UNROLL
-            place[i] = part(word.range((i + 1) * bits < int(T::width) ? (i + 1) * bits - 1 : int(T::width) - 1, i * bits));
-        }
-        return place[p % per_word];
+        return part_of<CONFIG_T::part_bits, CONFIG_T::parts_per_word>(window[p / CONFIG_T::parts_per_word],
+                                                                      p % CONFIG_T::parts_per_word);
     }
 
     // What a cycle adds to the accumulator: minus twice the number of bits that differ.

@@ -165,4 +165,12 @@ template <int W> struct ap_int : lanes::number<W, true> {
     template <int V, bool R> ap_int(const lanes::number<V, R> &x) : lanes::number<W, true>(x) {}
 };
 
+// Bits p * BITS and on of a word, one of N such parts: only those are copied, where hardware has a multiplexer.
+template <int BITS, int N, int W> ap_uint<BITS> part_of(const ap_uint<W> &word, int p) {
+    ap_uint<BITS> part;
+    for (int i = 0; i < BITS && p * BITS + i < W; i++)
+        part.bits[i] = word.bits[p * BITS + i];
+    return part;
+}
+
 #endif
