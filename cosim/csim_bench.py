@@ -26,7 +26,7 @@ STYLES = {"stock": 64, "packed": 1}
 """Of how many vectors of a case a style gets one: a run is to take about a second either way."""
 
 
-class _Contender:
+class _TimedProject:
     """The C-simulation of a network in one style."""
 
     def __init__(self, network: Network, vectors: int, style: str, folder: Path) -> None:
@@ -59,7 +59,7 @@ def _measure(case: Case, folder: Path) -> list[tuple[str, ...]]:
     """Return a row for each style."""
     golden, output = Golden(1), case.network.output.name
     golden.prepare(case.network)
-    projects = {style: _Contender(case.network, case.vectors, style, folder / style) for style in STYLES}
+    projects = {style: _TimedProject(case.network, case.vectors, style, folder / style) for style in STYLES}
     if wrong := [style for style, of in projects.items() if not of.equals(golden, output)]:
         raise SystemExit(f"{case.label}: {wrong[0]} and the golden model disagree; the timings would mean nothing")
     rounds = [{style: of.rate() for style, of in projects.items()} for _ in range(ROUNDS)]
