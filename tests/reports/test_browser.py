@@ -20,6 +20,7 @@ from xnorflow.flows.cache import PROJECT
 from xnorflow.flows.options import Options
 from xnorflow.reports.index import index
 from xnorflow.reports.render import render
+from xnorflow.reports.requirements import KINDS
 
 SHOTS = PROJECT / "build" / "screenshots"
 SCREENS = {"wide": (1400, 900), "phone": (390, 844)}
@@ -189,6 +190,27 @@ def test_the_overview_fits_two_screens_and_links_unfold(show: Callable[..., Any]
     heading = shown.page.locator("#coverage h2 button")
     heading.click()
     assert not table.is_visible() and heading.get_attribute("aria-expanded") == "false"
+
+
+def test_the_overview_of_every_requirement_and_every_board_fits_two_screens(
+    show: Callable[..., Any], request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    report = copy.deepcopy(request.getfixturevalue("failing"))
+    report["requirements"] = [
+        {**report["requirements"][0], "what": what, "reason": f"at most 5,280 of {what} required, 1,300 found"}
+        for what in KINDS
+    ]
+    (row,) = (row for row in report["synthesis"] if row["target"] == "ecp5")
+    report["synthesis"].append({**row, "target": "xilinx7"})
+    render(report, tmp_path)
+    for screen, scheme in (("wide", "light"), ("wide", "dark"), ("phone", "light")):
+        shown = show(tmp_path / "report.html", screen, scheme, folded=True)
+        shown.keep(f"required-{screen}-{scheme}")
+        assert shown.page.locator("#requirements tbody tr").count() == 9
+        assert shown.page.locator("#fit tbody tr").count() == 9
+        bottom = shown.page.evaluate("document.querySelector('#fit').getBoundingClientRect().bottom")
+        assert screen == "phone" or bottom <= 2 * SCREENS["wide"][1]
+        assert shown.page.evaluate(BEYOND_THE_EDGE, False) == []
 
 
 @pytest.mark.parametrize("folded", [True, False])
