@@ -4,7 +4,7 @@
 //     TOP           the class of the top module
 //     PROBES        P(name, stream) for each stream to watch; the design has the ports that P makes of it
 //
-// usage: driver FOLDER IN_BEATS OUT_BEATS PATIENCE
+// usage: driver FOLDER IN_BEATS OUT_BEATS TIMEOUT
 // FOLDER holds `frames`, the beats of all frames, each in whole bytes, the lowest first. Written there: `beats`, the
 // result beats in the same way; `cycles`, for each frame two int64: the clock cycle at which its first beat was taken
 // and the one at which its last result beat was, counted from the first beat of all; and `probe.NAME` for each probe,
@@ -60,7 +60,7 @@ static void save(const std::string &path, const char *data, size_t size) {
 
 int main(int argc, char **argv) {
     if (argc != 5) {
-        std::fprintf(stderr, "usage: driver FOLDER IN_BEATS OUT_BEATS PATIENCE\n");
+        std::fprintf(stderr, "usage: driver FOLDER IN_BEATS OUT_BEATS TIMEOUT\n");
         return 2;
     }
     const std::string folder = argv[1];

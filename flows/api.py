@@ -549,7 +549,7 @@ def sweep(
     nets = [model if isinstance(model, Net) else convert(model) for model in listed]
     asked = {"target_fps": target_fps, "max_luts": max_luts, "architecture": architecture, "clock_ns": clock_ns}
     given = parse_sweep({"sweep": {**{what: list(of) for what, of in asked.items()}, "points": list(points)}})
-    further = [sweeps.Wish(**point) for point in given["points"]]
+    further = [sweeps.Goal(**point) for point in given["points"]]
     axes = (given["target_fps"], given["max_luts"], given["architecture"], given["clock_ns"])
     gridded = sweeps.grid(*axes) if any(axes) or not further else []
     options = _options(None, None, None, Path(config) if config else None)

@@ -71,7 +71,7 @@ def _digest_at(path: str, _state: tuple[int, int, int] | None) -> str:
 def rows(view: View, entry: Entry[SynthesisFacts]) -> Iterator[AsicRow]:
     """Yield what came of each Liberty file, and leave the folder to take along in the entry."""
     for path, name in zip(view.options.liberty, names(view.options.liberty)):
-        nothing = partial(_nothing, view, _library(view.parts, path))
+        nothing = partial(_nothing, view, _library(view.synthesised, path))
         try:
             yield attempt(partial(_row, view, path, entry.folder / name), nothing)
         except _too_large() as error:
@@ -80,7 +80,7 @@ def rows(view: View, entry: Entry[SynthesisFacts]) -> Iterator[AsicRow]:
 
 def _row(view: View, path: str, folder: Path) -> AsicRow:
     """Return what came of a Liberty file; make the folder to take along."""
-    library = _library(view.parts, path)
+    library = _library(view.synthesised, path)
     asic, netlist = _mapped(view, path)
     folder.mkdir()
     for file in _TAKEN:
@@ -151,14 +151,14 @@ def _too_large() -> type[Exception]:
     return TooLarge
 
 
-def check(liberty: tuple[str, ...], parts: Path) -> None:
-    """Raise a UserError if a Liberty file cannot be used; `parts` is where what is read of it is kept."""
+def check(liberty: tuple[str, ...], cache: Path) -> None:
+    """Raise a UserError if a Liberty file cannot be used; `cache` is where what is read of it is kept."""
     for path in liberty:
-        _library(parts, path)
+        _library(cache, path)
 
 
-def _library(parts: Path, path: str) -> "Library":
-    return _loaded(path, _digest(path), parts)
+def _library(cache: Path, path: str) -> "Library":
+    return _loaded(path, _digest(path), cache)
 
 
 @lru_cache
@@ -172,14 +172,14 @@ def _mapped(view: View, path: str) -> tuple["Asic", "RtlProject"]:
     from xnorflow.hls.synthesis.asic import physical, synthesise
 
     project = rtl_project(view)
-    asic = synthesise(project, _library(view.parts, path), rtl_row(view)["clock_ns"], view.parts)
-    return asic, physical(project, asic, view.parts)
+    asic = synthesise(project, _library(view.synthesised, path), rtl_row(view)["clock_ns"], view.synthesised)
+    return asic, physical(project, asic, view.synthesised)
 
 
 def _timed(view: View, asic: "Asic", project: "RtlProject") -> AsicTiming:
     from xnorflow.hls.synthesis.opensta import timing
 
-    found = timing(project, asic, view.parts)
+    found = timing(project, asic, view.synthesised)
     made: AsicTiming = {
         **_untimed("pass"), "tool": str(found.tool), "slack_ns": found.slack_ns, "fmax_mhz": found.fmax_mhz,
         "path": list(found.path),
@@ -202,12 +202,12 @@ def _powered(view: View, asic: "Asic", project: "RtlProject") -> AsicPower:
         return _unpowered("skipped", reason)
     find("sta")
     engine = RtlNetlist(project, str(asic.tool), asic.target.library.name)
-    folder = view.parts / f"{project.folder.name}-simulated"
+    folder = view.synthesised / f"{project.folder.name}-simulated"
     engine.prepare(network(view), folder)
     frames = read_results(view[BENCH])["inputs"][: min(_FRAMES, engine.max_vectors or _FRAMES)]
     engine.run(frames, every_layer=True)
     assert engine.waveform is not None, "kept with every layer"
-    found = power(project, asic, engine.waveform, CLOCK, view.parts)
+    found = power(project, asic, engine.waveform, CLOCK, view.synthesised)
     return {
         **_unpowered("pass"),
         "tool": str(found.tool),

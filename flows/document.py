@@ -80,7 +80,7 @@ def document(view: View, kinds: Sequence[EngineKind], steps: Sequence[str]) -> "
     engines = {"golden": _reference(view[GOLDEN])} | {kind.name: _engine(view, kind, steps) for kind in kinds}
     trained = [engines[kind.name] for kind in kinds if kind.trained]
     report: ReportRow = {
-        "schema_version": 2,
+        "schema_version": 3,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "model": subject.name,
         "description": _description(subject),
@@ -242,7 +242,7 @@ def _energy(view: View) -> "Energy | None":
         for row in view[SYNTHESIS].facts["targets"]
         if row["total"]
     }
-    picojoules = {part["name"]: part["picojoules"] for part in entry.facts["parts"]}
+    picojoules = {term["name"]: term["picojoules"] for term in entry.facts["terms"]}
     at_rates = [power.at_rate(target, picojoules, rate) for target, rate in rates.items()]
     told = [record(TargetPower, at, formula=power.FORMULA, provenance="estimated") for at in at_rates]
     return {**entry.facts, "targets": told}

@@ -1,4 +1,4 @@
-"""The RTL's foldings that a user's wishes lead to."""
+"""The RTL's foldings that a user's goal leads to."""
 
 from typing import TYPE_CHECKING
 

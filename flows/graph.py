@@ -21,7 +21,7 @@ from xnorflow.flows.cache import Entry, digest, tool_versions
 _T = TypeVar("_T")
 _F = TypeVar("_F", default=Any)
 
-PARTS = "parts"
+SYNTHESISED = "synthesised"
 """In a model's cache, what has been synthesised of it, each part by its own content."""
 
 
@@ -280,6 +280,6 @@ class View:
         return self.flow.once(name, make)
 
     @property
-    def parts(self) -> Path:
-        """The folder in which synthesised parts are kept, each by its own content."""
-        return self.flow.root / PARTS
+    def synthesised(self) -> Path:
+        """The folder in which synthesised modules are kept, each by its own content."""
+        return self.flow.root / SYNTHESISED

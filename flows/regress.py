@@ -26,7 +26,7 @@ from xnorflow.flows.baselines import BaselineFile, BaselineResources
 from xnorflow.flows.cache import write
 from xnorflow.flows.folding import fold_rtl
 from xnorflow.flows.formats import Subject, read_subject
-from xnorflow.flows.graph import PARTS
+from xnorflow.flows.graph import SYNTHESISED
 from xnorflow.flows.options import Options
 from xnorflow.flows.places import BUILD, claimed
 from xnorflow.flows.steps.golden import BASELINE_VECTORS, outputs_digest
@@ -174,7 +174,7 @@ def measure(found: Subject, *, tools: Sequence[bool] = ()) -> tuple[BaselineFile
         made: dict[str, BaselineResources] = {}
         try:
             for native in tools:
-                made |= _synthesised(network, choice, BUILD.absolute() / found.name / PARTS, native)
+                made |= _synthesised(network, choice, BUILD.absolute() / found.name / SYNTHESISED, native)
             now["synthesis"] = {"target": TARGET, "by": made}
         except ToolMissing as missing:
             return now, f"; resources not compared: {missing}"
@@ -192,13 +192,13 @@ def _parameters(network: "Network") -> dict[str, str]:
     }
 
 
-def _synthesised(network: "Network", choice: "Choice", parts: Path, native: bool) -> dict[str, BaselineResources]:
-    """Synthesise the RTL; units that a flow has synthesised are taken from `parts`. The resources, by the tool."""
+def _synthesised(network: "Network", choice: "Choice", cache: Path, native: bool) -> dict[str, BaselineResources]:
+    """Synthesise the RTL; units that a flow has synthesised are taken from `cache`. The resources, by the tool."""
     from xnorflow.hls.rtl.project import write as write_rtl
     from xnorflow.hls.synthesis.yosys import synthesise
 
     with tempfile.TemporaryDirectory(prefix="xnorflow-") as scratch:
-        made = synthesise(write_rtl(network, Path(scratch) / "rtl", choice.config), TARGET, parts, native=native)
+        made = synthesise(write_rtl(network, Path(scratch) / "rtl", choice.config), TARGET, cache, native=native)
     layers = {layer or "between the layers": record(ResourceRow, of) for layer, of in made.layers.items()}
     return {str(made.tool): {"total": record(ResourceRow, made.total), "layers": layers}}
 

@@ -18,7 +18,7 @@ from xnorflow.flows.execute import execute
 from xnorflow.flows.extras import needing
 from xnorflow.flows.facts import ReportFacts, SynthesisFacts
 from xnorflow.flows.formats import CONVERTED, FORMATS, Subject, model_digest, read_subject
-from xnorflow.flows.graph import PARTS, Asked, Flow, Step, View
+from xnorflow.flows.graph import SYNTHESISED, Asked, Flow, Step, View
 from xnorflow.flows.kind import EngineKind
 from xnorflow.flows.options import Options
 from xnorflow.flows.places import BUILD, LOCK, PUBLISHED, REPORTS, claimed, judge, locked, publish
@@ -124,13 +124,13 @@ def run(
         if given:
             flow.once(CONVERTED, lambda: given)
         if force:
-            shutil.rmtree(store.root / PARTS, ignore_errors=True)  # else the tools' results of these would be taken
+            shutil.rmtree(store.root / SYNTHESISED, ignore_errors=True)  # else what the tools made would be taken
 
         def check(step: str) -> None:
             if step == "fold":
                 options.check(network(View(flow, next(one for one in plan if one.name == "rtl"))))
 
-        asic.check(options.liberty, store.root / PARTS)
+        asic.check(options.liberty, store.root / SYNTHESISED)
         # A report must not outlive the results that it speaks of.
         withdraw = partial((target / PUBLISHED[-1]).unlink, missing_ok=True)
         started = time.time()

@@ -69,7 +69,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Wish:
+class Goal:
     """What a point asks for; None for what the options of the model say."""
 
     target_fps: float | None = None
@@ -104,20 +104,20 @@ def grid(
     max_luts: Iterable[int] = (),
     architecture: Iterable[str] = (),
     clock_ns: Iterable[float] = (),
-) -> list[Wish]:
+) -> list[Goal]:
     """Return the points of a grid: every goal and every architecture at every clock."""
     goals = [
-        *(Wish(target_fps=rate) for rate in target_fps),
-        *(Wish(max_luts=luts) for luts in max_luts),
-        *(Wish(architecture=name) for name in architecture),
+        *(Goal(target_fps=rate) for rate in target_fps),
+        *(Goal(max_luts=luts) for luts in max_luts),
+        *(Goal(architecture=name) for name in architecture),
     ]
     clocks: list[float | None] = [*clock_ns]
-    return [replace(goal, clock_ns=clock) for goal, clock in product(goals or [Wish()], clocks or [None])]
+    return [replace(goal, clock_ns=clock) for goal, clock in product(goals or [Goal()], clocks or [None])]
 
 
 def sweep(
     candidates: Sequence[Candidate],
-    wishes: Sequence[Wish],
+    goals: Sequence[Goal],
     console: Console,
     *,
     name: str,
@@ -136,7 +136,7 @@ def sweep(
     Parameters
     ----------
     candidates : sequence of Candidate
-    wishes : sequence of Wish
+    goals : sequence of Goal
         Of every model.
     which : {"pareto", "all", "none"}
     vectors, data, build, reports, **parts
@@ -154,7 +154,7 @@ def sweep(
     UserError
         If something that was given cannot be used, before any flow runs.
     """
-    asked = [(candidate, wish) for candidate in candidates for wish in wishes]
+    asked = [(candidate, goal) for candidate in candidates for goal in goals]
     points = best(estimates(asked))
     folder = reports / name
     refused = sum(point.status == "refused" for point in points)
@@ -166,11 +166,11 @@ def sweep(
         shown = console if several.flows == 1 else Console(quiet=True)
 
         def go(point: SweptPoint) -> SweptPoint:
-            candidate, wish = asked[point.number]
+            candidate, goal = asked[point.number]
             place = reports / f"{name}_{point.number}"
             shown.print(f"point {point.number}: {_told(point)}")
             run.run(
-                candidate.subject, shown, vectors=vectors, data=data, options=wish.applied(candidate.options),
+                candidate.subject, shown, vectors=vectors, data=data, options=goal.applied(candidate.options),
                 out=place, copy=False, build=build, given=candidate.given, executor=several, **parts,
             )  # fmt: skip
             return measured(point, json.loads((place / "report.json").read_text()), place.name)
@@ -209,7 +209,7 @@ def _each(points: Sequence[SweptPoint], go: Callable[[SweptPoint], SweptPoint], 
         yield from (future.result() for future in done)
 
 
-def estimates(asked: Sequence[tuple[Candidate, Wish]]) -> list[SweptPoint]:
+def estimates(asked: Sequence[tuple[Candidate, Goal]]) -> list[SweptPoint]:
     """Return the points, by the cycle and the area model alone; many by processes on all cores."""
     from joblib import Parallel, delayed
 
@@ -218,32 +218,32 @@ def estimates(asked: Sequence[tuple[Candidate, Wish]]) -> list[SweptPoint]:
     points: list[SweptPoint] = []
     start = time.perf_counter()
     while len(points) < len(asked) and time.perf_counter() - start < _ALONE_SECONDS:
-        candidate, wish = asked[len(points)]
-        points += _estimates(candidate.subject.name, candidate.network, candidate.options, len(points), [wish])
-    pieces: list[tuple[Candidate, int, list[Wish]]] = []
-    for number, (candidate, wish) in enumerate(asked[len(points) :], len(points)):
+        candidate, goal = asked[len(points)]
+        points += _estimates(candidate.subject.name, candidate.network, candidate.options, len(points), [goal])
+    pieces: list[tuple[Candidate, int, list[Goal]]] = []
+    for number, (candidate, goal) in enumerate(asked[len(points) :], len(points)):
         if not pieces or pieces[-1][0] is not candidate or len(pieces[-1][2]) == _PIECE:
             pieces.append((candidate, number, []))
-        pieces[-1][2].append(wish)
+        pieces[-1][2].append(goal)
     if pieces:
         work = (
-            delayed(_estimates)(of.subject.name, of.network, of.options, first, wishes) for of, first, wishes in pieces
+            delayed(_estimates)(of.subject.name, of.network, of.options, first, goals) for of, first, goals in pieces
         )
         points += [point for made in Parallel(cores(), batch_size=1)(work) for point in made]
     return points
 
 
-def _estimates(name: str, network: "Network", options: Options, first: int, wishes: Iterable[Wish]) -> list[SweptPoint]:
+def _estimates(name: str, network: "Network", options: Options, first: int, goals: Iterable[Goal]) -> list[SweptPoint]:
     """Return points of a model, numbered from `first` on."""
-    return [_estimate(n, name, network, wish, wish.applied(options)) for n, wish in enumerate(wishes, first)]
+    return [_estimate(n, name, network, goal, goal.applied(options)) for n, goal in enumerate(goals, first)]
 
 
-def _estimate(number: int, name: str, network: "Network", wish: Wish, options: Options) -> SweptPoint:
+def _estimate(number: int, name: str, network: "Network", goal: Goal, options: Options) -> SweptPoint:
     from xnorflow.hls.errors import Unsupported
     from xnorflow.hls.rtl.folding import OutOfReach
 
     clock = options.rtl.clock_ns
-    point = SweptPoint(number, name, wish.target_fps, wish.max_luts, wish.architecture, clock, "refused")
+    point = SweptPoint(number, name, goal.target_fps, goal.max_luts, goal.architecture, clock, "refused")
     try:
         choice = fold_rtl(network, options)
     except OutOfReach as error:

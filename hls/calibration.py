@@ -22,7 +22,7 @@ from xnorflow.hls.rtl.popcount import unrolled
 from xnorflow.hls.storage import Storage
 from xnorflow.hls.synthesis import tools
 from xnorflow.hls.synthesis.targets import target
-from xnorflow.hls.synthesis.yosys import SynthesisedModule, synthesise_parts
+from xnorflow.hls.synthesis.yosys import SynthesisedModule, synthesise_modules
 
 TARGET = "xilinx7"
 
@@ -108,7 +108,7 @@ def measure(sample: Sequence[Architecture], cache: Path) -> list[LutRow]:
         SynthesisedModule(f"layer{n}", None, {"layer.v": verilog(f"layer{n}", of).encode()})
         for n, of in enumerate(sample)
     )
-    made = synthesise_parts(modules, target(TARGET), tools.find("yosys"), cache)
+    made = synthesise_modules(modules, target(TARGET), tools.find("yosys"), cache)
     return [LutRow(of, one.resources.lut) for of, one in zip(sample, made, strict=True)]
 
 

@@ -59,7 +59,7 @@ nets at 100 MHz are 0.14 pJ for both, if all toggle at Vivado's default rate of 
 """
 
 FORMULA = (
-    "sum over the parts of count x picojoules_each; dynamic energy, without leakage, inputs and outputs, and glitches"
+    "sum over the terms of count x picojoules_each; dynamic energy, without leakage, inputs and outputs, and glitches"
 )
 
 
@@ -268,13 +268,13 @@ class EstimatedSwitching:
     picojoules : float
     low, high : float
         The same divided and multiplied by :data:`UNCERTAINTY`.
-    parts : tuple of EnergyShare
+    terms : tuple of EnergyShare
     """
 
     picojoules: float
     low: float
     high: float
-    parts: tuple[EnergyShare, ...]
+    terms: tuple[EnergyShare, ...]
 
 
 def estimate(activity: Activity) -> EstimatedSwitching:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 FORMULA = (
-    "dynamic: each part x nanometres / its constant's x (volts / its constant's)^2; "
+    "dynamic: each term x nanometres / its constant's x (volts / its constant's)^2; "
     "power = static + dynamic x images per second; energy = power / images per second"
 )
 
@@ -118,7 +118,7 @@ def at_rate(target: str, picojoules: Mapping[str, float], images_per_second: flo
     target : str
         One of :data:`xnorflow.hls.synthesis.targets.TARGETS`.
     picojoules : mapping of str to float
-        Of each part of the estimate, by its name, see :class:`xnorflow.hls.energy.EnergyShare`.
+        Of each term of the estimate, by its name, see :class:`xnorflow.hls.energy.EnergyShare`.
     images_per_second : float
         Above 0.
     """

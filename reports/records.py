@@ -580,7 +580,7 @@ class EstimatedEnergy(TypedDict):
     picojoules: _NotNegative
     low: _NotNegative
     high: _NotNegative
-    parts: Annotated[list[EnergyTerm], Field(min_length=1)]
+    terms: Annotated[list[EnergyTerm], Field(min_length=1)]
     formula: str
     uncertainty: Annotated[float, Field(ge=1)]
     provenance: Literal["estimated"]
@@ -813,7 +813,7 @@ class StepRow(TypedDict):
 class ReportRow(TypedDict):
     """The report of a flow."""
 
-    schema_version: Literal[2]
+    schema_version: Literal[3]
     created: str
     """UTC, ISO 8601."""
     model: _Text

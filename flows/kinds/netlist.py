@@ -34,9 +34,9 @@ def _make(view: View, folder: Path) -> Engine:
         if view.options.liberty:
             return RtlNetlist(*asic.netlist(view))
         for target in dict.fromkeys((*view.options.targets, MODELLED)):
-            synthesis = synthesise(project, target, view.parts)
+            synthesis = synthesise(project, target, view.synthesised)
             try:
-                netlist = write(project, synthesis, view.parts)
+                netlist = write(project, synthesis, view.synthesised)
             except NoModel as missing:
                 reason = str(missing)
                 continue

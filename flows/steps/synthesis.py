@@ -45,7 +45,7 @@ def synthesised(view: View, project: "RtlProject", name: str, folder: Path) -> S
     from xnorflow.hls.synthesis.sharing import combined
     from xnorflow.hls.synthesis.yosys import synthesise
 
-    synthesis = synthesise(project, name, view.parts)
+    synthesis = synthesise(project, name, view.synthesised)
     shares = synthesis.target.shares
     read = netlists(synthesis) if shares else []
     placement = _placed(view, project, synthesis, folder)
@@ -172,7 +172,7 @@ def _placed(view: View, project: "RtlProject", synthesis: "Synthesis", folder: P
     def make() -> PlacementRow:
         rtl = rtl_row(view)
         limit_s = view.options.place_limit_s
-        placed = nextpnr.place(project, synthesis, view.parts, clock_ns=rtl["clock_ns"], limit_s=limit_s)
+        placed = nextpnr.place(project, synthesis, view.synthesised, clock_ns=rtl["clock_ns"], limit_s=limit_s)
         about: PlacementRow = {**_unplaced("pass"), "tool": str(placed.tool), "device": placed.device}
         if isinstance(placed, nextpnr.Unrouted):
             reason = f"{placed}; a smaller folding (--max-luts) or a longer place_limit_s may help"

@@ -19,7 +19,7 @@ from xnorflow.hls.rtl.units import Fifo, Mvtu, NarrowingConverter, Stream, Unit,
 
 @dataclass(frozen=True, eq=False)
 class Collected:
-    """A folded layer whose vector is put together of parts.
+    """A folded layer whose vector is put together of pieces.
 
     Attributes
     ----------
@@ -35,36 +35,36 @@ class Collected:
     before: Mvtu | None
 
     def words(self, foldings: Mapping[str, Folded]) -> tuple[int, int, int] | None:
-        """Return bits and number of the parts, and bits of a word, with layers folded so; None if words cannot be."""
+        """Return bits and number of the pieces, and bits of a word, with layers folded so; None if words cannot be."""
         neurons, inputs = self.unit.weights.shape
         neuron_folds, input_folds = foldings[self.unit.layer].folds(neurons, inputs)
         simd = -(-inputs // input_folds)
         word = simd * self.unit.source.bits
-        part, count = self.by.source.width, self.by.source.vectors
+        piece, count = self.by.source.width, self.by.source.vectors
         if self.before is not None:
             results = self.before.weights.shape[0]
             count = foldings[self.before.layer].folds(*self.before.weights.shape)[0]
-            part = -(-results // count)
-            if part * count != results or count == 1:
+            piece = -(-results // count)
+            if piece * count != results or count == 1:
                 return None
         whole = simd * input_folds == inputs == self.unit.source.channels
-        fits = part % word == 0 or (word % part == 0 and part * count % word == 0)
+        fits = piece % word == 0 or (word % piece == 0 and piece * count % word == 0)
         if not whole or not fits or min(neuron_folds, input_folds) == 1:
             return None
-        return (part, count, word) if part * count // word <= neuron_folds * input_folds else None
+        return (piece, count, word) if piece * count // word <= neuron_folds * input_folds else None
 
     def saved_luts(self, foldings: Mapping[str, Folded]) -> int:
         """Estimate the LUTs saved by words, with layers folded so; 0 if there would be none, or words cannot be."""
         if (sizes := self.words(foldings)) is None:
             return 0
-        part, count, word = sizes
-        converter = 0 if part == word else part  # a width converter counts its input
+        piece, count, word = sizes
+        converter = 0 if piece == word else piece  # a width converter counts its input
         registers = area.luts(self.by) + area.vector_luts(self.unit, foldings[self.unit.layer])
-        return max(0, registers - converter - area.halves_luts(part * count // word, word))
+        return max(0, registers - converter - area.halves_luts(piece * count // word, word))
 
 
 def collected(units: tuple[Unit, ...]) -> Iterator[Collected]:
-    """Yield the folded layers whose vectors are put together of parts."""
+    """Yield the folded layers whose vectors are put together of pieces."""
     giver = {unit.name: unit for unit in units}
     for unit in units:
         if not isinstance(unit, Mvtu) or unit.source.vectors > 1 or unit.flag_channels:
@@ -91,22 +91,22 @@ def buffered(pipeline: Pipeline) -> Pipeline:
         sizes = chain.words(foldings)
         if sizes is None or not chain.saved_luts(foldings):
             continue
-        part, count, word = sizes
-        parts, whole = chain.by.source, chain.unit.source
+        piece, count, word = sizes
+        pieces, whole = chain.by.source, chain.unit.source
         if chain.before is not None:
-            parts = results[chain.before.name] = replace(chain.before.result, channels=part, vectors=count)
-        words = replace(whole, channels=word // whole.bits, vectors=part * count // word)
+            pieces = results[chain.before.name] = replace(chain.before.result, channels=piece, vectors=count)
+        words = replace(whole, channels=word // whole.bits, vectors=piece * count // word)
         converters: tuple[Unit, ...] = ()
-        if part == word:
-            words = replace(words, name=parts.name)
+        if piece == word:
+            words = replace(words, name=pieces.name)
         else:
             name = fresh(f"{chain.unit.layer}_words", names)
             names.add(name)
             words = replace(words, name=name)
-            kind, ratio = (NarrowingConverter, part // word) if part > word else (WideningConverter, word // part)
-            converters = (kind(chain.unit.layer, parts, words, ratio),)
+            kind, ratio = (NarrowingConverter, piece // word) if piece > word else (WideningConverter, word // piece)
+            converters = (kind(chain.unit.layer, pieces, words, ratio),)
         instead[chain.by.name], sources[chain.unit.name] = converters, words
-        seen = {whole.name: words} | ({parts.name: parts} if chain.before is not None else {})
+        seen = {whole.name: words} | ({pieces.name: pieces} if chain.before is not None else {})
         carried = {layer: seen.get(stream.name, stream) for layer, stream in carried.items()}
     units: list[Unit] = []
     for unit in pipeline.units:

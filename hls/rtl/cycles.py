@@ -274,7 +274,7 @@ class _Clock:
         self.steps, self.forward = steps, forward
         self.vector = 0
         self.due = 0  # the tick from which on the next vector is accepted
-        self.resumed = [(0, 0)]  # (tick, cycle) after each time that the unit stood still; between them both run evenly
+        self.resumed = [(0, 0)]  # (tick, cycle) after each stall of the unit; between them both run evenly
 
     def offer(self, cycle: int) -> int:
         tick = max(self.due, self._first_tick(cycle))

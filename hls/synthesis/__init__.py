@@ -9,7 +9,7 @@ into nanoseconds and images per second. :mod:`xnorflow.hls.synthesis.tools` find
 Standard cells go the same way: :mod:`xnorflow.hls.synthesis.liberty` reads a library,
 :mod:`xnorflow.hls.synthesis.asic` maps to it, :mod:`xnorflow.hls.synthesis.opensta` tells timing and power.
 
-**Sum of parts.** A unit's netlist is made from its own module alone and used as it is: by the count of resources, by
+**Sum of modules.** A unit's netlist is made from its own module alone and used as it is: by the count of resources, by
 place and route and by the simulation of the netlist. So the total is exactly the sum of the units, changing one layer
 costs one layer, and logic that would be saved across the borders of layers is not: they are separated by registers.
 """

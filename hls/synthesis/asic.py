@@ -18,7 +18,7 @@ from pathlib import Path
 from xnorflow.hls.rtl.project import RtlProject
 from xnorflow.hls.synthesis.liberty import CELLS, Library
 from xnorflow.hls.synthesis.tools import SynthesisError, Tool, ToolProcesses, build_once, find
-from xnorflow.hls.synthesis.yosys import LIMIT_S, Synthesised, SynthesisedModule, Whole, parts, synthesise_parts
+from xnorflow.hls.synthesis.yosys import LIMIT_S, Synthesised, SynthesisedModule, Whole, modules, synthesise_modules
 
 #: Of the top module and of every unit.
 CLOCK, RESET = "aclk", "aresetn"
@@ -118,12 +118,12 @@ class Asic(Whole[CellArea]):
     ----------
     target : Cells
     tool : Tool
-    parts : tuple of Synthesised
+    modules : tuple of Synthesised
     """
 
     target: Cells
     tool: Tool
-    parts: tuple[Synthesised[CellArea], ...]
+    modules: tuple[Synthesised[CellArea], ...]
 
 
 def synthesise(
@@ -141,7 +141,7 @@ def synthesise(
     cache : Path
         As for :func:`xnorflow.hls.synthesis.yosys.synthesise`.
     limit_s : float
-        Seconds that one part may take.
+        Seconds that one module may take.
 
     Raises
     ------
@@ -153,16 +153,16 @@ def synthesise(
         If Yosys failed, ran out of time or left something that cannot be read; the message names the log.
     """
     tool = find("yosys")
-    wanted = parts(project)
-    for part in wanted:
-        _check_memories(part)
+    wanted = modules(project)
+    for module in wanted:
+        _check_memories(module)
     cells = Cells(library, clock_ns)
-    return Asic(cells, tool, synthesise_parts(wanted, cells, tool, cache, limit_s))
+    return Asic(cells, tool, synthesise_modules(wanted, cells, tool, cache, limit_s))
 
 
-def _check_memories(part: SynthesisedModule) -> None:
-    for name in part.sources:
-        text = part.files[name].decode()
+def _check_memories(module: SynthesisedModule) -> None:
+    for name in module.sources:
+        text = module.files[name].decode()
         for memory in re.finditer(r"reg (?:\[(\d+):0\] )?(\w+) \[0:(\d+)\];", text):
             bits = (int(memory[1] or 0) + 1) * (int(memory[3]) + 1)
             fixed = re.search(rf"\$readmemh\(.*, {memory[2]}\)", text)
@@ -170,8 +170,8 @@ def _check_memories(part: SynthesisedModule) -> None:
             if bits > most:
                 what = "is only read and would become logic" if fixed else "would become flip-flops"
                 raise TooLarge(
-                    f"{part.layer or part.module}: its memory {memory[2]} of {bits:,} bits {what}, which is done up to "
-                    f"{most:,} bits: it needs a macro; unroll the layer, or take a smaller network"
+                    f"{module.layer or module.name}: its memory {memory[2]} of {bits:,} bits {what}, which is done up "
+                    f"to {most:,} bits: it needs a macro; unroll the layer, or take a smaller network"
                 )
 
 
@@ -193,7 +193,7 @@ def physical(project: RtlProject, asic: Asic, cache: Path, *, limit_s: float = L
         f"read_liberty -ignore_miss_func -ignore_miss_dir {asic.target.file}",  # without what has no function
         f"write_verilog -noattr {MODELS}",
         "setattr -mod -set blackbox 1 *",
-        *(f"read_rtlil part{number}.il" for number in range(len(asic.parts))),
+        *(f"read_rtlil module{number}.il" for number in range(len(asic.modules))),
         f"hierarchy -check -top {top}",
         "splitnets",  # OpenSTA takes no concatenation on the left of an assignment
         "opt_clean -purge",
@@ -202,12 +202,12 @@ def physical(project: RtlProject, asic: Asic, cache: Path, *, limit_s: float = L
         "delete =A:blackbox",
         f"write_json {NAMES}",
     ]
-    key = hashlib.sha256("\0".join([*(part.folder.name for part in asic.parts), *commands, "random"]).encode())
+    key = hashlib.sha256("\0".join([*(module.folder.name for module in asic.modules), *commands, "random"]).encode())
     folder = cache.resolve() / f"{top}-physical-{key.hexdigest()[:16]}"
 
     def build(private: Path) -> None:
-        for number, part in enumerate(asic.parts):
-            (private / f"part{number}.il").write_bytes((part.folder / "netlist.il").read_bytes())
+        for number, module in enumerate(asic.modules):
+            (private / f"module{number}.il").write_bytes((module.folder / "netlist.il").read_bytes())
         (private / "physical.ys").write_text("\n".join([*commands, ""]))
         with ToolProcesses() as processes:
             processes.run(asic.tool, ["-q", "-s", "physical.ys"], private, limit_s)
@@ -220,7 +220,7 @@ def physical(project: RtlProject, asic: Asic, cache: Path, *, limit_s: float = L
         )
         (private / MODELS).write_text(models)
         (private / NETLIST).write_text(_split((private / NETLIST).read_text()))
-        for path in (*private.glob("part*.il"), private / "physical.ys", private / "log"):
+        for path in (*private.glob("module*.il"), private / "physical.ys", private / "log"):
             path.unlink()
         values = {"top": top, "clock_ns": asic.target.clock_ns, "outside_ns": OUTSIDE * asic.target.clock_ns}
         (private / CONSTRAINTS).write_text(_CONSTRAINTS.format(**values))
@@ -258,17 +258,17 @@ def _split(netlist: str) -> str:
 def _bits(side: str) -> list[str]:
     """Return the bits of one side of an assignment, the highest first."""
     found = []
-    for part in side.strip("{} ").split(", ") if side.startswith("{") else [side]:
+    for piece in side.strip("{} ").split(", ") if side.startswith("{") else [side]:
         constant, slice_ = (
-            re.fullmatch(r"\d+'b([01x]+)", part.strip()),
-            re.fullmatch(r"(\w+)\[(\d+):(\d+)\]", part.strip()),
+            re.fullmatch(r"\d+'b([01x]+)", piece.strip()),
+            re.fullmatch(r"(\w+)\[(\d+):(\d+)\]", piece.strip()),
         )
         if constant:
             found += [f"1'b{'1' if bit == '1' else '0'}" for bit in constant[1]]
         elif slice_:
             found += [f"{slice_[1]}[{bit}]" for bit in range(int(slice_[2]), int(slice_[3]) - 1, -1)]
         else:
-            found.append(f"{part.strip()} ")  # an escaped name ends with a space
+            found.append(f"{piece.strip()} ")  # an escaped name ends with a space
     return found
 
 

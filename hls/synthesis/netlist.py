@@ -41,15 +41,15 @@ def write(project: RtlProject, synthesis: Synthesis, cache: Path, *, limit_s: fl
     SynthesisError
         If Yosys failed.
     """
-    parts = synthesis.parts
-    for part in parts:
-        cells = parse((part.folder / "stat.json").read_text(), part.module)
+    modules = synthesis.modules
+    for module in modules:
+        cells = parse((module.folder / "stat.json").read_text(), module.name)
         for cell in cells:
             if re.fullmatch(synthesis.target.unmodelled, cell):
                 raise _no_model(cell, synthesis)
     commands = [
         *(f"read_verilog -defer +/{model}" for model in synthesis.target.models),  # some that are not used are huge
-        *(f"read_rtlil part{number}.il" for number in range(len(parts))),
+        *(f"read_rtlil module{number}.il" for number in range(len(modules))),
         f"hierarchy -check -top {project.top}",
         "proc",
         "flatten",
@@ -58,12 +58,12 @@ def write(project: RtlProject, synthesis: Synthesis, cache: Path, *, limit_s: fl
         "opt_clean -purge",
         f"write_verilog -noattr {project.top}.v",
     ]
-    key = hashlib.sha256("\0".join([*(part.folder.name for part in parts), *commands]).encode())
+    key = hashlib.sha256("\0".join([*(module.folder.name for module in modules), *commands]).encode())
     folder = cache.resolve() / f"{project.top}-{synthesis.target.name}-{key.hexdigest()[:16]}.netlist"
 
     def build(private: Path) -> None:
-        for number, part in enumerate(parts):
-            (private / f"part{number}.il").write_bytes((part.folder / "netlist.il").read_bytes())
+        for number, module in enumerate(modules):
+            (private / f"module{number}.il").write_bytes((module.folder / "netlist.il").read_bytes())
         (private / "netlist.ys").write_text("\n".join([*commands, ""]))
         with ToolProcesses() as processes:
             status = processes.run(synthesis.tool, ["-q", "-s", "netlist.ys"], private, limit_s, check=False)
@@ -75,8 +75,8 @@ def write(project: RtlProject, synthesis: Synthesis, cache: Path, *, limit_s: fl
             raise SynthesisError(f"{synthesis.tool}: failed with exit status {status}{excerpt(private / 'log')}")
         if not (private / f"{project.top}.v").is_file():
             raise SynthesisError(f"{synthesis.tool}: left no netlist")
-        for number in range(len(parts)):
-            (private / f"part{number}.il").unlink()
+        for number in range(len(modules)):
+            (private / f"module{number}.il").unlink()
 
     build_once(folder, build)
     return replace(project, folder=folder, sources=(folder / f"{project.top}.v",), probes={})

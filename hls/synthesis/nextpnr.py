@@ -1,6 +1,6 @@
 """The whole design placed and routed by nextpnr: what it takes of a device, how fast it runs, and what limits it.
 
-The netlists of the parts (:mod:`xnorflow.hls.synthesis.yosys`) are joined as they are. The design's AXI4-Stream ports
+The netlists of the modules (:mod:`xnorflow.hls.synthesis.yosys`) are joined as they are. The design's AXI4-Stream ports
 have more bits than a package has pins, so they are put behind a serial port (``pins.v.j2``) of eleven pins: the
 bitstream is one that works, all of the design lies between registers, where the frequency counts, and nothing needs the
 out-of-context modes, which not every nextpnr has. What the serial port costs is told apart (:attr:`Placement.pins`).
@@ -36,7 +36,7 @@ from xnorflow.hls.synthesis.tools import (
     excerpt,
     find,
 )
-from xnorflow.hls.synthesis.yosys import BOXES, Synthesis, SynthesisedModule, box, synthesise_parts
+from xnorflow.hls.synthesis.yosys import BOXES, Synthesis, SynthesisedModule, box, synthesise_modules
 
 #: Seconds that one attempt to place and route a design may take.
 LIMIT_S = 600.0
@@ -162,7 +162,7 @@ class Placement:
     usage : mapping of str to DeviceUsage
         By nextpnr's names (:data:`RESOURCES`); what is not used at all is left out.
     pins : Resources
-        The part of it that is the serial port's.
+        What of it is the serial port's.
     fmax_mhz : float
     critical_path : tuple of PathStretch
         From the register that it starts at to the one that it ends in.
@@ -393,14 +393,14 @@ def _join(project: RtlProject, synthesis: Synthesis, cache: Path, limit_s: float
     top = f"{project.top}_pins"
     text = template.render(top=project.top, in_width=project.in_width, out_width=project.out_width)
     box_text = box(project.sources[0].read_text(), project.top)
-    part = SynthesisedModule(top, None, {f"{top}.v": text.encode(), BOXES: box_text.encode()})
-    (pins,) = synthesise_parts((part,), synthesis.target, synthesis.tool, cache, limit_s)
-    parts = (pins, *synthesis.parts)
-    key = hashlib.sha256("".join(f"{part.folder.name}\0" for part in parts).encode())
+    module = SynthesisedModule(top, None, {f"{top}.v": text.encode(), BOXES: box_text.encode()})
+    (pins,) = synthesise_modules((module,), synthesis.target, synthesis.tool, cache, limit_s)
+    modules = (pins, *synthesis.modules)
+    key = hashlib.sha256("".join(f"{module.folder.name}\0" for module in modules).encode())
     folder = cache.resolve() / f"{top}-{synthesis.target.name}-{key.hexdigest()[:16]}.json"
     commands = [
         *synthesis.target.library,
-        *(f"read_rtlil part{number}.il" for number in range(len(parts))),
+        *(f"read_rtlil module{number}.il" for number in range(len(modules))),
         f"hierarchy -check -top {top}",
         "flatten",
         "delete t:$scopeinfo",
@@ -410,13 +410,13 @@ def _join(project: RtlProject, synthesis: Synthesis, cache: Path, limit_s: float
     ]
 
     def build(private: Path) -> None:
-        for number, part in enumerate(parts):
-            (private / f"part{number}.il").write_bytes((part.folder / "netlist.il").read_bytes())
+        for number, module in enumerate(modules):
+            (private / f"module{number}.il").write_bytes((module.folder / "netlist.il").read_bytes())
         (private / "join.ys").write_text("\n".join([*commands, ""]))
         with ToolProcesses() as processes:
             processes.run(synthesis.tool, ["-q", "-s", "join.ys"], private, limit_s)
-        for number in range(len(parts)):
-            (private / f"part{number}.il").unlink()
+        for number in range(len(modules)):
+            (private / f"module{number}.il").unlink()
         if not (private / "design.json").is_file():
             raise SynthesisError(f"{synthesis.tool}: left no netlist of the whole design")
 

@@ -134,7 +134,7 @@ def power(
     modules = json.loads((netlist.folder / NAMES).read_text())["modules"]
     rates = {name: count / cycles for name, count in seen.items()}
     commands, nets = _annotated(modules, netlist.top, rates, asic.target.library)
-    layers = {part.module: part.layer or "" for part in asic.parts}
+    layers = {module.name: module.layer or "" for module in asic.modules}
     units = {
         name: layers[cell["type"]] for name, cell in modules[netlist.top]["cells"].items() if cell["type"] in layers
     }

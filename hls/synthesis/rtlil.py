@@ -57,8 +57,11 @@ class Netlist:
 
 
 def netlists(synthesis: Synthesis) -> list[Netlist]:
-    """Read the netlists of all units; the first part only joins the others."""
-    return [Netlist(part.layer or "", parse((part.folder / "netlist.il").read_text())) for part in synthesis.parts[1:]]
+    """Read the netlists of all units; the first module only joins the others."""
+    return [
+        Netlist(module.layer or "", parse((module.folder / "netlist.il").read_text()))
+        for module in synthesis.modules[1:]
+    ]
 
 
 def parse(text: str) -> FlatModule:
@@ -95,13 +98,13 @@ def _bits(tokens: Iterator[str], widths: Mapping[str, int]) -> list[Bit]:
 def _signal(token: str, tokens: Iterator[str], widths: Mapping[str, int]) -> tuple[list[Bit], Iterator[str]]:
     """Read the signal that begins with `token`; return it and the tokens behind it."""
     if token == "{":
-        parts: list[list[Bit]] = []
+        pieces: list[list[Bit]] = []
         token = next(tokens)
         while token != "}":
-            part, tokens = _signal(token, tokens, widths)
-            parts.append(part)
+            piece, tokens = _signal(token, tokens, widths)
+            pieces.append(piece)
             token = next(tokens)
-        return [bit for part in reversed(parts) for bit in part], tokens
+        return [bit for piece in reversed(pieces) for bit in piece], tokens
     if token[0] not in "\\$":
         return [CONSTANT] * (int(token.partition("'")[0]) if "'" in token else 32), tokens
     bits = [(token, i) for i in range(widths[token])]

@@ -44,9 +44,9 @@ class Resources:
         return Resources(*(getattr(self, key.name) + getattr(other, key.name) for key in fields(self)))
 
 
-def total(parts: Iterable[Resources]) -> Resources:
+def total(resources: Iterable[Resources]) -> Resources:
     """Return the sum."""
-    return reduce(Resources.__add__, parts, Resources())
+    return reduce(Resources.__add__, resources, Resources())
 
 
 @dataclass(frozen=True)

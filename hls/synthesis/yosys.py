@@ -19,7 +19,7 @@ from xnorflow.hls.synthesis.tools import SynthesisError, Tool, ToolProcesses, bu
 
 #: A unit takes seconds to a few minutes; after this many something is wrong.
 LIMIT_S = 1800.0
-#: Name of the file that declares the modules which a part only joins.
+#: Name of the file that declares the modules which a module only joins.
 BOXES = "boxes.v"
 
 
@@ -52,14 +52,14 @@ class SynthesisedModule:
 
     Attributes
     ----------
-    module : str
+    name : str
     layer : str or None
         The Network's layer that it computes; None for the top module, which only joins the others.
     files : mapping of str to bytes
         What it is made from: Verilog and the memories that it reads, by file name.
     """
 
-    module: str
+    name: str
     layer: str | None
     files: Mapping[str, bytes]
 
@@ -75,7 +75,7 @@ class Synthesised(Generic[Counted]):
 
     Attributes
     ----------
-    module : str
+    name : str
     layer : str or None
     resources : Resources, or what else the family counts
     seconds : float
@@ -86,7 +86,7 @@ class Synthesised(Generic[Counted]):
         Holds ``netlist.il`` (Yosys's RTLIL), ``stat.json`` and the log.
     """
 
-    module: str
+    name: str
     layer: str | None
     resources: Counted
     seconds: float
@@ -95,22 +95,22 @@ class Synthesised(Generic[Counted]):
 
 
 class Whole(Generic[Counted]):
-    """All parts of a project: the top module, which joins the units, then the units in their order."""
+    """All modules of a project: the top module, which joins the units, then the units in their order."""
 
-    parts: tuple[Synthesised[Counted], ...]
+    modules: tuple[Synthesised[Counted], ...]
 
     @property
     def total(self) -> Counted:
-        """The sum of the parts; see :mod:`xnorflow.hls.synthesis`."""
-        return reduce(add, (part.resources for part in self.parts))
+        """The sum of the modules; see :mod:`xnorflow.hls.synthesis`."""
+        return reduce(add, (module.resources for module in self.modules))
 
     @property
     def layers(self) -> dict[str, Counted]:
         """The sums over the units of each layer, in the pipeline's order; the top module is under ``""``."""
         found: dict[str, Counted] = {}
-        for part in (*self.parts[1:], self.parts[0]):
-            name = part.layer or ""
-            found[name] = found[name] + part.resources if name in found else part.resources
+        for module in (*self.modules[1:], self.modules[0]):
+            name = module.layer or ""
+            found[name] = found[name] + module.resources if name in found else module.resources
         return found
 
 
@@ -122,12 +122,12 @@ class Synthesis(Whole[Resources]):
     ----------
     target : Target
     tool : Tool
-    parts : tuple of Synthesised
+    modules : tuple of Synthesised
     """
 
     target: Target
     tool: Tool
-    parts: tuple[Synthesised[Resources], ...]
+    modules: tuple[Synthesised[Resources], ...]
 
 
 def synthesise(
@@ -141,11 +141,11 @@ def synthesise(
     name : {"xilinx7", "ultrascale+", "ecp5", "ice40"}
         The target.
     cache : Path
-        Folder in which the parts' netlists are kept and looked for. It may serve many projects.
+        Folder in which the modules' netlists are kept and looked for. It may serve many projects.
     native : bool
         Whether to take a Yosys on PATH, if there is one.
     limit_s : float
-        Seconds that one part may take.
+        Seconds that one module may take.
 
     Raises
     ------
@@ -157,11 +157,11 @@ def synthesise(
         If Yosys failed, ran out of time or left something that cannot be read; the message names the log.
     """
     family, tool = target(name), find("yosys", native)
-    return Synthesis(family, tool, synthesise_parts(parts(project), family, tool, cache, limit_s))
+    return Synthesis(family, tool, synthesise_modules(modules(project), family, tool, cache, limit_s))
 
 
-def parts(project: RtlProject) -> tuple[SynthesisedModule, ...]:
-    """Return the parts of `project`: the top module, then the units."""
+def modules(project: RtlProject) -> tuple[SynthesisedModule, ...]:
+    """Return the modules of `project`: the top module, then the units."""
     texts = [path.read_text() for path in project.sources]
     boxes = "".join(box(text, path.stem) for text, path in zip(texts[1:], project.sources[1:]))
     found = [SynthesisedModule(project.top, None, {f"{project.top}.v": texts[0].encode(), BOXES: boxes.encode()})]
@@ -180,14 +180,14 @@ def box(text: str, module: str) -> str:
     return f"(* blackbox *)\n{head[0]}\nendmodule\n"
 
 
-def script(family: Family[Counted], part: SynthesisedModule) -> str:
-    """Return the Yosys script for a part, run in a folder with its files."""
-    boxes = [f"read_verilog -lib {BOXES}"] if BOXES in part.files else []
+def script(family: Family[Counted], module: SynthesisedModule) -> str:
+    """Return the Yosys script for a module, run in a folder with its files."""
+    boxes = [f"read_verilog -lib {BOXES}"] if BOXES in module.files else []
     return "\n".join(
         [
             *boxes,
-            f"read_verilog {' '.join(part.sources)}",
-            *family.commands(part.module),
+            f"read_verilog {' '.join(module.sources)}",
+            *family.commands(module.name),
             "delete t:$scopeinfo",  # remember the hierarchy, and are no cells
             "tee -q -o stat.json stat -json",
             "setattr -unset src *",
@@ -198,37 +198,42 @@ def script(family: Family[Counted], part: SynthesisedModule) -> str:
     )
 
 
-def synthesise_parts(
+def synthesise_modules(
     wanted: tuple[SynthesisedModule, ...], family: Family[Counted], tool: Tool, cache: Path, limit_s: float = LIMIT_S
 ) -> tuple[Synthesised[Counted], ...]:
-    """Synthesise parts, as many at once as there are processors; see :func:`synthesise`."""
-    largest_first = sorted(wanted, key=lambda part: -sum(map(len, part.files.values())))
+    """Synthesise modules, as many at once as there are processors; see :func:`synthesise`."""
+    largest_first = sorted(wanted, key=lambda module: -sum(map(len, module.files.values())))
     with ThreadPoolExecutor(os.cpu_count()) as pool, ToolProcesses() as processes:
         futures = {
-            part.module: pool.submit(_synthesise, part, family, tool, cache.resolve(), limit_s, processes)
-            for part in largest_first
+            module.name: pool.submit(_synthesise, module, family, tool, cache.resolve(), limit_s, processes)
+            for module in largest_first
         }
-        return tuple(futures[part.module].result() for part in wanted)
+        return tuple(futures[module.name].result() for module in wanted)
 
 
 def _synthesise(
-    part: SynthesisedModule, family: Family[Counted], tool: Tool, cache: Path, limit_s: float, processes: ToolProcesses
+    module: SynthesisedModule,
+    family: Family[Counted],
+    tool: Tool,
+    cache: Path,
+    limit_s: float,
+    processes: ToolProcesses,
 ) -> Synthesised[Counted]:
-    commands = script(family, part)
+    commands = script(family, module)
     key = hashlib.sha256()
-    for text in (str(tool), commands, *part.files):
+    for text in (str(tool), commands, *module.files):
         key.update(text.encode() + b"\0")
-    for name, content in part.files.items():
+    for name, content in module.files.items():
         key.update(f"{name}\0{len(content)}\0".encode() + content)
-    folder = cache / f"{part.module}-{family.name}-{key.hexdigest()[:16]}"
+    folder = cache / f"{module.name}-{family.name}-{key.hexdigest()[:16]}"
 
     def build(private: Path) -> None:
-        for name, content in part.files.items():
+        for name, content in module.files.items():
             (private / name).write_bytes(content)
         (private / "synth.ys").write_text(commands)
         start = time.perf_counter()
         processes.run(tool, ["-q", "-s", "synth.ys"], private, limit_s)
-        _count(part, family, private)
+        _count(module, family, private)
         if not (private / "netlist.il").is_file():
             raise SynthesisError(f"{tool}: left no netlist")
         (private / "seconds.json").write_text(json.dumps(round(time.perf_counter() - start, 2)))
@@ -236,15 +241,15 @@ def _synthesise(
     try:
         made = build_once(folder, build)
     except SynthesisError as error:
-        raise SynthesisError(f"{part.module} for {family.name}: {error}\n(log: {folder}.log)") from None
+        raise SynthesisError(f"{module.name} for {family.name}: {error}\n(log: {folder}.log)") from None
     seconds = json.loads((folder / "seconds.json").read_text())
-    return Synthesised(part.module, part.layer, _count(part, family, folder), seconds, not made, folder)
+    return Synthesised(module.name, module.layer, _count(module, family, folder), seconds, not made, folder)
 
 
-def _count(part: SynthesisedModule, family: Family[Counted], folder: Path) -> Counted:
+def _count(module: SynthesisedModule, family: Family[Counted], folder: Path) -> Counted:
     stat = folder / "stat.json"
     if not stat.is_file():
         raise SynthesisError("Yosys left no statistics")
-    boxes = re.findall(r"^module (\w+)", part.files.get(BOXES, b"").decode(), re.M)
-    cells = parse(stat.read_text(errors="replace"), part.module)
+    boxes = re.findall(r"^module (\w+)", module.files.get(BOXES, b"").decode(), re.M)
+    cells = parse(stat.read_text(errors="replace"), module.name)
     return family.count({cell: number for cell, number in cells.items() if cell not in boxes})

@@ -453,22 +453,24 @@ def _function(model: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "message"),
     [
         (_nan, "NaN"),
         (_external, "another file"),
         (_dynamic, "fixed shape"),
-        (_wrong_shape, "expected shapes and types that fit each other; onnxruntime says: .*'conv'"),
+        (_wrong_shape, "expected shapes and types that fit each other; onnxruntime message: .*'conv'"),
         (_function, "functions"),
         (_set("norm2", op_type="Mean"), "'norm2' \\(Mean\\): not supported"),
         (_set("sign1", domain="antigravity"), "antigravity"),
         (_set("norm2", domain="antigravity"), "antigravity"),
     ],
 )
-def test_what_is_not_supported_is_refused_with_its_name(change: Callable[..., Any], says: str, tmp_path: Path) -> None:
+def test_what_is_not_supported_is_refused_with_its_name(
+    change: Callable[..., Any], message: str, tmp_path: Path
+) -> None:
     model = hostile(0)
     change(model)
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=message):
         qonnx.trace(qonnx_file.load(saved(model, tmp_path / "bad.onnx")), "bad", refuse)
 
 

@@ -61,8 +61,8 @@ def test_the_netlist_is_exact(tmp_path: Path, name: str) -> None:
     project, synthesis = synthesised(tmp_path, name)
     assert differs(project, synthesis, tmp_path) is None
     if name == "ice40":  # the other way round: one neuron's matches are wrong
-        (part,) = (part for part in synthesis.parts if part.module.endswith("_dense2"))
-        path = part.folder / "netlist.il"
+        (module,) = (module for module in synthesis.modules if module.name.endswith("_dense2"))
+        path = module.folder / "netlist.il"
         text = path.read_text()
         wrong, count = re.subn(
             r"(cell \\SB_LUT4 \\agree_0\S+\n[^\n]*LUT_INIT 16')([01]+)",
@@ -80,13 +80,13 @@ def test_the_netlist_of_a_recurrent_network_is_exact(tmp_path: Path, default: Fo
     project = write(small_recurrent(), tmp_path / "rtl", RtlConfig(default=default, in_width=8))
     synthesis = synthesise(project, "ecp5", tmp_path / "cache")
     assert differs(project, synthesis, tmp_path) is None
-    assert any(part.layer == "state1" for part in synthesis.parts)
+    assert any(module.layer == "state1" for module in synthesis.modules)
 
 
 @pytest.mark.parametrize("cell", ["DP16KD", "NOVEL"])
 def test_cells_without_a_model_are_told(tmp_path: Path, cell: str) -> None:
     project, done = synthesised(tmp_path, "ecp5")
-    folder = next(part.folder for part in done.parts if part.layer == "dense1")
+    folder = next(module.folder for module in done.modules if module.layer == "dense1")
     for name, own in (("netlist.il", "cell \\TRELLIS_FF "), ("stat.json", '"TRELLIS_FF"')):
         path = folder / name
         path.write_text(path.read_text().replace(own, own.replace("TRELLIS_FF", cell)))

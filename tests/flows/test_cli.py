@@ -69,7 +69,7 @@ def test_a_data_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("goal", "says", "status"),
+    ("goal", "message", "status"),
     [
         (["--target-fps", "3000000"], "folding by 3,000,000 vectors/s at 100 MHz: 24 cycles per vector", 0),
         (["--max-luts", "300"], "folding by at most 300 LUTs", 0),
@@ -77,7 +77,7 @@ def test_a_data_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     ],
 )
 def test_a_goal_shows_the_table_that_the_foldings_were_chosen_from(
-    tmp_path: Path, goal: list[str], says: str, status: int
+    tmp_path: Path, goal: list[str], message: str, status: int
 ) -> None:
     io.save(fakes.network(), tmp_path / "small.safetensors")
     command = ["-m", "tests.flows.fakes", str(tmp_path), "run", str(tmp_path / "small.safetensors"), *goal]
@@ -85,9 +85,9 @@ def test_a_goal_shows_the_table_that_the_foldings_were_chosen_from(
         [sys.executable, *command], cwd=PROJECT, capture_output=True, text=True, check=False, timeout=120
     )
     text = " ".join((done.stdout + done.stderr).split())
-    assert (done.returncode, says in text) == (status, True), text
+    assert (done.returncode, message in text) == (status, True), text
     assert (" PE x " in text and "est. LUTs" in text) == (status == 0)
-    assert status or any(says in line and line.endswith(" LUTs") for line in done.stdout.splitlines())
+    assert status or any(message in line and line.endswith(" LUTs") for line in done.stdout.splitlines())
 
 
 def test_vendor_reports_are_brought_home(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ ENDINGS = {
 def test_every_ending_is_one_message_and_a_status(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    act, status, says, traced = ENDINGS[kind]
+    act, status, message, traced = ENDINGS[kind]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("xnorflow.flows.places.clean", lambda _: act())
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
@@ -69,7 +69,7 @@ def test_every_ending_is_one_message_and_a_status(
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
     (line,) = capfd.readouterr().err.splitlines()
     assert ended.value.code == status
-    assert line.startswith("error: ") and says in line
+    assert line.startswith("error: ") and message in line
     named = re.search(r"traceback: (\S+)$", line)
     assert bool(named) == traced
     if named:

@@ -13,11 +13,11 @@ def place(tmp_path: Path) -> Any:
 def test_energy_is_estimated_from_a_waveform_of_few_frames(place: Watched) -> None:
     energy = place.flow()["energy"]
     assert (energy["frames"], energy["images"], energy["source"]) == (3, 0, "waveform of first")
-    counts = {part["name"]: part["count"] for part in energy["parts"]}
+    counts = {term["name"]: term["count"] for term in energy["terms"]}
     assert counts["wire_toggles"] == 3 / 3
     assert counts["register_toggles"] == counts["clocked_bits"] == 0
     assert counts["memory_bits"] > 0  # the small network is folded
-    assert energy["picojoules"] == pytest.approx(sum(part["picojoules"] for part in energy["parts"]))
+    assert energy["picojoules"] == pytest.approx(sum(term["picojoules"] for term in energy["terms"]))
     place.flow()
     assert "energy" in place.reused()
 

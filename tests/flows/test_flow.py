@@ -99,14 +99,14 @@ def test_force_redoes_everything(place: Place) -> None:
     assert place.built() == ["first", "second"] * 2
 
 
-def test_force_redoes_the_synthesis_of_every_part(place: Place) -> None:
+def test_force_redoes_the_synthesis_of_every_module(place: Place) -> None:
     place.flow()
-    part = place.folder / "build" / "small" / "parts" / "a part"
-    part.mkdir(parents=True)
+    module = place.folder / "build" / "small" / "synthesised" / "a module"
+    module.mkdir(parents=True)
     place.flow(vectors=17)
-    assert part.exists()
+    assert module.exists()
     place.flow(force=True)
-    assert not part.exists()
+    assert not module.exists()
 
 
 def test_other_vectors_reuse_the_projects(place: Place) -> None:

@@ -21,7 +21,7 @@ from xnorflow.flows.cache import PROJECT, RECORD
 _MARK = "XNORFLOW_TEST_OF_KILL"
 _TOOLS = ("cc1plus", "vvp", "yosys", None)  # at work when the flow is killed; None: whatever is
 _VARYING = {"created", "seconds", "build_seconds", "summary"}
-_LIMIT_S = 900  # of patience, on a machine that has much else to do
+_LIMIT_S = 900  # on a machine that has much else to do
 
 
 class Flow:

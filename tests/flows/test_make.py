@@ -85,7 +85,7 @@ def test_a_variable_of_no_target_is_never_run_either(called: Any, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("words", "message"),
     [
         (["flow", "MODEL=digits_bnn", "VECTOR=5"], "takes no variable VECTOR. Do you mean VECTORS?"),
         (["flow", "MODEL=digits_bnn", "max_luts=5"], "Do you mean MAX_LUTS?"),
@@ -103,11 +103,11 @@ def test_a_variable_of_no_target_is_never_run_either(called: Any, tmp_path: Path
     ],
 )
 def test_what_make_does_not_take_is_told_before_anything_is_done(
-    called: Any, tmp_path: Path, words: list[str], says: str
+    called: Any, tmp_path: Path, words: list[str], message: str
 ) -> None:
     before = set(tmp_path.rglob("*"))
     done, _ = called(*words, REALLY="1")
-    assert (done.returncode, says in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr
+    assert (done.returncode, message in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr
     assert set(tmp_path.rglob("*")) == before
 
 

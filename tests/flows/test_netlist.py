@@ -19,7 +19,7 @@ from xnorflow.flows.options import Options
 
 @pytest.fixture
 def flow(tmp_path: Path) -> Any:
-    """Return a function that runs a flow with the netlist as its only engine, and returns the engine's part of it."""
+    """Return a function that runs a flow with the netlist as its only engine, and returns the engine's module of it."""
     io.save(fakes.network(), tmp_path / "small.safetensors")
     kinds = tuple(kind for kind in ENGINES if kind.name == "netlist")
 
@@ -56,8 +56,8 @@ def test_a_wrong_cell_fails_the_flow(flow: Any, monkeypatch: pytest.MonkeyPatch,
     written = xnorflow.hls.synthesis.netlist.write
 
     def write(project: Any, synthesis: Any, cache: Any) -> Any:
-        (part,) = (part for part in synthesis.parts if part.module.endswith("_dense2"))
-        path = part.folder / "netlist.il"
+        (module,) = (module for module in synthesis.modules if module.name.endswith("_dense2"))
+        path = module.folder / "netlist.il"
         if fault and not path.with_name("changed").exists():
             text, count = wrong_cell(path.read_text())
             assert count == 1

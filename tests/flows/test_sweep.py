@@ -12,7 +12,7 @@ import xnorflow as xf
 from xnorflow.bnn.errors import UserError
 from xnorflow.bnn.io import save
 from xnorflow.flows import cli
-from xnorflow.flows.sweep import Wish, best, grid
+from xnorflow.flows.sweep import Goal, best, grid
 from xnorflow.reports.points import SweptPoint
 
 
@@ -29,8 +29,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_a_grid_has_every_goal_at_every_clock() -> None:
     points = grid([1e4, 1e5], [900], ["unrolled"], [5.0, 10.0])
-    assert len(points) == 8 and Wish(max_luts=900, clock_ns=5.0) in points
-    assert grid() == [Wish()]
+    assert len(points) == 8 and Goal(max_luts=900, clock_ns=5.0) in points
+    assert grid() == [Goal()]
 
 
 def test_best_is_what_no_other_beats() -> None:
@@ -137,7 +137,7 @@ def test_what_cannot_be_swept_ends_in_one_line(
 
 def test_a_point_has_one_goal() -> None:
     with pytest.raises(UserError, match="got target_fps, architecture"):
-        Wish(target_fps=1, architecture="folded").applied(None)  # type: ignore[arg-type]
+        Goal(target_fps=1, architecture="folded").applied(None)  # type: ignore[arg-type]
 
 
 def test_a_sweep_does_not_write_among_the_baselines(here: Path) -> None:

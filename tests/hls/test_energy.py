@@ -23,7 +23,7 @@ $var parameter 4 % WIDTH $end
 $scope module inner $end
 $var wire 1 ! aclk $end
 $var reg 4 # data [3:0] $end
-$var wire 2 $ part [1:0] $end
+$var wire 2 $ term [1:0] $end
 $upscope $end
 $upscope $end
 $enddefinitions $end
@@ -69,7 +69,7 @@ def counted(folder: Path, text: str = VCD, clock: str = "aclk", frames: int = 2,
 
 
 def test_toggles(tmp_path: Path) -> None:
-    # data: bits 0 and 1 change at 15, bit 3 at 30; the register drives all, `data` and `part` outside are the same
+    # data: bits 0 and 1 change at 15, bit 3 at 30; the register drives all, `data` and `term` outside are the same
     # nets. lonely changes at 15 and 25. 4 register bits for 3 rising edges.
     assert counted(tmp_path, memory_bits=7) == Activity(3 / 2, 2 / 2, 4 * 3 / 2, 7)
 
@@ -80,9 +80,9 @@ def test_becoming_known_is_no_toggle_and_other_times_are_other_nets(tmp_path: Pa
 
 
 def test_equal_registers_of_one_module_are_two_nets_and_of_two_modules_one(tmp_path: Path) -> None:
-    twin = VCD.replace("$var wire 2 $ part [1:0] $end", '$var reg 4 " twin [3:0] $end')
+    twin = VCD.replace("$var wire 2 $ term [1:0] $end", '$var reg 4 " twin [3:0] $end')
     assert counted(tmp_path, twin) == Activity(2 * 3 / 2, 2 / 2, 8 * 3 / 2, 0)
-    apart = VCD.replace("$var wire 2 $ part", "$upscope $end\n$scope module other $end\n$var reg 2 $ part")
+    apart = VCD.replace("$var wire 2 $ term", "$upscope $end\n$scope module other $end\n$var reg 2 $ term")
     assert counted(tmp_path, apart) == Activity(3 / 2, 2 / 2, 6 * 3 / 2, 0)
 
 
@@ -144,14 +144,14 @@ def test_memory_bits() -> None:
     assert bits(Folded(pe=8, simd=70), fc2=Unrolled()) == 8 * 70
 
 
-def test_the_estimate_is_the_sum_of_its_parts() -> None:
+def test_the_estimate_is_the_sum_of_its_terms() -> None:
     made = energy.estimate(Activity(1000, 2000, 3000, 4000))
     toggle, clock, bit = 0.1 / 32 * 14, 0.044 / 100e6 / 23097 * 1e12, 10 / 64
     assert made.picojoules == pytest.approx(3000 * toggle + 3000 * clock + 4000 * bit, rel=1e-12)
-    assert made.picojoules == sum(part.picojoules for part in made.parts)
+    assert made.picojoules == sum(term.picojoules for term in made.terms)
     assert (made.low, made.high) == (made.picojoules / 3, made.picojoules * 3)
-    assert [part.count for part in made.parts] == [1000, 2000, 3000, 4000]
-    assert all(part.source for part in made.parts)
+    assert [term.count for term in made.terms] == [1000, 2000, 3000, 4000]
+    assert all(term.source for term in made.terms)
 
 
 def test_constants_are_of_the_order_of_a_vendors_figures() -> None:

@@ -36,7 +36,7 @@ def dataflow(style: str, folder: Path, **settings: Any) -> Dataflow:
 
 
 def ends(flow: Dataflow, depths: Mapping[tuple[str, str], int], frames: int = 3) -> bool:
-    """Whether all frames come through processes that stand still while they cannot read or write, pipeline and all."""
+    """Whether all frames come through processes that stall while they cannot read or write, pipeline and all."""
     inside = dict.fromkeys(depths, 0)
     ports = {(name, of.layer) for of in flow.processes for name in of.sources} - depths.keys()
     readers: dict[str, list[tuple[str, str]]] = {}

@@ -42,7 +42,7 @@ def layer(
 def passing() -> dict[str, Any]:
     """What a test must not change."""
     return {
-        "schema_version": 2,
+        "schema_version": 3,
         "requirements": [
             {"what": "lut", "limit": 5280, "found": 1300, "provenance": "placed-and-routed", "source": "nextpnr 0.11",
              "status": "pass", "reason": "at most 5,280 LUTs required, 1,300 found"},
@@ -161,7 +161,7 @@ def passing() -> dict[str, Any]:
         "energy": {
             "source": "waveform of rtl_icarus", "frames": 8, "images": 7, "picojoules": 2460.0, "low": 820.0,
             "high": 7380.0,
-            "parts": [{"name": "wire_toggles", "count": 60000.5, "picojoules_each": 0.041, "picojoules": 2460.0,
+            "terms": [{"name": "wire_toggles", "count": 60000.5, "picojoules_each": 0.041, "picojoules": 2460.0,
                        "source": "a paper"}],
             "formula": "count x picojoules_each", "uncertainty": 3.0, "provenance": "estimated",
             "targets": [

@@ -280,7 +280,7 @@ def test_markdown_tables_are_whole(report: Any, tmp_path: Path) -> None:
     "breaking",
     [
         lambda report: report.pop("model"),
-        lambda report: report.update(schema_version=1),
+        lambda report: report.update(schema_version=2),
         lambda report: report.update(verdict="maybe"),
         lambda report: report.update(surprise=1),
         lambda report: report["inputs"].update(digest="short"),

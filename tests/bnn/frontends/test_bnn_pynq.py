@@ -91,7 +91,7 @@ def test_a_folder_is_found_and_read(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "says"),
+    ("damage", "message"),
     [
         (lambda of: (of / "1-3-thres.bin").unlink(), r"1-3-thres.bin: cannot be read: No such file"),
         (lambda of: (of / "1-3-thres.bin").write_bytes(b"\0" * 8), "files of one length for all processing elements"),
@@ -103,9 +103,9 @@ def test_a_folder_is_found_and_read(folder: Path) -> None:
         (lambda of: (of / "classes.txt").write_text("one\n\n"), "expected 2 to 64 classes, one a line, got 1"),
     ],
 )  # fmt: skip
-def test_what_is_no_such_network_is_refused(damage: Any, says: Any, folder: Path) -> None:
+def test_what_is_no_such_network_is_refused(damage: Any, message: Any, folder: Path) -> None:
     damage(folder)
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=message):
         bnn_pynq.load(folder, "n", Input("x", (), (64,)))
 
 

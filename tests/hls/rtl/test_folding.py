@@ -113,7 +113,7 @@ def test_without_a_wish_the_configuration_is_taken_as_it_is(network: Network) ->
 
 
 @pytest.mark.parametrize(
-    "goal, says",
+    "goal, message",
     [
         ({"target_fps": 1e9}, "cannot reach"),
         ({"target_fps": -1.0}, "cannot reach"),
@@ -121,8 +121,8 @@ def test_without_a_wish_the_configuration_is_taken_as_it_is(network: Network) ->
         ({"target_fps": 1.0, "max_luts": 50}, "either"),
     ],
 )
-def test_a_wish_that_cannot_be_met_is_refused(network: Network, goal: dict[str, Any], says: str) -> None:
-    with pytest.raises(UserError, match=says):
+def test_a_goal_that_cannot_be_met_is_refused(network: Network, goal: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
         choose(network, RtlConfig(), **goal)
 
 

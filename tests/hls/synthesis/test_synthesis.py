@@ -19,7 +19,7 @@ from xnorflow.hls.synthesis import tools, yosys
 from xnorflow.hls.synthesis.nextpnr import located
 from xnorflow.hls.synthesis.targets import TARGETS, Resources, parse, target
 from xnorflow.hls.synthesis.tools import SynthesisError, ToolMissing, find
-from xnorflow.hls.synthesis.yosys import parts, script, synthesise
+from xnorflow.hls.synthesis.yosys import modules, script, synthesise
 
 
 @needs_native
@@ -32,7 +32,7 @@ def test_a_layer_costs_something_and_the_total_is_the_sum(name: str, tmp_path: P
     assert list(layers) == ["dense1", "dense2", "argmax", ""]
     assert layers["dense1"].lut > 0 and layers["dense1"].ff > 0
     assert layers[""] == Resources(), "wires are for free"
-    assert done.total == sum((part.resources for part in done.parts), Resources())
+    assert done.total == sum((module.resources for module in done.modules), Resources())
     assert done.total.lut == sum(of.lut for of in layers.values())
     assert done.tool.version in str(done.tool) and done.target.name == name
 
@@ -48,20 +48,20 @@ def test_only_what_has_changed_is_synthesised_again(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(tools.ToolProcesses, "run", noted)
     first = synthesise(made(tmp_path / "a"), "ecp5", cache)
-    assert len(started) == 7 and not any(part.cached for part in first.parts)
+    assert len(started) == 7 and not any(module.cached for module in first.modules)
     again = synthesise(made(tmp_path / "b"), "ecp5", cache)
-    assert len(started) == 7 and all(part.cached for part in again.parts)
-    assert [replace(part, cached=False) for part in again.parts] == list(first.parts)
+    assert len(started) == 7 and all(module.cached for module in again.modules)
+    assert [replace(module, cached=False) for module in again.modules] == list(first.modules)
     changed = synthesise(made(tmp_path / "c", flipped=True), "ecp5", cache)
     assert started[7:] == [["tiny_dense2.v"]]
-    assert [part.module for part in changed.parts if not part.cached] == ["tiny_dense2"]
+    assert [module.name for module in changed.modules if not module.cached] == ["tiny_dense2"]
 
 
 @needs_native
-def test_unrolled_weights_change_one_part_too(tmp_path: Path) -> None:
+def test_unrolled_weights_change_one_module_too(tmp_path: Path) -> None:
     synthesise(made(tmp_path / "a", default=Unrolled()), "ecp5", tmp_path / "cache")
     again = synthesise(made(tmp_path / "b", flipped=True, default=Unrolled()), "ecp5", tmp_path / "cache")
-    assert [part.module for part in again.parts if not part.cached] == ["tiny_dense2"]
+    assert [module.name for module in again.modules if not module.cached] == ["tiny_dense2"]
 
 
 def test_units_are_told_in_layers(tmp_path: Path) -> None:
@@ -82,15 +82,15 @@ def test_units_are_told_in_layers(tmp_path: Path) -> None:
     )
     config = RtlConfig(default=Folded(1, 3))
     units = plan(network, config).units
-    found = parts(write(network, tmp_path, config))[1:]
-    assert [part.layer for part in found] == [unit.layer for unit in units]
-    memories = {name for part in found for name in part.files if name.endswith(".mem")}
+    found = modules(write(network, tmp_path, config))[1:]
+    assert [module.layer for module in found] == [unit.layer for unit in units]
+    memories = {name for module in found for name in module.files if name.endswith(".mem")}
     assert memories == {path.name for path in tmp_path.glob("*.mem")}
 
 
 def test_a_fifo_belongs_to_the_sum_that_it_waits_for(tmp_path: Path) -> None:
     project = write(small_residual(), tmp_path, RtlConfig())
-    layers = {part.module: part.layer for part in parts(project)[1:]}
+    layers = {module.name: module.layer for module in modules(project)[1:]}
     assert layers["residual_conv1"] == "conv1" and layers["residual_conv1_fifo_"] == "add1", layers
     assert located("U_residual.U_conv1_fifo_.first", project) == ("add1", "first")
     assert located("U_residual.conv1_fifo__valid", project) == ("add1", "conv1_fifo__valid")
@@ -178,7 +178,7 @@ def test_cells_count_as_what_they_take() -> None:
 
 
 def test_a_script_reads_only_its_own_part(tmp_path: Path) -> None:
-    top, dense, *_ = parts(made(tmp_path))
+    top, dense, *_ = modules(made(tmp_path))
     commands = script(TARGETS["ecp5"], dense).splitlines()
     assert commands[:2] == ["read_verilog tiny_dense1.v", "synth_ecp5 -abc9 -top tiny_dense1"]
     assert script(TARGETS["ecp5"], top).startswith(f"read_verilog -lib {yosys.BOXES}\nread_verilog tiny.v\n")
