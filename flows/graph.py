@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 _F = TypeVar("_F", default=Any)
 
 SYNTHESISED = "synthesised"
-"""In a model's cache, what has been synthesised of it, each part by its own content."""
+"""In a model's cache, what has been synthesised of it, each module by its own content."""
 
 
 class Advance(Protocol):
