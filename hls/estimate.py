@@ -8,12 +8,14 @@ from xnorflow.hls.folding import PRICES, Price
 from xnorflow.hls.schedule import LEAST_DEPTH, PIPELINE_DEPTH, Schedule
 
 FORMULA = (
-    "cycles: every layer is a loop of one iteration per cycle, whose iterations are counted, and the RTL's cycle model "
-    "puts them one behind another through FIFOs. LUTs, of six inputs, of a folded layer: lane x inputs x neurons in "
-    "parallel, accumulator x its bits x neurons in parallel, choice x bits of the window, result x neurons, a "
-    "LUT for 32 bits of line buffers, and control; of an unrolled one: shared adder x weights x bits of an input, and "
-    "control; of the others: one per bit that comes in. Memories are counted in bits, and what an HLS tool adds (state "
-    "machines, FIFOs) is not"
+    "cycles: every layer is a loop of one iteration per cycle, whose iterations are counted, and the RTL's cycle "
+    "model puts them one behind another through FIFOs. LUTs, of six inputs, of a folded layer: lane x inputs x "
+    "neurons in parallel, accumulator x its bits x neurons in parallel, choice x bits of the window, result x "
+    "neurons, a LUT for 32 bits of line buffers, and control; of an unrolled one: shared adder x weights x bits of an "
+    "input, and control; of a recurrent one: 1.5 (2 with zero weights) x its channels x neurons in parallel, 2 x bits "
+    "of an operand x neurons in parallel, and 40. Thresholds: bits that come in, for each threshold; scales: bits "
+    "that come in x bits of the result; sums and pools: bits of the result, and line buffers. Memories are counted in "
+    "bits, and what an HLS tool adds (state machines, FIFOs) is not"
 )
 
 SCHEDULING = (
