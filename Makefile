@@ -65,12 +65,13 @@ train: $(READY)  ## train a model of the zoo, in runs/: MODEL=name [DATA=folder]
 regress: $(READY)  ## compare the models with reports/baselines: [MODEL=name or file]; UPDATE=1 rewrites the baselines
 	@$(RUN) regress
 
-bench: $(READY)  ## measure the golden model's speed against PyTorch and onnxruntime, C-simulation of packed against stock hls4ml projects, the area of unrolled matrices and of hls4ml layers, and what a step costs beside its work: [LOWER=AVX2]
+bench: $(READY)  ## measure the golden model's speed against PyTorch and onnxruntime, C-simulation of packed against stock hls4ml projects, the area of unrolled matrices and of hls4ml layers, what coverage takes, and what a step costs beside its work: [LOWER=AVX2]
 	@bash flows/setup.sh qonnx cluster
 	@$(PYTHON) -m xnorflow.cosim.bench
 	@$(PYTHON) -m xnorflow.cosim.csim_bench
 	@$(PYTHON) -m xnorflow.hls.rtl.bench
 	@$(PYTHON) -m xnorflow.hls.calibration
+	@$(PYTHON) -m xnorflow.flows.coverage_bench
 	@$(PYTHON) -m xnorflow.flows.bench
 
 setup: $(READY) all-extras  ## install everything, what tests need, too (every other target installs what it needs)
