@@ -7,14 +7,14 @@ class Unsupported(Exception):
     """The chosen style cannot express this network; the message names the layer, the reason and the way out."""
 
 
-def check_images(network: Network, padded_bits: bool) -> None:
+def check_images(network: Network, padded: bool) -> None:
     """Refuse what no generator has: scores and classes of every pixel, and max pools with padding.
 
     Parameters
     ----------
     network : Network
-    padded_bits : bool
-        Whether padded max pools of bipolar values are supported.
+    padded : bool
+        Whether padded max pools are supported.
 
     Raises
     ------
@@ -27,8 +27,8 @@ def check_images(network: Network, padded_bits: bool) -> None:
                 f"layer {operation.name}: scores of every pixel have no hardware; end the network before its scales "
                 "and its argmax"
             )
-        if isinstance(operation, MaxPool2d) and any(operation.padding) and not (padded_bits and operands[0].bipolar):
+        if isinstance(operation, MaxPool2d) and any(operation.padding) and not padded:
             raise Unsupported(
-                f"layer {operation.name}: a padded max pool {'of integers ' if padded_bits else ''}has no hardware; "
-                "pool without padding" + (", or behind the sign" if padded_bits else "")
+                f"layer {operation.name}: a padded max pool has no layer in stock hls4ml; pool without padding, or use "
+                "packed"
             )

@@ -345,7 +345,9 @@ class _LayerList:
         if threshold is not None:
             result = Storage("packed", result.shape, storage.bits, False)
         padding = operation.padding if isinstance(operation, MaxPool2d) else (0, 0, 0, 0)
-        numbers = _window(storage, operation.size, operation.stride, padding, -1)  # the lesser bit, which never wins
+        lowest = -(1 << (storage.bits - 1)) if storage.signed else 0  # never the maximum, unless all are
+        pad_value = -1 if storage.kind == "packed" else lowest
+        numbers = _window(storage, operation.size, operation.stride, padding, pad_value)
         constants, types = np.zeros(storage.elements, np.uint64), {"pool": "nnet::packed::largest"}
         if isinstance(operation, SumPool2d):
             types["pool"] = "nnet::packed::sum"

@@ -204,7 +204,7 @@ def model_graph(network: Network, folder: Path, config: HlsConfig) -> Any:
 def _expressed(network: Network, config: HlsConfig) -> tuple[Network, HlsConfig]:
     """Return what of a network becomes hardware, in terms of the configuration's style."""
     config, core = config.resolve(network), hardware(network)
-    check_images(network, padded_bits=config.style == "packed")
+    check_images(network, padded=config.style == "packed")
     if config.style == "stock":
         from xnorflow.hls import stock
 

@@ -205,9 +205,9 @@ template <> struct operand<false> {
         return a ^ ((a ^ b) & T(copies<T::width>(second)));
     }
 
-    template <class T, typename> static T pad(int) {
+    template <class T, typename CONFIG_T> static T pad(int) {
         #pragma HLS INLINE
-        return T(0);
+        return T(CONFIG_T::pad_value);
     }
 
     template <class T, int> static T value(const T x[], int i) {

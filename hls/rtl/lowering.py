@@ -134,7 +134,7 @@ def lower(network: Network, config: RtlConfig) -> Pipeline:
     for operation in network.operations:
         if type(operation) not in _KNOWN:
             raise Unsupported(f"layer {operation.name}: there is no RTL for {type(operation).__name__}")
-    check_images(network, padded_bits=True)
+    check_images(network, padded=True)
     if config.output == "class" and not isinstance(network.output, Argmax):
         raise UserError(f"rtl: {network.name} has no argmax at its end: output must be scores, got 'class'")
     flat = flat_input(network, _beat_bits(network, config))
@@ -306,7 +306,12 @@ class _Lowering:
             flagged = any(operation.padding) and operation.pad_value == 0 and self.last.bipolar
             flag_channels = channels if flagged else 0
             self._window(
-                operation, (kernel[0], kernel[1]), operation.stride, operation.padding, operation.pad_value > 0, flagged
+                operation,
+                (kernel[0], kernel[1]),
+                operation.stride,
+                operation.padding,
+                int(operation.pad_value > 0),
+                flagged,
             )
         weights, thresholds = operation.weight.reshape(signal.channels, -1), None
         result = self._stream(name, signal)
@@ -394,7 +399,7 @@ class _Lowering:
         kernel: tuple[int, int],
         stride: tuple[int, int],
         padding: tuple[int, int, int, int],
-        pad_ones: bool,
+        pad: int,
         flagged: bool,
     ) -> None:
         height, width, channels = self._signal(operation.inputs[0]).shape
@@ -408,12 +413,13 @@ class _Lowering:
             extra=taps if flagged else 0,
         )
         self._append(
-            SlidingWindow(operation.name, self.last, stream, height, width, kernel, stride, padding, pad_ones, flagged)
+            SlidingWindow(operation.name, self.last, stream, height, width, kernel, stride, padding, pad, flagged)
         )
 
     def _pool(self, operation: MaxPool2d, carries: str | None, all_of: NDArray[np.bool_] | None = None) -> None:
         pixels = self.last
-        self._window(operation, operation.size, operation.stride, operation.padding, pad_ones=False, flagged=False)
+        lowest = 1 << (pixels.bits - 1) if pixels.signed else 0  # never the maximum, unless all are
+        self._window(operation, operation.size, operation.stride, operation.padding, pad=lowest, flagged=False)
         stream = replace(pixels, name=operation.name, vectors=self.last.vectors)
         if all_of is None:
             all_of = np.zeros(pixels.channels, bool)
@@ -424,7 +430,7 @@ class _Lowering:
         if operation.size == self._signal(operation.inputs[0]).shape[:2]:
             self._append(GlobalSum(operation.name, self.last, result), operation.name)
             return
-        self._window(operation, operation.size, operation.stride, (0, 0, 0, 0), pad_ones=False, flagged=False)
+        self._window(operation, operation.size, operation.stride, (0, 0, 0, 0), pad=0, flagged=False)
         taps = operation.size[0] * operation.size[1]
         self._append(SumPool(operation.name, self.last, result, taps), operation.name)
 

@@ -161,8 +161,8 @@ class SlidingWindow(Unit):
     kernel, stride : (int, int)
         Vertical and horizontal.
     padding : (top, bottom, left, right)
-    pad_ones : bool
-        Whether padded positions hold ones rather than zeros.
+    pad : int
+        What each channel's bits are at padded positions.
     flagged : bool
     """
 
@@ -171,7 +171,7 @@ class SlidingWindow(Unit):
     kernel: tuple[int, int]
     stride: tuple[int, int]
     padding: tuple[int, int, int, int]
-    pad_ones: bool
+    pad: int
     flagged: bool
 
     @property

@@ -92,13 +92,14 @@ def padded_network(pad_value: int) -> Network:
 
 
 def padded_pools_network() -> Network:
-    """Max pools of bits that reach out on each side, with strides, on more channels than a word has."""
+    """Max pools that reach out on each side, with strides: of sums, and of bits on more channels than a word has."""
     b = Builder("pools", Input("image", (), (5, 6, 3)), 4)
     b.add(Conv2d, "conv1", weight=b.weights(70, 2, 2, 3), padding=(1, 0, 1, 0), pad_value=-1)
     b.threshold("sign1", down=0.0)
     b.add(MaxPool2d, "pool1", size=(3, 3), stride=(2, 1), padding=(1, 2, 1, 1))
     b.add(Conv2d, "conv2", weight=b.weights(9, 1, 2, 70))
-    b.threshold("sign2", down=0.0)
+    b.add(MaxPool2d, "pool_of_sums", size=(2, 2), padding=(1, 0, 0, 1))
+    b.threshold("sign2")
     b.add(MaxPool2d, "pool2", size=(1, 2), stride=(1, 2), padding=(0, 0, 1, 1))
     b.add(Flatten, "flatten")
     return b.add(Dense, "fc", weight=b.weights(3, b.signal.size)).network()

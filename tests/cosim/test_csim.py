@@ -119,7 +119,7 @@ def test_stock_branches_sum_pools_and_ternary_values_are_exact(tmp_path: Path, b
 
 @slow
 @pytest.mark.parametrize("io_type", ["io_parallel", "io_stream"])
-def test_padded_pools_of_bits_are_exact(tmp_path: Path, io_type: str) -> None:
+def test_padded_pools_are_exact(tmp_path: Path, io_type: str) -> None:
     assert compared(CSim("packed", "vitis", io_type), padded_pools_network(), tmp_path).first is None
 
 

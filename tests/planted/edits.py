@@ -77,7 +77,7 @@ VERILOG = [
         ("columns_left == 0 ? {{ stride_w - 1 }}", "columns_left == 0 ? {{ kernel_w - 1 }}", "image"),
         ("out_valid <= move && due;", "out_valid <= due;", "image"),
         ("{% set at = (x * kernel_h + y) * pixel %}", "{% set at = (y * kernel_h + x) * pixel %}", "image"),
-        ("{1'b{{ 1 if unit.pad_ones else 0 }}{{", "{1'b{{ 0 if unit.pad_ones else 1 }}{{", "padded with ones"),
+        ("'d{{ unit.pad }}", "'d{{ 1 - unit.pad }}", "padded with ones"),
     ),
     *_of(
         "fifo",

@@ -30,7 +30,6 @@ from xnorflow.bnn.network import (
     Recurrent,
     Threshold,
 )
-from xnorflow.hls.errors import Unsupported
 from xnorflow.hls.rtl.config import Folded, RtlConfig, Unrolled
 from xnorflow.hls.rtl.project import load, write
 
@@ -71,22 +70,18 @@ def padded_pool(behind_sign: Any) -> Any:
 
 
 @needs_icarus
+@pytest.mark.parametrize("behind_sign", [True, False])
 @pytest.mark.parametrize("default", [Folded(1, 3), Unrolled(2)])
-def test_padded_max_pools_of_signs_are_exact_to_the_bit_and_to_the_cycle(
-    default: Folded | Unrolled, tmp_path: Path
+def test_padded_max_pools_are_exact_to_the_bit_and_to_the_cycle(
+    default: Folded | Unrolled, behind_sign: bool, tmp_path: Path
 ) -> None:
-    network = padded_pool(behind_sign=True)
+    network = padded_pool(behind_sign)
     project = write(network, tmp_path / "rtl", RtlConfig(default=default, in_width=8, out_width=16))
     inputs = strategies.inputs_for(network, 5)
     clean = simulate(project, inputs)
     assert_equal(network, inputs, clean)
     assert_on_time(project, len(inputs), clean)
     assert_equal(network, inputs, run(project, inputs, stall=50, seed=2))
-
-
-def test_padded_max_pools_of_integers_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(Unsupported, match="layer pool: a padded max pool of integers has no hardware"):
-        write(padded_pool(behind_sign=False), tmp_path / "rtl", RtlConfig())
 
 
 @needs_icarus
