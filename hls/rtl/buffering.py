@@ -58,7 +58,7 @@ class Collected:
         if (sizes := self.words(foldings)) is None:
             return 0
         piece, count, word = sizes
-        converter = 0 if piece == word else piece  # a width converter counts its input
+        converter = 0 if piece == word else area.NARROWING + piece if piece > word else area.WIDENING
         registers = area.luts(self.by) + area.vector_luts(self.unit, foldings[self.unit.layer])
         return max(0, registers - converter - area.halves_luts(piece * count // word, word))
 

@@ -167,9 +167,11 @@ class _Planner:
         low, high = self.fastest, self.slowest
         smallest = self._luts(high)
         if smallest > max_luts and strict:
+            least = _choice(*self._at(high))
             raise OutOfReach(
-                f"rtl: {self.network.name} does not fit into {max_luts:,} LUTs: the least is estimated at {smallest:,}",
-                _choice(*self._at(high)),
+                f"rtl: {self.network.name} does not fit into {max_luts:,} LUTs:"
+                f" the least is estimated at {least.luts:,}",
+                least,
             )
         while low < high:
             middle = (low + high) // 2

@@ -253,7 +253,7 @@ class _Lowering:
             self.forks.append(Fork(source, branches))
             for branch, reader in zip(branches, readers):
                 buffered = replace(source, name=self._fresh(f"{branch.name}_fifo"))
-                self._append(Fifo(operation.name, branch, buffered, 2))
+                self._append(Fifo(operation.name, branch, buffered, 1))
                 self.arriving[operation.name, reader.name] = buffered
 
     def _fresh(self, name: str) -> str:
@@ -391,7 +391,7 @@ class _Lowering:
         """
         if self.units and not self._buffered(self.last):
             stream = replace(self.last, name=self._fresh(name))
-            self._append(Fifo(operation.name, self.last, stream, 2))
+            self._append(Fifo(operation.name, self.last, stream, 1))
 
     def _window(
         self,
@@ -443,7 +443,7 @@ class _Lowering:
             operand = self.arriving[name, operation.name]
             if not self._buffered(operand):
                 buffered = replace(operand, name=self._fresh(f"{name}_fifo"))
-                self._append(Fifo(operation.name, operand, buffered, 2))
+                self._append(Fifo(operation.name, operand, buffered, 1))
                 operand = buffered
             operands.append(operand)
         result = self._stream(operation.name, self._signal(operation.name))

@@ -82,9 +82,9 @@ def test_settings_of_the_rtl(tmp_path: Path) -> None:
 def test_without_a_wish_the_rtl_stays_small(monkeypatch: pytest.MonkeyPatch) -> None:
     network = small_image()
     free = folding.fold_rtl(network, Options(target_fps=1e6))
-    monkeypatch.setattr(folding, "LUTS", free.luts - 50)
+    monkeypatch.setattr(folding, "LUTS", free.luts - 20)
     small = folding.fold_rtl(network, Options(target_fps=1e6))
-    assert small.luts <= free.luts - 50
+    assert small.luts <= free.luts - 20
     assert small.timing.interval > free.timing.interval
     reached = free.timing.frames_per_second(10)
     assert folding.fold_rtl(network, Options(target_fps=reached, goal_given=True)).luts == free.luts, "a goal is kept"

@@ -69,7 +69,7 @@ def test_the_target_rate_is_reached_and_the_layers_are_balanced(network: Network
 
 def test_the_area_is_kept_and_more_area_is_no_slower(network: Network) -> None:
     intervals = []
-    for limit in (2_000, 4_000, 16_000):
+    for limit in (1_200, 2_000, 16_000):
         choice = choose(network, RtlConfig(), max_luts=limit)
         assert choice.luts <= limit
         assert choose(network, choice.config) == choice
