@@ -458,7 +458,7 @@ def _function(model: Any) -> None:
         (_nan, "NaN"),
         (_external, "another file"),
         (_dynamic, "fixed shape"),
-        (_wrong_shape, "expected shapes and types that fit each other; onnxruntime message: .*'conv'"),
+        (_wrong_shape, "expected shapes and types that fit each other; onnxruntime says: .*'conv'"),
         (_function, "functions"),
         (_set("norm2", op_type="Mean"), "'norm2' \\(Mean\\): not supported"),
         (_set("sign1", domain="antigravity"), "antigravity"),

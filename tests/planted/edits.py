@@ -229,8 +229,8 @@ CPP = [
         ("y[e][c % 64] = bit(", "y[e][63 - c % 64] = bit(", "folded branches"),
         ("block[fold * CONFIG_T::pe + i] = x[i];", "block[fold + i] = x[i];", "folded branches"),
         # folded neurons
-        ("const T word = window[p / per_word];", "const T word = window[p % per_word];", "folded image"),
-        ("return place[p % per_word];", "return place[0];", "dense"),
+        ("window[p / CONFIG_T::parts_per_word],", "window[p % CONFIG_T::parts_per_word],", "folded image"),
+        ("p % CONFIG_T::parts_per_word);", "0);", "dense"),
         ("bits[i] = bits[i] & ap_uint<1>(mask[g] >> i & 1);", "bits[i] = bits[i];", "folded image"),
         ("bits[i] = bits[i] & ap_uint<1>(counts[g]);", "bits[i] = bits[i];", "folded image"),
         ("const ap_uint<counter::width + total<CONFIG_T::group>::more> sum", "const ap_uint<counter::width + total<CONFIG_T::group>::more - 1> sum", "dense"),
