@@ -10,17 +10,13 @@ import time
 
 import numpy as np
 
-from xnorflow.bnn.canonical import canonicalise
-from xnorflow.bnn.errors import UserError
 from xnorflow.cosim.coverage.faults import faults
 from xnorflow.cosim.coverage.measure import measure
 from xnorflow.cosim.coverage.simulation import Simulator
-from xnorflow.flows import api, loading, tables
+from xnorflow.flows import tables
+from xnorflow.flows.coverage_of_zoo import asked, prepared
 from xnorflow.flows.steps.vectors import choose
 from xnorflow.flows.terminal import console
-from xnorflow.models import zoo
-
-VECTORS = 1000
 
 GOALS = {"mnist_bnn": 10.0, "mnist_lfc": 180.0}
 """Seconds that a flow of so many vectors may take for it, on two cores."""
@@ -30,8 +26,7 @@ _FEW = (64, 128, 256)
 
 def row(model: str) -> list[str]:
     """Return a model's row of the table."""
-    net = api.convert(model)
-    network, loaded = canonicalise(net.network), loading.load(net._subject, None, VECTORS, lambda: net.network)
+    network, loaded = prepared(model)
     started, before = time.perf_counter(), time.process_time()
     measure(network, choose(network, loaded.inputs, loaded.labels, beside=False).inputs)
     seconds, spent = time.perf_counter() - started, time.process_time() - before
@@ -53,9 +48,4 @@ def main(models: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        chosen = [zoo.get(name).name for name in sys.argv[1:]]
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
-    main(chosen or list(GOALS))
+    main(asked(sys.argv[1:]) or list(GOALS))

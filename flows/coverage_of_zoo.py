@@ -5,11 +5,13 @@
 
 import sys
 import time
+from collections.abc import Iterable
 
-from xnorflow.bnn.canonical import canonicalise
 from xnorflow.bnn.errors import UserError
+from xnorflow.bnn.network import Network
 from xnorflow.cosim.coverage.measure import Count, measure
 from xnorflow.flows import api, loading
+from xnorflow.flows.loading import Loaded
 from xnorflow.flows.steps.coverage import percent
 from xnorflow.flows.steps.vectors import choose
 from xnorflow.models import zoo
@@ -17,10 +19,24 @@ from xnorflow.models import zoo
 VECTORS, FEW = 1000, 50
 
 
+def prepared(model: str) -> tuple[Network, Loaded]:
+    """Return a model's network in canonical form, and what a flow of so many vectors would run on."""
+    net = api.convert(model)
+    return net.network, loading.load(net._subject, None, VECTORS, lambda: net.network)
+
+
+def asked(models: Iterable[str]) -> list[str]:
+    """Return the models of the command line by their names; end the program with a message if there is no such one."""
+    try:
+        return [zoo.get(name).name for name in models]
+    except UserError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+
+
 def row(model: str) -> str:
     """Return a model's row of the table, in Markdown."""
-    net = api.convert(model)
-    network, loaded = canonicalise(net.network), loading.load(net._subject, None, VECTORS, lambda: net.network)
+    network, loaded = prepared(model)
     without = measure(network, loaded.inputs)
     started = time.process_time()
     made = choose(network, loaded.inputs, loaded.labels, beside=False)
@@ -53,9 +69,4 @@ def table(models: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        chosen = [zoo.get(name).name for name in sys.argv[1:]]
-    except UserError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
-    table(chosen or list(zoo.ZOO))
+    table(asked(sys.argv[1:]) or list(zoo.ZOO))

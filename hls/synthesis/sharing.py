@@ -27,11 +27,11 @@ def combined(netlists: Iterable[Netlist]) -> int:
             for port in ("S", "DI")
             for bit in cell.ports[port]
         }
-        for cell in module.cells:
-            if LUT.fullmatch(cell.kind) and carried.isdisjoint(cell.ports["O"]):
+        for cell in (cell for cell in module.cells if LUT.fullmatch(cell.kind)):
+            if carried.isdisjoint(cell.ports["O"]):
                 inputs = {module.driver(bit) for port, bits in cell.ports.items() if port != "O" for bit in bits}
                 reading[frozenset(inputs - {CONSTANT})] += 1
-            elif LUT.fullmatch(cell.kind):
+            else:
                 left += 1
         left += sum((n + 1) // 2 if len(inputs) <= _SHARED else n for inputs, n in reading.items())
     return left
